@@ -1,0 +1,85 @@
+//! The claims of a token, and the identity they make.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::AuthError;
+use crate::clock::Timestamp;
+use crate::event::Role;
+use crate::ids::UserId;
+
+/// Who a request or a socket acts for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[allow(missing_docs)]
+pub struct Identity {
+    pub user_id: UserId,
+    pub uid: Option<String>,
+    pub email: Option<String>,
+    pub name: Option<String>,
+    pub role: Role,
+    pub user_type: Option<String>,
+    /// When the token ends.
+    pub expires_at: Timestamp,
+}
+
+/// Claims of the original (`user_id`, `uid`, `email`, `exp`) and of this contract. A claim that stands twice is refused.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
+    user_id: UserId,
+    exp: Value,
+    nbf: Option<Value>,
+    iat: Option<Value>,
+    uid: Option<Value>,
+    email: Option<String>,
+    name: Option<String>,
+    #[serde(default)]
+    role: Role,
+    user_type: Option<String>,
+}
+
+impl Claims {
+    /// Checks the times against `now`, with `leeway` seconds either way.
+    pub(super) fn identity(self, now: Timestamp, leeway: u64) -> Result<Identity, AuthError> {
+        let leeway = i64::try_from(leeway).unwrap_or(0);
+        let exp = seconds(&self.exp).ok_or(AuthError::Invalid("exp"))?;
+        for not_before in [&self.nbf, &self.iat].into_iter().flatten() {
+            let moment = seconds(not_before).ok_or(AuthError::Invalid("nbf"))?;
+            if moment > now.seconds().saturating_add(leeway) {
+                return Err(AuthError::Invalid("not_yet"));
+            }
+        }
+        if exp.saturating_add(leeway) <= now.seconds() {
+            return Err(AuthError::Expired);
+        }
+        Ok(Identity {
+            user_id: self.user_id,
+            uid: self.uid.and_then(|uid| text(&uid)),
+            email: self.email.filter(|email| fits(email, 254)),
+            name: self.name.filter(|name| fits(name, 120)),
+            role: self.role,
+            user_type: self.user_type.filter(|kind| fits(kind, 40)),
+            expires_at: Timestamp(exp.saturating_mul(1000)),
+        })
+    }
+}
+
+/// Seconds since 1970 as an integer or a finite number in range (RFC 7519 §2, NumericDate).
+fn seconds(value: &Value) -> Option<i64> {
+    const LAST: f64 = 253_402_300_800.0; // the year 10000
+    let number = value.as_f64()?;
+    #[allow(clippy::cast_possible_truncation)]
+    (0.0..LAST).contains(&number).then_some(number as i64)
+}
+
+fn text(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    fits(&text, 64).then_some(text)
+}
+
+fn fits(text: &str, most: usize) -> bool {
+    !text.is_empty() && text.chars().count() <= most && !text.contains(char::is_control)
+}

@@ -1,0 +1,227 @@
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::config::Secret;
+use crate::ids::UserId;
+
+const SECRET: &str = "kP9vQ2xLr7ZtB4mWcN8sHdF3gJ6yTaEu";
+const NOON: i64 = 1_900_000_000;
+
+fn auth(change: impl FnOnce(&mut config::Auth)) -> Auth {
+    let mut config = config::Auth { jwt_secret: Secret::new(SECRET), ..config::Auth::default() };
+    change(&mut config);
+    Auth::new(config, Clock::manual(Timestamp(NOON * 1000))).unwrap()
+}
+
+fn token_with(header: Value, claims: &str, secret: &str) -> String {
+    let body = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims));
+    let algorithm = match header["alg"].as_str() {
+        Some("HS512") => ring::hmac::HMAC_SHA512,
+        _ => ring::hmac::HMAC_SHA256,
+    };
+    let key = ring::hmac::Key::new(algorithm, secret.as_bytes());
+    format!("{body}.{}", BASE64.encode(ring::hmac::sign(&key, body.as_bytes())))
+}
+
+fn token(claims: Value) -> String {
+    token_with(json!({ "alg": "HS256", "typ": "JWT" }), &claims.to_string(), SECRET)
+}
+
+fn good() -> Value {
+    json!({ "user_id": 7, "uid": "u-7", "email": "ada@example.net", "exp": NOON + 60 })
+}
+
+async fn reason(auth: &Auth, token: &str) -> Option<Reason> {
+    auth.authenticate(token).await.err().map(|error| error.reason())
+}
+
+#[tokio::test]
+async fn a_token_of_the_original_is_an_identity() {
+    let identity = auth(|_| ()).authenticate(&token(good())).await.unwrap();
+    assert_eq!((identity.user_id.value(), identity.uid.as_deref()), (7, Some("u-7")));
+    assert_eq!(identity.expires_at, Timestamp((NOON + 60) * 1000));
+}
+
+#[tokio::test]
+async fn algorithms_are_pinned() {
+    let auth = auth(|_| ());
+    for alg in ["none", "None", "nOnE", "HS512", "RS256", ""] {
+        let forged = token_with(json!({ "alg": alg }), &good().to_string(), SECRET);
+        assert_eq!(reason(&auth, &forged).await, Some(Reason::TokenInvalid), "{alg}");
+        let unsigned = format!("{}.", forged.rsplit_once('.').unwrap().0);
+        assert_eq!(reason(&auth, &unsigned).await, Some(Reason::TokenInvalid), "{alg} unsigned");
+    }
+}
+
+/// A fresh P-256 key: the public half as PEM (RFC 5480), the private one to sign with.
+fn es256() -> (String, jsonwebtoken::EncodingKey) {
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    const SPKI: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
+    let random = ring::rand::SystemRandom::new();
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+    let pair =
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random)
+            .unwrap();
+    let mut der: Vec<u8> = (0..SPKI.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&SPKI[at..at + 2], 16).unwrap())
+        .collect();
+    der.extend_from_slice(pair.public_key().as_ref());
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n");
+    (pem, jsonwebtoken::EncodingKey::from_ec_der(document.as_ref()))
+}
+
+#[tokio::test]
+async fn a_public_key_is_no_shared_secret() {
+    let (pem, key) = es256();
+    let path = std::env::temp_dir().join(format!("switchboard-{}.pem", uuid::Uuid::new_v4()));
+    std::fs::write(&path, &pem).unwrap();
+    let auth = auth(|config| {
+        config.jwt_secret = Secret::default();
+        config.algorithms = vec!["ES256".into()];
+        config.public_keys = vec![path.display().to_string()];
+    });
+    let confused = token_with(json!({ "alg": "HS256" }), &good().to_string(), &pem);
+    assert_eq!(reason(&auth, &confused).await, Some(Reason::TokenInvalid));
+
+    let honest = jsonwebtoken::encode(
+        &jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256),
+        &good(),
+        &key,
+    )
+    .unwrap();
+    assert_eq!(reason(&auth, &honest).await, None);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn times_are_checked_with_thirty_seconds_of_leeway() {
+    let auth = auth(|_| ());
+    let with = |exp: Value| {
+        let mut claims = good();
+        claims["exp"] = exp;
+        token(claims)
+    };
+    assert_eq!(reason(&auth, &with(json!(NOON - 29))).await, None);
+    assert_eq!(reason(&auth, &with(json!(NOON - 30))).await, Some(Reason::TokenExpired));
+    assert_eq!(reason(&auth, &with(json!(NOON - 61))).await, Some(Reason::TokenExpired));
+    for bad in [json!("1900000060"), json!(1e300), json!(-1), json!(null), json!([])] {
+        assert_eq!(reason(&auth, &with(bad.clone())).await, Some(Reason::TokenInvalid), "{bad}");
+    }
+    let mut without = good();
+    without.as_object_mut().unwrap().remove("exp");
+    assert_eq!(reason(&auth, &token(without)).await, Some(Reason::TokenInvalid));
+    for claim in ["nbf", "iat"] {
+        let mut future = good();
+        future[claim] = json!(NOON + 31);
+        assert_eq!(
+            reason(&auth, &token(future.clone())).await,
+            Some(Reason::TokenInvalid),
+            "{claim}"
+        );
+        future[claim] = json!(NOON + 30);
+        assert_eq!(reason(&auth, &token(future)).await, None, "{claim}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_id_is_a_whole_positive_number() {
+    let auth = auth(|_| ());
+    for bad in [
+        json!(null),
+        json!(0),
+        json!(-7),
+        json!(7.5),
+        json!("7x"),
+        json!(9_007_199_254_740_992_i64),
+        json!({ "$gt": "" }),
+    ] {
+        let mut claims = good();
+        claims["user_id"] = bad.clone();
+        assert_eq!(reason(&auth, &token(claims)).await, Some(Reason::TokenInvalid), "{bad}");
+    }
+    let mut text = good();
+    text["user_id"] = json!("7");
+    assert_eq!(reason(&auth, &token(text)).await, None);
+    let twice = format!(r#"{{"user_id":7,"user_id":8,"exp":{}}}"#, NOON + 60);
+    let twice = token_with(json!({ "alg": "HS256" }), &twice, SECRET);
+    assert_eq!(reason(&auth, &twice).await, Some(Reason::TokenInvalid));
+}
+
+#[tokio::test]
+async fn issuer_and_audience_count_when_configured() {
+    let auth = auth(|config| {
+        config.issuer = "https://app.example".into();
+        config.audience = "switchboard".into();
+    });
+    assert_eq!(reason(&auth, &token(good())).await, Some(Reason::TokenInvalid));
+    let mut claims = good();
+    claims["iss"] = json!("https://app.example");
+    assert_eq!(reason(&auth, &token(claims.clone())).await, Some(Reason::TokenInvalid));
+    claims["aud"] = json!("switchboard");
+    assert_eq!(reason(&auth, &token(claims.clone())).await, None);
+    claims["aud"] = json!("another");
+    assert_eq!(reason(&auth, &token(claims)).await, Some(Reason::TokenInvalid));
+}
+
+#[tokio::test]
+async fn odd_headers_are_ignored_or_refused_and_never_followed() {
+    let auth = auth(|_| ());
+    for header in [
+        json!({ "alg": "HS256", "kid": "../../dev/null" }),
+        json!({ "alg": "HS256", "kid": "' OR 1", "jku": "http://127.0.0.1:9/x", "x5u": "http://127.0.0.1:9/y" }),
+    ] {
+        assert_eq!(reason(&auth, &token_with(header, &good().to_string(), SECRET)).await, None);
+    }
+    let critical = json!({ "alg": "HS256", "crit": ["exp2"], "exp2": 1 });
+    assert_eq!(
+        reason(&auth, &token_with(critical, &good().to_string(), SECRET)).await,
+        Some(Reason::TokenInvalid)
+    );
+}
+
+#[tokio::test]
+async fn monstrous_tokens_are_refused_at_once() {
+    let auth = auth(|_| ());
+    for bad in [
+        "x".repeat(1 << 20),
+        ".".repeat(100_000),
+        "a.b.c".into(),
+        "not a token".into(),
+        format!("{} ", token(good())),
+    ] {
+        assert_eq!(reason(&auth, &bad).await, Some(Reason::TokenInvalid));
+    }
+    assert_eq!(reason(&auth, "").await, Some(Reason::TokenMissing));
+}
+
+#[tokio::test]
+async fn a_minted_token_is_accepted_until_it_ends() {
+    let clock = Clock::manual(Timestamp(NOON * 1000));
+    let config = config::Auth { jwt_secret: Secret::new(SECRET), ..config::Auth::default() };
+    let auth = Auth::new(config, clock.clone()).unwrap();
+    let user_id = UserId::new(101).unwrap();
+    let (uid, email, name, user_type, iss, aud) =
+        (None, None, Some("Ada".into()), None, None, None);
+    let grant = Grant {
+        user_id,
+        uid,
+        email,
+        name,
+        user_type,
+        role: crate::event::Role::Admin,
+        exp: NOON + 60,
+        iss,
+        aud,
+    };
+    let minted = mint(&grant, &Secret::new(SECRET)).unwrap();
+    assert_eq!(auth.authenticate(&minted).await.unwrap().role, crate::event::Role::Admin);
+    clock.advance(Duration::from_secs(91));
+    assert_eq!(reason(&auth, &minted).await, Some(Reason::TokenExpired));
+}

@@ -1,0 +1,279 @@
+//! Reads the configuration from its four sources and checks what can be checked without the outside.
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+
+use super::{AuthMode, Config, LogFormat, Secret, weakness};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A source cannot be read or holds something impossible.
+    #[error("{0}")]
+    Source(String),
+    /// A key has a value that cannot work.
+    #[error("{key}: {why}")]
+    Key {
+        /// Section and key.
+        key: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`: the file; without it `config.toml` is read when present.
+    pub config: Option<PathBuf>,
+    /// `--dev`.
+    pub dev: bool,
+    /// Where secrets that `--dev` makes up are kept.
+    pub data: PathBuf,
+}
+
+const SECRETS: &[&str] =
+    &["auth.jwt_secret", "auth.api_key", "store.mongodb_uri", "turn.secret", "metrics.token"];
+
+/// The effective configuration.
+pub fn load(flags: &Flags) -> Result<Config, ConfigError> {
+    let mut figment = file(flags)?;
+    figment = figment.merge(original_environment());
+    figment = own_environment(figment)?;
+    if flags.dev {
+        figment = dev_defaults(figment, flags)?;
+    }
+    let config: Config = figment.extract().map_err(|error| ConfigError::Source(explain(&error)))?;
+    check(&config, flags)?;
+    Ok(config)
+}
+
+fn explain(error: &figment::Error) -> String {
+    let source =
+        error.metadata.as_ref().map(|source| format!(" (in {})", source.name)).unwrap_or_default();
+    let path = error.path.join(".");
+    if path.is_empty() {
+        format!("{}{source}", error.kind)
+    } else {
+        format!("{path}: {}{source}", error.kind)
+    }
+}
+
+fn file(flags: &Flags) -> Result<Figment, ConfigError> {
+    let path = flags.config.clone().unwrap_or_else(|| "config.toml".into());
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Figment::new().merge(Toml::string(&text))),
+        Err(error) if flags.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Figment::new())
+        }
+        Err(error) => Err(ConfigError::Source(format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+/// The variables of the service that this one replaces.
+fn original_environment() -> Figment {
+    let mut figment = Figment::new();
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(port) = set("PORT") {
+        let number = port
+            .parse::<u16>()
+            .map_or_else(|_| figment::value::Value::from(port), figment::value::Value::from);
+        figment = figment.merge(Serialized::default("server.port", number));
+    }
+    for (name, key) in [
+        ("NODE_ENV", "server.environment"),
+        ("MONGODB_URI", "store.mongodb_uri"),
+        ("JWT_SECRET", "auth.jwt_secret"),
+        ("DJANGO_BASE_URL", "auth.introspect_url"),
+    ] {
+        if let Some(value) = set(name) {
+            figment = figment.merge(Serialized::default(key, value));
+        }
+    }
+    for (name, key) in
+        [("ALLOWED_ORIGINS", "server.allowed_origins"), ("STUN_SERVER", "ice.stun_servers")]
+    {
+        if let Some(value) = set(name) {
+            let list: Vec<&str> =
+                value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+            figment = figment.merge(Serialized::default(key, list));
+        }
+    }
+    figment
+}
+
+fn own_environment(mut figment: Figment) -> Result<Figment, ConfigError> {
+    let variable = |key: &str| format!("SWITCHBOARD_{}", key.replace('.', "__").to_uppercase());
+    let special = |key: &figment::value::UncasedStr| {
+        let key = key.as_str().to_lowercase();
+        let bare = key.strip_suffix("_file").unwrap_or(&key);
+        !SECRETS.contains(&bare.replace("__", ".").as_str())
+    };
+    figment = figment.merge(Env::prefixed("SWITCHBOARD_").filter(special).split("__"));
+    for key in SECRETS {
+        if let Ok(value) = std::env::var(variable(key)) {
+            figment = figment.merge(Serialized::default(key, value));
+        }
+        if let Ok(path) = std::env::var(format!("{}_FILE", variable(key))) {
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|error| {
+                ConfigError::Source(format!("{}_FILE: cannot read {path}: {error}", variable(key)))
+            })?;
+            figment = figment.merge(Serialized::default(key, text.trim_end_matches(['\r', '\n'])));
+        }
+    }
+    Ok(figment)
+}
+
+/// What `--dev` fills in where nothing is set.
+fn dev_defaults(figment: Figment, flags: &Flags) -> Result<Figment, ConfigError> {
+    let mut joined = figment;
+    joined = joined.join(Serialized::default("server.host", "127.0.0.1"));
+    joined = joined.join(Serialized::default("server.log_format", LogFormat::Text));
+    joined = joined.join(Serialized::default("server.log_level", "warn,switchboard=info"));
+    joined = joined.join(Serialized::default("server.drain_delay", 0));
+    joined = joined.join(Serialized::default("ice.stun_servers", Vec::<String>::new()));
+    let secret = dev_secret(&flags.data)?;
+    Ok(joined.join(Serialized::default("auth.jwt_secret", secret)))
+}
+
+/// A random secret, kept so that tokens outlive a restart.
+fn dev_secret(data: &Path) -> Result<String, ConfigError> {
+    let path = data.join("dev-secret");
+    if let Ok(known) = std::fs::read_to_string(&path) {
+        return Ok(known.trim().to_owned());
+    }
+    let made = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    let written = std::fs::create_dir_all(data).and_then(|()| write_private(&path, &made));
+    written.map_err(|error| {
+        ConfigError::Source(format!("cannot write {}: {error}", path.display()))
+    })?;
+    Ok(made)
+}
+
+#[cfg(unix)]
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+#[cfg(not(unix))]
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::write(path, text)
+}
+
+fn check(config: &Config, flags: &Flags) -> Result<(), ConfigError> {
+    let wrong = |key, why: &str| Err(ConfigError::Key { key, why: why.into() });
+    if flags.dev && config.server.environment == "production" {
+        return wrong(
+            "server.environment",
+            "is production; --dev makes secrets up and refuses to run there",
+        );
+    }
+    if !config.store.mongodb_uri.is_empty() {
+        return wrong(
+            "store.mongodb_uri",
+            "this version has the embedded store only; unset it and MONGODB_URI",
+        );
+    }
+    if config.call.media != "p2p" {
+        return wrong("call.media", "this version knows \"p2p\" only");
+    }
+    check_auth(config)?;
+    if !config.turn.external_urls.is_empty() && config.turn.secret.is_empty() {
+        return wrong(
+            "turn.secret",
+            "is not set although turn.external_urls names a relay; set the secret that relay has",
+        );
+    }
+    if config.server.allowed_origins.iter().any(|origin| origin == "*") {
+        return wrong(
+            "server.allowed_origins",
+            "\"*\" would let every page act for the user; name the origins",
+        );
+    }
+    for (key, value, least) in [
+        ("limits.page", config.limits.page, 1),
+        ("limits.page_max", config.limits.page_max, 1),
+        ("limits.sessions_per_user", config.limits.sessions_per_user, 1),
+        ("limits.content_chars", config.limits.content_chars, 1),
+        ("socket.max_payload", config.socket.max_payload, 4096),
+        ("socket.queue_entries", config.socket.queue_entries, 16),
+    ] {
+        if value < least {
+            return Err(ConfigError::Key {
+                key,
+                why: format!("is {value}; it needs at least {least}"),
+            });
+        }
+    }
+    if config.call.ring_timeout == 0 {
+        return wrong("call.ring_timeout", "is 0; a call needs at least one second to ring");
+    }
+    Ok(())
+}
+
+fn check_auth(config: &Config) -> Result<(), ConfigError> {
+    let auth = &config.auth;
+    let wrong = |key, why: String| Err(ConfigError::Key { key, why });
+    if auth.mode == AuthMode::Introspect {
+        let set = auth.introspect_url.starts_with("http://")
+            || auth.introspect_url.starts_with("https://");
+        return if set {
+            Ok(())
+        } else {
+            wrong(
+                "auth.introspect_url",
+                "auth.mode = \"introspect\" needs the backend's address, http(s)://…".into(),
+            )
+        };
+    }
+    let has_public = !auth.public_keys.is_empty() || !auth.jwks_url.is_empty();
+    let symmetric = auth.algorithms.iter().any(|algorithm| algorithm.starts_with("HS"));
+    if auth.algorithms.is_empty() {
+        return wrong("auth.algorithms", "is empty; name at least one, such as \"HS256\"".into());
+    }
+    if auth.algorithms.iter().any(|algorithm| !algorithm.starts_with("HS")) && !has_public {
+        return wrong("auth.public_keys", "auth.algorithms names public-key signatures, but neither public_keys nor jwks_url is set".into());
+    }
+    if symmetric && let Some(why) = weakness(&auth.jwt_secret) {
+        return wrong("auth.jwt_secret", why);
+    }
+    for (key, secret) in [
+        ("auth.api_key", &auth.api_key),
+        ("metrics.token", &config.metrics.token),
+        ("turn.secret", &config.turn.secret),
+    ] {
+        if !secret.is_empty() && short(secret) {
+            return wrong(key, "has fewer than 16 bytes; make a random one".into());
+        }
+    }
+    Ok(())
+}
+
+fn short(secret: &Secret) -> bool {
+    secret.expose().len() < 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn config_toml_holds_every_key_with_its_default() {
+        let told: serde_json::Value = Figment::new()
+            .merge(Toml::string(include_str!("../../config.toml")))
+            .extract()
+            .unwrap();
+        assert_eq!(told, serde_json::to_value(Config::default()).unwrap());
+    }
+}

@@ -1,0 +1,13 @@
+//! What the operator sets: defaults, then `config.toml`, then the environment, then flags. An unknown or impossible key
+//! stops the start and is named.
+
+mod load;
+mod secret;
+mod section;
+
+pub use load::{ConfigError, Flags, load};
+pub use secret::{Secret, weakness};
+pub use section::{
+    Audience, Auth, AuthMode, Call, Chat, Compat, Config, Directory, Ice, Limits, LogFormat,
+    Metrics, Presence, Server, Socket, Store, Turn, XUserId,
+};

@@ -1,0 +1,467 @@
+//! The sections of `config.toml`. A test compares this file to it, key by key.
+
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+/// Who decides whether a token is good.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum AuthMode {
+    Verify,
+    Introspect,
+}
+
+/// Who is told that somebody came or went.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Audience {
+    Contacts,
+    All,
+    None,
+}
+
+/// What to do with an identity that a client claims beside its token.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum XUserId {
+    Check,
+    Ignore,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[server]`: where it listens and how it stops.
+    pub server: Server,
+    /// `[auth]`: who may come in.
+    pub auth: Auth,
+    /// `[store]`: where data lives.
+    pub store: Store,
+    /// `[socket]`: Socket.IO connections.
+    pub socket: Socket,
+    /// `[limits]`: what one client may ask for.
+    pub limits: Limits,
+    /// `[chat]`: messages.
+    pub chat: Chat,
+    /// `[call]`: ringing and calls.
+    pub call: Call,
+    /// `[presence]`: who sees whom.
+    pub presence: Presence,
+    /// `[directory]`: the list of people.
+    pub directory: Directory,
+    /// `[ice]`: how clients find a way to each other.
+    pub ice: Ice,
+    /// `[turn]`: an external TURN relay such as coturn.
+    pub turn: Turn,
+    /// `[metrics]`: figures for Prometheus.
+    pub metrics: Metrics,
+    /// `[compat]`: like the service this one replaces.
+    pub compat: Compat,
+}
+
+/// `[server]`: where it listens and how it stops.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address to listen on; `--dev` listens on 127.0.0.1 unless this is set.
+    pub host: String,
+    /// TCP port of REST, Socket.IO and the pages; 0 picks a free one. `PORT` sets it too.
+    pub port: u16,
+    /// `production` hides nothing more and nothing less, but forbids `--dev`. `NODE_ENV` sets it too.
+    pub environment: String,
+    /// Exact origins of web pages that may call, such as "https://app.example.net"; empty: only pages of this server.
+    /// A browser's `Origin` that is not listed is refused, on REST and on websockets. `ALLOWED_ORIGINS` (commas) sets it too.
+    pub allowed_origins: Vec<String>,
+    /// Addresses of reverse proxies whose `X-Forwarded-For` is believed, such as "10.0.0.2"; empty: nobody's.
+    pub trusted_proxies: Vec<String>,
+    /// Seconds between "not ready" and telling the sockets to reconnect, so that a balancer notices first.
+    pub drain_delay: u64,
+    /// Milliseconds after which clients of a stopping server should come back (they add jitter).
+    pub reconnect_after: u64,
+    /// `json` (one object a line) or `text`; `--dev` writes text.
+    pub log_format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, or a filter such as "switchboard=debug,info".
+    pub log_level: String,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            host: "0.0.0.0".into(),
+            port: 3001,
+            environment: "development".into(),
+            allowed_origins: vec![],
+            trusted_proxies: vec![],
+            drain_delay: 5,
+            reconnect_after: 2000,
+            log_format: LogFormat::Json,
+            log_level: "info".into(),
+        }
+    }
+}
+
+/// `[auth]`: who may come in.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// `verify` checks tokens here; `introspect` asks the Django backend at `introspect_url` about each.
+    pub mode: AuthMode,
+    /// Shared secret for HS256 tokens, at least 32 random bytes. `JWT_SECRET` sets it too; `*_FILE` reads it from a file.
+    /// The server refuses to start when it is missing (and no public key is set), short or well known.
+    pub jwt_secret: Secret,
+    /// Signature algorithms accepted: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA.
+    /// A token with another one is refused, whatever key it names.
+    pub algorithms: Vec<String>,
+    /// PEM files with public keys for RS, PS, ES and EdDSA tokens.
+    pub public_keys: Vec<String>,
+    /// Address of a JWKS with public keys; read at start and every `jwks_refresh` seconds.
+    pub jwks_url: String,
+    /// Seconds between two readings of the JWKS.
+    pub jwks_refresh: u64,
+    /// When set, tokens must carry this `iss`.
+    pub issuer: String,
+    /// When set, tokens must carry this `aud`.
+    pub audience: String,
+    /// Seconds by which clocks may differ when `exp` and `nbf` are checked.
+    pub leeway: u64,
+    /// With `introspect`: base address of the Django backend. `DJANGO_BASE_URL` sets it too.
+    pub introspect_url: String,
+    /// With `introspect`: seconds for which an answer is kept, 60 at most.
+    pub introspect_cache: u64,
+    /// When set, `Authorization: ApiKey …` with it acts as the application's backend (role `service`).
+    pub api_key: Secret,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            mode: AuthMode::Verify,
+            jwt_secret: Secret::default(),
+            algorithms: vec!["HS256".into()],
+            public_keys: vec![],
+            jwks_url: "".into(),
+            jwks_refresh: 300,
+            issuer: "".into(),
+            audience: "".into(),
+            leeway: 30,
+            introspect_url: "".into(),
+            introspect_cache: 60,
+            api_key: Secret::default(),
+        }
+    }
+}
+
+/// `[store]`: where data lives.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// File of the embedded store; empty: `switchboard.db` in the data folder.
+    pub file: String,
+    /// Not available yet: this version keeps everything in the embedded store and refuses to start when this or `MONGODB_URI` is set.
+    pub mongodb_uri: Secret,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { file: "".into(), mongodb_uri: Secret::default() }
+    }
+}
+
+/// `[socket]`: Socket.IO connections.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Socket {
+    /// Bytes of one packet from a client; a larger one ends the connection.
+    pub max_payload: usize,
+    /// Seconds between two heartbeats.
+    pub ping_interval: u64,
+    /// Seconds a client has to answer a heartbeat.
+    pub ping_timeout: u64,
+    /// Seconds a client has to authenticate after opening a connection.
+    pub connect_timeout: u64,
+    /// Events that may wait for one slow client; beyond, it is cut and comes back with its cursor.
+    pub queue_entries: usize,
+    /// Bytes that may wait for one slow client.
+    pub queue_bytes: usize,
+    /// Seconds for which events may wait for one slow client.
+    pub queue_seconds: u64,
+}
+
+impl Default for Socket {
+    fn default() -> Self {
+        Self {
+            max_payload: 262_144,
+            ping_interval: 25,
+            ping_timeout: 20,
+            connect_timeout: 45,
+            queue_entries: 2000,
+            queue_bytes: 4_194_304,
+            queue_seconds: 5,
+        }
+    }
+}
+
+/// `[limits]`: what one client may ask for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// false switches all rate limits off, for load tests only; the log says so loudly.
+    pub rate_limits: bool,
+    /// Unicode characters of a message.
+    pub content_chars: usize,
+    /// Bytes of a message.
+    pub content_bytes: usize,
+    /// Bytes of a JSON body.
+    pub body_bytes: usize,
+    /// Bytes of a session description.
+    pub sdp_bytes: usize,
+    /// Bytes of an ICE candidate line.
+    pub candidate_bytes: usize,
+    /// ICE candidates of one side of a call in 30 seconds.
+    pub candidates: u32,
+    /// Rows of a page when the client names no limit.
+    pub page: usize,
+    /// Rows of a page at most; a larger wish is clamped.
+    pub page_max: usize,
+    /// People of a directory page at most.
+    pub users_page_max: usize,
+    /// Connections of one user; a further one replaces the oldest.
+    pub sessions_per_user: usize,
+    /// Messages of one user, sustained.
+    pub messages_per_second: u32,
+    /// Messages of one user at once.
+    pub messages_burst: u32,
+    /// Messages of one user in a minute.
+    pub messages_per_minute: u32,
+    /// Typing events of one user; more are dropped without a word.
+    pub typing_per_second: u32,
+    /// Calls one user may start in a minute.
+    pub calls_per_minute: u32,
+    /// `webrtc:*` events of one connection, sustained.
+    pub signals_per_second: u32,
+    /// `webrtc:*` events of one connection at once.
+    pub signals_burst: u32,
+    /// Events of any kind of one connection, sustained; ten times as many end it.
+    pub events_per_second: u32,
+    /// REST requests of one user in a minute.
+    pub rest_per_minute: u32,
+    /// Requests and connections without a valid token from one address in a minute.
+    pub anonymous_per_minute: u32,
+    /// Connections of all users; more are refused with a hint to come back.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rate_limits: true,
+            content_chars: 8000,
+            content_bytes: 32_768,
+            body_bytes: 1_048_576,
+            sdp_bytes: 131_072,
+            candidate_bytes: 2048,
+            candidates: 100,
+            page: 50,
+            page_max: 200,
+            users_page_max: 500,
+            sessions_per_user: 10,
+            messages_per_second: 20,
+            messages_burst: 40,
+            messages_per_minute: 600,
+            typing_per_second: 5,
+            calls_per_minute: 10,
+            signals_per_second: 100,
+            signals_burst: 300,
+            events_per_second: 200,
+            rest_per_minute: 300,
+            anonymous_per_minute: 60,
+            connections: 50_000,
+        }
+    }
+}
+
+/// `[chat]`: messages.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Chat {
+    /// Whether a finished call leaves a line in the conversation.
+    pub call_entries: bool,
+    /// Days for which a repeated `clientId` is recognised.
+    pub client_id_days: u64,
+    /// Days for which missed events can be replayed from a cursor.
+    pub log_days: u64,
+    /// Events of one user that can be replayed.
+    pub log_entries: i64,
+    /// Missed events up to which a connection is brought up to date by `sync:batch`; beyond, `sync:reset`.
+    pub sync_limit: usize,
+    /// Messages sent again to a client that connects without a cursor.
+    pub replay_limit: usize,
+}
+
+impl Default for Chat {
+    fn default() -> Self {
+        Self {
+            call_entries: true,
+            client_id_days: 7,
+            log_days: 30,
+            log_entries: 10_000,
+            sync_limit: 1000,
+            replay_limit: 200,
+        }
+    }
+}
+
+/// `[call]`: ringing and calls.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Call {
+    /// Seconds a call rings before it is missed (the original: 60).
+    pub ring_timeout: u64,
+    /// Whether a person without a connection is rung (it shows when he connects in time); false answers `USER_OFFLINE`.
+    pub ring_offline: bool,
+    /// Seconds a side that lost its connection has to come back before the call ends.
+    pub reconnect_window: u64,
+    /// Which way media takes; this version knows "p2p" only.
+    pub media: String,
+    /// Whether candidates with private addresses are kept from the other side.
+    pub hide_host_candidates: bool,
+}
+
+impl Default for Call {
+    fn default() -> Self {
+        Self {
+            ring_timeout: 45,
+            ring_offline: true,
+            reconnect_window: 30,
+            media: "p2p".into(),
+            hide_host_candidates: false,
+        }
+    }
+}
+
+/// `[presence]`: who sees whom.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Presence {
+    /// Who is told that somebody came or went: `contacts`, `all` (the original) or `none`.
+    pub audience: Audience,
+    /// Days for which a conversation or call makes two people contacts.
+    pub contacts_days: u64,
+    /// Seconds after the last connection before a person counts as offline.
+    pub grace: u64,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { audience: Audience::Contacts, contacts_days: 90, grace: 5 }
+    }
+}
+
+/// `[directory]`: the list of people.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Directory {
+    /// Whether people see each other's e-mail, mobile number and gender.
+    pub expose_contact: bool,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self { expose_contact: false }
+    }
+}
+
+/// `[ice]`: how clients find a way to each other.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ice {
+    /// STUN servers handed to clients; `--dev` hands out none. `STUN_SERVER` sets one.
+    pub stun_servers: Vec<String>,
+    /// Whether clients must use a relay (`iceTransportPolicy: "relay"`).
+    pub relay_only: bool,
+}
+
+impl Default for Ice {
+    fn default() -> Self {
+        Self { stun_servers: vec!["stun:stun.l.google.com:19302".into()], relay_only: false }
+    }
+}
+
+/// `[turn]`: an external TURN relay such as coturn.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Turn {
+    /// Its addresses, such as "turn:turn.example.net:3478?transport=udp"; empty: none is handed out.
+    pub external_urls: Vec<String>,
+    /// The secret it shares with this server (coturn: `use-auth-secret`, `static-auth-secret`).
+    pub secret: Secret,
+    /// Seconds for which a handed-out credential is good.
+    pub credential_ttl: u64,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { external_urls: vec![], secret: Secret::default(), credential_ttl: 3600 }
+    }
+}
+
+/// `[metrics]`: figures for Prometheus.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Bearer token for `/metrics` on the main port; empty: admins only.
+    pub token: Secret,
+    /// Address of a separate listener without a token, such as "127.0.0.1:9464"; empty: none.
+    pub listen: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { token: Secret::default(), listen: "".into() }
+    }
+}
+
+/// `[compat]`: like the service this one replaces.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compat {
+    /// Objects carry their id as `_id` too.
+    pub mongo_ids: bool,
+    /// `/health` shows the ids of people online to everybody.
+    pub public_health_stats: bool,
+    /// An invalid token is 403 instead of 401.
+    pub invalid_token_403: bool,
+    /// `GET /api/chat/messages/{userId}` marks what it returns as read (and tells the sender).
+    pub read_on_fetch: bool,
+    /// A claimed `x-user-id` or `auth.userId`: `check` refuses one that differs from the token, `ignore` passes over it.
+    pub x_user_id: XUserId,
+    /// Whether a token in the query string is accepted; it ends up in other people's logs.
+    pub query_token: bool,
+}
+
+impl Default for Compat {
+    fn default() -> Self {
+        Self {
+            mongo_ids: true,
+            public_health_stats: false,
+            invalid_token_403: false,
+            read_on_fetch: true,
+            x_user_id: XUserId::Check,
+            query_token: false,
+        }
+    }
+}

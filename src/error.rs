@@ -1,0 +1,210 @@
+//! What the server says when it cannot do what was asked: one stable reason, one sentence, one shape.
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $code:literal $status:literal,)*) => {
+        /// The stable machine code of a failure; each belongs to one HTTP status.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The code on the wire.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The HTTP status that goes with it.
+            pub fn status(self) -> StatusCode {
+                let number: u16 = match self { $(Self::$name => $status,)* };
+                StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The request is not what the contract says; `details.field` names the place.
+    InvalidData = "INVALID_DATA" 400,
+    /// A session description or candidate that cannot be one.
+    SdpInvalid = "SDP_INVALID" 400,
+    /// A cursor this server never gave.
+    InvalidCursor = "INVALID_CURSOR" 400,
+    /// No token came with the request.
+    TokenMissing = "TOKEN_MISSING" 401,
+    /// The token cannot be trusted.
+    TokenInvalid = "TOKEN_INVALID" 401,
+    /// The token was good until its `exp`.
+    TokenExpired = "TOKEN_EXPIRED" 401,
+    /// The caller may not do this.
+    Forbidden = "FORBIDDEN" 403,
+    /// A claimed identity that is not the token's.
+    IdentityMismatch = "IDENTITY_MISMATCH" 403,
+    /// The caller is not in this conversation.
+    NotAMember = "NOT_A_MEMBER" 403,
+    /// The account was disabled.
+    UserDisabled = "USER_DISABLED" 403,
+    /// The thing does not exist, or not for this caller.
+    NotFound = "NOT_FOUND" 404,
+    /// No endpoint has this path.
+    NoRoute = "NO_ROUTE" 404,
+    /// Nobody has this user id.
+    UnknownUser = "UNKNOWN_USER" 404,
+    /// The call does not exist, or not for this caller.
+    CallNotFound = "CALL_NOT_FOUND" 404,
+    /// The path exists, the method does not.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED" 405,
+    /// The state of the thing has moved on.
+    Conflict = "CONFLICT" 409,
+    /// The same `clientId` came with another body.
+    ClientIdConflict = "CLIENT_ID_CONFLICT" 409,
+    /// The call is in a state that does not allow this.
+    CallState = "CALL_STATE" 409,
+    /// The caller already rings somebody.
+    CallInProgress = "CALL_IN_PROGRESS" 409,
+    /// Both called each other; the surviving call is in `details.call`.
+    CallMerged = "CALL_MERGED" 409,
+    /// Another device of the user was faster.
+    AnsweredElsewhere = "ANSWERED_ELSEWHERE" 409,
+    /// The person called is in another call and takes no second one.
+    UserBusy = "USER_BUSY" 409,
+    /// The event log no longer reaches back that far.
+    CursorTooOld = "CURSOR_TOO_OLD" 410,
+    /// The call is over.
+    CallGone = "CALL_GONE" 410,
+    /// A text over the limit.
+    ContentTooLong = "CONTENT_TOO_LONG" 413,
+    /// A request body over the limit.
+    BodyTooLarge = "BODY_TOO_LARGE" 413,
+    /// A session description over the limit.
+    SdpTooLarge = "SDP_TOO_LARGE" 413,
+    /// A body that is not JSON.
+    MediaType = "UNSUPPORTED_MEDIA_TYPE" 415,
+    /// Neither a device nor a buffer could take the signal.
+    PeerUnreachable = "PEER_UNREACHABLE" 424,
+    /// Nobody is there to ring.
+    UserOffline = "USER_OFFLINE" 424,
+    /// Too much, too fast; `details.retryAfterMs` says how long to wait.
+    RateLimited = "RATE_LIMITED" 429,
+    /// Our fault; the cause is in the log under the request id.
+    Internal = "INTERNAL" 500,
+    /// A message could not be stored.
+    MessageFailed = "MESSAGE_FAILED" 500,
+    /// A read mark could not be stored.
+    MarkReadFailed = "MARK_READ_FAILED" 500,
+    /// A call could not be made.
+    CallFailed = "CALL_FAILED" 500,
+    /// A response to a call could not be stored.
+    CallResponseFailed = "CALL_RESPONSE_FAILED" 500,
+    /// The end of a call could not be stored.
+    CallEndFailed = "CALL_END_FAILED" 500,
+    /// Not now; trying again helps.
+    Unavailable = "UNAVAILABLE" 503,
+    /// The server is going down; reconnect to its successor.
+    Draining = "DRAINING" 503,
+    /// The disk is full.
+    DiskFull = "DISK_FULL" 507,
+}
+
+/// An error of some module, seen from the wire.
+pub trait Failure: std::error::Error {
+    /// The stable code for it.
+    fn reason(&self) -> Reason;
+
+    /// Machine-readable particulars, such as `field` or `retryAfterMs`.
+    fn details(&self) -> Option<Value> {
+        None
+    }
+}
+
+/// A failure on its way out. The causes of a 5xx stay in the log.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The stable code.
+    pub reason: Reason,
+    /// The sentence for a person.
+    pub message: String,
+    /// Particulars for a program.
+    pub details: Option<Value>,
+}
+
+impl Problem {
+    /// A failure with a sentence and nothing else.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), details: None }
+    }
+
+    /// `INVALID_DATA` at `field`.
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        let details = serde_json::json!({ "field": field });
+        Self { reason: Reason::InvalidData, message: message.into(), details: Some(details) }
+    }
+
+    /// The body of an answer over HTTP.
+    pub fn body(&self, at: Timestamp, request_id: Option<String>) -> ErrorBody {
+        let code = self.reason.status().as_u16();
+        let reason = self.reason.code();
+        ErrorBody {
+            error: self.message.clone(),
+            code,
+            reason,
+            timestamp: at,
+            request_id,
+            details: self.details.clone(),
+        }
+    }
+
+    /// The body of a negative acknowledgement.
+    pub fn ack(&self, at: Timestamp) -> Value {
+        let mut body =
+            serde_json::to_value(self.body(at, None)).unwrap_or_else(|_| Value::Object(Map::new()));
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert("ok".into(), Value::Bool(false));
+        }
+        body
+    }
+
+    /// How long to wait before trying again, when that is known.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        self.details.as_ref()?.get("retryAfterMs")?.as_u64()
+    }
+}
+
+impl<F: Failure> From<F> for Problem {
+    fn from(failure: F) -> Self {
+        let reason = failure.reason();
+        if reason.status().as_u16() != 500 {
+            return Self { reason, message: failure.to_string(), details: failure.details() };
+        }
+        tracing::error!(cause = %failure, reason = reason.code(), "request failed");
+        Self { reason, message: "Internal server error".into(), details: None }
+    }
+}
+
+/// `{"error","code","reason","timestamp","requestId"?,"details"?}`: every error of REST and every negative ack.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorBody {
+    /// What went wrong and what to do, for a person.
+    pub error: String,
+    /// The HTTP status.
+    pub code: u16,
+    /// The stable machine code.
+    pub reason: &'static str,
+    /// When.
+    pub timestamp: Timestamp,
+    /// Under which id the server logged it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Particulars such as `field`, `limit`, `retryAfterMs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}

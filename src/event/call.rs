@@ -1,0 +1,387 @@
+//! Calls on the wire.
+
+use derive_more::Display;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::ids::{CallId, ConversationId, UserId};
+
+/// What a call carries.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Display, Eq, Hash, PartialEq, Serialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[display(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum CallType {
+    #[default]
+    Voice,
+    Video,
+}
+
+/// Where a call stands; the six values of the original. The detail is in [`EndReason`].
+#[derive(Clone, Copy, Debug, Deserialize, Display, Eq, Hash, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[display(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum CallStatus {
+    Initiated,
+    Ringing,
+    Accepted,
+    Rejected,
+    Ended,
+    Missed,
+}
+
+impl CallStatus {
+    /// Neither answered nor over.
+    pub fn is_pending(self) -> bool {
+        matches!(self, Self::Initiated | Self::Ringing)
+    }
+
+    /// Pending or accepted.
+    pub fn is_live(self) -> bool {
+        self.is_pending() || self == Self::Accepted
+    }
+}
+
+/// Why a call is over.
+#[derive(Clone, Copy, Debug, Deserialize, Display, Eq, Hash, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[display(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum EndReason {
+    Hangup,
+    Rejected,
+    Busy,
+    Cancelled,
+    Timeout,
+    Network,
+    Failed,
+    Kicked,
+    Unreachable,
+    Drain,
+}
+
+/// Which way a call's media takes.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Display, Eq, Hash, PartialEq, Serialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[display(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Direction {
+    #[default]
+    P2p,
+    Relay,
+    Sfu,
+}
+
+/// A person in a call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Person {
+    /// Who.
+    #[serde(rename = "_id")]
+    pub id: UserId,
+    /// The same.
+    pub user_id: UserId,
+    /// The name to show.
+    pub name: Option<String>,
+    /// With `directory.expose_contact` only.
+    pub email: Option<String>,
+    /// What kind of user the application says this is.
+    pub user_type: Option<String>,
+}
+
+/// A device that answered.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AnsweredBy {
+    /// Who answered.
+    pub user_id: UserId,
+    /// On which device.
+    pub device_id: Option<String>,
+}
+
+/// One call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Call {
+    /// Its id.
+    pub call_id: CallId,
+    /// The same, under the name that clients of a document store expect.
+    #[serde(rename = "_id", skip_serializing_if = "Option::is_none")]
+    pub mongo_id: Option<CallId>,
+    /// Who called.
+    pub from_user_id: UserId,
+    /// Who was called; null for a group.
+    pub to_user_id: Option<UserId>,
+    /// Everyone in it.
+    pub user_ids: Vec<UserId>,
+    /// The conversation it belongs to.
+    pub conversation_id: ConversationId,
+    /// Voice or video.
+    pub call_type: CallType,
+    /// Where it stands.
+    pub status: CallStatus,
+    /// Why it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<EndReason>,
+    /// Grows with each change.
+    pub rev: i64,
+    /// The name of its room.
+    pub room_id: String,
+    /// Which way media takes.
+    pub media: Direction,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the first device showed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ringing_at: Option<Timestamp>,
+    /// When it was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Timestamp>,
+    /// Seconds from acceptance to end, 0 if never accepted.
+    pub duration: i64,
+    /// Until when it rings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Which device took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<AnsweredBy>,
+    /// Who called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_user: Option<Person>,
+    /// Who was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_user: Option<Person>,
+    /// Whether it was recorded.
+    pub recording_status: &'static str,
+    /// The last change.
+    pub updated_at: Timestamp,
+}
+
+/// `call:incoming` and `call:initiated`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Incoming {
+    /// The call itself.
+    #[serde(flatten)]
+    pub call: Call,
+    /// Whether the receiver is in another call.
+    pub waiting: bool,
+    /// Whether the call will be recorded.
+    pub record_policy: &'static str,
+}
+
+/// Accept or reject.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Answer {
+    Accept,
+    Reject,
+}
+
+/// `call:ringing`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ringing {
+    /// Which call.
+    pub call_id: CallId,
+    /// Where it rings.
+    pub user_id: UserId,
+    /// On how many devices.
+    pub devices: usize,
+    /// The call's revision.
+    pub rev: i64,
+}
+
+/// `call:response`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// Which call.
+    pub call_id: CallId,
+    /// Accepted or rejected.
+    pub response: Answer,
+    /// By whom.
+    pub from_user_id: UserId,
+    /// `busy` or `declined`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The call as it stands now.
+    pub call: Call,
+}
+
+/// `call:responded`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Responded {
+    /// Which call.
+    pub call_id: CallId,
+    /// Accepted or rejected.
+    pub response: Answer,
+    /// The call as it stands now.
+    pub call: Call,
+}
+
+/// `call:answered-elsewhere`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AnsweredElsewhere {
+    /// Which call.
+    pub call_id: CallId,
+    /// The device that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_name: Option<String>,
+    /// Accepted or rejected.
+    pub response: Answer,
+}
+
+/// The acknowledgement of `call:respond` and others that change a call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Answered {
+    /// The call as it stands now.
+    pub call: Call,
+}
+
+/// `call:ended`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallEnded {
+    /// Which call.
+    pub call_id: CallId,
+    /// Who ended it; absent when nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_user_id: Option<UserId>,
+    /// Why.
+    pub end_reason: EndReason,
+    /// Seconds from acceptance to end.
+    pub duration: i64,
+    /// The call as it stands now.
+    pub call: Call,
+}
+
+/// An event about one person in a call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallPerson {
+    /// Which call.
+    pub call_id: CallId,
+    /// Whom it is about.
+    pub user_id: UserId,
+    /// The same.
+    pub from_user_id: UserId,
+}
+
+/// An event about a call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallReference {
+    /// Which call.
+    pub call_id: CallId,
+}
+
+/// `call:no-answer`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NoAnswer {
+    /// Which call.
+    pub call_id: CallId,
+    /// For a person.
+    pub message: &'static str,
+    /// `timeout` or `offline`.
+    pub reason: &'static str,
+}
+
+/// `call:missed-calls`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MissedCalls {
+    /// How many.
+    pub count: usize,
+    /// Which, newest first.
+    pub calls: Vec<Call>,
+}
+
+/// `call:media-path`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MediaPath {
+    /// Which call.
+    pub call_id: CallId,
+    /// Which way media takes.
+    pub media: Direction,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// `call:update-request`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateRequest {
+    /// Which call.
+    pub call_id: CallId,
+    /// Who asks.
+    pub from_user_id: UserId,
+    /// What the call became.
+    pub call_type: CallType,
+    /// The call as it stands now.
+    pub call: Call,
+}
+
+/// Which of the three signals.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[allow(missing_docs)]
+pub enum SignalKind {
+    Offer,
+    Answer,
+    IceCandidate,
+}
+
+/// `webrtc:*`: exactly one of `offer`, `answer` and `candidate` is there.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallSignal {
+    /// Which call.
+    pub call_id: CallId,
+    /// Who sent it.
+    pub from_user_id: UserId,
+    /// For whom it is.
+    pub to_user_id: UserId,
+    /// `{type, sdp}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Value>,
+    /// `{type, sdp}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+    /// `RTCIceCandidateInit`; null ends the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Value>,
+    /// The sender restarts ICE.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ice_restart: Option<bool>,
+}
+
+/// An entry of `RTCConfiguration.iceServers`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IceServer {
+    /// `stun:`, `turn:` and `turns:` addresses.
+    pub urls: Vec<String>,
+    /// `expiry:userId[:callId]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Base64 of HMAC-SHA1(secret, username).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// Always `password`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_type: Option<&'static str>,
+}

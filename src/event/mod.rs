@@ -1,0 +1,259 @@
+//! What the server tells its clients: the objects of the wire and every event that carries them.
+
+mod call;
+mod message;
+mod user;
+
+pub use call::{
+    Answer, Answered, AnsweredBy, AnsweredElsewhere, Call, CallEnded, CallPerson, CallReference,
+    CallSignal, CallStatus, CallType, Direction, EndReason, IceServer, Incoming, MediaPath,
+    MissedCalls, NoAnswer, Person, Responded, Response, Ringing, SignalKind, UpdateRequest,
+};
+pub use message::{
+    CallEntry, Conversation, ConversationKind, Delivered, MarkedRead, Message, MessageType, Read,
+    Typing,
+};
+pub use user::{Gender, Presence, PresenceMode, Role, User, UserStatus};
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::ids::{SessionId, UserId};
+
+macro_rules! events {
+    ($(#[doc = $about:literal] $variant:ident($payload:ty) = $name:literal,)*) => {
+        /// One thing a client is told.
+        #[derive(Clone, Debug)]
+        pub enum Event { $(#[doc = $about] $variant($payload),)* }
+
+        impl Event {
+            /// The event's name on the wire.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// The payload, encoded.
+            pub fn encode(&self) -> Box<RawValue> {
+                let encoded = match self { $(Self::$variant(payload) => serde_json::value::to_raw_value(payload),)* };
+                encoded.unwrap_or_else(|_| RawValue::NULL.to_owned())
+            }
+
+            /// Name, sentence and payload schema of every event, for the API description.
+            pub fn catalogue() -> Vec<Described> {
+                vec![$(Described {
+                    name: $name,
+                    about: $about.trim(),
+                    schema: <$payload as ToSchema>::name().into_owned(),
+                    register: register::<$payload>,
+                },)*]
+            }
+        }
+    };
+}
+
+/// An event as the API description shows it.
+pub struct Described {
+    /// The name on the wire.
+    pub name: &'static str,
+    /// What it means.
+    pub about: &'static str,
+    /// The name of the payload's schema.
+    pub schema: String,
+    /// Collects that schema and those it refers to.
+    pub register: fn(&mut Schemas),
+}
+
+/// Named JSON schemas.
+pub type Schemas = Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>;
+
+/// Collects the schema of `T` and of all that it refers to.
+pub fn register<T: ToSchema>(schemas: &mut Schemas) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+}
+
+events! {
+    /// The session is authenticated and its events flow.
+    SessionReady(SessionReady) = "session:ready",
+    /// The token ends soon; answer with `session:refresh`.
+    SessionTokenExpiring(TokenExpiring) = "session:token-expiring",
+    /// The server ends this session, and why.
+    SessionClosed(SessionClosed) = "session:closed",
+    /// An older session gives way because the user has too many.
+    SessionReplaced(SessionClosed) = "session:replaced",
+    /// A message arrived; on all devices of every receiver.
+    MessageReceived(Box<Message>) = "message:received",
+    /// A message of one's own is stored; on all devices of the sender.
+    MessageSent(Box<Message>) = "message:sent",
+    /// Messages reached a device of the other person.
+    MessageDelivered(Delivered) = "message:delivered",
+    /// The other person has read.
+    MessageRead(Read) = "message:read",
+    /// One's own read mark moved; on all devices of the reader.
+    MessageMarkedRead(MarkedRead) = "message:markedRead",
+    /// The other person is typing.
+    TypingStart(Typing) = "typing:start",
+    /// The other person is no longer typing.
+    TypingStop(Typing) = "typing:stop",
+    /// Somebody came, went, or changed how they are.
+    UserStatus(UserStatus) = "user:status",
+    /// The presence of everyone the user may see, once after connecting.
+    PresenceSnapshot(Snapshot) = "presence:snapshot",
+    /// Missed events; answer with `sync:ack` for the next batch.
+    SyncBatch(SyncBatch) = "sync:batch",
+    /// Too much was missed: reload by REST and go on from this cursor.
+    SyncReset(SyncReset) = "sync:reset",
+    /// Somebody calls; on all devices of the person called.
+    CallIncoming(Box<Incoming>) = "call:incoming",
+    /// The call is stored and on its way; to the caller.
+    CallInitiated(Box<Incoming>) = "call:initiated",
+    /// A device of the person called shows the call.
+    CallRinging(Ringing) = "call:ringing",
+    /// The person called answered; to the caller.
+    CallResponse(Box<Response>) = "call:response",
+    /// The call was answered; on all devices of the one who answered.
+    CallResponded(Box<Responded>) = "call:responded",
+    /// Another device answered: stop ringing.
+    CallAnsweredElsewhere(AnsweredElsewhere) = "call:answered-elsewhere",
+    /// The call is over; to all devices of both.
+    CallEnded(Box<CallEnded>) = "call:ended",
+    /// The caller gave up before an answer.
+    CallCancelled(CallPerson) = "call:cancelled",
+    /// Nobody answered in time; to the caller.
+    CallNoAnswer(NoAnswer) = "call:no-answer",
+    /// A call was missed; to the person called.
+    CallMissed(Box<Call>) = "call:missed",
+    /// Calls missed while away, once after connecting without a cursor.
+    CallMissedCalls(MissedCalls) = "call:missed-calls",
+    /// The other side lost its connection to the server.
+    CallReconnecting(CallPerson) = "call:reconnecting",
+    /// The other side is back.
+    CallReconnected(CallPerson) = "call:reconnected",
+    /// Which way media takes.
+    CallMediaPath(MediaPath) = "call:media-path",
+    /// The other side put the call on hold.
+    CallHeld(CallPerson) = "call:held",
+    /// The other side took the call back.
+    CallUnheld(CallPerson) = "call:unheld",
+    /// The other side asks for video.
+    CallUpdateRequest(UpdateRequest) = "call:update-request",
+    /// The call went on at another device of the user.
+    CallMoved(CallReference) = "call:moved",
+    /// A session description or candidate of the other side.
+    WebrtcOffer(Box<CallSignal>) = "webrtc:offer",
+    /// The answer of the other side.
+    WebrtcAnswer(Box<CallSignal>) = "webrtc:answer",
+    /// An ICE candidate of the other side.
+    WebrtcIceCandidate(Box<CallSignal>) = "webrtc:ice-candidate",
+    /// A call event failed, for clients that pass no acknowledgement.
+    CallFailed(Refused) = "call:failed",
+    /// An event failed, for clients that pass no acknowledgement.
+    Error(Refused) = "error",
+}
+
+/// `session:ready`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionReady {
+    /// This connection.
+    pub session_id: SessionId,
+    /// Who the server takes the client for.
+    pub user_id: UserId,
+    /// The server's time.
+    pub server_time: Timestamp,
+    /// Where the user's event log stands.
+    pub cursor: String,
+    /// Whether the missed events follow as `sync:batch`.
+    pub resumed: bool,
+    /// The version of this contract.
+    pub protocol: u8,
+    /// The limits in force (`GET /api/info` has the same).
+    pub limits: Value,
+    /// Seconds for which fetched ICE servers are good.
+    pub ice_ttl: u64,
+}
+
+/// `session:token-expiring`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenExpiring {
+    /// The token's `exp`.
+    pub expires_at: Timestamp,
+}
+
+/// `session:closed`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionClosed {
+    /// `REPLACED`, `SLOW_CONSUMER`, `KICKED`, `USER_DISABLED`, `SERVER_DRAIN`, `TOKEN_EXPIRED` or `PROTOCOL_ERROR`.
+    pub reason: &'static str,
+    /// When to come back, with `SERVER_DRAIN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconnect_after_ms: Option<u64>,
+}
+
+/// `presence:snapshot`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Snapshot {
+    /// One state a person.
+    pub states: Vec<UserStatus>,
+}
+
+/// One event of a user's log.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct LogEntry {
+    /// Its place in the user's log.
+    pub cursor: String,
+    /// The event's name.
+    pub event: &'static str,
+    /// The event's payload.
+    #[schema(value_type = Object)]
+    pub payload: Box<RawValue>,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
+/// `sync:batch`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SyncBatch {
+    /// What was missed, oldest first.
+    pub events: Vec<LogEntry>,
+    /// Where the log stands after these.
+    pub cursor: String,
+    /// Whether another batch follows the acknowledgement.
+    pub more: bool,
+}
+
+/// `sync:reset`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SyncReset {
+    /// From where to go on.
+    pub cursor: String,
+}
+
+/// `error` and `call:failed`: message and string code as the original sent them.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// What went wrong.
+    pub message: String,
+    /// The stable machine code.
+    pub code: &'static str,
+    /// The same sentence again.
+    pub error: String,
+    /// The HTTP status that goes with it.
+    pub status: u16,
+    /// The event that failed.
+    pub event: String,
+    /// When.
+    pub timestamp: Timestamp,
+    /// The call concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    /// Particulars such as `field`, `retryAfterMs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}

@@ -1,0 +1,255 @@
+//! Names of things: typed ids that cannot be wrong once they exist.
+
+use std::fmt;
+use std::str::FromStr;
+
+use derive_more::Display;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// An account of the application, `1 ..= 2^53 - 1`; always a JSON number on output.
+#[derive(
+    Clone, Copy, Debug, Display, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema,
+)]
+#[serde(transparent)]
+#[schema(value_type = u64, minimum = 1, maximum = 9007199254740991_u64, example = 4711)]
+pub struct UserId(i64);
+
+impl UserId {
+    /// The largest integer that JavaScript keeps exact, 2^53 − 1.
+    pub const MAX: i64 = (1 << 53) - 1;
+
+    /// The id behind `value`, or `None` outside `1 ..= 2^53 - 1`.
+    pub fn new(value: i64) -> Option<Self> {
+        (1..=Self::MAX).contains(&value).then_some(Self(value))
+    }
+
+    /// The plain number.
+    pub fn value(self) -> i64 {
+        self.0
+    }
+}
+
+impl FromStr for UserId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let value = digits.then(|| text.parse().ok()).flatten();
+        value.and_then(Self::new).ok_or(InvalidId("a user id, an integer from 1 to 2^53-1"))
+    }
+}
+
+/// Why a text is no id: what it should have been.
+#[derive(Debug, thiserror::Error)]
+#[error("expected {0}")]
+pub struct InvalidId(&'static str);
+
+impl<'de> Deserialize<'de> for UserId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UserIdVisitor)
+    }
+}
+
+struct UserIdVisitor;
+
+impl Visitor<'_> for UserIdVisitor {
+    type Value = UserId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a user id, an integer from 1 to 2^53-1")
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<UserId, E> {
+        UserId::new(value)
+            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Signed(value), &self))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<UserId, E> {
+        let id = i64::try_from(value).ok().and_then(UserId::new);
+        id.ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<UserId, E> {
+        value.parse().map_err(|_| E::invalid_value(serde::de::Unexpected::Str("text"), &self))
+    }
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, Display, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize, ToSchema,
+        )]
+        #[serde(transparent)]
+        #[schema(value_type = String, format = "uuid")]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Wraps a UUID.
+            pub const fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+
+            /// The UUID itself.
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                text.parse().map(Self).map_err(|_| InvalidId("a UUID"))
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// Names one call for its whole life; `callId` on the wire.
+    CallId
+);
+uuid_id!(
+    /// Names one message; `messageId` on the wire.
+    MessageId
+);
+uuid_id!(
+    /// Names one conversation; `conversationId` on the wire.
+    ConversationId
+);
+uuid_id!(
+    /// Names one socket connection; `sessionId` on the wire.
+    SessionId
+);
+
+impl ConversationId {
+    /// The one conversation of two people: a UUIDv8 (RFC 9562 §5.8) made of the two ids, so that it needs no look-up and
+    /// both sides may write first at the same moment. 61 bits hold the smaller id, 61 the larger.
+    pub fn direct(a: UserId, b: UserId) -> Self {
+        let (low, high) = (a.min(b).0 as u128, a.max(b).0 as u128);
+        let (top, middle, bottom) =
+            (low >> 5, ((low & 0x1f) << 1) | (high >> 60), high & ((1 << 60) - 1));
+        Self(Uuid::from_u128((top << 80) | (8 << 76) | (middle << 64) | (0b10 << 62) | bottom))
+    }
+
+    /// The two people of a direct conversation, smaller id first; `None` for a group.
+    pub fn pair(self) -> Option<(UserId, UserId)> {
+        if self.0.get_version_num() != 8 {
+            return None;
+        }
+        let bits = self.0.as_u128();
+        let (top, middle) = (bits >> 80, (bits >> 64) & 0xfff);
+        let low = i64::try_from((top << 5) | (middle >> 1)).ok().and_then(UserId::new)?;
+        let high = i64::try_from(((middle & 1) << 60) | (bits & ((1 << 60) - 1)))
+            .ok()
+            .and_then(UserId::new)?;
+        (low < high && Self::direct(low, high) == self).then_some((low, high))
+    }
+
+    /// The other person of a direct conversation of `me`; `None` for a group or a conversation of others.
+    pub fn peer_of(self, me: UserId) -> Option<UserId> {
+        let (low, high) = self.pair()?;
+        if me == low { Some(high) } else { (me == high).then_some(low) }
+    }
+}
+
+/// A text of `1 ..= N` Unicode scalar values without control characters.
+#[derive(Clone, Debug, Display, Eq, Hash, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Short<const N: usize>(String);
+
+impl<const N: usize> Short<N> {
+    /// Checks a text.
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        let fits = !text.is_empty()
+            && text.chars().take(N + 1).count() <= N
+            && !text.contains(char::is_control);
+        fits.then_some(Self(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text, owned.
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Short<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let complaint = || {
+            D::Error::custom(format!(
+                "expected 1 to {N} characters, none of them control characters"
+            ))
+        };
+        Self::new(text).ok_or_else(complaint)
+    }
+}
+
+impl<const N: usize> utoipa::PartialSchema for Short<N> {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        let text = utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String);
+        text.min_length(Some(1)).max_length(Some(N)).into()
+    }
+}
+
+impl<const N: usize> ToSchema for Short<N> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        format!("Text{N}").into()
+    }
+}
+
+/// The idempotency key a client gives to a message or a call.
+pub type ClientId = Short<64>;
+/// Names one device of a user, chosen by the device.
+pub type DeviceId = Short<64>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_direct_conversation_id_gives_its_two_people_back(a in 1..=UserId::MAX, b in 1..=UserId::MAX) {
+            prop_assume!(a != b);
+            let (a, b) = (UserId(a), UserId(b));
+            let id = ConversationId::direct(a, b);
+            prop_assert_eq!(id, ConversationId::direct(b, a));
+            prop_assert_eq!(id.pair(), Some((a.min(b), a.max(b))));
+            prop_assert_eq!(id.0.get_version_num(), 8);
+            prop_assert_eq!(id.0.get_variant(), uuid::Variant::RFC4122);
+        }
+    }
+
+    #[test]
+    fn a_user_id_is_a_positive_safe_integer_or_its_decimal_text() {
+        for good in ["7", "\"7\"", "9007199254740991"] {
+            assert!(serde_json::from_str::<UserId>(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "0",
+            "-1",
+            "9007199254740992",
+            "1e400",
+            "1.5",
+            "\"\"",
+            "\"1x\"",
+            "{\"$gt\":\"\"}",
+            "[]",
+            "null",
+        ] {
+            assert!(serde_json::from_str::<UserId>(bad).is_err(), "{bad}");
+        }
+    }
+}

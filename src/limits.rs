@@ -1,0 +1,223 @@
+//! How fast one client may ask. Buckets are kept by `governor`; what is full says how long to wait.
+
+use std::hash::Hash;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use serde_json::{Value, json};
+
+use crate::config;
+use crate::error::{Failure, Reason};
+use crate::ids::UserId;
+
+/// Too much, too fast.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("Too many {what}: at most {limit}; try again in {retry_after_ms} ms")]
+pub struct TooMany {
+    /// Of what.
+    pub what: &'static str,
+    /// The limit, in words.
+    pub limit: String,
+    /// When a try may succeed.
+    pub retry_after_ms: u64,
+}
+
+impl Failure for TooMany {
+    fn reason(&self) -> Reason {
+        Reason::RateLimited
+    }
+
+    fn details(&self) -> Option<Value> {
+        Some(json!({ "retryAfterMs": self.retry_after_ms, "limit": self.limit }))
+    }
+}
+
+/// Buckets by some key.
+struct Buckets<K: Hash + Eq + Clone> {
+    what: &'static str,
+    limit: String,
+    buckets: Option<DefaultKeyedRateLimiter<K>>,
+}
+
+impl<K: Hash + Eq + Clone> Buckets<K> {
+    fn new(what: &'static str, on: bool, quota: Quota, limit: String) -> Self {
+        Self { what, limit, buckets: on.then(|| RateLimiter::keyed(quota)) }
+    }
+
+    fn take(&self, key: &K) -> Result<(), TooMany> {
+        let Some(buckets) = &self.buckets else { return Ok(()) };
+        buckets.check_key(key).map_err(|until| {
+            metrics::counter!("rtc_rate_limited_total", "what" => self.what).increment(1);
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            too_many(self.what, &self.limit, wait)
+        })
+    }
+
+    fn shrink(&self) {
+        if let Some(buckets) = &self.buckets {
+            buckets.retain_recent();
+            buckets.shrink_to_fit();
+        }
+    }
+}
+
+fn too_many(what: &'static str, limit: &str, wait: Duration) -> TooMany {
+    let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    TooMany { what, limit: limit.to_owned(), retry_after_ms }
+}
+
+fn at_least_one(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
+}
+
+fn per_second(rate: u32, burst: u32) -> Quota {
+    Quota::per_second(at_least_one(rate)).allow_burst(at_least_one(burst))
+}
+
+fn per_minute(rate: u32) -> Quota {
+    Quota::per_minute(at_least_one(rate))
+}
+
+/// All the limits on speed.
+pub struct Limits {
+    config: config::Limits,
+    messages: Buckets<UserId>,
+    messages_minute: Buckets<UserId>,
+    typing: Buckets<UserId>,
+    calls: Buckets<UserId>,
+    rest: Buckets<UserId>,
+    anonymous: Buckets<String>,
+}
+
+impl Limits {
+    /// Limits as configured.
+    pub fn new(config: &config::Limits) -> Self {
+        let on = config.rate_limits;
+        if !on {
+            tracing::warn!(
+                "limits.rate_limits = false: ALL RATE LIMITS ARE OFF. For load tests only."
+            );
+        }
+        let (second, burst, minute) =
+            (config.messages_per_second, config.messages_burst, config.messages_per_minute);
+        let (typing, calls, rest, anonymous) = (
+            config.typing_per_second,
+            config.calls_per_minute,
+            config.rest_per_minute,
+            config.anonymous_per_minute,
+        );
+        let sustained = format!("{second} a second, {burst} at once");
+        Self {
+            config: config.clone(),
+            messages: Buckets::new("messages", on, per_second(second, burst), sustained),
+            messages_minute: Buckets::new(
+                "messages",
+                on,
+                per_minute(minute),
+                format!("{minute} a minute"),
+            ),
+            typing: Buckets::new(
+                "typing events",
+                on,
+                per_second(typing, typing),
+                format!("{typing} a second"),
+            ),
+            calls: Buckets::new("calls", on, per_minute(calls), format!("{calls} a minute")),
+            rest: Buckets::new("requests", on, per_minute(rest), format!("{rest} a minute")),
+            anonymous: Buckets::new(
+                "requests without a valid token",
+                on,
+                per_minute(anonymous),
+                format!("{anonymous} a minute from one address"),
+            ),
+        }
+    }
+
+    /// One more message.
+    pub fn message(&self, user: UserId) -> Result<(), TooMany> {
+        self.messages.take(&user)?;
+        self.messages_minute.take(&user)
+    }
+
+    /// One more typing event.
+    pub fn typing(&self, user: UserId) -> Result<(), TooMany> {
+        self.typing.take(&user)
+    }
+
+    /// One more call.
+    pub fn call(&self, user: UserId) -> Result<(), TooMany> {
+        self.calls.take(&user)
+    }
+
+    /// One more request.
+    pub fn rest(&self, user: UserId) -> Result<(), TooMany> {
+        self.rest.take(&user)
+    }
+
+    /// One more request or connection without a valid token.
+    pub fn anonymous(&self, address: &str) -> Result<(), TooMany> {
+        self.anonymous.take(&address.to_owned())
+    }
+
+    /// The buckets of one connection.
+    pub fn for_connection(&self) -> ConnectionLimits {
+        let on = self.config.rate_limits;
+        let (signals, burst) = (self.config.signals_per_second, self.config.signals_burst);
+        let events = self.config.events_per_second;
+        ConnectionLimits {
+            signals: on.then(|| RateLimiter::direct(per_second(signals, burst))),
+            signals_limit: (signals, burst),
+            events: on.then(|| RateLimiter::direct(per_second(events, events.max(burst)))),
+            events_limit: events,
+            refused: std::sync::atomic::AtomicU32::new(0),
+        }
+    }
+
+    /// Forgets buckets that have filled up again; to be called now and then.
+    pub fn shrink(&self) {
+        for users in [&self.messages, &self.messages_minute, &self.typing, &self.calls, &self.rest]
+        {
+            users.shrink();
+        }
+        self.anonymous.shrink();
+    }
+}
+
+/// The limits of one connection.
+pub struct ConnectionLimits {
+    signals: Option<DefaultDirectRateLimiter>,
+    signals_limit: (u32, u32),
+    events: Option<DefaultDirectRateLimiter>,
+    events_limit: u32,
+    refused: std::sync::atomic::AtomicU32,
+}
+
+impl ConnectionLimits {
+    /// One more event of any kind; `Err` refuses it.
+    pub fn event(&self) -> Result<(), TooMany> {
+        let Some(events) = &self.events else { return Ok(()) };
+        events.check().map_err(|until| {
+            self.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            too_many("events", &format!("{} a second", self.events_limit), wait)
+        })
+    }
+
+    /// Whether so much was refused that the connection is a flood.
+    pub fn is_flood(&self) -> bool {
+        self.refused.load(std::sync::atomic::Ordering::Relaxed)
+            > self.events_limit.saturating_mul(10)
+    }
+
+    /// One more `webrtc:*` event.
+    pub fn signal(&self) -> Result<(), TooMany> {
+        let Some(signals) = &self.signals else { return Ok(()) };
+        signals.check().map_err(|until| {
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            let (rate, burst) = self.signals_limit;
+            too_many("signals", &format!("{rate} a second, {burst} at once"), wait)
+        })
+    }
+}

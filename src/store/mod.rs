@@ -1,0 +1,191 @@
+//! What must survive. One trait in use cases, so that engines give identical answers; the engine invents nothing: ids and
+//! times come in as arguments.
+
+mod record;
+pub mod sqlite;
+
+pub use record::{
+    Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
+    DirectoryPage, Listed, LogPage, LogRecord, Logged, Mark, MarkKind, Marked, MemberRecord,
+    MessageExtra, MessageRecord, NewMessage, Page, Profile, Settings, Totals, UserRecord,
+};
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::error::{Failure, Reason};
+use crate::ids::{CallId, ConversationId, MessageId, UserId};
+
+/// Why the store did not do it.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum StoreError {
+    /// No such row.
+    #[error("not found")]
+    NotFound,
+    /// Nobody has this user id.
+    #[error("Nobody has the user id {0}")]
+    UnknownUser(UserId),
+    /// A unique key is taken by something else.
+    #[error("{0} is taken by another")]
+    Conflict(&'static str),
+    /// Somebody changed the row first; `current` is its revision.
+    #[error("changed meanwhile, now at revision {current}")]
+    Stale {
+        /// The revision that is stored.
+        current: i64,
+    },
+    /// More is waiting to be written than the queue holds.
+    #[error("too many writes are waiting; try again in a moment")]
+    Busy,
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// The engine does not answer.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// The store holds what it cannot hold.
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+}
+
+impl StoreError {
+    /// Whether trying again helps.
+    pub fn retry_helps(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable(_) | Self::Stale { .. })
+    }
+}
+
+impl Failure for StoreError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotFound => Reason::NotFound,
+            Self::UnknownUser(_) => Reason::UnknownUser,
+            Self::Conflict(_) | Self::Stale { .. } => Reason::Conflict,
+            Self::Busy | Self::Unavailable(_) => Reason::Unavailable,
+            Self::Full => Reason::DiskFull,
+            Self::Corrupt(_) => Reason::Internal,
+        }
+    }
+}
+
+/// What a store method gives.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Everything the server remembers. A write has reached the disk when its method returns.
+///
+/// Costs use n for all rows of a table and k for rows returned.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Makes or updates a person; `Conflict("uid")` when another has that uid. O(log n).
+    async fn save_profile(&self, profile: Profile, at: Timestamp) -> Result<UserRecord>;
+    /// One person. O(log n).
+    async fn user(&self, id: UserId) -> Result<Option<UserRecord>>;
+    /// Those of `ids` that exist, in order of id. O(k log n).
+    async fn users(&self, ids: Vec<UserId>) -> Result<Vec<UserRecord>>;
+    /// The directory. O(log n + k).
+    async fn directory(&self, page: DirectoryPage) -> Result<Vec<UserRecord>>;
+    /// Changes what a person may change; `NotFound`. O(log n).
+    async fn save_settings(
+        &self,
+        id: UserId,
+        settings: Settings,
+        at: Timestamp,
+    ) -> Result<UserRecord>;
+    /// Notes a sign of life, and how far a client without a cursor was told. Both only grow. O(log n).
+    async fn touch_user(&self, id: UserId, seen: Timestamp, plain_cursor: i64) -> Result<()>;
+    /// Closes or opens an account; `NotFound`. O(log n).
+    async fn set_disabled(&self, id: UserId, disabled: bool, at: Timestamp) -> Result<()>;
+    /// People with a conversation or call in common since then, at most `limit`, in order of id. O(log n + k).
+    async fn contacts(&self, user: UserId, since: Timestamp, limit: usize) -> Result<Vec<UserId>>;
+
+    /// Stores a message with its conversation head, its members' heads and their logs; a repeat of (`from`, `client_id`)
+    /// gives the first one back, `Conflict("clientId")` if it says something else. `UnknownUser` for a peer that does not
+    /// exist, `NotFound` for a group that does not. O(log n × (1 + members)).
+    async fn append_message(&self, message: NewMessage) -> Result<Appended>;
+    /// One message. O(log n).
+    async fn message(&self, id: MessageId) -> Result<Option<MessageRecord>>;
+    /// Messages of a conversation, oldest first, at most `limit`. O(log n + k).
+    async fn messages(
+        &self,
+        conversation: ConversationId,
+        anchor: Anchor,
+        limit: usize,
+    ) -> Result<Page>;
+    /// One conversation. O(log n).
+    async fn conversation(&self, id: ConversationId) -> Result<Option<ConversationRecord>>;
+    /// The place of `user` in a conversation. O(log n).
+    async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<MemberRecord>>;
+    /// Everyone in a conversation, in order of id. O(log n + k).
+    async fn members(&self, id: ConversationId) -> Result<Vec<MemberRecord>>;
+    /// A member's conversations by last activity, newest first, behind `before`. O(log n + k log n).
+    async fn conversations(
+        &self,
+        user: UserId,
+        archived: bool,
+        before: Option<(Timestamp, ConversationId)>,
+        limit: usize,
+    ) -> Result<Vec<Listed>>;
+    /// Conversations with unread messages and how many. O(conversations of the user).
+    async fn unread(&self, user: UserId) -> Result<Vec<(ConversationId, i64)>>;
+    /// Moves a member's delivered or read mark up to `up_to` (the head at most), never back; `NotFound` for strangers.
+    /// O(log n + messages of others behind the mark).
+    async fn mark(&self, conversation: ConversationId, mark: Mark) -> Result<Marked>;
+
+    /// A user's event log behind `cursor`. O(log n + k log n).
+    async fn log(&self, user: UserId, cursor: i64, limit: usize) -> Result<LogPage>;
+    /// The newest `limit` received messages that no device confirmed and no client without a cursor was told of, oldest
+    /// first, with their cursors. O(log n + k log n).
+    async fn undelivered(&self, user: UserId, limit: usize) -> Result<Vec<(i64, MessageRecord)>>;
+
+    /// Stores a new call; a repeat of (`from`, `client_id`) gives the first one back. O(log n).
+    async fn create_call(&self, call: CallRecord) -> Result<CallRecord>;
+    /// Stores a call's next state; `Stale` unless the stored revision is `expected_rev`. O(log n).
+    async fn save_call(&self, call: CallRecord, expected_rev: i64) -> Result<()>;
+    /// Stores a call's last state and what it leaves behind; `Stale` as above. O(log n).
+    async fn finish_call(&self, end: CallEnd) -> Result<CallFinished>;
+    /// One call. O(log n).
+    async fn call(&self, id: CallId) -> Result<Option<CallRecord>>;
+    /// Every call that is not over, oldest first. O(log n + k).
+    async fn live_calls(&self) -> Result<Vec<CallRecord>>;
+    /// A user's calls, newest first. O(log n + calls of the user that the filters pass over).
+    async fn call_history(&self, query: CallHistory) -> Result<Vec<CallRecord>>;
+    /// Calls missed since then and not acknowledged, newest first. O(log n + k).
+    async fn missed_calls(
+        &self,
+        user: UserId,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CallRecord>>;
+    /// Acknowledges missed calls. O(k log n).
+    async fn ack_missed(&self, user: UserId, calls: Vec<CallId>) -> Result<()>;
+
+    /// How much there is, from counters. O(1).
+    async fn totals(&self) -> Result<Totals>;
+    /// Forgets log entries from before `log_before` or beyond the newest `log_keep` of a user, and idempotency keys from
+    /// before `keys_before`, some hundred rows a call; true when there is more. O(rows forgotten × log n).
+    async fn retire(
+        &self,
+        log_before: Timestamp,
+        log_keep: i64,
+        keys_before: Timestamp,
+    ) -> Result<bool>;
+    /// Answers when the store can write. O(1).
+    async fn ping(&self) -> Result<()>;
+    /// Everything, as lines of JSON in a canonical order, equal for equal content whatever the engine. O(n).
+    async fn export(
+        &self,
+        sink: &mut (dyn FnMut(String) -> std::io::Result<()> + Send),
+    ) -> Result<()>;
+    /// Takes lines of an export into an empty store; `Conflict("store")` when it is not empty. O(n).
+    async fn import(
+        &self,
+        lines: &mut (dyn Iterator<Item = std::io::Result<String>> + Send),
+    ) -> Result<()>;
+    /// Writes what is waiting and closes.
+    async fn close(&self);
+}
+
+/// At most 200 characters of a message for lists.
+pub fn preview(content: &str) -> String {
+    content.chars().take(200).collect()
+}

@@ -1,0 +1,377 @@
+//! What the store keeps: plain records, the same for every engine.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::event::{
+    CallEntry, CallStatus, CallType, ConversationKind, Direction, EndReason, Gender, MessageType,
+    PresenceMode, Role,
+};
+use crate::ids::{CallId, ConversationId, MessageId, UserId};
+
+/// What the application says of a person; written at first sight of a token and when it changes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Profile {
+    pub user_id: UserId,
+    /// Unique; the decimal user id where the application has no other.
+    pub uid: String,
+    pub email: Option<String>,
+    /// `None` leaves a name that is there.
+    pub name: Option<String>,
+    pub mobile: Option<String>,
+    pub gender: Option<Gender>,
+    pub user_type: Option<String>,
+    pub role: Role,
+}
+
+/// A person.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct UserRecord {
+    #[serde(flatten)]
+    pub profile: Profile,
+    pub status_text: Option<String>,
+    pub presence: PresenceMode,
+    pub disabled: bool,
+    pub last_seen: Timestamp,
+    /// Up to where a client without a cursor has been told.
+    pub plain_cursor: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What a person may change of oneself; `None` leaves it.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Settings {
+    pub name: Option<String>,
+    pub status_text: Option<String>,
+    pub presence: Option<PresenceMode>,
+}
+
+/// A slice of the directory in order of lower-case name, then id.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct DirectoryPage {
+    /// Start behind this (lower-case name, id).
+    pub after: Option<(String, UserId)>,
+    /// Beginning of the lower-case name.
+    pub prefix: String,
+    pub limit: usize,
+}
+
+/// A message.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct MessageRecord {
+    pub id: MessageId,
+    pub conversation: ConversationId,
+    pub seq: i64,
+    pub at: Timestamp,
+    pub from: UserId,
+    pub kind: MessageType,
+    pub content: String,
+    pub client_id: Option<String>,
+    /// Whether it counts as unread for others (a finished call does not, a missed one does).
+    pub counts: bool,
+    /// The rarely used rest.
+    #[serde(flatten)]
+    pub extra: MessageExtra,
+}
+
+/// The rarely used parts of a message, stored as one column.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct MessageExtra {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallEntry>,
+    /// Edits so far; the version on the wire is one more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub edits: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(n: &i64) -> bool {
+    *n == 0
+}
+
+impl MessageExtra {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A message to be stored. A direct conversation comes into being with its first message.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct NewMessage {
+    pub id: MessageId,
+    pub conversation: ConversationId,
+    pub at: Timestamp,
+    pub from: UserId,
+    pub kind: MessageType,
+    pub content: String,
+    pub client_id: Option<String>,
+    pub counts: bool,
+    pub extra: MessageExtra,
+}
+
+impl NewMessage {
+    /// Whether `stored` is this message, sent before.
+    pub fn is_repeat_of(&self, stored: &MessageRecord) -> bool {
+        self.conversation == stored.conversation
+            && self.kind == stored.kind
+            && self.content == stored.content
+            && self.extra.reply_to == stored.extra.reply_to
+    }
+}
+
+/// The outcome of storing a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Appended {
+    /// The message as it is stored, now or by an earlier send.
+    pub message: MessageRecord,
+    /// It was there already.
+    pub duplicate: bool,
+    /// Where it stands in the event log of each member; empty for a duplicate.
+    pub cursors: Vec<(UserId, i64)>,
+}
+
+/// A conversation.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct ConversationRecord {
+    pub id: ConversationId,
+    pub kind: ConversationKind,
+    pub title: Option<String>,
+    pub member_count: i64,
+    /// The number of the newest message.
+    pub seq: i64,
+    pub last_id: Option<MessageId>,
+    pub last_at: Timestamp,
+    pub last_kind: MessageType,
+    /// At most 200 characters of the newest message.
+    pub preview: String,
+    pub created_at: Timestamp,
+}
+
+/// One person's place in a conversation.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct MemberRecord {
+    pub conversation: ConversationId,
+    pub user: UserId,
+    pub joined_at: Timestamp,
+    pub delivered: i64,
+    pub read: i64,
+    pub unread: i64,
+    pub archived: bool,
+    pub last_activity: Timestamp,
+}
+
+/// A conversation as a member's list shows it.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Listed {
+    pub conversation: ConversationRecord,
+    pub member: MemberRecord,
+    /// The other person of a direct conversation.
+    pub peer: Option<UserRecord>,
+}
+
+/// Which messages of a conversation to read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Anchor {
+    /// The newest.
+    Newest,
+    /// Those before this number.
+    Before(i64),
+    /// Those after this number.
+    After(i64),
+}
+
+/// A mark that a member set: delivered or read, everything up to a number, at a time.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Mark {
+    pub user: UserId,
+    pub kind: MarkKind,
+    pub up_to: i64,
+    pub at: Timestamp,
+}
+
+/// Delivered or read; read implies delivered.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum MarkKind {
+    Delivered,
+    Read,
+}
+
+/// Messages, oldest first, with the marks that tell when the others got and read them.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct Page {
+    pub messages: Vec<MessageRecord>,
+    pub marks: Vec<Mark>,
+    /// The number of the conversation's newest message.
+    pub head: i64,
+}
+
+/// The outcome of moving a mark.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Marked {
+    /// Where the mark stands.
+    pub up_to: i64,
+    /// Whether it moved.
+    pub moved: bool,
+    /// What the member has left to read.
+    pub unread: i64,
+    /// Where the mark stands in the event log of each person told; empty when it did not move.
+    pub cursors: Vec<(UserId, i64)>,
+}
+
+/// One entry of a user's event log, its content looked up.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct LogRecord {
+    pub cursor: i64,
+    pub at: Timestamp,
+    pub what: Logged,
+}
+
+/// What a log entry tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Logged {
+    /// A message, to its sender or a receiver, with the marks on it.
+    Message(MessageRecord, Vec<Mark>),
+    /// `by` received or read.
+    Mark {
+        /// Where.
+        conversation: ConversationId,
+        /// What was moved.
+        mark: Mark,
+    },
+    /// A call was missed.
+    Missed(CallRecord),
+}
+
+/// A slice of a user's event log.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct LogPage {
+    pub entries: Vec<LogRecord>,
+    /// The newest cursor.
+    pub head: i64,
+    /// The oldest cursor still kept; 0 for an empty log.
+    pub floor: i64,
+}
+
+/// A call, as it survives a restart.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct CallRecord {
+    pub id: CallId,
+    pub from: UserId,
+    pub to: UserId,
+    pub conversation: ConversationId,
+    pub kind: CallType,
+    pub status: CallStatus,
+    pub end_reason: Option<EndReason>,
+    pub rev: i64,
+    pub media: Direction,
+    pub client_id: Option<String>,
+    pub created_at: Timestamp,
+    pub ringing_at: Option<Timestamp>,
+    pub accepted_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// When the present state ends by itself.
+    pub deadline: Option<Timestamp>,
+    pub ended_by: Option<UserId>,
+    pub answered_device: Option<String>,
+    pub waiting: bool,
+    pub updated_at: Timestamp,
+}
+
+impl CallRecord {
+    /// Whether `user` is one of the two.
+    pub fn has(&self, user: UserId) -> bool {
+        self.from == user || self.to == user
+    }
+
+    /// The other one of the two.
+    pub fn peer_of(&self, user: UserId) -> UserId {
+        if user == self.from { self.to } else { self.from }
+    }
+
+    /// Whole seconds from acceptance to end (or to `now` while it runs).
+    pub fn duration(&self, now: Timestamp) -> i64 {
+        let end = self.ended_at.unwrap_or(now);
+        self.accepted_at.map_or(0, |start| i64::try_from(end.since(start).as_secs()).unwrap_or(0))
+    }
+}
+
+/// Which calls of a user to list, newest first.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct CallHistory {
+    pub user: UserId,
+    /// Start behind this call.
+    pub before: Option<(Timestamp, CallId)>,
+    pub skip: usize,
+    pub status: Option<CallStatus>,
+    /// Made by the user (`true`) or made to the user (`false`).
+    pub outgoing: Option<bool>,
+    pub with: Option<UserId>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    pub limit: usize,
+}
+
+/// The end of a call and what it leaves behind.
+#[derive(Clone, Debug)]
+pub struct CallEnd {
+    /// The call in its last state.
+    pub call: CallRecord,
+    /// The revision it is based on.
+    pub expected_rev: i64,
+    /// The line it leaves in the conversation.
+    pub entry: Option<NewMessage>,
+    /// Who missed it.
+    pub missed_by: Option<UserId>,
+}
+
+/// The outcome of ending a call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallFinished {
+    /// The line in the conversation.
+    pub entry: Option<Appended>,
+    /// Where the missed call stands in the event log of the one who missed it.
+    pub missed_cursor: Option<i64>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Totals {
+    pub users: i64,
+    pub messages: i64,
+    pub calls: i64,
+}

@@ -1,0 +1,162 @@
+//! The canonical dump: one line of JSON a row, table after table, each in the order of its key.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use rusqlite::{Connection, Row, ToSql};
+use serde::{Deserialize, Serialize};
+
+use super::super::{
+    CallRecord, ConversationRecord, Mark, MemberRecord, MessageRecord, Result, StoreError,
+    UserRecord,
+};
+use super::{Doc, calls, count, log, marks, messages, users};
+use crate::clock::Timestamp;
+use crate::ids::{CallId, ConversationId, UserId};
+
+/// Rows a slice.
+const SLICE: usize = 1000;
+
+/// One row of a dump.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "t", rename_all = "camelCase")]
+enum Line {
+    User(UserRecord),
+    Conversation(ConversationRecord),
+    Member(MemberRecord),
+    Message(MessageRecord),
+    ClientId {
+        from: UserId,
+        client_id: String,
+        conversation: ConversationId,
+        seq: i64,
+        at: Timestamp,
+    },
+    Mark {
+        conversation: ConversationId,
+        mark: Mark,
+    },
+    Log {
+        user: UserId,
+        cursor: i64,
+        at: Timestamp,
+        what: i64,
+        place: String,
+        number: i64,
+        by: UserId,
+    },
+    Call(CallRecord),
+    CallMember {
+        user: UserId,
+        call: CallId,
+        outgoing: bool,
+        missed: bool,
+    },
+}
+
+/// How far a dump has come: the table, and the rows of it that are out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Position {
+    table: usize,
+    offset: usize,
+}
+
+type Read = fn(&Row<'_>) -> rusqlite::Result<Line>;
+
+fn tables() -> [(String, Read); 9] {
+    [
+        (messages::select(users::COLUMNS, "FROM users ORDER BY user_id"), |row| Ok(Line::User(users::from_row(row, 0)?))),
+        (
+            "SELECT conv, kind, title, member_count, seq, last_id, last_at, last_kind, preview, created_at
+             FROM conversations ORDER BY conv"
+                .into(),
+            |row| Ok(Line::Conversation(messages::conversation_from(row)?)),
+        ),
+        (
+            "SELECT conv, user_id, joined_at, delivered, read, unread, archived, last_activity FROM members ORDER BY conv, user_id"
+                .into(),
+            |row| Ok(Line::Member(messages::member_from(row, 0)?)),
+        ),
+        (messages::select(messages::COLUMNS, "FROM messages ORDER BY conv, seq"), |row| {
+            Ok(Line::Message(messages::from_row(row)?))
+        }),
+        ("SELECT from_user, client_id, conv, seq, at FROM client_ids ORDER BY from_user, client_id".into(), |row| {
+            let (from, client_id, conversation) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Line::ClientId { from, client_id, conversation, seq: row.get(3)?, at: row.get(4)? })
+        }),
+        ("SELECT kind, user_id, up_to, at, conv FROM marks ORDER BY conv, kind, user_id, up_to".into(), |row| {
+            Ok(Line::Mark { conversation: row.get(4)?, mark: marks::from_row(row)? })
+        }),
+        ("SELECT cursor, at, what, ref, number, by_user, user_id FROM log ORDER BY user_id, cursor".into(), |row| {
+            let raw = log::raw_from(row)?;
+            let (cursor, at, what, number, by) = (raw.cursor, raw.at, raw.what, raw.number, raw.by);
+            Ok(Line::Log { user: row.get(6)?, cursor, at, what, place: BASE64.encode(raw.place), number, by })
+        }),
+        ("SELECT doc FROM calls ORDER BY id".into(), |row| {
+            let Doc(call) = row.get(0)?;
+            Ok(Line::Call(call))
+        }),
+        ("SELECT user_id, call, outgoing, missed FROM call_members ORDER BY user_id, call_at, call".into(), |row| {
+            let (user, call, outgoing, missed) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok(Line::CallMember { user, call, outgoing, missed })
+        }),
+    ]
+}
+
+/// The next lines of a dump, and where to go on.
+pub(super) fn slice(c: &Connection, at: &Position) -> Result<(Vec<String>, Option<Position>)> {
+    let tables = tables();
+    let Some((sql, read)) = tables.get(at.table) else { return Ok((Vec::new(), None)) };
+    let mut query = c.prepare_cached(&format!("{sql} LIMIT ?1 OFFSET ?2"))?;
+    let rows = query.query_map((SLICE, at.offset), |row| read(row))?;
+    let lines = rows.map(|line| Ok(serde_json::to_string(&line?)?)).collect::<Result<Vec<_>>>()?;
+    let next = if lines.len() == SLICE {
+        Position { table: at.table, offset: at.offset + SLICE }
+    } else {
+        Position { table: at.table + 1, offset: 0 }
+    };
+    Ok((lines, Some(next)))
+}
+
+pub(super) fn refuse_unless_empty(c: &Connection) -> Result<()> {
+    let filled = c.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists([])?;
+    if filled { Err(StoreError::Conflict("store")) } else { Ok(()) }
+}
+
+pub(super) fn take(c: &Connection, lines: &[String]) -> Result<()> {
+    // Everything is parsed before anything is written, so that a bad line leaves no half of a slice.
+    let lines: Vec<Line> =
+        lines.iter().map(|line| serde_json::from_str(line)).collect::<serde_json::Result<_>>()?;
+    lines.into_iter().try_for_each(|line| put(c, line))
+}
+
+fn put(c: &Connection, line: Line) -> Result<()> {
+    match line {
+        Line::User(user) => users::put(c, &user).and_then(|()| count(c, "users", 1)),
+        Line::Conversation(conversation) => messages::put_conversation(c, &conversation),
+        Line::Member(member) => messages::put_member(c, &member),
+        Line::Message(message) => messages::put(c, &message).and_then(|()| count(c, "messages", 1)),
+        Line::ClientId { from, client_id, conversation, seq, at } => execute(
+            c,
+            "INSERT INTO client_ids VALUES (?1, ?2, ?3, ?4, ?5)",
+            &[&from, &client_id, &conversation, &seq, &at],
+        ),
+        Line::Mark { conversation, mark } => marks::put(c, conversation, mark),
+        Line::Log { user, cursor, at, what, place, number, by } => {
+            let place =
+                BASE64.decode(place).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            let values: &[&dyn ToSql] = &[&user, &cursor, &at, &what, &place, &number, &by];
+            execute(c, "INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", values)
+        }
+        Line::Call(call) => calls::put(c, &call).and_then(|()| count(c, "calls", 1)),
+        Line::CallMember { user, call, outgoing, missed } => {
+            let call = calls::call(c, call)?
+                .ok_or_else(|| StoreError::Corrupt("a member of an unknown call".into()))?;
+            calls::put_member(c, &call, user, outgoing, missed)
+        }
+    }
+}
+
+fn execute(c: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<()> {
+    c.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}

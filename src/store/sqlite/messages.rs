@@ -1,0 +1,359 @@
+//! Messages and conversations.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::super::{
+    Anchor, Appended, ConversationRecord, Listed, MemberRecord, MessageExtra, MessageRecord,
+    NewMessage, Page, Result, StoreError, preview,
+};
+use super::{Doc, Name, count, log, marks, users};
+use crate::clock::Timestamp;
+use crate::event::ConversationKind;
+use crate::ids::{ConversationId, MessageId, UserId};
+
+pub(super) fn append(c: &Connection, new: NewMessage) -> Result<Appended> {
+    if let Some(earlier) = earlier_send(c, &new)? {
+        return Ok(Appended { message: earlier, duplicate: true, cursors: Vec::new() });
+    }
+    let (seq, members) = next_place(c, &new)?;
+    let message = MessageRecord {
+        id: new.id,
+        conversation: new.conversation,
+        seq,
+        at: new.at,
+        from: new.from,
+        kind: new.kind,
+        content: new.content,
+        client_id: new.client_id,
+        counts: new.counts,
+        extra: new.extra,
+    };
+    put(c, &message)?;
+    remember_client_id(c, &message)?;
+    let head = "UPDATE conversations SET seq = ?2, last_id = ?3, last_at = ?4, last_kind = ?5, preview = ?6 WHERE conv = ?1";
+    let brief = preview(&message.content);
+    let kind = message.kind.to_string();
+    c.prepare_cached(head)?.execute((
+        message.conversation,
+        seq,
+        message.id,
+        message.at,
+        kind,
+        brief,
+    ))?;
+    count(c, "messages", 1)?;
+    let cursors = members.into_iter().map(|user| tell(c, user, &message)).collect::<Result<_>>()?;
+    Ok(Appended { message, duplicate: false, cursors })
+}
+
+/// The stored message of an earlier send with the same key.
+fn earlier_send(c: &Connection, new: &NewMessage) -> Result<Option<MessageRecord>> {
+    let Some(client_id) = &new.client_id else { return Ok(None) };
+    let sql = "SELECT conv, seq FROM client_ids WHERE from_user = ?1 AND client_id = ?2";
+    let place = c
+        .prepare_cached(sql)?
+        .query_row((new.from, client_id), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((conversation, seq)) = place else { return Ok(None) };
+    let stored = at(c, conversation, seq)?
+        .ok_or_else(|| StoreError::Corrupt("a client id without its message".into()))?;
+    if new.is_repeat_of(&stored) { Ok(Some(stored)) } else { Err(StoreError::Conflict("clientId")) }
+}
+
+/// The number the message gets and who is told of it. The first message makes a direct conversation.
+fn next_place(c: &Connection, new: &NewMessage) -> Result<(i64, Vec<UserId>)> {
+    let sql = "SELECT seq FROM conversations WHERE conv = ?1";
+    let head: Option<i64> =
+        c.prepare_cached(sql)?.query_row([new.conversation], |row| row.get(0)).optional()?;
+    let Some((low, high)) = new.conversation.pair() else {
+        let members = members(c, new.conversation)?.into_iter().map(|member| member.user).collect();
+        return head.map(|seq| (seq + 1, members)).ok_or(StoreError::NotFound);
+    };
+    if head.is_none() {
+        begin_direct(c, new, [low, high])?;
+    }
+    Ok((head.unwrap_or(0) + 1, vec![low, high]))
+}
+
+fn begin_direct(c: &Connection, new: &NewMessage, pair: [UserId; 2]) -> Result<()> {
+    for user in pair {
+        if !users::exists(c, user)? {
+            return Err(StoreError::UnknownUser(user));
+        }
+    }
+    put_conversation(
+        c,
+        &ConversationRecord {
+            id: new.conversation,
+            kind: ConversationKind::Direct,
+            title: None,
+            member_count: 2,
+            seq: 0,
+            last_id: None,
+            last_at: new.at,
+            last_kind: new.kind,
+            preview: String::new(),
+            created_at: new.at,
+        },
+    )?;
+    for user in pair {
+        let (conversation, at) = (new.conversation, new.at);
+        let (delivered, read, unread) = (0, 0, 0);
+        put_member(
+            c,
+            &MemberRecord {
+                conversation,
+                user,
+                joined_at: at,
+                delivered,
+                read,
+                unread,
+                archived: false,
+                last_activity: at,
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn remember_client_id(c: &Connection, message: &MessageRecord) -> Result<()> {
+    if let Some(client_id) = &message.client_id {
+        let sql = "INSERT INTO client_ids (from_user, client_id, conv, seq, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let values = (message.from, client_id, message.conversation, message.seq, message.at);
+        c.prepare_cached(sql)?.execute(values)?;
+    }
+    Ok(())
+}
+
+fn tell(c: &Connection, user: UserId, message: &MessageRecord) -> Result<(UserId, i64)> {
+    let unread = message.counts && user != message.from;
+    let sql = "UPDATE members SET last_activity = ?3, unread = unread + ?4, archived = 0 WHERE conv = ?1 AND user_id = ?2";
+    c.prepare_cached(sql)?.execute((message.conversation, user, message.at, unread))?;
+    Ok((user, log::message(c, user, message)?))
+}
+
+pub(super) fn put(c: &Connection, m: &MessageRecord) -> Result<()> {
+    let sql = "INSERT INTO messages (conv, seq, id, at, from_user, kind, content, client_id, counts, extra)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let extra = if m.extra.is_empty() { None } else { Some(serde_json::to_string(&m.extra)?) };
+    let kind = m.kind.to_string();
+    let values = (
+        m.conversation,
+        m.seq,
+        m.id,
+        m.at,
+        m.from,
+        kind,
+        &m.content,
+        &m.client_id,
+        m.counts,
+        extra,
+    );
+    c.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+pub(super) const COLUMNS: &str =
+    "conv, seq, id, at, from_user, kind, content, client_id, counts, extra";
+
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
+    let Name(kind) = row.get(5)?;
+    let extra: Option<Doc<MessageExtra>> = row.get(9)?;
+    Ok(MessageRecord {
+        conversation: row.get(0)?,
+        seq: row.get(1)?,
+        id: row.get(2)?,
+        at: row.get(3)?,
+        from: row.get(4)?,
+        kind,
+        content: row.get(6)?,
+        client_id: row.get(7)?,
+        counts: row.get(8)?,
+        extra: extra.map(|Doc(extra)| extra).unwrap_or_default(),
+    })
+}
+
+pub(super) fn at(
+    c: &Connection,
+    conversation: ConversationId,
+    seq: i64,
+) -> Result<Option<MessageRecord>> {
+    let sql = select(COLUMNS, "FROM messages WHERE conv = ?1 AND seq = ?2");
+    Ok(c.prepare_cached(&sql)?.query_row((conversation, seq), from_row).optional()?)
+}
+
+pub(super) fn message(c: &Connection, id: MessageId) -> Result<Option<MessageRecord>> {
+    let sql = select(COLUMNS, "FROM messages WHERE id = ?1");
+    Ok(c.prepare_cached(&sql)?.query_row([id], from_row).optional()?)
+}
+
+/// `SELECT` with a list of columns.
+pub(super) fn select(columns: &str, rest: &str) -> String {
+    format!("SELECT {columns} {rest}")
+}
+
+pub(super) const PAGE_BEFORE: &str =
+    "FROM messages WHERE conv = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+pub(super) const PAGE_AFTER: &str =
+    "FROM messages WHERE conv = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+
+pub(super) fn page(
+    c: &Connection,
+    conversation: ConversationId,
+    anchor: Anchor,
+    limit: usize,
+) -> Result<Page> {
+    let (rest, from) = match anchor {
+        Anchor::Newest => (PAGE_BEFORE, i64::MAX),
+        Anchor::Before(seq) => (PAGE_BEFORE, seq),
+        Anchor::After(seq) => (PAGE_AFTER, seq),
+    };
+    let mut query = c.prepare_cached(&select(COLUMNS, rest))?;
+    let rows = query.query_map((conversation, from, limit), from_row)?;
+    let mut messages = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    if rest == PAGE_BEFORE {
+        messages.reverse();
+    }
+    let marks = match (messages.first(), messages.last()) {
+        (Some(first), Some(last)) => marks::over(c, conversation, first.seq, last.seq)?,
+        _ => Vec::new(),
+    };
+    let head = c.prepare_cached("SELECT seq FROM conversations WHERE conv = ?1")?;
+    let head = { head }.query_row([conversation], |row| row.get(0)).optional()?.unwrap_or(0);
+    Ok(Page { messages, marks, head })
+}
+
+const CONVERSATION: &str = "c.conv, c.kind, c.title, c.member_count, c.seq, c.last_id, c.last_at, c.last_kind, c.preview, c.created_at";
+
+pub(super) fn conversation_from(row: &Row<'_>) -> rusqlite::Result<ConversationRecord> {
+    let (Name(kind), Name(last_kind)) = (row.get(1)?, row.get(7)?);
+    Ok(ConversationRecord {
+        id: row.get(0)?,
+        kind,
+        title: row.get(2)?,
+        member_count: row.get(3)?,
+        seq: row.get(4)?,
+        last_id: row.get(5)?,
+        last_at: row.get(6)?,
+        last_kind,
+        preview: row.get(8)?,
+        created_at: row.get(9)?,
+    })
+}
+
+pub(super) fn conversation(
+    c: &Connection,
+    id: ConversationId,
+) -> Result<Option<ConversationRecord>> {
+    let sql = select(CONVERSATION, "FROM conversations c WHERE c.conv = ?1");
+    Ok(c.prepare_cached(&sql)?.query_row([id], conversation_from).optional()?)
+}
+
+pub(super) fn put_conversation(c: &Connection, r: &ConversationRecord) -> Result<()> {
+    let sql = "INSERT INTO conversations
+        (conv, kind, title, member_count, seq, last_id, last_at, last_kind, preview, created_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let (kind, last_kind) = (r.kind.to_string(), r.last_kind.to_string());
+    let values = (
+        r.id,
+        kind,
+        &r.title,
+        r.member_count,
+        r.seq,
+        r.last_id,
+        r.last_at,
+        last_kind,
+        &r.preview,
+        r.created_at,
+    );
+    c.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+const MEMBER: &str =
+    "m.conv, m.user_id, m.joined_at, m.delivered, m.read, m.unread, m.archived, m.last_activity";
+
+pub(super) fn member_from(row: &Row<'_>, at: usize) -> rusqlite::Result<MemberRecord> {
+    Ok(MemberRecord {
+        conversation: row.get(at)?,
+        user: row.get(at + 1)?,
+        joined_at: row.get(at + 2)?,
+        delivered: row.get(at + 3)?,
+        read: row.get(at + 4)?,
+        unread: row.get(at + 5)?,
+        archived: row.get(at + 6)?,
+        last_activity: row.get(at + 7)?,
+    })
+}
+
+pub(super) fn put_member(c: &Connection, m: &MemberRecord) -> Result<()> {
+    let sql = "INSERT INTO members (conv, user_id, joined_at, delivered, read, unread, archived, last_activity)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let values = (
+        m.conversation,
+        m.user,
+        m.joined_at,
+        m.delivered,
+        m.read,
+        m.unread,
+        m.archived,
+        m.last_activity,
+    );
+    c.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+pub(super) fn member(
+    c: &Connection,
+    id: ConversationId,
+    user: UserId,
+) -> Result<Option<MemberRecord>> {
+    let sql = select(MEMBER, "FROM members m WHERE m.conv = ?1 AND m.user_id = ?2");
+    Ok(c.prepare_cached(&sql)?.query_row((id, user), |row| member_from(row, 0)).optional()?)
+}
+
+pub(super) fn members(c: &Connection, id: ConversationId) -> Result<Vec<MemberRecord>> {
+    let sql = select(MEMBER, "FROM members m WHERE m.conv = ?1 ORDER BY m.user_id");
+    let mut query = c.prepare_cached(&sql)?;
+    let rows = query.query_map([id], |row| member_from(row, 0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) const LIST: &str = "FROM members m CROSS JOIN conversations c ON c.conv = m.conv
+    WHERE m.user_id = ?1 AND m.archived = ?2 AND (m.last_activity, m.conv) < (?3, ?4)
+    ORDER BY m.last_activity DESC, m.conv DESC LIMIT ?5";
+
+pub(super) fn conversations(
+    c: &Connection,
+    user: UserId,
+    archived: bool,
+    before: Option<(Timestamp, ConversationId)>,
+    limit: usize,
+) -> Result<Vec<Listed>> {
+    let (at, id) = before.unwrap_or((Timestamp(i64::MAX), ConversationId::new(uuid::Uuid::max())));
+    let mut query = c.prepare_cached(&select(&format!("{CONVERSATION}, {MEMBER}"), LIST))?;
+    let rows = query.query_map((user, archived, at, id, limit), |row| {
+        Ok(Listed {
+            conversation: conversation_from(row)?,
+            member: member_from(row, 10)?,
+            peer: None,
+        })
+    })?;
+    rows.map(|listed| {
+        let mut listed = listed?;
+        if let Some(peer) = listed.conversation.id.peer_of(user) {
+            listed.peer = users::user(c, peer)?;
+        }
+        Ok(listed)
+    })
+    .collect()
+}
+
+pub(super) const UNREAD: &str =
+    "SELECT conv, unread FROM members WHERE user_id = ?1 AND unread > 0 ORDER BY conv";
+
+pub(super) fn unread(c: &Connection, user: UserId) -> Result<Vec<(ConversationId, i64)>> {
+    let mut query = c.prepare_cached(UNREAD)?;
+    let rows = query.query_map([user], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

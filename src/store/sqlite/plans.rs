@@ -1,0 +1,50 @@
+//! How SQLite answers each query that a client can cause; a test reads this and fails on a scan or a sort.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::super::Result;
+use super::{calls, log, marks, messages, users};
+
+/// Each query with the lines of its `EXPLAIN QUERY PLAN`, for the store in `path`.
+pub fn explain(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
+    let connection = Connection::open(path)?;
+    queries().into_iter().map(|sql| Ok((sql.clone(), plan(&connection, &sql)?))).collect()
+}
+
+fn queries() -> Vec<String> {
+    let messages = |rest| messages::select(messages::COLUMNS, rest);
+    vec![
+        users::DIRECTORY.into(),
+        users::CONTACTS_BY_CONVERSATION.into(),
+        users::CONTACTS_BY_CALL.into(),
+        "SELECT doc FROM users WHERE user_id = ?1".into(),
+        "SELECT user_id FROM users WHERE uid = ?1".into(),
+        messages(messages::PAGE_BEFORE),
+        messages(messages::PAGE_AFTER),
+        messages("FROM messages WHERE id = ?1"),
+        messages::select("1", messages::LIST),
+        messages::UNREAD.into(),
+        marks::OVER.into(),
+        marks::UNREAD_AFTER.into(),
+        log::PAGE.into(),
+        log::UNDELIVERED.into(),
+        log::NEXT_USER.into(),
+        log::RETIRE_LOG.into(),
+        log::RETIRE_KEYS.into(),
+        calls::LIVE.into(),
+        calls::HISTORY.into(),
+        calls::MISSED.into(),
+    ]
+}
+
+fn plan(connection: &Connection, sql: &str) -> Result<Vec<String>> {
+    let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let mut rows = explained.raw_query();
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next()? {
+        lines.push(row.get(3)?);
+    }
+    Ok(lines)
+}

@@ -1,0 +1,151 @@
+//! People.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::super::{DirectoryPage, Profile, Result, Settings, StoreError, UserRecord};
+use super::{Doc, count};
+use crate::clock::Timestamp;
+use crate::event::PresenceMode;
+use crate::ids::UserId;
+
+pub(super) const COLUMNS: &str = "users.doc, users.last_seen, users.plain_cursor";
+
+/// Reads [`COLUMNS`] from column `at` on.
+pub(super) fn from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<UserRecord> {
+    let Doc(mut user): Doc<UserRecord> = row.get(at)?;
+    user.last_seen = row.get(at + 1)?;
+    user.plain_cursor = row.get(at + 2)?;
+    Ok(user)
+}
+
+/// The key by which the directory is ordered.
+pub(super) fn name_key(user: &UserRecord) -> String {
+    user.profile.name.as_deref().unwrap_or_default().to_lowercase()
+}
+
+pub(super) fn user(c: &Connection, id: UserId) -> Result<Option<UserRecord>> {
+    let sql = "SELECT users.doc, users.last_seen, users.plain_cursor FROM users WHERE user_id = ?1";
+    Ok(c.prepare_cached(sql)?.query_row([id], |row| from_row(row, 0)).optional()?)
+}
+
+pub(super) fn exists(c: &Connection, id: UserId) -> Result<bool> {
+    Ok(c.prepare_cached("SELECT 1 FROM users WHERE user_id = ?1")?.exists([id])?)
+}
+
+pub(super) fn put(c: &Connection, user: &UserRecord) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO users (user_id, uid, name_key, last_seen, plain_cursor, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let doc = serde_json::to_string(user)?;
+    let (id, uid) = (user.profile.user_id, &user.profile.uid);
+    c.prepare_cached(sql)?.execute((
+        id,
+        uid,
+        name_key(user),
+        user.last_seen,
+        user.plain_cursor,
+        doc,
+    ))?;
+    Ok(())
+}
+
+pub(super) fn save_profile(c: &Connection, profile: Profile, at: Timestamp) -> Result<UserRecord> {
+    let holder = c.prepare_cached("SELECT user_id FROM users WHERE uid = ?1")?;
+    let holder: Option<UserId> =
+        { holder }.query_row([&profile.uid], |row| row.get(0)).optional()?;
+    if holder.is_some_and(|holder| holder != profile.user_id) {
+        return Err(StoreError::Conflict("uid"));
+    }
+    let saved = match user(c, profile.user_id)? {
+        Some(known) => {
+            let name = profile.name.clone().or(known.profile.name);
+            UserRecord { profile: Profile { name, ..profile }, updated_at: at, ..known }
+        }
+        None => {
+            count(c, "users", 1)?;
+            UserRecord {
+                profile,
+                status_text: None,
+                presence: PresenceMode::Auto,
+                disabled: false,
+                last_seen: at,
+                plain_cursor: 0,
+                created_at: at,
+                updated_at: at,
+            }
+        }
+    };
+    put(c, &saved)?;
+    Ok(saved)
+}
+
+pub(super) fn save_settings(
+    c: &Connection,
+    id: UserId,
+    settings: Settings,
+    at: Timestamp,
+) -> Result<UserRecord> {
+    let mut saved = user(c, id)?.ok_or(StoreError::NotFound)?;
+    saved.profile.name = settings.name.or(saved.profile.name);
+    saved.status_text = settings.status_text.or(saved.status_text).filter(|text| !text.is_empty());
+    saved.presence = settings.presence.unwrap_or(saved.presence);
+    saved.updated_at = at;
+    put(c, &saved)?;
+    Ok(saved)
+}
+
+pub(super) fn touch(c: &Connection, id: UserId, seen: Timestamp, plain_cursor: i64) -> Result<()> {
+    let sql = "UPDATE users SET last_seen = max(last_seen, ?2), plain_cursor = max(plain_cursor, ?3) WHERE user_id = ?1";
+    c.prepare_cached(sql)?.execute((id, seen, plain_cursor))?;
+    Ok(())
+}
+
+pub(super) fn set_disabled(
+    c: &Connection,
+    id: UserId,
+    disabled: bool,
+    at: Timestamp,
+) -> Result<()> {
+    let user = user(c, id)?.ok_or(StoreError::NotFound)?;
+    put(c, &UserRecord { disabled, updated_at: at, ..user })
+}
+
+pub(super) const DIRECTORY: &str =
+    "SELECT users.doc, users.last_seen, users.plain_cursor FROM users
+    WHERE (name_key, user_id) > (?1, ?2) AND name_key < ?3 ORDER BY name_key, user_id LIMIT ?4";
+
+pub(super) fn directory(c: &Connection, page: &DirectoryPage) -> Result<Vec<UserRecord>> {
+    let (name, id) = match &page.after {
+        Some((name, id)) if *name >= page.prefix => (name.as_str(), id.value()),
+        _ => (page.prefix.as_str(), 0),
+    };
+    let end = format!("{}\u{10ffff}", page.prefix);
+    let mut query = c.prepare_cached(DIRECTORY)?;
+    let rows = query.query_map((name, id, end, page.limit), |row| from_row(row, 0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) const CONTACTS_BY_CALL: &str = "SELECT DISTINCT peer FROM call_members WHERE user_id = ?1 AND call_at >= ?2 ORDER BY call_at DESC LIMIT ?3";
+pub(super) const CONTACTS_BY_CONVERSATION: &str = "SELECT conv FROM members
+    WHERE user_id = ?1 AND archived = ?2 AND last_activity >= ?3 ORDER BY last_activity DESC LIMIT ?4";
+
+pub(super) fn contacts(
+    c: &Connection,
+    user: UserId,
+    since: Timestamp,
+    limit: usize,
+) -> Result<Vec<UserId>> {
+    let mut found = std::collections::BTreeSet::new();
+    for archived in [false, true] {
+        let mut query = c.prepare_cached(CONTACTS_BY_CONVERSATION)?;
+        let rows = query.query_map((user, archived, since, limit), |row| {
+            row.get::<_, crate::ids::ConversationId>(0)
+        })?;
+        for conversation in rows {
+            found.extend(conversation?.peer_of(user));
+        }
+    }
+    let mut query = c.prepare_cached(CONTACTS_BY_CALL)?;
+    for peer in query.query_map((user, since, limit), |row| row.get(0))? {
+        found.insert(peer?);
+    }
+    Ok(found.into_iter().take(limit).collect())
+}
