@@ -1,11 +1,21 @@
 //! Switchboard: chat, ringing and call signalling for an application that has its own accounts, in one process.
 
+pub mod app;
 pub mod auth;
+pub mod calls;
+pub mod chat;
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod http;
 pub mod ids;
+pub mod incall;
 pub mod limits;
 pub mod outbox;
+pub mod peer;
+pub mod people;
+pub mod presence;
+pub mod socket;
 pub mod store;
+pub mod view;

@@ -1,0 +1,126 @@
+//! The services that handlers may use: the one state of axum and socketioxide.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc;
+
+use crate::auth::{Auth, AuthError};
+use crate::calls::Calls;
+use crate::chat::Chat;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::ids::UserId;
+use crate::incall::InCall;
+use crate::limits::Limits;
+use crate::outbox::{Bounds, Outbox};
+use crate::people::People;
+use crate::presence::Presence;
+use crate::store::Store;
+use crate::view::View;
+
+/// A cheap handle to everything.
+#[derive(Clone)]
+pub struct App(Arc<Services>);
+
+/// Everything.
+#[allow(missing_docs)]
+pub struct Services {
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub dev: bool,
+    pub started_at: Timestamp,
+    pub store: Arc<dyn Store>,
+    pub auth: Auth,
+    pub limits: Limits,
+    pub outbox: Arc<Outbox>,
+    pub people: People,
+    pub chat: Arc<Chat>,
+    pub calls: Arc<Calls>,
+    pub presence: Arc<Presence>,
+    draining: AtomicBool,
+}
+
+impl Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+impl App {
+    /// Puts the services together; the receiver hears who entered or left calls.
+    pub fn new(
+        config: Config,
+        clock: Clock,
+        store: Arc<dyn Store>,
+        dev: bool,
+    ) -> Result<(Self, mpsc::Receiver<UserId>), AuthError> {
+        let config = Arc::new(config);
+        let bounds = Bounds {
+            entries: config.socket.queue_entries,
+            bytes: config.socket.queue_bytes,
+            time: std::time::Duration::from_secs(config.socket.queue_seconds),
+        };
+        let outbox = Arc::new(Outbox::new(clock.clone(), bounds));
+        let (in_call, changes) = InCall::new();
+        let in_call = Arc::new(in_call);
+        let view = View::new(config.clone(), outbox.clone(), in_call.clone());
+        let services = Services {
+            auth: Auth::new(config.auth.clone(), clock.clone())?,
+            limits: Limits::new(&config.limits),
+            people: People::new(
+                &config,
+                clock.clone(),
+                store.clone(),
+                outbox.clone(),
+                view.clone(),
+            ),
+            chat: Arc::new(Chat::new(
+                &config,
+                clock.clone(),
+                store.clone(),
+                outbox.clone(),
+                view.clone(),
+            )),
+            presence: Arc::new(Presence::new(
+                &config,
+                clock.clone(),
+                store.clone(),
+                outbox.clone(),
+                view.clone(),
+            )),
+            calls: Arc::new(Calls::new(
+                config.clone(),
+                clock.clone(),
+                store.clone(),
+                outbox.clone(),
+                view,
+                in_call,
+            )),
+            started_at: clock.now(),
+            draining: AtomicBool::new(false),
+            config,
+            clock,
+            dev,
+            store,
+            outbox,
+        };
+        Ok((Self(Arc::new(services)), changes))
+    }
+}
+
+impl Services {
+    /// Whether the server is going down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// From now on the server is not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        metrics::gauge!("rtc_draining").set(1);
+    }
+}

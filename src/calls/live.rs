@@ -1,0 +1,136 @@
+//! What is known of a running call beside its record: which connection each side uses, and what waits for a side that is
+//! not there.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::event::{CallSignal, SignalKind};
+use crate::ids::{SessionId, UserId};
+use crate::store::CallRecord;
+
+/// Candidates that wait for one side at most.
+const WAITING_CANDIDATES: usize = 200;
+
+/// A running call.
+pub(super) struct Live {
+    pub(super) record: CallRecord,
+    /// Connections that show it ringing.
+    pub(super) shown: HashSet<SessionId>,
+    /// Who put it on hold.
+    pub(super) held: HashSet<UserId>,
+    sides: HashMap<UserId, Side>,
+}
+
+/// One person's end of a call.
+#[derive(Default)]
+pub(super) struct Side {
+    /// The connection it is on; `None` while nobody knows (a call made by REST, or before an answer).
+    pub(super) session: Option<SessionId>,
+    /// Until when it may come back, when its connection is lost.
+    pub(super) lost_until: Option<Timestamp>,
+    waiting: Waiting,
+    candidates_since: Timestamp,
+    candidates: u32,
+}
+
+/// Signals for a side that is not there: the newest offer, the newest answer, and candidates.
+#[derive(Default)]
+struct Waiting {
+    offer: Option<CallSignal>,
+    answer: Option<CallSignal>,
+    candidates: Vec<CallSignal>,
+}
+
+impl Live {
+    pub(super) fn new(record: CallRecord, caller: Option<SessionId>) -> Self {
+        let mut sides = HashMap::new();
+        sides.insert(record.from, Side { session: caller, ..Side::default() });
+        sides.insert(record.to, Side::default());
+        Self { record, shown: HashSet::new(), held: HashSet::new(), sides }
+    }
+
+    /// The end of one of the two.
+    pub(super) fn side(&mut self, user: UserId) -> &mut Side {
+        self.sides.entry(user).or_default()
+    }
+
+    /// When this call next wants attention.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        let lost = self.sides.values().filter_map(|side| side.lost_until);
+        self.record.deadline.into_iter().chain(lost).min()
+    }
+
+    /// Whether a side has been lost for too long.
+    pub(super) fn has_lost(&self, now: Timestamp) -> bool {
+        self.sides.values().any(|side| side.lost_until.is_some_and(|until| now >= until))
+    }
+
+    /// The one whose connection this is.
+    pub(super) fn user_on(&self, session: SessionId) -> Option<UserId> {
+        self.sides.iter().find(|(_, side)| side.session == Some(session)).map(|(user, _)| *user)
+    }
+}
+
+impl Side {
+    /// Counts a candidate from this side; false when there are too many in 30 s.
+    pub(super) fn takes_candidate(&mut self, most: u32, now: Timestamp) -> bool {
+        if now.since(self.candidates_since).as_secs() >= 30 {
+            (self.candidates_since, self.candidates) = (now, 0);
+        }
+        self.candidates += 1;
+        self.candidates <= most
+    }
+
+    /// Keeps a signal for this side; false when there is no room.
+    pub(super) fn keep(&mut self, kind: SignalKind, signal: CallSignal) -> bool {
+        match kind {
+            SignalKind::Offer => {
+                // Candidates that came before belong to the offer that this one replaces.
+                self.waiting.candidates.clear();
+                self.waiting.offer = Some(signal);
+            }
+            SignalKind::Answer => self.waiting.answer = Some(signal),
+            SignalKind::IceCandidate if self.waiting.candidates.len() >= WAITING_CANDIDATES => {
+                return false;
+            }
+            SignalKind::IceCandidate => self.waiting.candidates.push(signal),
+        }
+        true
+    }
+
+    /// Takes what waits, in the order in which it must be applied.
+    pub(super) fn take_waiting(&mut self) -> Vec<(SignalKind, CallSignal)> {
+        let Waiting { offer, answer, candidates } = std::mem::take(&mut self.waiting);
+        let offer = offer.map(|signal| (SignalKind::Offer, signal));
+        let answer = answer.map(|signal| (SignalKind::Answer, signal));
+        let candidates = candidates.into_iter().map(|signal| (SignalKind::IceCandidate, signal));
+        offer.into_iter().chain(answer).chain(candidates).collect()
+    }
+}
+
+/// A signal with its one payload.
+pub(super) fn signal(
+    call: &CallRecord,
+    from: UserId,
+    kind: SignalKind,
+    payload: Value,
+    ice_restart: Option<bool>,
+) -> CallSignal {
+    let (mut offer, mut answer, mut candidate) = (None, None, None);
+    match kind {
+        SignalKind::Offer => offer = Some(payload),
+        SignalKind::Answer => answer = Some(payload),
+        SignalKind::IceCandidate => candidate = Some(payload),
+    }
+    CallSignal {
+        call_id: call.id,
+        from_user_id: from,
+        to_user_id: call.peer_of(from),
+        offer,
+        answer,
+        candidate,
+        ice_restart,
+    }
+}

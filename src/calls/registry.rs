@@ -1,0 +1,145 @@
+//! The running calls. A map behind a mutex that is never held across a wait; each call behind a lock of its own, which is,
+//! so that a call takes one step after the other.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use super::live::Live;
+use crate::event::CallStatus;
+use crate::ids::{CallId, UserId};
+use crate::store::CallRecord;
+
+#[derive(Default)]
+pub(super) struct Registry(Mutex<Calls>);
+
+#[derive(Default)]
+struct Calls {
+    calls: HashMap<CallId, Arc<AsyncMutex<Live>>>,
+    by_user: HashMap<UserId, Vec<Brief>>,
+}
+
+/// What the start of another call must know of a running one.
+#[derive(Clone)]
+struct Brief {
+    id: CallId,
+    from: UserId,
+    to: UserId,
+    status: CallStatus,
+    client_id: Option<String>,
+}
+
+/// How a new call stands to the running ones.
+pub(super) enum Place {
+    /// Here it is, locked; and whether the person called is in another call.
+    Taken { live: OwnedMutexGuard<Live>, in_call: bool },
+    /// The same order came before.
+    Repeat(CallId),
+    /// The caller already rings somebody.
+    InProgress(CallId),
+    /// The person called is calling the caller.
+    Glare(CallId),
+}
+
+impl Registry {
+    fn inner(&self) -> MutexGuard<'_, Calls> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reserves a place for a new call, unless a running one stands in its way.
+    pub(super) fn reserve(&self, live: Live) -> Place {
+        let mut inner = self.inner();
+        let record = &live.record;
+        let pending = |user| {
+            inner.of(user).iter().filter(|call| call.status.is_pending()).collect::<Vec<_>>()
+        };
+        if let Some(own) = pending(record.from).iter().find(|call| call.from == record.from) {
+            let repeat =
+                own.client_id.is_some() && own.client_id == record.client_id && own.to == record.to;
+            return if repeat { Place::Repeat(own.id) } else { Place::InProgress(own.id) };
+        }
+        if let Some(theirs) = pending(record.from).iter().find(|call| call.from == record.to) {
+            return Place::Glare(theirs.id);
+        }
+        let in_call = inner
+            .of(record.to)
+            .iter()
+            .any(|call| call.status == CallStatus::Accepted || call.from == record.to);
+        let id = record.id;
+        // The map is locked, so nobody else can reach the new call before it is.
+        match inner.add(live).try_lock_owned() {
+            Ok(live) => Place::Taken { live, in_call },
+            Err(_) => Place::InProgress(id),
+        }
+    }
+
+    pub(super) fn add(&self, live: Live) {
+        self.inner().add(live);
+    }
+
+    /// Locks a running call; `None` when it does not run (any more).
+    pub(super) async fn lock(&self, id: CallId) -> Option<OwnedMutexGuard<Live>> {
+        let slot = self.inner().calls.get(&id).cloned()?;
+        let live = slot.lock_owned().await;
+        live.record.status.is_live().then_some(live)
+    }
+
+    /// Notes the new state of a running call.
+    pub(super) fn note(&self, record: &CallRecord) {
+        let mut inner = self.inner();
+        for user in [record.from, record.to] {
+            let briefs = inner.by_user.get_mut(&user).into_iter().flatten();
+            briefs
+                .filter(|brief| brief.id == record.id)
+                .for_each(|brief| brief.status = record.status);
+        }
+    }
+
+    /// Forgets a call.
+    pub(super) fn remove(&self, record: &CallRecord) {
+        let mut inner = self.inner();
+        inner.calls.remove(&record.id);
+        for user in [record.from, record.to] {
+            if let Some(briefs) = inner.by_user.get_mut(&user) {
+                briefs.retain(|brief| brief.id != record.id);
+                if briefs.is_empty() {
+                    inner.by_user.remove(&user);
+                }
+            }
+        }
+        report(inner.calls.len());
+    }
+
+    /// The running calls of a user.
+    pub(super) fn of(&self, user: UserId) -> Vec<CallId> {
+        self.inner().of(user).iter().map(|brief| brief.id).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.inner().calls.len()
+    }
+}
+
+impl Calls {
+    fn of(&self, user: UserId) -> &[Brief] {
+        self.by_user.get(&user).map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, live: Live) -> Arc<AsyncMutex<Live>> {
+        let CallRecord { id, from, to, status, client_id, .. } = live.record.clone();
+        for user in [from, to] {
+            let brief = Brief { id, from, to, status, client_id: client_id.clone() };
+            self.by_user.entry(user).or_default().push(brief);
+        }
+        let slot = Arc::new(AsyncMutex::new(live));
+        self.calls.insert(id, slot.clone());
+        report(self.calls.len());
+        slot
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn report(calls: usize) {
+    metrics::gauge!("rtc_calls_active").set(calls as f64);
+}

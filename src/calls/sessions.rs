@@ -1,0 +1,66 @@
+//! What connections that come and go mean for calls.
+
+use std::sync::Arc;
+
+use super::{Calls, Guard, Result};
+use crate::event::{CallPerson, CallStatus, Event, Incoming};
+use crate::ids::UserId;
+use crate::outbox::{Frame, Session};
+
+impl Calls {
+    /// A connection opened: it rings for calls that ring, and a client of the original is back in the call it was in.
+    pub async fn session_opened(&self, session: &Arc<Session>) -> Result<()> {
+        let user = session.about.user;
+        for id in self.registry.of(user) {
+            let Some(mut live) = self.registry.lock(id).await else { continue };
+            if live.record.status.is_pending() && live.record.to == user {
+                let people = self.people(&live.record).await?;
+                let call = self.view.call(
+                    &live.record,
+                    people.as_ref().map(|(a, b)| (a, b)),
+                    self.clock.now(),
+                );
+                let incoming =
+                    Incoming { call, waiting: live.record.waiting, record_policy: "off" };
+                session.deliver(Frame::new(&Event::CallIncoming(Box::new(incoming))));
+            }
+            if session.about.plain && live.side(user).lost_until.is_some() {
+                live.side(user).session = Some(session.about.id);
+                self.come_back(&mut live, user);
+                self.flush(&mut live, user);
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection closed: a side of an accepted call that was on it has a while to come back.
+    pub async fn session_closed(&self, session: &Session) {
+        let user = session.about.user;
+        for id in self.registry.of(user) {
+            let Some(mut live) = self.registry.lock(id).await else { continue };
+            live.shown.remove(&session.about.id);
+            if live.user_on(session.about.id) != Some(user) {
+                continue;
+            }
+            if live.record.status == CallStatus::Accepted {
+                live.side(user).lost_until = Some(self.clock.now().after(self.reconnect_window()));
+                self.arm(&live);
+                self.tell_peer(&live, user, Event::CallReconnecting);
+            } else {
+                live.side(user).session = None;
+            }
+        }
+    }
+
+    /// A side is there again; the other is told when it was lost.
+    pub(super) fn come_back(&self, live: &mut Guard, user: UserId) {
+        if live.side(user).lost_until.take().is_some() {
+            self.tell_peer(live, user, Event::CallReconnected);
+        }
+    }
+
+    fn tell_peer(&self, live: &Guard, user: UserId, event: fn(CallPerson) -> Event) {
+        let person = CallPerson { call_id: live.record.id, user_id: user, from_user_id: user };
+        self.outbox.deliver(live.record.peer_of(user), &event(person));
+    }
+}

@@ -1,0 +1,146 @@
+//! Offers, answers and candidates: passed from one side of a call to the other, kept for a side that is not there.
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::live::{Live, signal};
+use super::{Actor, CallError, Calls, Guard, Result, expect_peer, sdp};
+use crate::event::{Call, CallSignal, CallStatus, Event, SignalKind};
+use crate::ids::{CallId, SessionId, UserId};
+use crate::outbox::Frame;
+
+/// What became of a signal.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+pub struct Delivery {
+    /// It went to a connection of the other side.
+    pub delivered: bool,
+    /// It waits for the other side.
+    pub buffered: bool,
+}
+
+/// A call that a client came back to, with what waited for it.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Rejoined {
+    pub call: Call,
+    /// Names and payloads of events, in the order in which they must be applied.
+    pub buffered: Vec<(&'static str, Box<RawValue>)>,
+}
+
+/// A signal of one side.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Signal {
+    pub call: CallId,
+    pub to: Option<UserId>,
+    pub kind: SignalKind,
+    pub payload: Value,
+    pub ice_restart: Option<bool>,
+}
+
+impl Calls {
+    /// Passes a signal to the other side, or keeps it until that side answers or comes back.
+    pub async fn signal(&self, by: &Actor, sent: Signal) -> Result<Delivery> {
+        let (me, kind) = (by.user, sent.kind);
+        let mut live = self.running(me, sent.call).await?;
+        expect_peer(&live.record, me, sent.to)?;
+        sdp::check(kind, &sent.payload, &self.config.limits)?;
+        self.adopt(&mut live, me, by.session)?;
+        if kind == SignalKind::IceCandidate {
+            let most = self.config.limits.candidates;
+            if !live.side(me).takes_candidate(most, self.clock.now()) {
+                return Err(CallError::Candidates(most));
+            }
+            if self.config.call.hide_host_candidates && sdp::is_private(&sent.payload) {
+                return Ok(Delivery { delivered: false, buffered: false });
+            }
+        }
+        let told = signal(&live.record, me, kind, sent.payload, sent.ice_restart);
+        self.pass_on(&mut live, me, kind, told)
+    }
+
+    fn pass_on(
+        &self,
+        live: &mut Guard,
+        me: UserId,
+        kind: SignalKind,
+        told: CallSignal,
+    ) -> Result<Delivery> {
+        let peer = live.record.peer_of(me);
+        let there =
+            live.record.status == CallStatus::Accepted && live.side(peer).lost_until.is_none();
+        if there && self.hand_over(peer, live.side(peer).session, &event(kind, told.clone())) {
+            return Ok(Delivery { delivered: true, buffered: false });
+        }
+        if live.side(peer).keep(kind, told) {
+            Ok(Delivery { delivered: false, buffered: true })
+        } else {
+            Err(CallError::Unreachable)
+        }
+    }
+
+    /// Sends an event to the connection a side is on, or to all of them while nobody knows which; false when there is none.
+    fn hand_over(&self, user: UserId, session: Option<SessionId>, event: &Event) -> bool {
+        let frame = Frame::new(event);
+        let mut handed = false;
+        for other in self.outbox.sessions(user) {
+            if session.is_none_or(|session| other.about.id == session) {
+                other.deliver(frame.clone());
+                handed = true;
+            }
+        }
+        handed
+    }
+
+    /// The side of `me` is on this connection from now on, unless it is on another that still lives.
+    fn adopt(&self, live: &mut Guard, me: UserId, session: Option<SessionId>) -> Result<()> {
+        let Some(session) = session else { return Ok(()) };
+        let current = live.side(me).session;
+        let lives = |id| self.outbox.sessions(me).iter().any(|other| other.about.id == id);
+        if current.is_some_and(|current| current != session && lives(current)) {
+            return Err(CallError::AnsweredElsewhere);
+        }
+        live.side(me).session = Some(session);
+        self.come_back(live, me);
+        Ok(())
+    }
+
+    /// Sends a side what waited for it.
+    pub(super) fn flush(&self, live: &mut Guard, user: UserId) {
+        let (session, there) = (live.side(user).session, live.side(user).lost_until.is_none());
+        if there && self.outbox.is_online(user) {
+            for (kind, waited) in live.side(user).take_waiting() {
+                self.hand_over(user, session, &event(kind, waited));
+            }
+        }
+    }
+
+    /// Comes back to a call after a lost connection.
+    pub async fn rejoin(&self, me: UserId, session: SessionId, id: CallId) -> Result<Rejoined> {
+        let mut live = match self.running(me, id).await {
+            Err(CallError::Over(_)) => return Err(CallError::Gone),
+            outcome => outcome?,
+        };
+        self.adopt(&mut live, me, Some(session))?;
+        let waited = if is_accepted(&live) { live.side(me).take_waiting() } else { Vec::new() };
+        let buffered = waited.into_iter().map(|(kind, waited)| {
+            let event = event(kind, waited);
+            (event.name(), event.encode())
+        });
+        Ok(Rejoined { call: self.shown(&live.record), buffered: buffered.collect() })
+    }
+}
+
+fn is_accepted(live: &Live) -> bool {
+    live.record.status == CallStatus::Accepted
+}
+
+fn event(kind: SignalKind, signal: CallSignal) -> Event {
+    let signal = Box::new(signal);
+    match kind {
+        SignalKind::Offer => Event::WebrtcOffer(signal),
+        SignalKind::Answer => Event::WebrtcAnswer(signal),
+        SignalKind::IceCandidate => Event::WebrtcIceCandidate(signal),
+    }
+}

@@ -1,0 +1,128 @@
+//! Starting a call.
+
+use std::time::Duration;
+
+use super::live::Live;
+use super::machine::Input;
+use super::registry::Place;
+use super::{Actor, CallError, Calls, Guard, Result};
+use crate::event::{Answer, Call, CallStatus, CallType, Direction, Event, Incoming, Response};
+use crate::ids::{CallId, ClientId, ConversationId, UserId};
+use crate::store::{CallRecord, UserRecord};
+
+/// A call to be made.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Order {
+    pub to: UserId,
+    pub kind: CallType,
+    pub client_id: Option<ClientId>,
+    /// Whether to ring somebody who is in another call.
+    pub waiting: bool,
+    /// Whether to ring at all, or only to note the call.
+    pub ring: bool,
+}
+
+impl Calls {
+    /// Stores a new call and rings all devices of the person called.
+    pub async fn start(&self, by: &Actor, order: Order) -> Result<Call> {
+        let (from, to) = (by.user, order.to);
+        if from == to {
+            return Err(CallError::ToOneself);
+        }
+        let record = self.fresh(from, &order);
+        let people = self.people(&record).await?.ok_or(CallError::UnknownUser(to))?;
+        if !self.config.call.ring_offline && !self.outbox.is_online(to) {
+            return Err(CallError::Offline);
+        }
+        match self.registry.reserve(Live::new(record, by.session)) {
+            Place::InProgress(call) => Err(CallError::InProgress(call)),
+            Place::Repeat(call) => self.call(from, call).await,
+            Place::Glare(call) => self.merge(by, call).await,
+            Place::Taken { live, in_call } => self.ring(live, &order, in_call, &people).await,
+        }
+    }
+
+    fn fresh(&self, from: UserId, order: &Order) -> CallRecord {
+        let now = self.clock.now();
+        CallRecord {
+            id: CallId::new(self.clock.id()),
+            from,
+            to: order.to,
+            conversation: ConversationId::direct(from, order.to),
+            kind: order.kind,
+            status: CallStatus::Initiated,
+            end_reason: None,
+            rev: 1,
+            media: Direction::P2p,
+            client_id: order.client_id.clone().map(ClientId::into_string),
+            created_at: now,
+            ringing_at: None,
+            accepted_at: None,
+            ended_at: None,
+            deadline: Some(now.after(Duration::from_secs(self.config.call.ring_timeout))),
+            ended_by: None,
+            answered_device: None,
+            waiting: false,
+            updated_at: now,
+        }
+    }
+
+    async fn ring(
+        &self,
+        mut live: Guard,
+        order: &Order,
+        in_call: bool,
+        people: &(UserRecord, UserRecord),
+    ) -> Result<Call> {
+        live.record.waiting = in_call;
+        let stored = self.store.create_call(live.record.clone()).await;
+        let stored = stored.inspect_err(|_| self.withdraw(&mut live))?;
+        if stored.id != live.record.id {
+            self.withdraw(&mut live);
+            return Ok(self.shown(&stored));
+        }
+        self.arm(&live);
+        let shown = self.view.call(&live.record, Some((&people.0, &people.1)), self.clock.now());
+        let told =
+            |waiting| Box::new(Incoming { call: shown.clone(), waiting, record_policy: "off" });
+        self.outbox.deliver(live.record.from, &Event::CallInitiated(told(false)));
+        if in_call && !order.waiting {
+            return self.turn_away(&mut live).await;
+        }
+        if order.ring {
+            self.outbox.deliver(live.record.to, &Event::CallIncoming(told(in_call)));
+        }
+        Ok(shown)
+    }
+
+    /// Takes back a call that was not stored.
+    fn withdraw(&self, live: &mut Guard) {
+        live.record.status = CallStatus::Ended;
+        self.registry.remove(&live.record);
+    }
+
+    /// The person called is busy: the call ends before it rings.
+    async fn turn_away(&self, live: &mut Guard) -> Result<Call> {
+        let (from, to, call_id) = (live.record.from, live.record.to, live.record.id);
+        self.advance(live, &Input::Busy).await?;
+        let call = self.shown(&live.record);
+        let response = Response {
+            call_id,
+            response: Answer::Reject,
+            from_user_id: to,
+            reason: Some("busy"),
+            call: call.clone(),
+        };
+        self.outbox.deliver(from, &Event::CallResponse(Box::new(response)));
+        Err(CallError::Busy(Box::new(call)))
+    }
+
+    /// Both called each other: the call that was first goes on, and counts as accepted by both.
+    async fn merge(&self, by: &Actor, first: CallId) -> Result<Call> {
+        let respond =
+            super::Respond { call: first, accept: true, busy: false, to: None, hold_other: false };
+        let call = self.respond(by, respond).await?;
+        Err(CallError::Merged(Box::new(call)))
+    }
+}

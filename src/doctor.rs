@@ -1,0 +1,162 @@
+//! Checks a set-up from end to end and says in plain words what it finds.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use switchboard::auth::Auth;
+use switchboard::clock::Clock;
+use switchboard::config::AuthMode;
+use tokio::net::{TcpListener, UdpSocket};
+
+use super::{Setup, open_store, print};
+
+/// What one check found.
+enum Finding {
+    Good(String),
+    Note(String),
+    Bad(String),
+}
+
+use Finding::{Bad, Good, Note};
+
+pub(super) async fn doctor(setup: Setup) -> ExitCode {
+    let findings = [
+        ("configuration", Good("can be read; `check-config` prints it".into())),
+        ("store", store(&setup).await),
+        ("port", port(&setup).await),
+        ("keys", keys(&setup).await),
+        ("origins", origins(&setup)),
+        ("stun", stun(&setup).await),
+        ("turn", turn(&setup)),
+    ];
+    let mut bad = 0;
+    for (name, finding) in findings {
+        let (mark, text) = match finding {
+            Good(text) => ("ok  ", text),
+            Note(text) => ("note", text),
+            Bad(text) => {
+                bad += 1;
+                ("BAD ", text)
+            }
+        };
+        let _ = print(&format!("{mark}  {name:<14} {text}"));
+    }
+    if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn store(setup: &Setup) -> Finding {
+    let store = match open_store(setup) {
+        Ok(store) => store,
+        Err(error) => return Bad(format!("cannot be opened: {error}")),
+    };
+    let clock = Clock::system();
+    let begun = clock.instant();
+    let written = store.ping().await;
+    let took = begun.elapsed();
+    let totals = store.totals().await;
+    store.close().await;
+    match (written, totals) {
+        (Ok(()), Ok(totals)) => {
+            let (users, messages, calls) = (totals.users, totals.messages, totals.calls);
+            Good(format!(
+                "reads and writes ({took:.1?} a commit); {users} users, {messages} messages, {calls} calls"
+            ))
+        }
+        (Err(error), _) | (_, Err(error)) => Bad(error.to_string()),
+    }
+}
+
+async fn port(setup: &Setup) -> Finding {
+    let (host, port) = (&setup.config.server.host, setup.config.server.port);
+    match TcpListener::bind((host.as_str(), port)).await {
+        Ok(_) => Good(format!("{host}:{port} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Note(format!("{host}:{port} is in use; by a running switchboard, it is to be hoped"))
+        }
+        Err(error) => Bad(format!(
+            "cannot listen on {host}:{port}: {error}; change server.host or server.port"
+        )),
+    }
+}
+
+async fn keys(setup: &Setup) -> Finding {
+    let config = &setup.config.auth;
+    let auth = match Auth::new(config.clone(), Clock::system()) {
+        Ok(auth) => auth,
+        Err(error) => return Bad(error.to_string()),
+    };
+    if config.mode == AuthMode::Introspect {
+        let probe = auth.authenticate("switchboard-doctor").await;
+        return match probe {
+            Err(switchboard::auth::AuthError::Unavailable) => {
+                Bad(format!("the backend at {} does not answer within 5 s", config.introspect_url))
+            }
+            _ => Good(format!("the backend at {} answers", config.introspect_url)),
+        };
+    }
+    match auth.refresh_keys().await {
+        Ok(()) => Good(format!("tokens signed with {} are accepted", config.algorithms.join(", "))),
+        Err(error) => Bad(error.to_string()),
+    }
+}
+
+fn origins(setup: &Setup) -> Finding {
+    let origins = &setup.config.server.allowed_origins;
+    if origins.is_empty() {
+        Note(
+            "only pages of this server may call; web pages elsewhere need server.allowed_origins"
+                .into(),
+        )
+    } else {
+        Good(origins.join(", "))
+    }
+}
+
+/// Sends a binding request (RFC 8489 §6) to the first STUN server and waits for its answer.
+async fn stun(setup: &Setup) -> Finding {
+    let Some(url) = setup.config.ice.stun_servers.first() else {
+        return Note("ice.stun_servers is empty: calls connect inside one network only".into());
+    };
+    let Some(host) = url.strip_prefix("stun:") else {
+        return Bad(format!("{url} does not begin with stun:"));
+    };
+    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:3478") };
+    match tokio::time::timeout(Duration::from_secs(3), binding(&host)).await {
+        Ok(Ok(())) => Good(format!("{url} answers")),
+        Ok(Err(error)) => Note(format!("{url}: {error}; clients may still reach it")),
+        Err(_) => Note(format!("{url} does not answer within 3 s; clients may still reach it")),
+    }
+}
+
+async fn binding(host: &str) -> std::io::Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0").await?;
+    socket.connect(host).await?;
+    let mut request = [0_u8; 20];
+    request[1] = 1; // binding request
+    request[4..8].copy_from_slice(&0x2112_A442_u32.to_be_bytes());
+    request[8..].copy_from_slice(&uuid::Uuid::new_v4().as_bytes()[..12]);
+    socket.send(&request).await?;
+    let mut answer = [0_u8; 128];
+    let length = socket.recv(&mut answer).await?;
+    let matches = length >= 20 && answer[..2] == [1, 1] && answer[8..20] == request[8..20];
+    if matches {
+        Ok(())
+    } else {
+        Err(std::io::Error::other("answered something else than a binding response"))
+    }
+}
+
+fn turn(setup: &Setup) -> Finding {
+    let urls = &setup.config.turn.external_urls;
+    if urls.is_empty() {
+        return Note(
+            "turn.external_urls is empty: people behind strict firewalls will not get through"
+                .into(),
+        );
+    }
+    let odd = urls.iter().find(|url| !url.starts_with("turn:") && !url.starts_with("turns:"));
+    match odd {
+        Some(url) => Bad(format!("turn.external_urls: {url} begins with neither turn: nor turns:")),
+        None => Good(format!("credentials for {} are handed out", urls.join(", "))),
+    }
+}

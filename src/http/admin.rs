@@ -1,0 +1,100 @@
+//! What only `--dev` has: tokens for the demo's users.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Refusal, Success, ok};
+use super::extract::{Body, Query};
+use crate::app::App;
+use crate::auth::{Grant, mint};
+use crate::error::{Problem, Reason};
+use crate::event::Role;
+use crate::ids::{Short, UserId};
+
+/// Names of the users that `--dev` makes.
+const PEOPLE: [(i64, &str); 3] = [(101, "Ada"), (102, "Ben"), (103, "Cem")];
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(dev_token, dev_token_for))
+}
+
+/// Whose token.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct DevParams {
+    user_id: UserId,
+}
+
+/// A token that only `--dev` gives.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DevToken {
+    token: String,
+    user_id: UserId,
+    expires_at: crate::clock::Timestamp,
+}
+
+/// A token for one of the demo's users; exists only with `--dev`.
+#[utoipa::path(get, path = "/api/admin/dev-token", tag = "Dev", params(DevParams), responses((status = 200, body = Success<DevToken>)))]
+async fn dev_token(
+    State(app): State<App>,
+    params: Result<Query<DevParams>, Refusal>,
+) -> Answer<DevToken> {
+    only_dev(&app)?;
+    let Query(params) = params?;
+    give(&app, params.user_id, None, 86_400)
+}
+
+/// Whose token, and for how long.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DevBody {
+    user_id: UserId,
+    name: Option<Short<120>>,
+    /// Seconds.
+    ttl: Option<u32>,
+}
+
+/// A token for anybody; exists only with `--dev`.
+#[utoipa::path(post, path = "/api/admin/dev-token", tag = "Dev", request_body = DevBody, responses((status = 200, body = Success<DevToken>)))]
+async fn dev_token_for(
+    State(app): State<App>,
+    body: Result<Body<DevBody>, Refusal>,
+) -> Answer<DevToken> {
+    only_dev(&app)?;
+    let Body(body) = body?;
+    give(&app, body.user_id, body.name.map(Short::into_string), body.ttl.unwrap_or(86_400).into())
+}
+
+fn only_dev(app: &App) -> Result<(), Refusal> {
+    if app.dev { Ok(()) } else { Err(Refusal(Problem::new(Reason::NoRoute, "Endpoint not found"))) }
+}
+
+fn give(app: &App, user_id: UserId, name: Option<String>, ttl: i64) -> Answer<DevToken> {
+    let known =
+        PEOPLE.iter().find(|(id, _)| *id == user_id.value()).map(|(_, name)| (*name).to_owned());
+    let exp = app.clock.now().seconds() + ttl;
+    let auth = &app.config.auth;
+    let set = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let grant = Grant {
+        user_id,
+        uid: None,
+        email: None,
+        name: name.or(known),
+        user_type: None,
+        role: Role::User,
+        exp,
+        iss: set(&auth.issuer),
+        aud: set(&auth.audience),
+    };
+    let token = mint(&grant, &auth.jwt_secret).map_err(|error| {
+        tracing::error!(%error, "a token cannot be made");
+        Refusal(Problem::new(Reason::Internal, "Internal server error"))
+    })?;
+    let expires_at = crate::clock::Timestamp(exp * 1000);
+    Ok(ok(DevToken { token, user_id, expires_at }, "Token for development"))
+}

@@ -1,0 +1,189 @@
+//! What handlers take in: who calls, and bodies, queries and paths that cannot be wrong.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::answer::Refusal;
+use crate::app::App;
+use crate::auth::{AuthError, bearer};
+use crate::calls::Actor;
+use crate::config::XUserId;
+use crate::error::{Problem, Reason};
+use crate::event::Role;
+use crate::ids::UserId;
+use crate::peer::ClientAddress;
+
+/// A person who may come in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    pub(super) id: UserId,
+    pub(super) role: Role,
+}
+
+impl Caller {
+    /// The one who acts in a call, over REST.
+    pub(super) fn actor(self) -> Actor {
+        Actor { user: self.id, session: None, device_id: None, device_name: None }
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let token = token(&parts.headers).map(str::to_owned).or_else(|| query_token(app, parts));
+        let identity = match token {
+            Some(token) => app.auth.authenticate(&token).await,
+            None => Err(AuthError::Missing),
+        };
+        let identity = identity.map_err(|error| stranger(app, parts, error))?;
+        app.limits.rest(identity.user_id)?;
+        if app.config.compat.x_user_id == XUserId::Check {
+            check_claim(&parts.headers, identity.user_id)?;
+        }
+        app.people.admit(&identity).await?;
+        Ok(Self { id: identity.user_id, role: identity.role })
+    }
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    // Two headers are no header: nobody shall choose between them.
+    if values.next().is_some() { None } else { bearer(Some(value)) }
+}
+
+fn query_token(app: &App, parts: &Parts) -> Option<String> {
+    let pairs = parts.uri.query().filter(|_| app.config.compat.query_token)?.split('&');
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == "token")
+        .map(|(_, token)| token.to_owned())
+}
+
+/// Counts a request without a valid token against its address.
+fn stranger(app: &App, parts: &Parts, error: AuthError) -> Refusal {
+    metrics::counter!("rtc_auth_failures_total", "reason" => error.label()).increment(1);
+    let address =
+        parts.extensions.get().map(|ClientAddress(address)| address.as_str()).unwrap_or_default();
+    match app.limits.anonymous(address) {
+        Ok(()) => error.into(),
+        Err(refused) => refused.into(),
+    }
+}
+
+fn check_claim(headers: &HeaderMap, user: UserId) -> Result<(), Problem> {
+    let Some(claim) = headers.get("x-user-id") else { return Ok(()) };
+    let claimed = claim.to_str().ok().and_then(|claim| claim.trim().parse().ok());
+    if claimed == Some(user) {
+        return Ok(());
+    }
+    let told =
+        "x-user-id is not the user of the token; leave the header out, the token says who you are";
+    Err(Problem::new(Reason::IdentityMismatch, told))
+}
+
+/// The application's backend, or an admin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operator;
+
+impl FromRequestParts<App> for Operator {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if let Some((scheme, key)) = value.and_then(|value| value.split_once(' '))
+            && scheme.eq_ignore_ascii_case("apikey")
+        {
+            return if app.auth.is_api_key(key.trim()) {
+                Ok(Self)
+            } else {
+                Err(stranger(app, parts, AuthError::Invalid("api_key")))
+            };
+        }
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if caller.role.is_operator() {
+            return Ok(Self);
+        }
+        Err(Problem::new(Reason::Forbidden, "This needs an admin's or a service's token").into())
+    }
+}
+
+/// A body of JSON.
+#[derive(Debug)]
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        let kind = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        if !kind.is_empty()
+            && !kind.trim_start().to_ascii_lowercase().starts_with("application/json")
+        {
+            return Err(Problem::new(
+                Reason::MediaType,
+                "Send JSON with content-type: application/json",
+            )
+            .into());
+        }
+        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
+            let response: Response = rejection.into_response();
+            let limit = app.config.limits.body_bytes;
+            if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
+                let details = Some(serde_json::json!({ "limit": limit }));
+                let message = format!("The body is larger than {limit} bytes");
+                return Refusal(Problem { reason: Reason::BodyTooLarge, message, details });
+            }
+            Refusal(Problem::invalid("", "The body was cut short"))
+        })?;
+        let deserializer = &mut serde_json::Deserializer::from_slice(if bytes.is_empty() {
+            b"{}"
+        } else {
+            &bytes
+        });
+        Ok(Self(serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let field = error.path().to_string();
+            let why = error.inner().to_string();
+            Problem::invalid(&field, if field == "." { why } else { format!("{field}: {why}") })
+        })?))
+    }
+}
+
+/// A query string.
+#[derive(Debug)]
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        match axum::extract::Query::<T>::from_request_parts(parts, app).await {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(Problem::invalid("query", rejection.body_text()).into()),
+        }
+    }
+}
+
+/// The variable parts of a path.
+#[derive(Debug)]
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        match axum::extract::Path::<T>::from_request_parts(parts, app).await {
+            Ok(axum::extract::Path(path)) => Ok(Self(path)),
+            Err(rejection) => Err(Problem::invalid("path", rejection.body_text()).into()),
+        }
+    }
+}

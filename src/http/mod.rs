@@ -1,0 +1,55 @@
+//! REST and the pages: decode, one rule, encode.
+
+mod admin;
+mod answer;
+mod calls;
+mod chat;
+mod docs;
+mod edge;
+mod extract;
+mod pages;
+mod server;
+mod system;
+mod users;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+use crate::socket;
+
+pub use docs::openapi;
+pub use server::serve;
+pub use system::{metrics_router, start_metrics};
+
+/// Every endpoint with its description.
+pub(crate) fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(docs::info())
+        .merge(system::router())
+        .merge(admin::router())
+        .nest("/api", users::router())
+        .nest("/api/chat", users::directory_router().merge(chat::router()))
+        .nest("/api/calls", calls::router())
+}
+
+/// The whole server as one service: endpoints, aliases of the original, pages, and Socket.IO in front.
+pub fn router(app: &App) -> (Router, socket::Sockets) {
+    let (rest, description) = api().split_for_parts();
+    // The original serves the same under /v1.
+    let (chat, _) = users::directory_router().merge(chat::router()).split_for_parts();
+    let (calls, _) = calls::router().split_for_parts();
+    let (sockets, io) = socket::layer(app);
+    let router = rest
+        .nest("/v1", chat)
+        .nest("/v1/calls", calls)
+        .merge(docs::router(description))
+        .merge(pages::router())
+        .fallback(answer::no_route)
+        .method_not_allowed_fallback(answer::no_method)
+        .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::deadline))
+        .with_state(app.clone())
+        .layer(sockets);
+    (edge::wrap(router, app), io)
+}

@@ -1,0 +1,223 @@
+//! `/api/me`, `/api/users`, `/api/sessions`, and the directory.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Meta, Refusal, Success, ok, with};
+use super::extract::{Body, Caller, Operator, Path, Query};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::error::{Problem, Reason};
+use crate::event::{Gender, PresenceMode, User};
+use crate::ids::{SessionId, Short, UserId};
+use crate::people::{DirectoryQuery, Upsert};
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(me, change_me))
+        .routes(routes!(put_user))
+        .routes(routes!(sessions))
+        .routes(routes!(end_session))
+}
+
+/// Mounted at `/api/chat` and, as in the original, at `/v1`.
+pub(super) fn directory_router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(directory)).routes(routes!(person))
+}
+
+/// Oneself, with role and limits.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Me {
+    #[serde(flatten)]
+    user: User,
+    /// What the role allows beyond the ordinary.
+    permissions: Vec<&'static str>,
+    /// The limits in force.
+    limits: serde_json::Value,
+}
+
+/// Who the token says one is.
+#[utoipa::path(get, path = "/me", tag = "Users", responses((status = 200, body = Success<Me>)))]
+async fn me(State(app): State<App>, caller: Caller) -> Answer<Me> {
+    let user = app.people.me(caller.id).await?;
+    let permissions = if caller.role.is_operator() { vec!["admin"] } else { Vec::new() };
+    let limits = serde_json::to_value(&app.config.limits).unwrap_or_default();
+    Ok(ok(Me { user, permissions, limits }, "Profile retrieved successfully"))
+}
+
+/// A change of one's own profile; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChangeMe {
+    name: Option<Short<120>>,
+    /// At most 140 characters; empty removes it.
+    status_text: Option<String>,
+    presence: Option<PresenceMode>,
+}
+
+/// Changes one's own profile.
+#[utoipa::path(patch, path = "/me", tag = "Users", request_body = ChangeMe, responses((status = 200, body = Success<User>)))]
+async fn change_me(
+    State(app): State<App>,
+    caller: Caller,
+    Body(change): Body<ChangeMe>,
+) -> Answer<User> {
+    if change.status_text.as_ref().is_some_and(|text| text.chars().count() > 140) {
+        return Err(
+            Problem::invalid("statusText", "statusText may have 140 characters at most").into()
+        );
+    }
+    let name = change.name.map(Short::into_string);
+    let user = app.people.change(caller.id, name, change.status_text, change.presence).await?;
+    app.presence.announce(caller.id).await?;
+    Ok(ok(user, "Profile updated successfully"))
+}
+
+/// What the backend says of a person.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PutUser {
+    uid: Short<64>,
+    email: Option<Short<254>>,
+    name: Option<Short<120>>,
+    mobile: Option<Short<32>>,
+    gender: Option<Gender>,
+    user_type: Option<Short<40>>,
+}
+
+/// Makes or updates an account at the backend's word.
+#[utoipa::path(put, path = "/users/{userId}", tag = "Users", params(("userId" = UserId, Path)), request_body = PutUser,
+    responses((status = 200, body = Success<User>)))]
+async fn put_user(
+    State(app): State<App>,
+    _: Operator,
+    Path(id): Path<UserId>,
+    Body(put): Body<PutUser>,
+) -> Answer<User> {
+    let upsert = Upsert {
+        uid: put.uid.into_string(),
+        email: put.email.map(Short::into_string),
+        name: put.name.map(Short::into_string),
+        mobile: put.mobile.map(Short::into_string),
+        gender: put.gender,
+        user_type: put.user_type.map(Short::into_string),
+    };
+    Ok(ok(app.people.upsert(id, upsert).await?, "User saved successfully"))
+}
+
+/// One of one's own connections.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Session {
+    session_id: SessionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_name: Option<String>,
+    transport: &'static str,
+    connected_at: Timestamp,
+    last_activity: Timestamp,
+    address: String,
+    user_agent: String,
+}
+
+/// One's own connections.
+#[utoipa::path(get, path = "/sessions", tag = "Users", responses((status = 200, body = Success<Vec<Session>>)))]
+async fn sessions(State(app): State<App>, caller: Caller) -> Answer<Vec<Session>> {
+    let show = |session: &std::sync::Arc<crate::outbox::Session>| {
+        let about = session.about.clone();
+        Session {
+            session_id: about.id,
+            device_id: about.device_id,
+            device_name: about.device_name,
+            transport: if about.websocket { "websocket" } else { "polling" },
+            connected_at: about.connected_at,
+            last_activity: session.last_activity(),
+            address: about.address,
+            user_agent: about.user_agent,
+        }
+    };
+    let sessions = app.outbox.sessions(caller.id).iter().map(show).collect();
+    Ok(ok(sessions, "Sessions retrieved successfully"))
+}
+
+/// The connection that was ended.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EndedSession {
+    session_id: SessionId,
+}
+
+/// Ends one of one's own connections.
+#[utoipa::path(delete, path = "/sessions/{sessionId}", tag = "Users", params(("sessionId" = SessionId, Path)),
+    responses((status = 200, body = Success<EndedSession>)))]
+async fn end_session(
+    State(app): State<App>,
+    caller: Caller,
+    Path(session_id): Path<SessionId>,
+) -> Answer<EndedSession> {
+    let sessions = app.outbox.sessions(caller.id);
+    let session = sessions.iter().find(|session| session.about.id == session_id);
+    let unknown = || Refusal(Problem::new(Reason::NotFound, "You have no such session"));
+    session.ok_or_else(unknown)?.end("KICKED", None);
+    Ok(ok(EndedSession { session_id }, "Session ended successfully"))
+}
+
+/// Which part of the directory to show.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(super) struct DirectoryParams {
+    /// At most 500.
+    limit: Option<usize>,
+    /// Where the page before ended.
+    cursor: Option<String>,
+    /// Beginning of the name.
+    q: Option<Short<64>>,
+    /// Only people who are, or are not, connected.
+    online: Option<bool>,
+    /// User ids, separated by commas, 200 at most.
+    ids: Option<String>,
+}
+
+/// Everyone but oneself: online first, then by last sign of life.
+#[utoipa::path(get, path = "/users", tag = "Users", params(DirectoryParams), responses((status = 200, body = Success<Vec<User>>)))]
+async fn directory(
+    State(app): State<App>,
+    caller: Caller,
+    Query(params): Query<DirectoryParams>,
+) -> Answer<Vec<User>> {
+    let query = DirectoryQuery {
+        cursor: params.cursor,
+        limit: params.limit,
+        prefix: params.q.map(Short::into_string),
+        online: params.online,
+        ids: params.ids.as_deref().map(ids).transpose()?,
+    };
+    let slice = app.people.directory(caller.id, query).await?;
+    let total = i64::try_from(slice.users.len()).ok();
+    let message = "Users retrieved successfully";
+    let (next_cursor, limit) = (Some(slice.next_cursor), Some(slice.limit));
+    Ok(with(slice.users, Meta { message, total, next_cursor, limit, ..Meta::default() }))
+}
+
+fn ids(text: &str) -> Result<Vec<UserId>, Problem> {
+    let ids: Result<Vec<UserId>, _> =
+        text.split(',').filter(|id| !id.trim().is_empty()).map(|id| id.trim().parse()).collect();
+    let ids = ids.map_err(|error| Problem::invalid("ids", format!("ids: {error}")))?;
+    if ids.len() > 200 {
+        Err(Problem::invalid("ids", "ids may name 200 people at most"))
+    } else {
+        Ok(ids)
+    }
+}
+
+/// One person.
+#[utoipa::path(get, path = "/users/{userId}", tag = "Users", params(("userId" = UserId, Path)),
+    responses((status = 200, body = Success<User>)))]
+async fn person(State(app): State<App>, _: Caller, Path(id): Path<UserId>) -> Answer<User> {
+    Ok(ok(app.people.person(id).await?, "User retrieved successfully"))
+}

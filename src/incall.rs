@@ -1,0 +1,49 @@
+//! Who is in a call: calls tell it, presence shows it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::ids::UserId;
+
+/// Counts the accepted calls of each user.
+pub struct InCall {
+    calls: Mutex<HashMap<UserId, usize>>,
+    changed: mpsc::Sender<UserId>,
+}
+
+impl InCall {
+    /// Nobody in a call; the receiver hears of each change. When nobody listens fast enough a change goes untold, and the
+    /// next status of that person carries it.
+    pub fn new() -> (Self, mpsc::Receiver<UserId>) {
+        let (changed, changes) = mpsc::channel(1024);
+        (Self { calls: Mutex::default(), changed }, changes)
+    }
+
+    /// One more call of `user`.
+    pub fn enter(&self, user: UserId) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = calls.entry(user).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            let _ = self.changed.try_send(user);
+        }
+    }
+
+    /// One call of `user` less.
+    pub fn leave(&self, user: UserId) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = calls.get_mut(&user) else { return };
+        *count -= 1;
+        if *count == 0 {
+            calls.remove(&user);
+            let _ = self.changed.try_send(user);
+        }
+    }
+
+    /// Whether `user` is in a call.
+    pub fn contains(&self, user: UserId) -> bool {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&user)
+    }
+}

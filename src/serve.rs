@@ -1,0 +1,221 @@
+//! Start, drain, stop.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use switchboard::app::App;
+use switchboard::auth::{Grant, mint};
+use switchboard::clock::Clock;
+use switchboard::config::{Config, LogFormat};
+use switchboard::event::Role;
+use switchboard::ids::UserId;
+use switchboard::store::Profile;
+use switchboard::{http, socket};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use super::{Outcome, Setup, open_store, print};
+
+/// The users that `--dev` makes.
+const DEV_USERS: [(i64, &str); 3] = [(101, "Ada"), (102, "Ben"), (103, "Cem")];
+
+pub(super) async fn serve(setup: Setup) -> Outcome {
+    start_log(&setup.config);
+    http::start_metrics();
+    let store = open_store(&setup)?;
+    let clock = Clock::system();
+    let (app, changes) = App::new(setup.config.clone(), clock, store.clone(), setup.dev)?;
+    if let Err(error) = app.auth.refresh_keys().await {
+        tracing::warn!(%error, "the JWKS could not be read yet");
+    }
+    app.calls.resume().await?;
+    if setup.dev {
+        make_dev_users(&app).await?;
+    }
+
+    let address = format!("{}:{}", bracketed(&setup.config.server.host), setup.config.server.port);
+    let listener = TcpListener::bind(&address).await;
+    let listener = listener.map_err(|error| {
+        format!("server.host and server.port: cannot listen on {address}: {error}")
+    })?;
+    let local = listener.local_addr()?;
+    let (router, sockets) = http::router(&app);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(http::serve(listener, router, async move {
+        let _ = stopped.await;
+    }));
+    serve_metrics(&setup.config).await?;
+    run_background(&app, changes);
+
+    let mut signals = Signals::new()?;
+    announce(&setup, local)?;
+    tracing::info!(http = %local, version = env!("CARGO_PKG_VERSION"), "ready");
+
+    signals.next().await;
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        () = drain(&app, &sockets) => {}
+        () = signals.next() => tracing::warn!("stopping at once"),
+    }
+    let _ = stop.send(());
+    tokio::select! {
+        _ = serving => {}
+        () = signals.next() => tracing::warn!("stopping at once"),
+    }
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Readiness goes, balancers notice, clients are told to come back, and what they asked before is answered.
+async fn drain(app: &App, sockets: &socket::Sockets) {
+    app.drain();
+    tokio::time::sleep(Duration::from_secs(app.config.server.drain_delay)).await;
+    let back = app.config.server.reconnect_after;
+    for session in app.outbox.everyone() {
+        session.end("SERVER_DRAIN", Some(back));
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), sockets.close()).await;
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn start_log(config: &Config) {
+    let filter =
+        EnvFilter::try_new(&config.server.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.server.log_format {
+        LogFormat::Json => builder.json().with_current_span(true).with_span_list(false).init(),
+        LogFormat::Text => builder.with_target(false).init(),
+    }
+}
+
+/// An IPv6 address stands in brackets before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
+async fn serve_metrics(config: &Config) -> Outcome {
+    let address = &config.metrics.listen;
+    if address.is_empty() {
+        return Ok(());
+    }
+    let listener = TcpListener::bind(address).await;
+    let listener =
+        listener.map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))?;
+    tokio::spawn(http::serve(listener, http::metrics_router(), std::future::pending()));
+    Ok(())
+}
+
+/// What goes on beside requests: deadlines of calls, ends of tokens, keys, presence of people in calls, and forgetting.
+fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
+    let calls = app.calls.clone();
+    tokio::spawn(async move { calls.keep_time().await });
+    tokio::spawn(socket::watch_tokens(app.clone()));
+    let keys = app.clone();
+    tokio::spawn(async move { keys.auth.keep_keys_fresh().await });
+    let presence = app.presence.clone();
+    tokio::spawn(async move {
+        while let Some(user) = changes.recv().await {
+            if let Err(error) = presence.announce(user).await {
+                tracing::warn!(%error, "a change of presence could not be told");
+            }
+        }
+    });
+    tokio::spawn(forget(app.clone()));
+}
+
+/// Every minute, forgets what is too old to be asked for.
+async fn forget(app: App) {
+    let day = Duration::from_secs(86_400);
+    loop {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        app.limits.shrink();
+        let (chat, now) = (&app.config.chat, app.clock.now());
+        let log_before =
+            now.before(day.saturating_mul(u32::try_from(chat.log_days).unwrap_or(u32::MAX)));
+        let keys_before =
+            now.before(day.saturating_mul(u32::try_from(chat.client_id_days).unwrap_or(u32::MAX)));
+        loop {
+            match app.store.retire(log_before, chat.log_entries, keys_before).await {
+                Ok(true) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old entries could not be forgotten");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn make_dev_users(app: &App) -> Outcome {
+    for (id, name) in DEV_USERS {
+        let user_id = UserId::new(id).ok_or("a dev user without an id")?;
+        if app.store.user(user_id).await?.is_none() {
+            let profile = Profile {
+                user_id,
+                uid: id.to_string(),
+                email: None,
+                name: Some(name.to_owned()),
+                mobile: None,
+                gender: None,
+                user_type: None,
+                role: Role::User,
+            };
+            app.store.save_profile(profile, app.clock.now()).await?;
+        }
+    }
+    Ok(())
+}
+
+fn announce(setup: &Setup, local: SocketAddr) -> Outcome {
+    if setup.dev {
+        let base = format!(
+            "http://{}:{}",
+            if local.ip().is_loopback() { "localhost".into() } else { local.ip().to_string() },
+            local.port()
+        );
+        let exp = Clock::system().now().seconds() + 86_400;
+        let (uid, email, user_type, iss, aud) = (None, None, None, None, None);
+        let user_id = UserId::new(1).ok_or("no admin id")?;
+        let name = Some("Admin".to_owned());
+        let admin =
+            Grant { user_id, uid, email, name, user_type, role: Role::Admin, exp, iss, aud };
+        let admin = mint(&admin, &setup.config.auth.jwt_secret)?;
+        print(&format!(
+            "\n  Switchboard {} for development: secrets and users are made up.",
+            env!("CARGO_PKG_VERSION")
+        ))?;
+        print(&format!(
+            "\n  Ada   {base}/demo?u=101\n  Ben   {base}/demo?u=102\n  Cem   {base}/demo?u=103"
+        ))?;
+        print(&format!("  Docs  {base}/docs\n"))?;
+        print(&format!("  Admin token (a day): {admin}\n"))?;
+    }
+    print(&format!("ready http={local} media=- turn=-"))?;
+    Ok(std::io::stdout().flush()?)
+}

@@ -1,0 +1,65 @@
+//! The AsyncAPI 3 description of the events, made from the tables that also run them.
+
+use serde_json::{Map, Value, json};
+
+use super::table;
+use crate::event::{Event, Schemas};
+
+/// The document behind `/api/asyncapi.json`.
+pub fn describe() -> Value {
+    let mut schemas = Schemas::new();
+    let (mut messages, mut channel, mut operations) = (Map::new(), Map::new(), Map::new());
+    for event in table::catalogue() {
+        (event.register)(&mut schemas);
+        let key = format!("client.{}", event.name);
+        let ack = json!({ "$ref": format!("#/components/schemas/{}", event.answer) });
+        let message = json!({
+            "name": event.name, "summary": event.about,
+            "payload": { "$ref": format!("#/components/schemas/{}", event.payload) },
+            "x-ack": { "allOf": [{ "type": "object", "properties": { "ok": { "const": true } } }, ack] },
+        });
+        add(&mut messages, &mut channel, &key, message);
+        operations.insert(key.clone(), operation("receive", &key));
+    }
+    for event in Event::catalogue() {
+        (event.register)(&mut schemas);
+        let key = format!("server.{}", event.name);
+        let payload = json!({ "$ref": format!("#/components/schemas/{}", event.schema) });
+        add(
+            &mut messages,
+            &mut channel,
+            &key,
+            json!({ "name": event.name, "summary": event.about, "payload": payload }),
+        );
+        operations.insert(key.clone(), operation("send", &key));
+    }
+    let schemas: Map<String, Value> = schemas
+        .into_iter()
+        .map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()))
+        .collect();
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Switchboard events", "version": env!("CARGO_PKG_VERSION"),
+            "description": "Socket.IO 4 at /socket.io/, namespace /, `auth: {token}`. Every client event may carry an acknowledgement.",
+        },
+        "channels": { "socket": { "address": "/socket.io/", "messages": channel } },
+        "operations": operations,
+        "components": { "messages": messages, "schemas": schemas },
+    })
+}
+
+fn add(
+    messages: &mut Map<String, Value>,
+    channel: &mut Map<String, Value>,
+    key: &str,
+    message: Value,
+) {
+    messages.insert(key.to_owned(), message);
+    channel.insert(key.to_owned(), json!({ "$ref": format!("#/components/messages/{key}") }));
+}
+
+fn operation(action: &str, key: &str) -> Value {
+    let message = json!({ "$ref": format!("#/channels/socket/messages/{key}") });
+    json!({ "action": action, "channel": { "$ref": "#/channels/socket" }, "messages": [message] })
+}

@@ -1,0 +1,328 @@
+//! `call:*` and `webrtc:*`: decode, one rule, encode.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::table::{Context, Done, Outcome};
+use crate::calls::{CallError, Delivery, Order, Respond as Answering, Signal};
+use crate::error::Problem;
+use crate::event::{Call, CallType, EndReason, IceServer, SignalKind};
+use crate::ids::{CallId, ClientId, UserId};
+
+/// A call, named.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallWhich)]
+pub(super) struct Which {
+    call_id: CallId,
+}
+
+/// The call as it stands now.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallAck)]
+pub(super) struct OneCall {
+    call: Call,
+}
+
+/// Whom to call.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallInitiate)]
+pub(super) struct Initiate {
+    to_user_id: Option<UserId>,
+    to_user_ids: Option<Vec<UserId>>,
+    #[serde(default)]
+    call_type: CallType,
+    client_id: Option<ClientId>,
+    media: Option<Media>,
+    #[serde(default = "yes")]
+    waiting: bool,
+}
+
+/// Which way the caller wants media to take.
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Media {
+    Auto,
+    P2p,
+    Relay,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<OneCall> {
+    context.app.limits.call(context.session.about.user)?;
+    if payload.media == Some(Media::Relay) {
+        return Err(Problem::invalid(
+            "media",
+            "media \"relay\" is not available on this server; leave it out or say \"p2p\"",
+        ));
+    }
+    let to = match (payload.to_user_id, payload.to_user_ids.as_deref()) {
+        (Some(to), None | Some([])) => to,
+        (None, Some([to])) => *to,
+        (Some(to), Some([same])) if to == *same => to,
+        (_, Some([_, ..])) => return Err(CallError::Group.into()),
+        (None, _) => return Err(CallError::NobodyCalled.into()),
+    };
+    let order = Order {
+        to,
+        kind: payload.call_type,
+        client_id: payload.client_id,
+        waiting: payload.waiting,
+        ring: true,
+    };
+    Ok(OneCall { call: context.app.calls.start(&context.actor(), order).await? })
+}
+
+pub(super) async fn ringing(context: Context, payload: Which) -> Outcome<Done> {
+    context.app.calls.shown_on(&context.actor(), payload.call_id).await?;
+    Ok(Done {})
+}
+
+/// An answer; anything but `accept` refuses, as in the original.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallRespond)]
+pub(super) struct Respond {
+    call_id: CallId,
+    response: String,
+    to_user_id: Option<UserId>,
+    reason: Option<Declined>,
+    #[serde(default)]
+    hold_other: bool,
+}
+
+/// Why a call is refused.
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Declined {
+    Busy,
+    Declined,
+}
+
+pub(super) async fn respond(context: Context, payload: Respond) -> Outcome<OneCall> {
+    let answering = Answering {
+        call: payload.call_id,
+        accept: payload.response == "accept",
+        busy: payload.reason == Some(Declined::Busy),
+        to: payload.to_user_id,
+        hold_other: payload.hold_other,
+    };
+    Ok(OneCall { call: context.app.calls.respond(&context.actor(), answering).await? })
+}
+
+pub(super) async fn cancel(context: Context, payload: Which) -> Outcome<OneCall> {
+    let me = context.session.about.user;
+    Ok(OneCall { call: context.app.calls.end(me, payload.call_id, None, None).await? })
+}
+
+/// The end of a call.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallEnd)]
+pub(super) struct End {
+    call_id: CallId,
+    to_user_id: Option<UserId>,
+    reason: Option<Hangup>,
+}
+
+/// Why a call is ended.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Hangup {
+    Hangup,
+    Failed,
+    Network,
+}
+
+pub(super) async fn end(context: Context, payload: End) -> Outcome<OneCall> {
+    let reason = payload.reason.map(|reason| match reason {
+        Hangup::Hangup => EndReason::Hangup,
+        Hangup::Failed => EndReason::Failed,
+        Hangup::Network => EndReason::Network,
+    });
+    let me = context.session.about.user;
+    Ok(OneCall {
+        call: context.app.calls.end(me, payload.call_id, payload.to_user_id, reason).await?,
+    })
+}
+
+pub(super) async fn hold(context: Context, payload: Which) -> Outcome<Done> {
+    context.app.calls.hold(context.session.about.user, payload.call_id, true).await?;
+    Ok(Done {})
+}
+
+pub(super) async fn resume_hold(context: Context, payload: Which) -> Outcome<Done> {
+    context.app.calls.hold(context.session.about.user, payload.call_id, false).await?;
+    Ok(Done {})
+}
+
+/// What the call is to become.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallUpdate)]
+pub(super) struct Update {
+    call_id: CallId,
+    call_type: CallType,
+}
+
+pub(super) async fn update(context: Context, payload: Update) -> Outcome<OneCall> {
+    let me = context.session.about.user;
+    Ok(OneCall { call: context.app.calls.change(me, payload.call_id, payload.call_type).await? })
+}
+
+/// The call, on this device now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallMovedAck)]
+pub(super) struct Moved {
+    call: Call,
+    ice_servers: Vec<IceServer>,
+}
+
+pub(super) async fn take_over(context: Context, payload: Which) -> Outcome<Moved> {
+    let about = &context.session.about;
+    let call = context.app.calls.take_over(about.user, about.id, payload.call_id).await?;
+    let ice_servers =
+        context.app.calls.webrtc_config(about.user, Some(payload.call_id)).ice_servers;
+    Ok(Moved { call, ice_servers })
+}
+
+/// Which call to come back to, and what the client last knew of it.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallRejoin)]
+pub(super) struct Rejoin {
+    call_id: CallId,
+    #[allow(dead_code)]
+    last_rev: Option<i64>,
+}
+
+/// The call as it stands, and what waited.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallRejoinAck)]
+pub(super) struct Rejoined {
+    call: Call,
+    buffered: Vec<Waited>,
+    ice_servers: Vec<IceServer>,
+}
+
+/// An event that waited.
+#[derive(Serialize, ToSchema)]
+struct Waited {
+    event: &'static str,
+    #[schema(value_type = Object)]
+    payload: Box<RawValue>,
+}
+
+pub(super) async fn rejoin(context: Context, payload: Rejoin) -> Outcome<Rejoined> {
+    let about = &context.session.about;
+    let back = context.app.calls.rejoin(about.user, about.id, payload.call_id).await?;
+    let buffered =
+        back.buffered.into_iter().map(|(event, payload)| Waited { event, payload }).collect();
+    let ice_servers =
+        context.app.calls.webrtc_config(about.user, Some(payload.call_id)).ice_servers;
+    Ok(Rejoined { call: back.call, buffered, ice_servers })
+}
+
+/// Missed calls that were seen.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallAckMissed)]
+pub(super) struct AckMissed {
+    call_ids: Vec<CallId>,
+}
+
+pub(super) async fn ack_missed(context: Context, payload: AckMissed) -> Outcome<Done> {
+    if payload.call_ids.len() > 200 {
+        return Err(Problem::invalid("callIds", "callIds may name 200 calls at most"));
+    }
+    context.app.calls.ack_missed(context.session.about.user, payload.call_ids).await?;
+    Ok(Done {})
+}
+
+/// An offer for the other side.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WebrtcOffer)]
+pub(super) struct Offer {
+    call_id: CallId,
+    to_user_id: Option<UserId>,
+    #[schema(value_type = Object)]
+    offer: Value,
+    ice_restart: Option<bool>,
+}
+
+/// An answer for the other side.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WebrtcAnswer)]
+pub(super) struct AnswerSignal {
+    call_id: CallId,
+    to_user_id: Option<UserId>,
+    #[schema(value_type = Object)]
+    answer: Value,
+}
+
+/// An ICE candidate for the other side.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WebrtcIceCandidate)]
+pub(super) struct Candidate {
+    call_id: CallId,
+    to_user_id: Option<UserId>,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    candidate: Value,
+}
+
+pub(super) async fn offer(context: Context, payload: Offer) -> Outcome<Delivery> {
+    let Offer { call_id, to_user_id, offer, ice_restart } = payload;
+    signal(
+        &context,
+        Signal {
+            call: call_id,
+            to: to_user_id,
+            kind: SignalKind::Offer,
+            payload: offer,
+            ice_restart,
+        },
+    )
+    .await
+}
+
+pub(super) async fn answer(context: Context, payload: AnswerSignal) -> Outcome<Delivery> {
+    let AnswerSignal { call_id, to_user_id, answer } = payload;
+    signal(
+        &context,
+        Signal {
+            call: call_id,
+            to: to_user_id,
+            kind: SignalKind::Answer,
+            payload: answer,
+            ice_restart: None,
+        },
+    )
+    .await
+}
+
+pub(super) async fn candidate(context: Context, payload: Candidate) -> Outcome<Delivery> {
+    let Candidate { call_id, to_user_id, candidate } = payload;
+    let kind = SignalKind::IceCandidate;
+    signal(
+        &context,
+        Signal { call: call_id, to: to_user_id, kind, payload: candidate, ice_restart: None },
+    )
+    .await
+}
+
+async fn signal(context: &Context, signal: Signal) -> Outcome<Delivery> {
+    context.limits.signal()?;
+    Ok(context.app.calls.signal(&context.actor(), signal).await?)
+}

@@ -1,0 +1,309 @@
+//! The handshake: who it is, whether there is room, and what the client is told first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use socketioxide::SocketIo;
+use socketioxide::extract::{SocketRef, State, TryData};
+use socketioxide::handler::ConnectHandler;
+use socketioxide::socket::DisconnectReason;
+
+use super::connection::Connection;
+use super::incoming::Incoming;
+use super::wire::{Line, Sender};
+use crate::app::App;
+use crate::auth::{AuthError, Identity, bearer};
+use crate::config::XUserId;
+use crate::error::{Failure, Reason};
+use crate::event::{Event, MissedCalls, SessionReady};
+use crate::ids::{DeviceId, SessionId, Short, UserId};
+use crate::outbox::{About, Frame};
+use crate::peer::ClientAddress;
+
+/// What a client says when it connects.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Handshake {
+    token: Option<Value>,
+    user_id: Option<Value>,
+    device_id: Option<DeviceId>,
+    device_name: Option<Short<64>>,
+    cursor: Option<Value>,
+}
+
+/// An accepted handshake.
+#[derive(Clone)]
+struct Admitted {
+    identity: Identity,
+    handshake: Handshake,
+}
+
+pub(super) fn register(io: &SocketIo) {
+    io.ns("/", on_connect.with(admit));
+}
+
+/// Why a connection is refused: the original's phrase, and the reason in brackets.
+#[derive(Debug)]
+struct Refusal(String, Reason);
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} [{}]", self.0, self.1.code())
+    }
+}
+
+async fn admit(
+    socket: SocketRef,
+    State(app): State<App>,
+    TryData(auth): TryData<Handshake>,
+) -> Result<(), Refusal> {
+    let handshake = auth.unwrap_or_default();
+    if app.is_draining() {
+        return Err(Refusal(
+            "The server is going down; come back in a moment".into(),
+            Reason::Draining,
+        ));
+    }
+    if app.outbox.connections() >= app.config.limits.connections {
+        return Err(Refusal(
+            "The server is full; come back in a moment".into(),
+            Reason::Unavailable,
+        ));
+    }
+    let identity =
+        identify(&app, &socket, &handshake).await.map_err(|error| refuse(&app, &socket, &error))?;
+    check_claim(&app, &identity, &handshake)?;
+    let refused = |error: crate::people::PeopleError| {
+        let reason = error.reason();
+        let told = if reason.status().is_server_error() {
+            "Authentication service error".into()
+        } else {
+            error.to_string()
+        };
+        Refusal(format!("Authentication error: {told}"), reason)
+    };
+    app.people.admit(&identity).await.map_err(refused)?;
+    socket.extensions.insert(Admitted { identity, handshake });
+    Ok(())
+}
+
+async fn identify(
+    app: &App,
+    socket: &SocketRef,
+    handshake: &Handshake,
+) -> Result<Identity, AuthError> {
+    let parts = socket.req_parts();
+    let header =
+        parts.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = match &handshake.token {
+        Some(Value::String(token)) => {
+            Some(token.strip_prefix("Bearer ").unwrap_or(token).to_owned())
+        }
+        Some(Value::Null) | None => {
+            bearer(header).map(str::to_owned).or_else(|| query_token(app, &parts.uri))
+        }
+        Some(_) => return Err(AuthError::Invalid("malformed")),
+    };
+    app.auth.authenticate(&token.ok_or(AuthError::Missing)?).await
+}
+
+fn query_token(app: &App, uri: &http::Uri) -> Option<String> {
+    let pairs = uri.query().filter(|_| app.config.compat.query_token)?.split('&');
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == "token")
+        .map(|(_, token)| token.to_owned())
+}
+
+fn refuse(app: &App, socket: &SocketRef, error: &AuthError) -> Refusal {
+    metrics::counter!("rtc_auth_failures_total", "reason" => error.label()).increment(1);
+    let address = address(socket);
+    if app.limits.anonymous(&address).is_err() {
+        return Refusal(
+            "Too many attempts without a valid token; wait a minute".into(),
+            Reason::RateLimited,
+        );
+    }
+    let told = match error {
+        AuthError::Missing => "Authentication error: Token required",
+        AuthError::Unavailable | AuthError::Keys(_) => "Authentication service error",
+        AuthError::Invalid(_) | AuthError::Expired => "Authentication error: Invalid token",
+    };
+    Refusal(told.into(), error.reason())
+}
+
+fn check_claim(app: &App, identity: &Identity, handshake: &Handshake) -> Result<(), Refusal> {
+    let Some(claim) = handshake.user_id.as_ref().filter(|claim| !claim.is_null()) else {
+        return Ok(());
+    };
+    let claimed = serde_json::from_value::<UserId>(claim.clone()).ok();
+    if app.config.compat.x_user_id == XUserId::Ignore || claimed == Some(identity.user_id) {
+        return Ok(());
+    }
+    let told = "Authentication error: auth.userId is not the user of the token";
+    Err(Refusal(told.into(), Reason::IdentityMismatch))
+}
+
+fn address(socket: &SocketRef) -> String {
+    socket
+        .req_parts()
+        .extensions
+        .get()
+        .map(|ClientAddress(address)| address.clone())
+        .unwrap_or_default()
+}
+
+/// Everything up to the first wait happens before the client's first event is looked at.
+fn on_connect(
+    socket: SocketRef,
+    State(app): State<App>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let opened =
+        socket.extensions.remove::<Admitted>().map(|admitted| open(app, &socket, admitted));
+    async move {
+        let Some((connection, cursor, first)) = opened else { return };
+        if let Err(error) = welcome(&connection, cursor, first).await {
+            tracing::warn!(%error, "a connection could not be brought up to date and is closed");
+            connection.session.end("PROTOCOL_ERROR", Some(2000));
+        }
+    }
+}
+
+fn open(app: App, socket: &SocketRef, admitted: Admitted) -> (Arc<Connection>, Option<i64>, bool) {
+    let Admitted { identity, handshake } = admitted;
+    let line = Line::new(socket.clone());
+    let about = about(&app, socket, &identity, &handshake);
+    let first = !app.outbox.is_online(identity.user_id);
+    let most = app.config.limits.sessions_per_user;
+    let (session, replaced) = app.outbox.open(about, Box::new(Sender(line.clone())), most);
+    replaced.iter().for_each(|old| old.end("REPLACED", None));
+    session.set_expires_at(identity.expires_at);
+    let chat = app.chat.clone();
+    session.on_delivered(move |user, conversation, seq| {
+        let chat = chat.clone();
+        tokio::spawn(async move {
+            if let Err(error) = chat.delivered(user, conversation, seq).await {
+                tracing::debug!(%error, "a delivery could not be noted");
+            }
+        });
+    });
+    let connection = Arc::new(Connection::new(app, session, line));
+    tracing::debug!(session = %connection.session.about.id, user = %identity.user_id, "connected");
+
+    let receiving = connection.clone();
+    socket.on_fallback(move |_: SocketRef, incoming: Incoming| receiving.receive(incoming));
+    let closing = connection.clone();
+    socket.on_disconnect(move |_: SocketRef, reason: DisconnectReason| {
+        closing.line.release();
+        let closing = closing.clone();
+        async move { closed(&closing, reason).await }
+    });
+    let cursor = handshake.cursor.as_ref().and_then(cursor_of);
+    (connection, cursor, first)
+}
+
+fn cursor_of(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) if text.len() <= 32 => Some(text.parse().unwrap_or(-1)),
+        Value::Null => None,
+        _ => Some(-1),
+    }
+}
+
+fn about(app: &App, socket: &SocketRef, identity: &Identity, handshake: &Handshake) -> About {
+    let agent = socket
+        .req_parts()
+        .headers
+        .get(http::header::USER_AGENT)
+        .and_then(|value| value.to_str().ok());
+    About {
+        id: SessionId::new(app.clock.id()),
+        user: identity.user_id,
+        device_id: handshake.device_id.clone().map(DeviceId::into_string),
+        device_name: handshake.device_name.clone().map(Short::into_string),
+        websocket: socket.transport_type() == socketioxide::TransportType::Websocket,
+        connected_at: app.clock.now(),
+        address: address(socket),
+        user_agent: agent.unwrap_or_default().chars().take(256).collect(),
+        plain: handshake.cursor.as_ref().is_none_or(Value::is_null),
+    }
+}
+
+/// Tells a new connection where it stands, then what it missed, then how the others are, then what rings.
+async fn welcome(
+    connection: &Arc<Connection>,
+    cursor: Option<i64>,
+    first: bool,
+) -> Result<(), crate::chat::ChatError> {
+    let (app, session) = (&connection.app, &connection.session);
+    let user = session.about.user;
+    let head = app.chat.head(user).await?;
+    let resumes = match cursor {
+        Some(cursor) => app.chat.can_resume(user, cursor).await?,
+        None => false,
+    };
+    let ready = SessionReady {
+        session_id: session.about.id,
+        user_id: user,
+        server_time: app.clock.now(),
+        cursor: head.to_string(),
+        resumed: resumes,
+        protocol: 2,
+        limits: serde_json::to_value(&app.config.limits).unwrap_or_default(),
+        ice_ttl: app.config.turn.credential_ttl,
+    };
+    session.deliver(Frame::new(&Event::SessionReady(ready)));
+    match cursor {
+        Some(cursor) if resumes => connection.sync_from(cursor).await?,
+        Some(_) => app.chat.reset(session).await?,
+        None => {
+            app.chat.replay_plainly(session).await?;
+            missed_calls(connection).await;
+        }
+    }
+    app.presence.arrived(session, first).await.map_err(crate::chat::ChatError::from)?;
+    if let Err(error) = app.calls.session_opened(session).await {
+        tracing::warn!(%error, "calls could not be told of a new connection");
+    }
+    Ok(())
+}
+
+async fn missed_calls(connection: &Connection) {
+    match connection.app.calls.missed(connection.session.about.user).await {
+        Ok(calls) if !calls.is_empty() => {
+            let missed = MissedCalls { count: calls.len(), calls };
+            connection.session.deliver(Frame::new(&Event::CallMissedCalls(missed)));
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "missed calls could not be read"),
+    }
+}
+
+async fn closed(connection: &Connection, reason: DisconnectReason) {
+    let (app, session) = (&connection.app, &connection.session);
+    tracing::debug!(session = %session.about.id, ?reason, "disconnected");
+    let last = app.outbox.close(session);
+    app.presence.forget(session);
+    app.calls.session_closed(session).await;
+    // What was written to a connection that had silently died may be lost: it is told again.
+    let lost =
+        matches!(reason, DisconnectReason::HeartbeatTimeout | DisconnectReason::TransportError);
+    let told = if session.about.plain && !lost { session.told() } else { 0 };
+    let user = session.about.user;
+    let outcome = if last {
+        app.presence.left(user, told).await
+    } else if told > 0 {
+        app.store.touch_user(user, app.clock.now(), told).await
+    } else {
+        Ok(())
+    };
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "a sign of life could not be stored");
+    }
+}
+
+/// How long a client may take to go on with its replay.
+pub(super) const SYNC_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,37 @@
+//! Tokens end while sockets are open: clients are warned a minute before, and cut half a minute after.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::event::{Event, TokenExpiring};
+use crate::outbox::Frame;
+
+const WARN: Duration = Duration::from_secs(60);
+const CUT: Duration = Duration::from_secs(30);
+
+/// Looks at all sessions every second, for as long as the server runs.
+pub async fn watch_tokens(app: App) {
+    // The token ends that were announced, so that each is announced once.
+    let mut warned = HashSet::new();
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = app.clock.now();
+        let mut ending = HashSet::new();
+        for session in app.outbox.everyone() {
+            let end = session.expires_at();
+            if end.after(CUT) <= now {
+                session.end("TOKEN_EXPIRED", None);
+            } else if end.before(WARN) <= now {
+                let key = (session.about.id, end);
+                if !warned.contains(&key) {
+                    session.deliver(Frame::new(&Event::SessionTokenExpiring(TokenExpiring {
+                        expires_at: end,
+                    })));
+                }
+                ending.insert(key);
+            }
+        }
+        warned = ending;
+    }
+}

@@ -1,0 +1,147 @@
+//! The events that clients may send: name, handler, payload and acknowledgement, in one table from which the API description
+//! is made as well.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::connection::Connection;
+use super::incoming::{Parts, parse};
+use super::{calls, chat, session};
+use crate::error::Problem;
+use crate::event::{Schemas, register};
+
+/// What a handler gets beside the payload.
+pub(super) type Context = Arc<Connection>;
+
+/// What a handler gives: the fields of the acknowledgement beside `ok`.
+pub(super) type Outcome<T> = Result<T, Problem>;
+
+/// An acknowledgement without fields.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Done {}
+
+#[derive(Serialize)]
+struct Positive<T> {
+    ok: bool,
+    #[serde(flatten)]
+    fields: T,
+}
+
+/// A client event as the API description shows it.
+pub(super) struct Described {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) payload: String,
+    pub(super) answer: String,
+    pub(super) register: fn(&mut Schemas),
+}
+
+macro_rules! events {
+    ($(#[doc = $about:literal] $($name:literal)|+ => $area:ident::$handler:ident($payload:ty) -> $answer:ty,)*) => {
+        /// Handles one event; the text of its acknowledgement, or why not.
+        pub(super) async fn handle(context: &Context, parts: &Parts<'_>) -> Outcome<Box<RawValue>> {
+            match &*parts.name {
+                $($($name)|+ => {
+                    let payload = parse::<$payload>(parts.payload)?;
+                    answer(parts, $area::$handler(context.clone(), payload).await)
+                })*
+                _ => Err(Problem::invalid("event", "There is no such event; GET /api/asyncapi.json lists them")),
+            }
+        }
+
+        /// The name itself when it is one of ours, so that clients cannot make up labels.
+        pub(super) fn known(name: &str) -> &'static str {
+            match name {
+                $($($name => $name,)+)*
+                _ => "unknown",
+            }
+        }
+
+        /// Every event, for the API description.
+        pub(super) fn catalogue() -> Vec<Described> {
+            vec![$(Described {
+                name: first(&[$($name),+]),
+                about: $about.trim(),
+                payload: <$payload as ToSchema>::name().into_owned(),
+                answer: <$answer as ToSchema>::name().into_owned(),
+                register: |schemas| { register::<$payload>(schemas); register::<$answer>(schemas); },
+            },)*]
+        }
+    };
+}
+
+events! {
+    /// Sends a message; acknowledged once it is stored.
+    "message:send" => chat::send(chat::Send) -> chat::Sent,
+    /// Notes that messages reached this device.
+    "message:delivered" => chat::delivered(chat::Delivered) -> chat::Count,
+    /// Moves the read mark.
+    "message:markRead" | "message:mark-read" => chat::mark_read(chat::MarkRead) -> chat::Marked,
+    /// A page of messages, oldest first.
+    "message:history" => chat::history(chat::History) -> chat::Pages,
+    /// Tells the other side that one types; ends by itself after 6 s.
+    "typing:start" => chat::typing_start(chat::Where) -> Done,
+    /// Tells the other side that one no longer types.
+    "typing:stop" => chat::typing_stop(chat::Where) -> Done,
+    /// Tells of these people from now on.
+    "presence:subscribe" => session::subscribe(session::People) -> session::States,
+    /// No longer tells of these people.
+    "presence:unsubscribe" => session::unsubscribe(session::People) -> Done,
+    /// How one wants to be seen.
+    "presence:set" => session::set_presence(session::SetPresence) -> Done,
+    /// What was missed since a cursor.
+    "sync:pull" => session::pull(session::Pull) -> crate::event::SyncBatch,
+    /// Confirms a `sync:batch`; the next one follows.
+    "sync:ack" => session::sync_ack(session::Cursor) -> Done,
+    /// Brings a fresh token.
+    "session:refresh" => session::refresh(session::Refresh) -> session::Refreshed,
+    /// Measures the way there and back.
+    "session:ping" => session::ping(session::Ping) -> session::Pong,
+    /// Calls somebody.
+    "call:initiate" => calls::initiate(calls::Initiate) -> calls::OneCall,
+    /// This device shows the call.
+    "call:ringing" => calls::ringing(calls::Which) -> Done,
+    /// Takes or refuses a call; anything but `accept` refuses.
+    "call:respond" => calls::respond(calls::Respond) -> calls::OneCall,
+    /// Gives up before an answer.
+    "call:cancel" => calls::cancel(calls::Which) -> calls::OneCall,
+    /// Ends a call; ending one that is over is no error.
+    "call:end" => calls::end(calls::End) -> calls::OneCall,
+    /// Puts an accepted call on hold.
+    "call:hold" => calls::hold(calls::Which) -> Done,
+    /// Takes a held call back.
+    "call:resume-hold" => calls::resume_hold(calls::Which) -> Done,
+    /// Makes a voice call a video call, or the reverse.
+    "call:update" => calls::update(calls::Update) -> calls::OneCall,
+    /// Takes the call over on this device.
+    "call:move" => calls::take_over(calls::Which) -> calls::Moved,
+    /// Comes back to a call after a lost connection.
+    "call:rejoin" => calls::rejoin(calls::Rejoin) -> calls::Rejoined,
+    /// Acknowledges missed calls.
+    "call:ack-missed" => calls::ack_missed(calls::AckMissed) -> Done,
+    /// Passes an offer to the other side.
+    "webrtc:offer" => calls::offer(calls::Offer) -> crate::calls::Delivery,
+    /// Passes an answer to the other side.
+    "webrtc:answer" => calls::answer(calls::AnswerSignal) -> crate::calls::Delivery,
+    /// Passes an ICE candidate to the other side; null ends the list.
+    "webrtc:ice-candidate" => calls::candidate(calls::Candidate) -> crate::calls::Delivery,
+}
+
+/// The name that an event is described under; the others are aliases.
+fn first(names: &[&'static str]) -> &'static str {
+    names.first().copied().unwrap_or_default()
+}
+
+fn answer<T: Serialize>(parts: &Parts<'_>, outcome: Outcome<T>) -> Outcome<Box<RawValue>> {
+    let fields = outcome?;
+    metrics::counter!("rtc_socket_events_total", "event" => known(&parts.name), "result" => "ok")
+        .increment(1);
+    let encoded = serde_json::value::to_raw_value(&Positive { ok: true, fields });
+    encoded.map_err(|error| {
+        tracing::error!(%error, "an acknowledgement cannot be encoded");
+        Problem::new(crate::error::Reason::Internal, "Internal server error")
+    })
+}
