@@ -1,0 +1,72 @@
+// One side of a call as the original service's README codes it, with a real libwebrtc peer, in a process of its own (the
+// native module does not survive the end of a process gracefully, so the parent ends this one).
+// Commands come as lines of JSON on standard input, results go out as lines of JSON.
+import { createInterface } from 'node:readline'
+import wrtc from '@roamhq/wrtc'
+import { io } from 'socket.io-client'
+
+const [url, token] = process.argv.slice(2)
+const socket = io(url, { transports: ['websocket'], auth: { token } })
+const peer = new wrtc.RTCPeerConnection()
+const source = new wrtc.nonstandard.RTCAudioSource()
+peer.addTrack(source.createTrack())
+const samples = new Int16Array(480).map((_, n) => Math.sin(n / 7.6) * 12000)
+setInterval(() => source.onData({ samples, sampleRate: 48000, bitsPerSample: 16, channelCount: 1, numberOfFrames: 480 }), 10)
+
+const tell = (event, data = {}) => process.stdout.write(`${JSON.stringify({ event, data })}\n`)
+const early = []
+let call
+let other
+
+peer.ontrack = ({ track }) => {
+  const sink = new wrtc.nonstandard.RTCAudioSink(track)
+  sink.ondata = ({ samples: heard }) => {
+    if (!heard.some((sample) => Math.abs(sample) > 1000)) return
+    sink.ondata = () => {}
+    tell('hears')
+  }
+}
+peer.onconnectionstatechange = () => tell('state', peer.connectionState)
+peer.onicecandidate = ({ candidate }) => {
+  if (candidate) socket.emit('webrtc:ice-candidate', { callId: call, toUserId: other, candidate })
+}
+socket.on('connect', () => tell('connect'))
+socket.on('call:initiated', (data) => { call = data.callId; tell('call:initiated', data) })
+socket.on('call:incoming', (data) => {
+  call = data.callId
+  other = data.fromUserId
+  tell('call:incoming', data)
+  socket.emit('call:respond', { callId: call, response: 'accept', toUserId: other })
+})
+socket.on('call:response', async (data) => {
+  tell('call:response', data)
+  const offer = await peer.createOffer()
+  await peer.setLocalDescription(offer)
+  socket.emit('webrtc:offer', { callId: call, toUserId: other, offer })
+})
+socket.on('call:responded', (data) => tell('call:responded', data))
+socket.on('call:ended', (data) => tell('call:ended', data))
+socket.on('webrtc:offer', async (data) => {
+  await peer.setRemoteDescription(data.offer)
+  const answer = await peer.createAnswer()
+  await peer.setLocalDescription(answer)
+  socket.emit('webrtc:answer', { callId: data.callId, toUserId: data.fromUserId, answer })
+  for (const candidate of early.splice(0)) await peer.addIceCandidate(candidate)
+})
+socket.on('webrtc:answer', async (data) => {
+  await peer.setRemoteDescription(data.answer)
+  for (const candidate of early.splice(0)) await peer.addIceCandidate(candidate)
+})
+socket.on('webrtc:ice-candidate', async (data) => {
+  if (peer.remoteDescription) await peer.addIceCandidate(data.candidate)
+  else early.push(data.candidate)
+})
+
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const { dial, hangup } = JSON.parse(line)
+  if (dial) {
+    other = dial
+    socket.emit('call:initiate', { toUserId: dial, callType: 'voice' })
+  }
+  if (hangup) socket.emit('call:end', { callId: call, toUserId: other })
+})

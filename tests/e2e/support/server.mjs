@@ -1,0 +1,144 @@
+// Runs the real program on free ports with a data folder of its own.
+import { spawn } from 'node:child_process'
+import { createHmac, randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { io } from 'socket.io-client'
+
+export const root = fileURLToPath(new URL('../../..', import.meta.url))
+const binary = process.env.SWITCHBOARD_BIN ?? join(root, 'target/debug/switchboard')
+export const secret = randomBytes(36).toString('base64')
+
+export class Server {
+  /** Starts a server; `env` adds environment variables, `data` reuses a folder. */
+  static async start({ env = {}, args = [], data } = {}) {
+    const server = new Server()
+    server.data = data ?? mkdtempSync(join(tmpdir(), 'switchboard-test-'))
+    server.env = env
+    server.args = args
+    await server.run()
+    return server
+  }
+
+  async run() {
+    const { PATH, HOME } = process.env
+    this.log = ''
+    this.process = spawn(binary, ['--data', this.data, ...this.args], {
+      cwd: this.data,
+      env: {
+        PATH, HOME,
+        JWT_SECRET: secret,
+        SWITCHBOARD_SERVER__HOST: '127.0.0.1',
+        SWITCHBOARD_SERVER__PORT: String(this.port ?? 0),
+        SWITCHBOARD_SERVER__DRAIN_DELAY: '0',
+        SWITCHBOARD_LIMITS__ANONYMOUS_PER_MINUTE: '100000',
+        SWITCHBOARD_LIMITS__REST_PER_MINUTE: '100000',
+        ...this.env,
+      },
+    })
+    this.exited = new Promise((resolve) => this.process.on('exit', (code, signal) => resolve({ code, signal })))
+    this.process.stderr.on('data', (text) => (this.log += text))
+    const address = await new Promise((resolve, reject) => {
+      let out = ''
+      this.process.stdout.on('data', (text) => {
+        out += text
+        const ready = out.match(/^ready http=(\S+) media=\S+ turn=\S+$/m)
+        if (ready) resolve(ready[1])
+      })
+      this.exited.then(({ code }) => reject(new Error(`the server ended with ${code}: ${this.log}`)))
+    })
+    this.port = Number(address.split(':').pop())
+    this.url = `http://127.0.0.1:${this.port}`
+  }
+
+  /** kill -9, then a new process on the same port and data. */
+  async crash() {
+    this.process.kill('SIGKILL')
+    await this.exited
+    await this.run()
+  }
+
+  async stop(signal = 'SIGTERM') {
+    this.process.kill(signal)
+    const ended = await this.exited
+    rmSync(this.data, { recursive: true, force: true })
+    return ended
+  }
+
+  /** REST with a user's token; the parsed answer. */
+  async rest(user, method, path, body, headers = {}) {
+    const answer = await fetch(this.url + path, {
+      method,
+      headers: {
+        ...(user ? { authorization: `Bearer ${token(user)}` } : {}),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      body: body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
+    })
+    const text = await answer.text()
+    let json
+    try { json = JSON.parse(text) } catch { json = undefined }
+    return { status: answer.status, headers: answer.headers, text, json }
+  }
+
+  /** A connected official client; every event it gets is kept in `events`. */
+  async connect(user, options = {}) {
+    const { auth = {}, ...rest } = options
+    const socket = io(this.url, {
+      transports: ['websocket'], reconnection: false, forceNew: true,
+      auth: { token: token(user), ...auth }, ...rest,
+    })
+    socket.events = []
+    socket.onAny((name, payload) => socket.events.push({ name, payload, at: Date.now() }))
+    await new Promise((resolve, reject) => {
+      socket.on('connect', resolve)
+      socket.on('connect_error', reject)
+    })
+    socket.ready = await next(socket, 'session:ready')
+    return socket
+  }
+
+  /** Users come into being with their first token. */
+  async people(...users) {
+    for (const user of users) await this.rest(user, 'GET', '/api/me')
+  }
+}
+
+const base64 = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
+
+export function token(user, claims = {}, header = { alg: 'HS256', typ: 'JWT' }, key = secret) {
+  const exp = Math.floor(Date.now() / 1000) + 3600
+  const body = `${base64(header)}.${base64({ user_id: user, uid: `u-${user}`, email: `u${user}@example.net`, name: `User ${user}`, exp, ...claims })}`
+  return `${body}.${createHmac('sha256', key).update(body).digest('base64url')}`
+}
+
+/** The next event of that name, also one that has come already since the last look. */
+export async function next(socket, name, matches = () => true, timeout = 8000) {
+  const deadline = Date.now() + timeout
+  for (;;) {
+    const index = socket.events.findIndex((event) => event.name === name && matches(event.payload))
+    if (index >= 0) return socket.events.splice(index, 1)[0].payload
+    if (Date.now() > deadline) {
+      throw new Error(`no ${name} within ${timeout} ms; came: ${socket.events.map((event) => event.name).join(', ')}`)
+    }
+    await sleep(5)
+  }
+}
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Emits with an acknowledgement. */
+export const ask = (socket, name, payload, timeout = 10000) => socket.timeout(timeout).emitWithAck(name, payload)
+
+export async function until(check, what, timeout = 10000) {
+  const deadline = Date.now() + timeout
+  for (;;) {
+    const value = await check()
+    if (value) return value
+    if (Date.now() > deadline) throw new Error(`not within ${timeout} ms: ${what}`)
+    await sleep(20)
+  }
+}
