@@ -23,13 +23,16 @@ const KEPT: usize = 20_000;
 /// For how long an identity from the backend is good.
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 
+/// An answer, and until when it holds.
+type Kept = (Timestamp, Result<Identity, AuthError>);
+
 pub(super) struct Introspector {
     url: String,
     keep: Duration,
     clock: Clock,
     client: reqwest::Client,
     /// By the SHA-256 of the token, so that no token lies in memory longer than needed.
-    answers: Mutex<HashMap<[u8; 32], (Timestamp, Result<Identity, AuthError>)>>,
+    answers: Mutex<HashMap<[u8; 32], Kept>>,
 }
 
 impl Introspector {

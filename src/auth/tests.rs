@@ -18,6 +18,7 @@ fn auth(change: impl FnOnce(&mut config::Auth)) -> Auth {
     Auth::new(config, Clock::manual(Timestamp(NOON * 1000))).unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn token_with(header: Value, claims: &str, secret: &str) -> String {
     let body = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims));
     let algorithm = match header["alg"].as_str() {
@@ -28,6 +29,7 @@ fn token_with(header: Value, claims: &str, secret: &str) -> String {
     format!("{body}.{}", BASE64.encode(ring::hmac::sign(&key, body.as_bytes())))
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn token(claims: Value) -> String {
     token_with(json!({ "alg": "HS256", "typ": "JWT" }), &claims.to_string(), SECRET)
 }

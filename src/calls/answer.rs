@@ -158,7 +158,8 @@ impl Calls {
                 call_type: kind,
                 call: call.clone(),
             };
-            self.outbox.deliver(live.record.peer_of(me), &Event::CallUpdateRequest(asked));
+            self.outbox
+                .deliver(live.record.peer_of(me), &Event::CallUpdateRequest(Box::new(asked)));
         }
         Ok(call)
     }

@@ -146,6 +146,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value)]
     fn verdict(kind: SignalKind, payload: Value) -> Result<(), CallError> {
         check(kind, &payload, &crate::config::Limits::default())
     }

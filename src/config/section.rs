@@ -372,17 +372,11 @@ impl Default for Presence {
 }
 
 /// `[directory]`: the list of people.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Directory {
     /// Whether people see each other's e-mail, mobile number and gender.
     pub expose_contact: bool,
-}
-
-impl Default for Directory {
-    fn default() -> Self {
-        Self { expose_contact: false }
-    }
 }
 
 /// `[ice]`: how clients find a way to each other.

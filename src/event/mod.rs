@@ -77,7 +77,7 @@ pub fn register<T: ToSchema>(schemas: &mut Schemas) {
 
 events! {
     /// The session is authenticated and its events flow.
-    SessionReady(SessionReady) = "session:ready",
+    SessionReady(Box<SessionReady>) = "session:ready",
     /// The token ends soon; answer with `session:refresh`.
     SessionTokenExpiring(TokenExpiring) = "session:token-expiring",
     /// The server ends this session, and why.
@@ -139,7 +139,7 @@ events! {
     /// The other side took the call back.
     CallUnheld(CallPerson) = "call:unheld",
     /// The other side asks for video.
-    CallUpdateRequest(UpdateRequest) = "call:update-request",
+    CallUpdateRequest(Box<UpdateRequest>) = "call:update-request",
     /// The call went on at another device of the user.
     CallMoved(CallReference) = "call:moved",
     /// A session description or candidate of the other side.
@@ -149,9 +149,9 @@ events! {
     /// An ICE candidate of the other side.
     WebrtcIceCandidate(Box<CallSignal>) = "webrtc:ice-candidate",
     /// A call event failed, for clients that pass no acknowledgement.
-    CallFailed(Refused) = "call:failed",
+    CallFailed(Box<Refused>) = "call:failed",
     /// An event failed, for clients that pass no acknowledgement.
-    Error(Refused) = "error",
+    Error(Box<Refused>) = "error",
 }
 
 /// `session:ready`.

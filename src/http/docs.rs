@@ -42,7 +42,7 @@ pub fn openapi() -> OpenApi {
     super::api().into_openapi()
 }
 
-pub(super) fn router(description: OpenApi) -> Router<App> {
+pub(super) fn router(description: &OpenApi) -> Router<App> {
     let text = |text: String| {
         let text: Arc<str> = text.into();
         get(async move || {

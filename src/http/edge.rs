@@ -64,7 +64,7 @@ fn refusal(app: &App, problem: &Problem, id: &str) -> Response {
     let invalid_token = matches!(problem.reason, Reason::TokenInvalid | Reason::TokenExpired);
     if invalid_token && app.config.compat.invalid_token_403 {
         status = StatusCode::FORBIDDEN;
-        body["code"] = 403.into();
+        body.as_object_mut().map(|body| body.insert("code".into(), 403.into()));
     }
     let mut response = (status, Json(body)).into_response();
     if let Some(wait) = problem.retry_after_ms() {

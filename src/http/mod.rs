@@ -43,7 +43,7 @@ pub fn router(app: &App) -> (Router, socket::Sockets) {
     let router = rest
         .nest("/v1", chat)
         .nest("/v1/calls", calls)
-        .merge(docs::router(description))
+        .merge(docs::router(&description))
         .merge(pages::router())
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)

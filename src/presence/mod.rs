@@ -61,7 +61,7 @@ impl Presence {
         let user = session.about.user;
         let returned = self.lock().leaving.remove(&user);
         let contacts = self.contacts(user).await?;
-        let states = self.states(contacts.iter().copied().collect()).await?;
+        let states = self.states(contacts.clone()).await?;
         session.deliver(crate::outbox::Frame::new(&Event::PresenceSnapshot(Snapshot { states })));
         if first && !returned {
             self.announce_to(user, &contacts).await?;

@@ -128,13 +128,13 @@ pub(super) async fn cancel(context: Context, payload: Which) -> Outcome<OneCall>
 pub(super) struct End {
     call_id: CallId,
     to_user_id: Option<UserId>,
-    reason: Option<Hangup>,
+    reason: Option<EndedFor>,
 }
 
 /// Why a call is ended.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Hangup {
+enum EndedFor {
     Hangup,
     Failed,
     Network,
@@ -142,9 +142,9 @@ enum Hangup {
 
 pub(super) async fn end(context: Context, payload: End) -> Outcome<OneCall> {
     let reason = payload.reason.map(|reason| match reason {
-        Hangup::Hangup => EndReason::Hangup,
-        Hangup::Failed => EndReason::Failed,
-        Hangup::Network => EndReason::Network,
+        EndedFor::Hangup => EndReason::Hangup,
+        EndedFor::Failed => EndReason::Failed,
+        EndedFor::Network => EndReason::Network,
     });
     let me = context.session.about.user;
     Ok(OneCall {

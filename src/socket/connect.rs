@@ -155,7 +155,8 @@ fn address(socket: &SocketRef) -> String {
         .unwrap_or_default()
 }
 
-/// Everything up to the first wait happens before the client's first event is looked at.
+/// The extractors are taken by value, as socketioxide wants them. Everything up to the first wait happens before the client's first event is looked at.
+#[allow(clippy::needless_pass_by_value)]
 fn on_connect(
     socket: SocketRef,
     State(app): State<App>,
@@ -255,7 +256,7 @@ async fn welcome(
         limits: serde_json::to_value(&app.config.limits).unwrap_or_default(),
         ice_ttl: app.config.turn.credential_ttl,
     };
-    session.deliver(Frame::new(&Event::SessionReady(ready)));
+    session.deliver(Frame::new(&Event::SessionReady(Box::new(ready))));
     match cursor {
         Some(cursor) if resumes => connection.sync_from(cursor).await?,
         Some(_) => app.chat.reset(session).await?,

@@ -152,7 +152,11 @@ impl Connection {
             details: problem.details.clone(),
         };
         let is_call = name.starts_with("call:") || name.starts_with("webrtc:");
-        let event = if is_call { Event::CallFailed(refused) } else { Event::Error(refused) };
+        let event = if is_call {
+            Event::CallFailed(Box::new(refused))
+        } else {
+            Event::Error(Box::new(refused))
+        };
         self.session.deliver(Frame::new(&event));
     }
 

@@ -1,9 +1,11 @@
 //! What must survive. One trait in use cases, so that engines give identical answers; the engine invents nothing: ids and
 //! times come in as arguments.
 
+mod line;
 mod record;
 pub mod sqlite;
 
+pub use line::{Line, LogKind};
 pub use record::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
     DirectoryPage, Listed, LogPage, LogRecord, Logged, Mark, MarkKind, Marked, MemberRecord,

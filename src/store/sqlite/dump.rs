@@ -1,57 +1,12 @@
-//! The canonical dump: one line of JSON a row, table after table, each in the order of its key.
+//! Dumps of this engine: the lines of [`Line`], read and written in slices.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use rusqlite::{Connection, Row, ToSql};
-use serde::{Deserialize, Serialize};
 
-use super::super::{
-    CallRecord, ConversationRecord, Mark, MemberRecord, MessageRecord, Result, StoreError,
-    UserRecord,
-};
+use super::super::{Line, Result, StoreError};
 use super::{Doc, calls, count, log, marks, messages, users};
-use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, UserId};
 
 /// Rows a slice.
 const SLICE: usize = 1000;
-
-/// One row of a dump.
-#[derive(Deserialize, Serialize)]
-#[serde(tag = "t", rename_all = "camelCase")]
-enum Line {
-    User(UserRecord),
-    Conversation(ConversationRecord),
-    Member(MemberRecord),
-    Message(MessageRecord),
-    ClientId {
-        from: UserId,
-        client_id: String,
-        conversation: ConversationId,
-        seq: i64,
-        at: Timestamp,
-    },
-    Mark {
-        conversation: ConversationId,
-        mark: Mark,
-    },
-    Log {
-        user: UserId,
-        cursor: i64,
-        at: Timestamp,
-        what: i64,
-        place: String,
-        number: i64,
-        by: UserId,
-    },
-    Call(CallRecord),
-    CallMember {
-        user: UserId,
-        call: CallId,
-        outgoing: bool,
-        missed: bool,
-    },
-}
 
 /// How far a dump has come: the table, and the rows of it that are out.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +44,7 @@ fn tables() -> [(String, Read); 9] {
         ("SELECT cursor, at, what, ref, number, by_user, user_id FROM log ORDER BY user_id, cursor".into(), |row| {
             let raw = log::raw_from(row)?;
             let (cursor, at, what, number, by) = (raw.cursor, raw.at, raw.what, raw.number, raw.by);
-            Ok(Line::Log { user: row.get(6)?, cursor, at, what, place: BASE64.encode(raw.place), number, by })
+            Ok(Line::Log { user: row.get(6)?, cursor, at, what, place: raw.place, number, by })
         }),
         ("SELECT doc FROM calls ORDER BY id".into(), |row| {
             let Doc(call) = row.get(0)?;
@@ -107,7 +62,7 @@ pub(super) fn slice(c: &Connection, at: &Position) -> Result<(Vec<String>, Optio
     let tables = tables();
     let Some((sql, read)) = tables.get(at.table) else { return Ok((Vec::new(), None)) };
     let mut query = c.prepare_cached(&format!("{sql} LIMIT ?1 OFFSET ?2"))?;
-    let rows = query.query_map((SLICE, at.offset), |row| read(row))?;
+    let rows = query.query_map((SLICE, at.offset), read)?;
     let lines = rows.map(|line| Ok(serde_json::to_string(&line?)?)).collect::<Result<Vec<_>>>()?;
     let next = if lines.len() == SLICE {
         Position { table: at.table, offset: at.offset + SLICE }
@@ -142,8 +97,7 @@ fn put(c: &Connection, line: Line) -> Result<()> {
         ),
         Line::Mark { conversation, mark } => marks::put(c, conversation, mark),
         Line::Log { user, cursor, at, what, place, number, by } => {
-            let place =
-                BASE64.decode(place).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            let (what, place) = (log::number_of(what), place.as_bytes().to_vec());
             let values: &[&dyn ToSql] = &[&user, &cursor, &at, &what, &place, &number, &by];
             execute(c, "INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", values)
         }

@@ -3,16 +3,32 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::super::{
-    CallRecord, LogPage, LogRecord, Logged, Mark, MarkKind, MessageRecord, Result, StoreError,
+    CallRecord, LogKind, LogPage, LogRecord, Logged, Mark, MarkKind, MessageRecord, Result,
+    StoreError,
 };
 use super::{calls, marks, messages};
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, UserId};
 
-const MESSAGE: i64 = 1;
-const DELIVERED: i64 = 2;
-const READ: i64 = 3;
-const MISSED: i64 = 4;
+/// How a kind of entry is stored.
+pub(super) fn number_of(kind: LogKind) -> i64 {
+    match kind {
+        LogKind::Message => 1,
+        LogKind::Delivered => 2,
+        LogKind::Read => 3,
+        LogKind::Missed => 4,
+    }
+}
+
+fn kind_of(number: i64) -> rusqlite::Result<LogKind> {
+    match number {
+        1 => Ok(LogKind::Message),
+        2 => Ok(LogKind::Delivered),
+        3 => Ok(LogKind::Read),
+        4 => Ok(LogKind::Missed),
+        other => Err(rusqlite::Error::IntegralValueOutOfRange(2, other)),
+    }
+}
 
 const HEAD: &str = "SELECT coalesce(max(cursor), 0) FROM log WHERE user_id = ?1";
 
@@ -24,18 +40,25 @@ fn add(
     c: &Connection,
     user: UserId,
     at: Timestamp,
-    what: i64,
+    what: LogKind,
     place: (&dyn rusqlite::ToSql, i64, UserId),
 ) -> Result<i64> {
     let cursor = head(c, user)? + 1;
     let sql = "INSERT INTO log (user_id, cursor, at, what, ref, number, by_user) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    c.prepare_cached(sql)?
-        .execute(rusqlite::params![user, cursor, at, what, place.0, place.1, place.2])?;
+    c.prepare_cached(sql)?.execute(rusqlite::params![
+        user,
+        cursor,
+        at,
+        number_of(what),
+        place.0,
+        place.1,
+        place.2
+    ])?;
     Ok(cursor)
 }
 
 pub(super) fn message(c: &Connection, user: UserId, message: &MessageRecord) -> Result<i64> {
-    add(c, user, message.at, MESSAGE, (&message.conversation, message.seq, message.from))
+    add(c, user, message.at, LogKind::Message, (&message.conversation, message.seq, message.from))
 }
 
 pub(super) fn mark(
@@ -44,20 +67,20 @@ pub(super) fn mark(
     conversation: ConversationId,
     mark: Mark,
 ) -> Result<i64> {
-    let what = if mark.kind == MarkKind::Read { READ } else { DELIVERED };
+    let what = if mark.kind == MarkKind::Read { LogKind::Read } else { LogKind::Delivered };
     add(c, user, mark.at, what, (&conversation, mark.up_to, mark.user))
 }
 
 pub(super) fn missed(c: &Connection, user: UserId, call: &CallRecord) -> Result<i64> {
-    add(c, user, call.updated_at, MISSED, (&call.id, call.rev, call.from))
+    add(c, user, call.updated_at, LogKind::Missed, (&call.id, call.rev, call.from))
 }
 
 /// A row as it is stored.
 pub(super) struct Raw {
     pub(super) cursor: i64,
     pub(super) at: Timestamp,
-    pub(super) what: i64,
-    pub(super) place: Vec<u8>,
+    pub(super) what: LogKind,
+    pub(super) place: uuid::Uuid,
     pub(super) number: i64,
     pub(super) by: UserId,
 }
@@ -66,8 +89,8 @@ pub(super) fn raw_from(row: &Row<'_>) -> rusqlite::Result<Raw> {
     Ok(Raw {
         cursor: row.get(0)?,
         at: row.get(1)?,
-        what: row.get(2)?,
-        place: row.get(3)?,
+        what: kind_of(row.get(2)?)?,
+        place: ConversationId::uuid(row.get(3)?),
         number: row.get(4)?,
         by: row.get(5)?,
     })
@@ -78,33 +101,31 @@ pub(super) const PAGE: &str = "SELECT cursor, at, what, ref, number, by_user FRO
 pub(super) fn page(c: &Connection, user: UserId, cursor: i64, limit: usize) -> Result<LogPage> {
     let mut query = c.prepare_cached(PAGE)?;
     let rows = query.query_map((user, cursor, limit), raw_from)?;
-    let entries = rows.map(|raw| resolve(c, raw?)).collect::<Result<Vec<_>>>()?;
+    let entries = rows.map(|raw| resolve(c, &raw?)).collect::<Result<Vec<_>>>()?;
     let floor = "SELECT cursor FROM log WHERE user_id = ?1 ORDER BY cursor LIMIT 1";
     let floor =
         { c.prepare_cached(floor)? }.query_row([user], |row| row.get(0)).optional()?.unwrap_or(0);
     Ok(LogPage { entries, head: head(c, user)?, floor })
 }
 
-fn resolve(c: &Connection, raw: Raw) -> Result<LogRecord> {
-    let id = uuid::Uuid::from_slice(&raw.place)
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+fn resolve(c: &Connection, raw: &Raw) -> Result<LogRecord> {
+    let id = raw.place;
     let gone = || StoreError::Corrupt(format!("log entry {} points at nothing", raw.cursor));
     let conversation = ConversationId::new(id);
     let what = match raw.what {
-        MESSAGE => {
+        LogKind::Message => {
             let message = messages::at(c, conversation, raw.number)?.ok_or_else(gone)?;
             let marks = marks::over(c, conversation, raw.number, raw.number)?;
             Logged::Message(message, marks)
         }
-        DELIVERED | READ => {
-            let kind = if raw.what == READ { MarkKind::Read } else { MarkKind::Delivered };
+        LogKind::Delivered | LogKind::Read => {
+            let kind = if raw.what == LogKind::Read { MarkKind::Read } else { MarkKind::Delivered };
             Logged::Mark {
                 conversation,
                 mark: Mark { user: raw.by, kind, up_to: raw.number, at: raw.at },
             }
         }
-        MISSED => Logged::Missed(calls::call(c, CallId::new(id))?.ok_or_else(gone)?),
-        other => return Err(StoreError::Corrupt(format!("log entry of unknown kind {other}"))),
+        LogKind::Missed => Logged::Missed(calls::call(c, CallId::new(id))?.ok_or_else(gone)?),
     };
     Ok(LogRecord { cursor: raw.cursor, at: raw.at, what })
 }

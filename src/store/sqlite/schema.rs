@@ -64,7 +64,7 @@ CREATE TABLE calls (
     created_at INTEGER NOT NULL,
     doc TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX calls_live ON calls (created_at, id) WHERE live = 1;
+CREATE INDEX calls_live ON calls (live, created_at, id) WHERE live = 1;
 CREATE UNIQUE INDEX calls_by_client_id ON calls (from_user, client_id) WHERE client_id IS NOT NULL;
 
 CREATE TABLE call_members (

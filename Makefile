@@ -1,0 +1,54 @@
+# run    the server for development, with its pages: http://localhost:3001
+# test   everything: formatting, lints, unit and store tests, pages, end-to-end tests in Node and Chromium
+# check  the inner loop: formatting, lints, docs, Rust tests
+# build  the release binary with its pages inside: target/release/switchboard
+# bench  the figures of docs/performance.md
+# image  a container image from the Dockerfile, with whatever builder there is
+
+.PHONY: run test check build bench image web e2e lint
+CARGO ?= cargo
+PORT ?= 3001
+
+run: web
+	$(CARGO) run --quiet -- serve --dev
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --quiet
+	$(CARGO) test --quiet
+
+test: check web
+	cd web && npm test
+	$(MAKE) e2e
+
+e2e: tests/node_modules/.package-lock.json
+	$(CARGO) build --quiet
+	cd tests && npm test
+
+build: web
+	$(CARGO) build --release
+
+bench: build tests/node_modules/.package-lock.json
+	$(CARGO) build --release --manifest-path benches/Cargo.toml --target-dir target/benches
+	benches/run
+
+image:
+	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker build -t switchboard .; \
+	elif command -v buildah >/dev/null; then buildah bud -t switchboard .; \
+	else echo "neither a docker engine nor buildah is here; install one of them" >&2; exit 1; fi
+
+# Rebuilt when a source is newer than what was built from it.
+web: web/dist/.built
+
+web/dist/.built: web/node_modules/.package-lock.json $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print)
+	cd web && npm run --silent build
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+tests/node_modules/.package-lock.json: tests/package.json tests/package-lock.json
+	cd tests && npm ci --no-audit --no-fund --silent
+	@touch $@

@@ -1,0 +1,62 @@
+//! The canonical dump: one line of JSON a row, kind after kind in the order below, each in the order of its key. Every engine
+//! writes and reads the same lines.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{CallRecord, ConversationRecord, Mark, MemberRecord, MessageRecord, UserRecord};
+use crate::clock::Timestamp;
+use crate::ids::{CallId, ConversationId, UserId};
+
+/// One row of a dump.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "t", rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub enum Line {
+    /// By id.
+    User(UserRecord),
+    /// By id.
+    Conversation(ConversationRecord),
+    /// By conversation, then user.
+    Member(MemberRecord),
+    /// By conversation, then number.
+    Message(MessageRecord),
+    /// An idempotency key; by sender, then key.
+    ClientId {
+        from: UserId,
+        client_id: String,
+        conversation: ConversationId,
+        seq: i64,
+        at: Timestamp,
+    },
+    /// By conversation, then delivered before read, then user, then number.
+    Mark { conversation: ConversationId, mark: Mark },
+    /// By user, then cursor.
+    Log {
+        user: UserId,
+        cursor: i64,
+        at: Timestamp,
+        what: LogKind,
+        place: Uuid,
+        number: i64,
+        by: UserId,
+    },
+    /// By id.
+    Call(CallRecord),
+    /// By user, then time of the call, then call.
+    CallMember { user: UserId, call: CallId, outgoing: bool, missed: bool },
+}
+
+/// What an entry of an event log points at.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogKind {
+    /// A message, by conversation and number.
+    Message,
+    /// A delivery mark of `by`, by conversation and number.
+    Delivered,
+    /// A read mark of `by`, by conversation and number.
+    Read,
+    /// A missed call.
+    Missed,
+}

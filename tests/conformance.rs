@@ -1,0 +1,67 @@
+//! What every store promises: the cases one by one, and random sequences of operations compared to the model, answer by
+//! answer and dump by dump. Run for each engine there is.
+
+mod cases;
+mod model;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use switchboard::store::Store;
+use switchboard::store::sqlite::Sqlite;
+
+use crate::support::Folder;
+
+/// A store in memory.
+async fn memory<F: Future<Output = ()>>(test: impl FnOnce(Arc<dyn Store>) -> F) {
+    let store: Arc<dyn Store> = Arc::new(Sqlite::in_memory().unwrap());
+    test(store.clone()).await;
+    store.close().await;
+}
+
+/// A store on file.
+async fn file<F: Future<Output = ()>>(test: impl FnOnce(Arc<dyn Store>) -> F) {
+    let folder = Folder::new();
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&folder.0.join("test.db")).unwrap());
+    test(store.clone()).await;
+    store.close().await;
+}
+
+/// Makes a test of each case for each engine.
+macro_rules! engines {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite_in_memory {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::memory(super::cases::$case).await; })*
+        }
+        mod sqlite_on_file {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::file(super::cases::$case).await; })*
+        }
+    };
+}
+
+engines!(
+    a_profile_makes_an_account_and_updates_it,
+    a_uid_belongs_to_one_account,
+    the_directory_goes_page_by_page_in_order_of_name,
+    a_message_to_nobody_is_refused_and_leaves_nothing,
+    numbers_have_no_gap_and_no_twin_under_concurrency,
+    a_repeated_client_id_gives_the_first_message_back,
+    a_client_id_with_another_text_is_refused,
+    a_hundred_repeats_at_once_store_one_message,
+    pages_lead_backwards_and_forwards_without_overlap,
+    odd_texts_come_back_exactly,
+    read_marks_only_go_forward_and_count_what_is_left,
+    two_read_marks_commute,
+    marks_tell_when_each_message_was_delivered_and_read,
+    an_event_log_is_gap_free_and_replays_in_order,
+    what_reached_a_device_is_not_replayed,
+    retiring_keeps_the_newest_entry_and_the_bounds,
+    conversations_are_listed_by_last_activity,
+    a_call_moves_only_from_the_revision_it_was_at,
+    a_missed_call_is_listed_until_acknowledged,
+    call_history_filters_and_pages,
+    contacts_are_those_one_talked_to,
+    a_dump_goes_into_an_empty_store_and_comes_out_equal,
+    a_dump_does_not_go_into_a_filled_store,
+    totals_count,
+);

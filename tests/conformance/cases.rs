@@ -1,0 +1,435 @@
+use std::sync::Arc;
+
+use switchboard::clock::Timestamp;
+use switchboard::event::{CallStatus, CallType, Direction, EndReason, MessageType, Role};
+use switchboard::ids::{CallId, ConversationId, MessageId, UserId};
+use switchboard::store::{
+    Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, Logged, Mark, MarkKind, MessageExtra, NewMessage, Profile, Store,
+    StoreError,
+};
+use uuid::Uuid;
+
+type S = Arc<dyn Store>;
+
+pub(crate) fn user(id: i64) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+pub(crate) fn at(ms: i64) -> Timestamp {
+    Timestamp(1_900_000_000_000 + ms)
+}
+
+pub(crate) fn profile(id: i64) -> Profile {
+    let (uid, name) = (format!("u-{id}"), Some(format!("User {id}")));
+    let (email, mobile, gender, user_type) = (None, None, None, None);
+    Profile { user_id: user(id), uid, email, name, mobile, gender, user_type, role: Role::User }
+}
+
+pub(crate) async fn people(store: &S, ids: impl IntoIterator<Item = i64>) {
+    for id in ids {
+        store.save_profile(profile(id), at(0)).await.unwrap();
+    }
+}
+
+pub(crate) fn text(from: i64, to: i64, content: &str, ms: i64) -> NewMessage {
+    NewMessage {
+        id: MessageId::new(Uuid::new_v4()),
+        conversation: ConversationId::direct(user(from), user(to)),
+        at: at(ms),
+        from: user(from),
+        kind: MessageType::Text,
+        content: content.into(),
+        client_id: None,
+        counts: true,
+        extra: MessageExtra::default(),
+    }
+}
+
+pub(crate) fn talk(a: i64, b: i64) -> ConversationId {
+    ConversationId::direct(user(a), user(b))
+}
+
+pub(crate) fn call(from: i64, to: i64, ms: i64) -> CallRecord {
+    CallRecord {
+        id: CallId::new(Uuid::new_v4()),
+        from: user(from),
+        to: user(to),
+        conversation: talk(from, to),
+        kind: CallType::Voice,
+        status: CallStatus::Initiated,
+        end_reason: None,
+        rev: 1,
+        media: Direction::P2p,
+        client_id: None,
+        created_at: at(ms),
+        ringing_at: None,
+        accepted_at: None,
+        ended_at: None,
+        deadline: Some(at(ms + 45_000)),
+        ended_by: None,
+        answered_device: None,
+        waiting: false,
+        updated_at: at(ms),
+    }
+}
+
+fn missed(call: &CallRecord) -> CallEnd {
+    let over = CallRecord {
+        status: CallStatus::Missed,
+        end_reason: Some(EndReason::Timeout),
+        rev: call.rev + 1,
+        ended_at: call.deadline,
+        deadline: None,
+        updated_at: call.deadline.unwrap(),
+        ..call.clone()
+    };
+    CallEnd { call: over, expected_rev: call.rev, entry: None, missed_by: Some(call.to) }
+}
+
+fn mark(user_id: i64, kind: MarkKind, up_to: i64, ms: i64) -> Mark {
+    Mark { user: user(user_id), kind, up_to, at: at(ms) }
+}
+
+pub(crate) async fn dump(store: &S) -> Vec<String> {
+    let mut lines = Vec::new();
+    store.export(&mut |line| { lines.push(line); Ok(()) }).await.unwrap();
+    lines
+}
+
+pub(crate) async fn a_profile_makes_an_account_and_updates_it(store: S) {
+    let made = store.save_profile(profile(1), at(5)).await.unwrap();
+    assert_eq!((made.created_at, made.profile.name.as_deref()), (at(5), Some("User 1")));
+    let nameless = Profile { name: None, email: Some("a@example.net".into()), ..profile(1) };
+    let updated = store.save_profile(nameless, at(9)).await.unwrap();
+    assert_eq!(updated.profile.name.as_deref(), Some("User 1"), "a token without a name leaves it");
+    assert_eq!((updated.created_at, updated.updated_at), (at(5), at(9)));
+    assert_eq!(store.user(user(1)).await.unwrap(), Some(updated));
+    assert_eq!(store.user(user(2)).await.unwrap(), None);
+}
+
+pub(crate) async fn a_uid_belongs_to_one_account(store: S) {
+    people(&store, [1]).await;
+    let thief = Profile { uid: "u-1".into(), ..profile(2) };
+    assert_eq!(store.save_profile(thief, at(1)).await, Err(StoreError::Conflict("uid")));
+    assert_eq!(store.user(user(2)).await.unwrap(), None);
+}
+
+pub(crate) async fn the_directory_goes_page_by_page_in_order_of_name(store: S) {
+    for (id, name) in [(1, "Zoë"), (2, "ada"), (3, "Adam"), (4, "Ada")] {
+        store.save_profile(Profile { name: Some(name.into()), ..profile(id) }, at(0)).await.unwrap();
+    }
+    let page = |after, prefix: &str| DirectoryPage { after, prefix: prefix.into(), limit: 2 };
+    let ids = |users: Vec<switchboard::store::UserRecord>| users.iter().map(|u| u.profile.user_id.value()).collect::<Vec<_>>();
+    assert_eq!(ids(store.directory(page(None, "")).await.unwrap()), [2, 4]);
+    let after = Some(("ada".to_owned(), user(4)));
+    assert_eq!(ids(store.directory(page(after.clone(), "")).await.unwrap()), [3, 1]);
+    assert_eq!(ids(store.directory(page(after, "ada")).await.unwrap()), [3]);
+    assert_eq!(ids(store.directory(page(None, "zo")).await.unwrap()), [1]);
+}
+
+pub(crate) async fn a_message_to_nobody_is_refused_and_leaves_nothing(store: S) {
+    people(&store, [1]).await;
+    let before = dump(&store).await;
+    assert_eq!(store.append_message(text(1, 99, "hello", 1)).await, Err(StoreError::UnknownUser(user(99))));
+    let group = NewMessage { conversation: ConversationId::new(Uuid::new_v4()), ..text(1, 2, "hello", 1) };
+    assert_eq!(store.append_message(group).await, Err(StoreError::NotFound));
+    assert_eq!(dump(&store).await, before);
+}
+
+pub(crate) async fn numbers_have_no_gap_and_no_twin_under_concurrency(store: S) {
+    people(&store, [1, 2]).await;
+    let sends = (0..64).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let (from, to) = if n % 2 == 0 { (1, 2) } else { (2, 1) };
+            store.append_message(text(from, to, "x", n)).await.unwrap().message.seq
+        })
+    });
+    let mut seqs = Vec::new();
+    for send in sends.collect::<Vec<_>>() {
+        seqs.push(send.await.unwrap());
+    }
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=64).collect::<Vec<_>>());
+    assert_eq!(store.unread(user(1)).await.unwrap(), [(talk(1, 2), 32)]);
+}
+
+pub(crate) async fn a_repeated_client_id_gives_the_first_message_back(store: S) {
+    people(&store, [1, 2]).await;
+    let keyed = |ms| NewMessage { client_id: Some("k".into()), ..text(1, 2, "hello", ms) };
+    let first = store.append_message(keyed(1)).await.unwrap();
+    let again = store.append_message(keyed(2)).await.unwrap();
+    assert!(!first.duplicate && again.duplicate && again.cursors.is_empty());
+    assert_eq!(first.message, again.message);
+    let other_sender = NewMessage { client_id: Some("k".into()), ..text(2, 1, "hello", 3) };
+    assert!(!store.append_message(other_sender).await.unwrap().duplicate);
+}
+
+pub(crate) async fn a_client_id_with_another_text_is_refused(store: S) {
+    people(&store, [1, 2, 3]).await;
+    let keyed = |to, content: &str| NewMessage { client_id: Some("k".into()), ..text(1, to, content, 1) };
+    store.append_message(keyed(2, "hello")).await.unwrap();
+    assert_eq!(store.append_message(keyed(2, "bye")).await, Err(StoreError::Conflict("clientId")));
+    assert_eq!(store.append_message(keyed(3, "hello")).await, Err(StoreError::Conflict("clientId")));
+}
+
+pub(crate) async fn a_hundred_repeats_at_once_store_one_message(store: S) {
+    people(&store, [1, 2]).await;
+    let sends = (0..100).map(|_| {
+        let store = store.clone();
+        let keyed = NewMessage { client_id: Some("k".into()), ..text(1, 2, "hello", 1) };
+        tokio::spawn(async move { store.append_message(keyed).await.unwrap() })
+    });
+    let mut fresh = 0;
+    for send in sends.collect::<Vec<_>>() {
+        fresh += usize::from(!send.await.unwrap().duplicate);
+    }
+    assert_eq!(fresh, 1);
+    assert_eq!(store.messages(talk(1, 2), Anchor::Newest, 200).await.unwrap().messages.len(), 1);
+}
+
+pub(crate) async fn pages_lead_backwards_and_forwards_without_overlap(store: S) {
+    people(&store, [1, 2]).await;
+    for n in 1..=25 {
+        store.append_message(text(1, 2, &n.to_string(), n)).await.unwrap();
+    }
+    let seqs = async |anchor| {
+        let page = store.messages(talk(1, 2), anchor, 10).await.unwrap();
+        assert_eq!(page.head, 25);
+        page.messages.iter().map(|message| message.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs(Anchor::Newest).await, (16..=25).collect::<Vec<_>>());
+    assert_eq!(seqs(Anchor::Before(16)).await, (6..=15).collect::<Vec<_>>());
+    assert_eq!(seqs(Anchor::Before(6)).await, (1..=5).collect::<Vec<_>>());
+    assert_eq!(seqs(Anchor::Before(1)).await, Vec::<i64>::new());
+    assert_eq!(seqs(Anchor::After(0)).await, (1..=10).collect::<Vec<_>>());
+    assert_eq!(seqs(Anchor::After(25)).await, Vec::<i64>::new());
+    let nothing = store.messages(talk(1, 9), Anchor::Newest, 10).await.unwrap();
+    assert_eq!((nothing.messages.len(), nothing.head), (0, 0));
+}
+
+pub(crate) async fn odd_texts_come_back_exactly(store: S) {
+    people(&store, [1, 2]).await;
+    let texts = ["\u{0}nul\u{0}", "\u{202e}abc", "👩‍👩‍👧‍👦", "'; DROP TABLE messages; --", "%_\\", "e\u{301}", "\u{10ffff}", " "];
+    for content in texts {
+        let sent = store.append_message(text(1, 2, content, 1)).await.unwrap().message;
+        assert_eq!(store.message(sent.id).await.unwrap().unwrap().content, content);
+    }
+    let extra = MessageExtra { mentions: vec![user(2)], reply_to: Some(MessageId::new(Uuid::new_v4())), ..MessageExtra::default() };
+    let sent = store.append_message(NewMessage { extra: extra.clone(), ..text(1, 2, "x", 1) }).await.unwrap().message;
+    assert_eq!(store.message(sent.id).await.unwrap().unwrap().extra, extra);
+}
+
+pub(crate) async fn read_marks_only_go_forward_and_count_what_is_left(store: S) {
+    people(&store, [1, 2]).await;
+    for n in 1..=5 {
+        store.append_message(text(1, 2, "x", n)).await.unwrap();
+    }
+    let own = NewMessage { counts: false, ..text(1, 2, "a finished call", 6) };
+    store.append_message(own).await.unwrap();
+    let marked = store.mark(talk(1, 2), mark(2, MarkKind::Read, 2, 10)).await.unwrap();
+    assert_eq!((marked.up_to, marked.moved, marked.unread), (2, true, 3));
+    let back = store.mark(talk(1, 2), mark(2, MarkKind::Read, 1, 11)).await.unwrap();
+    assert_eq!((back.up_to, back.moved, back.unread), (2, false, 3));
+    let all = store.mark(talk(1, 2), mark(2, MarkKind::Read, i64::MAX, 12)).await.unwrap();
+    assert_eq!((all.up_to, all.unread), (6, 0));
+    let stranger = store.mark(talk(1, 2), mark(3, MarkKind::Read, 1, 13)).await;
+    assert_eq!(stranger, Err(StoreError::NotFound));
+}
+
+pub(crate) async fn two_read_marks_commute(store: S) {
+    people(&store, [1, 2, 3]).await;
+    for peer in [2, 3] {
+        for n in 1..=4 {
+            store.append_message(text(1, peer, "x", n)).await.unwrap();
+        }
+    }
+    for (peer, order) in [(2, [2, 3]), (3, [3, 2])] {
+        for up_to in order {
+            store.mark(talk(1, peer), mark(peer, MarkKind::Read, up_to, 5)).await.unwrap();
+        }
+        let member = store.member(talk(1, peer), user(peer)).await.unwrap().unwrap();
+        assert_eq!((member.read, member.delivered, member.unread), (3, 3, 1));
+    }
+}
+
+pub(crate) async fn marks_tell_when_each_message_was_delivered_and_read(store: S) {
+    people(&store, [1, 2]).await;
+    for n in 1..=4 {
+        store.append_message(text(1, 2, "x", n)).await.unwrap();
+    }
+    store.mark(talk(1, 2), mark(2, MarkKind::Delivered, 3, 10)).await.unwrap();
+    store.mark(talk(1, 2), mark(2, MarkKind::Read, 1, 20)).await.unwrap();
+    store.mark(talk(1, 2), mark(2, MarkKind::Read, 4, 30)).await.unwrap();
+    let page = store.messages(talk(1, 2), Anchor::After(1), 2).await.unwrap();
+    assert_eq!(page.marks, [mark(2, MarkKind::Delivered, 3, 10), mark(2, MarkKind::Read, 4, 30)]);
+}
+
+pub(crate) async fn an_event_log_is_gap_free_and_replays_in_order(store: S) {
+    people(&store, [1, 2]).await;
+    for n in 1..=3 {
+        store.append_message(text(1, 2, "x", n)).await.unwrap();
+    }
+    store.mark(talk(1, 2), mark(2, MarkKind::Delivered, 3, 4)).await.unwrap();
+    store.mark(talk(1, 2), mark(2, MarkKind::Read, 3, 5)).await.unwrap();
+    let sender = store.log(user(1), 0, 100).await.unwrap();
+    assert_eq!(sender.entries.iter().map(|entry| entry.cursor).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    let receiver = store.log(user(2), 2, 100).await.unwrap();
+    assert_eq!((receiver.head, receiver.floor, receiver.entries.len()), (4, 1, 2));
+    assert!(matches!(&receiver.entries[0].what, Logged::Message(message, marks) if message.seq == 3 && marks.len() == 2));
+    assert!(matches!(receiver.entries[1].what, Logged::Mark { mark, .. } if mark.kind == MarkKind::Read));
+    assert_eq!(store.log(user(3), 0, 10).await.unwrap(), switchboard::store::LogPage::default());
+}
+
+pub(crate) async fn what_reached_a_device_is_not_replayed(store: S) {
+    people(&store, [1, 2]).await;
+    for n in 1..=6 {
+        store.append_message(text(1, 2, "x", n)).await.unwrap();
+    }
+    store.append_message(text(2, 1, "mine", 7)).await.unwrap();
+    let waiting = async |limit| {
+        let found = store.undelivered(user(2), limit).await.unwrap();
+        found.iter().map(|(_, message)| message.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(waiting(100).await, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(waiting(2).await, [5, 6], "the newest, oldest first");
+    store.mark(talk(1, 2), mark(2, MarkKind::Delivered, 2, 8)).await.unwrap();
+    assert_eq!(waiting(100).await, [3, 4, 5, 6]);
+    store.touch_user(user(2), at(9), 4).await.unwrap();
+    assert_eq!(waiting(100).await, [5, 6]);
+    store.touch_user(user(2), at(1), 2).await.unwrap();
+    let known = store.user(user(2)).await.unwrap().unwrap();
+    assert_eq!((known.plain_cursor, known.last_seen), (4, at(9)), "neither goes back");
+}
+
+pub(crate) async fn retiring_keeps_the_newest_entry_and_the_bounds(store: S) {
+    people(&store, [1, 2]).await;
+    for n in 1..=10 {
+        let keyed = NewMessage { client_id: Some(n.to_string()), ..text(1, 2, "x", n) };
+        store.append_message(keyed).await.unwrap();
+    }
+    assert!(!store.retire(at(4), 1000, at(3)).await.unwrap());
+    let page = store.log(user(1), 0, 100).await.unwrap();
+    assert_eq!((page.floor, page.head), (4, 10));
+    let again = |n: i64| NewMessage { client_id: Some(n.to_string()), ..text(1, 2, "x", 20) };
+    assert!(store.append_message(again(3)).await.unwrap().duplicate, "a young key is kept");
+    assert!(!store.append_message(again(2)).await.unwrap().duplicate, "an old key is free again");
+    store.retire(at(0), 3, at(0)).await.unwrap();
+    assert_eq!(store.log(user(2), 0, 100).await.unwrap().floor, 9);
+    store.retire(at(1000), 0, at(0)).await.unwrap();
+    let page = store.log(user(2), 0, 100).await.unwrap();
+    assert_eq!((page.floor, page.head), (11, 11), "the newest stays");
+}
+
+pub(crate) async fn conversations_are_listed_by_last_activity(store: S) {
+    people(&store, 1..=6).await;
+    for (n, peer) in [2, 3, 4, 5, 6, 3].into_iter().enumerate() {
+        store.append_message(text(peer, 1, &format!("from {peer}"), i64::try_from(n).unwrap())).await.unwrap();
+    }
+    let first = store.conversations(user(1), false, None, 3).await.unwrap();
+    let peers = |listed: &[switchboard::store::Listed]| {
+        listed.iter().map(|l| l.peer.as_ref().unwrap().profile.user_id.value()).collect::<Vec<_>>()
+    };
+    assert_eq!(peers(&first), [3, 6, 5]);
+    assert_eq!((first[0].member.unread, first[0].conversation.preview.as_str()), (2, "from 3"));
+    let last = &first[2];
+    let rest = store.conversations(user(1), false, Some((last.member.last_activity, last.conversation.id)), 3).await.unwrap();
+    assert_eq!(peers(&rest), [4, 2]);
+    assert!(store.conversations(user(1), true, None, 3).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_call_moves_only_from_the_revision_it_was_at(store: S) {
+    people(&store, [1, 2]).await;
+    let made = store.create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 0) }).await.unwrap();
+    let repeat = store.create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 9) }).await.unwrap();
+    assert_eq!(repeat, made);
+    let ringing = CallRecord { status: CallStatus::Ringing, rev: 2, ..made.clone() };
+    store.save_call(ringing.clone(), 1).await.unwrap();
+    assert_eq!(store.save_call(ringing.clone(), 1).await, Err(StoreError::Stale { current: 2 }));
+    assert_eq!(store.save_call(call(1, 2, 0), 1).await, Err(StoreError::NotFound));
+    assert_eq!(store.live_calls().await.unwrap(), [ringing.clone()]);
+    store.finish_call(missed(&ringing)).await.unwrap();
+    assert!(store.live_calls().await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_missed_call_is_listed_until_acknowledged(store: S) {
+    people(&store, [1, 2]).await;
+    let made = store.create_call(call(1, 2, 0)).await.unwrap();
+    let entry = NewMessage { kind: MessageType::Call, ..text(1, 2, "Missed voice call", 45_000) };
+    let finished = store.finish_call(CallEnd { entry: Some(entry), ..missed(&made) }).await.unwrap();
+    assert_eq!(finished.missed_cursor, Some(1));
+    assert_eq!(finished.entry.unwrap().cursors, [(user(1), 1), (user(2), 2)]);
+    let waiting = store.missed_calls(user(2), at(-1), 10).await.unwrap();
+    assert_eq!(waiting.iter().map(|call| call.id).collect::<Vec<_>>(), [made.id]);
+    assert!(store.missed_calls(user(2), at(1), 10).await.unwrap().is_empty());
+    store.ack_missed(user(1), vec![made.id]).await.unwrap();
+    assert_eq!(store.missed_calls(user(2), at(-1), 10).await.unwrap().len(), 1, "only the one who missed it");
+    store.ack_missed(user(2), vec![made.id]).await.unwrap();
+    assert!(store.missed_calls(user(2), at(-1), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn call_history_filters_and_pages(store: S) {
+    people(&store, [1, 2, 3]).await;
+    let mut made = Vec::new();
+    for (n, (from, to)) in [(1, 2), (2, 1), (1, 3), (3, 1), (2, 3)].into_iter().enumerate() {
+        made.push(store.create_call(call(from, to, i64::try_from(n).unwrap())).await.unwrap());
+    }
+    store.finish_call(missed(&made[1])).await.unwrap();
+    let all = CallHistory {
+        user: user(1), before: None, skip: 0, status: None, outgoing: None, with: None, since: None, until: None, limit: 10,
+    };
+    let ids = async |query: CallHistory| {
+        let found = store.call_history(query).await.unwrap();
+        found.iter().map(|call| made.iter().position(|known| known.id == call.id).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(all.clone()).await, [3, 2, 1, 0]);
+    assert_eq!(ids(CallHistory { outgoing: Some(true), ..all.clone() }).await, [2, 0]);
+    assert_eq!(ids(CallHistory { with: Some(user(2)), ..all.clone() }).await, [1, 0]);
+    assert_eq!(ids(CallHistory { status: Some(CallStatus::Missed), ..all.clone() }).await, [1]);
+    assert_eq!(ids(CallHistory { since: Some(at(1)), until: Some(at(2)), ..all.clone() }).await, [2, 1]);
+    assert_eq!(ids(CallHistory { before: Some((at(2), made[2].id)), limit: 1, ..all.clone() }).await, [1]);
+    assert_eq!(ids(CallHistory { skip: 3, ..all }).await, [0]);
+}
+
+pub(crate) async fn contacts_are_those_one_talked_to(store: S) {
+    people(&store, 1..=5).await;
+    store.append_message(text(1, 3, "x", 10)).await.unwrap();
+    store.append_message(text(4, 1, "x", 20)).await.unwrap();
+    store.create_call(call(2, 1, 30)).await.unwrap();
+    store.append_message(text(4, 5, "x", 40)).await.unwrap();
+    assert_eq!(store.contacts(user(1), at(0), 10).await.unwrap(), [user(2), user(3), user(4)]);
+    assert_eq!(store.contacts(user(1), at(15), 10).await.unwrap(), [user(2), user(4)]);
+    assert_eq!(store.contacts(user(1), at(0), 1).await.unwrap(), [user(2)]);
+}
+
+pub(crate) async fn a_dump_goes_into_an_empty_store_and_comes_out_equal(store: S) {
+    people(&store, [1, 2, 3]).await;
+    for n in 1..=3 {
+        store.append_message(NewMessage { client_id: Some(n.to_string()), ..text(1, 2, "x", n) }).await.unwrap();
+    }
+    store.mark(talk(1, 2), mark(2, MarkKind::Read, 2, 9)).await.unwrap();
+    let made = store.create_call(call(1, 3, 20)).await.unwrap();
+    store.finish_call(missed(&made)).await.unwrap();
+    let lines = dump(&store).await;
+    let copy: S = Arc::new(switchboard::store::sqlite::Sqlite::in_memory().unwrap());
+    copy.import(&mut lines.clone().into_iter().map(Ok)).await.unwrap();
+    assert_eq!(dump(&copy).await, lines);
+    assert_eq!(copy.totals().await.unwrap(), store.totals().await.unwrap());
+    let next = copy.append_message(text(2, 1, "goes on", 30)).await.unwrap();
+    assert_eq!((next.message.seq, next.cursors), (4, vec![(user(1), 5), (user(2), 5)]));
+    copy.close().await;
+}
+
+pub(crate) async fn a_dump_does_not_go_into_a_filled_store(store: S) {
+    people(&store, [1]).await;
+    let lines = dump(&store).await;
+    assert_eq!(store.import(&mut lines.into_iter().map(Ok)).await, Err(StoreError::Conflict("store")));
+}
+
+pub(crate) async fn totals_count(store: S) {
+    people(&store, [1, 2, 1]).await;
+    store.append_message(text(1, 2, "x", 1)).await.unwrap();
+    store.create_call(call(1, 2, 2)).await.unwrap();
+    let totals = store.totals().await.unwrap();
+    assert_eq!((totals.users, totals.messages, totals.calls), (2, 1, 1));
+}

@@ -1,0 +1,218 @@
+//! Random operations, run against an engine and against the model.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use switchboard::event::{CallStatus, EndReason, MessageType, PresenceMode};
+use switchboard::ids::{CallId, MessageId};
+use switchboard::store::sqlite::Sqlite;
+use switchboard::store::{
+    Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, Mark, MarkKind, NewMessage, Profile, Settings, Store,
+};
+use uuid::Uuid;
+
+use super::cases::{at, call, dump, profile, talk, text, user};
+use crate::support::Folder;
+use crate::support::oracle::Oracle;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Profile { id: i64, uid: i64, named: bool },
+    Settings { id: i64, text: Option<String>, mode: Option<PresenceMode> },
+    Touch { id: i64, cursor: i64 },
+    Send { from: i64, to: i64, content: String, key: Option<u8>, counts: bool },
+    Mark { user: i64, peer: i64, kind: MarkKind, up_to: i64 },
+    Page { a: i64, b: i64, anchor: Anchor, limit: usize },
+    List { user: i64, limit: usize },
+    Log { user: i64, cursor: i64, limit: usize },
+    Undelivered { user: i64, limit: usize },
+    Contacts { user: i64, since: i64 },
+    Directory { prefix: String, limit: usize },
+    Call { from: i64, to: i64, key: Option<u8> },
+    Answer { nth: usize, rev: i64 },
+    Finish { nth: usize, entry: bool, missed: bool },
+    History { user: i64, outgoing: Option<bool>, status: Option<CallStatus>, limit: usize },
+    Missed { user: i64 },
+    AckMissed { user: i64, nth: usize },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let person = || 1..=4_i64;
+    let key = || prop::option::of(0..6_u8);
+    let kind = prop_oneof![Just(MarkKind::Delivered), Just(MarkKind::Read)];
+    let anchor = prop_oneof![Just(Anchor::Newest), (0..30_i64).prop_map(Anchor::Before), (0..30_i64).prop_map(Anchor::After)];
+    let mode = prop::option::of(prop_oneof![Just(PresenceMode::Auto), Just(PresenceMode::Dnd)]);
+    let status = prop::option::of(prop_oneof![Just(CallStatus::Missed), Just(CallStatus::Accepted)]);
+    prop_oneof![
+        2 => (person(), person(), any::<bool>()).prop_map(|(id, uid, named)| Op::Profile { id, uid, named }),
+        1 => (person(), prop::option::of("[a-c]{0,3}"), mode).prop_map(|(id, text, mode)| Op::Settings { id, text, mode }),
+        1 => (person(), 0..20_i64).prop_map(|(id, cursor)| Op::Touch { id, cursor }),
+        12 => (person(), person(), "\\PC{1,12}", key(), any::<bool>())
+            .prop_map(|(from, to, content, key, counts)| Op::Send { from, to, content, key, counts }),
+        6 => (person(), person(), kind, 0..40_i64).prop_map(|(user, peer, kind, up_to)| Op::Mark { user, peer, kind, up_to }),
+        3 => (person(), person(), anchor, 1..8_usize).prop_map(|(a, b, anchor, limit)| Op::Page { a, b, anchor, limit }),
+        2 => (person(), 1..5_usize).prop_map(|(user, limit)| Op::List { user, limit }),
+        3 => (person(), 0..40_i64, 1..20_usize).prop_map(|(user, cursor, limit)| Op::Log { user, cursor, limit }),
+        2 => (person(), 1..10_usize).prop_map(|(user, limit)| Op::Undelivered { user, limit }),
+        1 => (person(), 0..200_i64).prop_map(|(user, since)| Op::Contacts { user, since }),
+        1 => ("[uU]?", 1..4_usize).prop_map(|(prefix, limit)| Op::Directory { prefix: prefix.to_lowercase(), limit }),
+        3 => (person(), person(), key()).prop_map(|(from, to, key)| Op::Call { from, to, key }),
+        2 => (0..20_usize, 1..3_i64).prop_map(|(nth, rev)| Op::Answer { nth, rev }),
+        3 => (0..20_usize, any::<bool>(), any::<bool>()).prop_map(|(nth, entry, missed)| Op::Finish { nth, entry, missed }),
+        1 => (person(), prop::option::of(any::<bool>()), status, 1..6_usize)
+            .prop_map(|(user, outgoing, status, limit)| Op::History { user, outgoing, status, limit }),
+        1 => person().prop_map(|user| Op::Missed { user }),
+        1 => (person(), 0..20_usize).prop_map(|(user, nth)| Op::AckMissed { user, nth }),
+    ]
+}
+
+/// Runs the operations on both; any difference fails with the step at which it showed.
+async fn compare(store: Arc<dyn Store>, ops: Vec<Op>) {
+    let mut model = Oracle::default();
+    let mut calls: Vec<CallId> = Vec::new();
+    for (step, op) in ops.into_iter().enumerate() {
+        // Times repeat and sometimes stand still, as real clocks do.
+        let ms = i64::try_from(step).unwrap() / 2;
+        one(&*store, &mut model, &mut calls, op, ms, step).await;
+    }
+    assert_eq!(dump(&store).await, model.export(), "the dumps differ");
+    assert_eq!(store.totals().await.unwrap(), model.totals());
+}
+
+#[allow(clippy::too_many_lines)]
+async fn one(store: &dyn Store, model: &mut Oracle, calls: &mut Vec<CallId>, op: Op, ms: i64, step: usize) {
+    let told = format!("step {step}: {op:?}");
+    let nth = |calls: &[CallId], n: usize| calls.get(n % calls.len().max(1)).copied();
+    match op {
+        Op::Profile { id, uid, named } => {
+            let new = Profile { uid: format!("u-{uid}"), name: named.then(|| format!("U{id}")), ..profile(id) };
+            assert_eq!(store.save_profile(new.clone(), at(ms)).await, model.save_profile(new, at(ms)), "{told}");
+        }
+        Op::Settings { id, text, mode } => {
+            let settings = Settings { name: None, status_text: text, presence: mode };
+            let expected = model.save_settings(user(id), settings.clone(), at(ms));
+            assert_eq!(store.save_settings(user(id), settings, at(ms)).await, expected, "{told}");
+        }
+        Op::Touch { id, cursor } => {
+            store.touch_user(user(id), at(ms), cursor).await.unwrap();
+            model.touch_user(user(id), at(ms), cursor);
+        }
+        Op::Send { from, to, .. } if from == to => {}
+        Op::Send { from, to, content, key, counts } => {
+            let id = MessageId::new(Uuid::from_u128(step as u128));
+            let client_id = key.map(|key| key.to_string());
+            let new = NewMessage { id, client_id, counts, ..text(from, to, &content, ms) };
+            assert_eq!(store.append_message(new.clone()).await, model.append_message(new), "{told}");
+            assert_eq!(store.message(id).await.unwrap(), model.message(id), "{told}");
+        }
+        Op::Mark { user: who, peer, .. } if who == peer => {}
+        Op::Mark { user: who, peer, kind, up_to } => {
+            let mark = Mark { user: user(who), kind, up_to, at: at(ms) };
+            assert_eq!(store.mark(talk(who, peer), mark).await, model.mark(talk(who, peer), mark), "{told}");
+            assert_eq!(store.unread(user(who)).await.unwrap(), model.unread(user(who)), "{told}");
+        }
+        Op::Page { a, b, .. } if a == b => {}
+        Op::Page { a, b, anchor, limit } => {
+            let expected = model.messages(talk(a, b), anchor, limit);
+            assert_eq!(store.messages(talk(a, b), anchor, limit).await.unwrap(), expected, "{told}");
+        }
+        Op::List { user: who, limit } => {
+            let first = store.conversations(user(who), false, None, limit).await.unwrap();
+            assert_eq!(first, model.conversations(user(who), false, None, limit), "{told}");
+            let next = first.last().map(|last| (last.member.last_activity, last.conversation.id));
+            let rest = store.conversations(user(who), false, next, limit).await.unwrap();
+            assert_eq!(rest, model.conversations(user(who), false, next, limit), "{told}");
+        }
+        Op::Log { user: who, cursor, limit } => {
+            assert_eq!(store.log(user(who), cursor, limit).await.unwrap(), model.log_page(user(who), cursor, limit), "{told}");
+        }
+        Op::Undelivered { user: who, limit } => {
+            assert_eq!(store.undelivered(user(who), limit).await.unwrap(), model.undelivered(user(who), limit), "{told}");
+        }
+        Op::Contacts { user: who, since } => {
+            let expected = model.contacts(user(who), at(since), 100);
+            assert_eq!(store.contacts(user(who), at(since), 100).await.unwrap(), expected, "{told}");
+        }
+        Op::Directory { prefix, limit } => {
+            let page = DirectoryPage { after: None, prefix, limit };
+            assert_eq!(store.directory(page.clone()).await.unwrap(), model.directory(&page), "{told}");
+            let all = (1..=4).map(user).collect::<Vec<_>>();
+            assert_eq!(store.users(all.clone()).await.unwrap(), model.users(&all), "{told}");
+        }
+        Op::Call { from, to, .. } if from == to => {}
+        Op::Call { from, to, key } => {
+            let id = CallId::new(Uuid::from_u128(1 << 100 | step as u128));
+            let new = CallRecord { id, client_id: key.map(|key| format!("c{key}")), ..call(from, to, ms) };
+            let made = store.create_call(new.clone()).await.unwrap();
+            assert_eq!(made, model.create_call(new), "{told}");
+            calls.push(made.id);
+        }
+        Op::Answer { nth: n, rev } => {
+            let Some(known) = nth(calls, n).and_then(|id| model.call(id)) else { return };
+            let next = CallRecord { status: CallStatus::Accepted, rev: known.rev + 1, updated_at: at(ms), ..known };
+            assert_eq!(store.save_call(next.clone(), rev).await, model.save_call(next, rev), "{told}");
+            assert_eq!(store.live_calls().await.unwrap(), model.live_calls(), "{told}");
+        }
+        Op::Finish { nth: n, entry, missed } => {
+            let Some(known) = nth(calls, n).and_then(|id| model.call(id)).filter(|call| call.status.is_live()) else { return };
+            let (status, end_reason) = (CallStatus::Missed, Some(EndReason::Timeout));
+            let over = CallRecord { status, end_reason, rev: known.rev + 1, updated_at: at(ms), ..known.clone() };
+            let id = MessageId::new(Uuid::from_u128(1 << 101 | step as u128));
+            let (from, to) = (known.from.value(), known.to.value());
+            let line = NewMessage { id, kind: MessageType::Call, ..text(from, to, "Missed", ms) };
+            // A line needs people who exist; the server has looked them up before it starts a call.
+            let exist = model.users(&[known.from, known.to]).len() == 2;
+            let entry = (entry && exist).then_some(line);
+            let end = CallEnd { call: over, expected_rev: known.rev, entry, missed_by: missed.then_some(known.to) };
+            assert_eq!(store.finish_call(end.clone()).await, model.finish_call(end), "{told}");
+        }
+        Op::History { user: who, outgoing, status, limit } => {
+            let (before, since, until, with) = (None, None, None, None);
+            let query = CallHistory { user: user(who), before, skip: 0, status, outgoing, with, since, until, limit };
+            assert_eq!(store.call_history(query.clone()).await.unwrap(), model.call_history(&query), "{told}");
+        }
+        Op::Missed { user: who } => {
+            let expected = model.missed_calls(user(who), at(0), 10);
+            assert_eq!(store.missed_calls(user(who), at(0), 10).await.unwrap(), expected, "{told}");
+        }
+        Op::AckMissed { user: who, nth: n } => {
+            let Some(id) = nth(calls, n) else { return };
+            store.ack_missed(user(who), vec![id]).await.unwrap();
+            model.ack_missed(user(who), &[id]);
+        }
+    }
+}
+
+/// Short sequences that shrink to a small example when they fail.
+#[test]
+fn short_random_sequences_agree_with_the_model() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&prop::collection::vec(op(), 1..120), |ops| {
+        runtime.block_on(async {
+            let store: Arc<dyn Store> = Arc::new(Sqlite::in_memory().unwrap());
+            compare(store.clone(), ops).await;
+            store.close().await;
+        });
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+/// One long sequence, on file.
+#[test]
+fn ten_thousand_random_operations_give_equal_answers_and_dumps() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let mut runner = TestRunner::new(Config { cases: 1, failure_persistence: None, max_shrink_iters: 0, ..Config::default() });
+    let outcome = runner.run(&prop::collection::vec(op(), 10_000), |ops| {
+        let folder = Folder::new();
+        runtime.block_on(async {
+            let store: Arc<dyn Store> = Arc::new(Sqlite::open(&folder.0.join("model.db")).unwrap());
+            compare(store.clone(), ops).await;
+            store.close().await;
+        });
+        Ok(())
+    });
+    outcome.unwrap();
+}
