@@ -1,0 +1,9 @@
+import { defineConfig } from 'vite'
+
+export default defineConfig({
+  build: {
+    target: 'es2022',
+    modulePreload: { polyfill: false },
+    rollupOptions: { input: { index: 'index.html', demo: 'demo.html', docs: 'docs.html' } },
+  },
+})
