@@ -48,8 +48,10 @@ pub(super) struct HistoryParams {
     /// Where the page before ended.
     cursor: Option<String>,
     /// Only calls in this state.
+    #[param(inline)]
     status: Option<CallStatus>,
     /// `in` or `out`.
+    #[param(inline)]
     direction: Option<Way>,
     /// Only calls with this person.
     with_user_id: Option<UserId>,

@@ -293,17 +293,18 @@ async fn closed(connection: &Connection, reason: DisconnectReason) {
     let lost =
         matches!(reason, DisconnectReason::HeartbeatTimeout | DisconnectReason::TransportError);
     let told = if session.about.plain && !lost { session.told() } else { 0 };
-    let user = session.about.user;
-    let outcome = if last {
-        app.presence.left(user, told).await
-    } else if told > 0 {
-        app.store.touch_user(user, app.clock.now(), told).await
-    } else {
-        Ok(())
-    };
-    if let Err(error) = outcome {
-        tracing::warn!(%error, "a sign of life could not be stored");
+    let (user, now) = (session.about.user, app.clock.now());
+    if !last && told == 0 {
+        return;
     }
+    // The socket lives until this returns, so the grace of presence is waited for elsewhere.
+    let (presence, store) = (app.presence.clone(), app.store.clone());
+    tokio::spawn(async move {
+        let outcome = if last { presence.left(user, told).await } else { store.touch_user(user, now, told).await };
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "a sign of life could not be stored");
+        }
+    });
 }
 
 /// How long a client may take to go on with its replay.

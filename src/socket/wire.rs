@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use socketioxide::extract::SocketRef;
-use socketioxide::{SendError, SocketError};
+use socketioxide::{AckError, SendError, SocketError};
 
 use crate::outbox::{Confirm, Frame, Wire, WireError};
 use crate::peer::Severable;
@@ -44,7 +44,8 @@ impl Wire for Sender {
         let acknowledged = asked.map_err(|error| meaning(&error))?;
         tokio::spawn(async move {
             let answer = tokio::time::timeout(CONFIRM, acknowledged).await;
-            confirm(matches!(answer, Ok(Ok(_))));
+            // An acknowledgement without arguments is one too.
+            confirm(matches!(answer, Ok(Ok(_) | Err(AckError::Decode(_)))));
         });
         Ok(())
     }

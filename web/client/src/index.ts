@@ -94,8 +94,10 @@ export class Switchboard extends Emitter<ServerEvents & LocalEvents> {
       auth: (give: (auth: object) => void) => void this.#auth().then(give, () => give({})),
     })
     this.socket.onAny((event: string, payload: unknown, ack?: unknown) => {
-      this.#receive(event, payload)
+      const fresh = this.#receive(event, payload)
+      // The acknowledgement tells the sender that the message has arrived; so does `message:delivered`.
       if (typeof ack === 'function') ack()
+      else if (fresh && event === 'message:received') this.#delivered([(payload as Message).messageId])
     })
     this.socket.on('connect', () => this.tell('connection', { connected: true }))
     this.socket.on('disconnect', (reason) => this.tell('connection', { connected: false, reason }))
@@ -115,23 +117,36 @@ export class Switchboard extends Emitter<ServerEvents & LocalEvents> {
     return { token: await this.#token(), deviceId, deviceName, platform: 'web', cursor: this.#cursor ?? 'new' }
   }
 
-  #receive(event: string, payload: unknown): void {
+  /** False for an event that is known already. */
+  #receive(event: string, payload: unknown): boolean {
     this.tell('traffic', { direction: 'in', event, payload })
-    if (event === 'sync:batch') return this.#replay(payload as ServerEvents['sync:batch'])
+    if (event === 'sync:batch') {
+      this.#replay(payload as ServerEvents['sync:batch'])
+      return true
+    }
     const cursor = (payload as { cursor?: string } | null)?.cursor
     const logged = cursor !== undefined && (event.startsWith('message:') || event === 'call:missed')
-    if (logged && !this.#advance(cursor)) return
+    if (logged && !this.#advance(cursor)) return false
     this.#handle(event as keyof ServerEvents, payload)
+    return true
   }
 
   /** What was missed, as if it came now, each once. */
   #replay({ events, cursor, more }: ServerEvents['sync:batch']): void {
+    const arrived: string[] = []
     for (const entry of events) {
-      if (this.#advance(entry.cursor)) this.#handle(entry.event as keyof ServerEvents, entry.payload)
+      if (!this.#advance(entry.cursor)) continue
+      if (entry.event === 'message:received') arrived.push((entry.payload as Message).messageId)
+      this.#handle(entry.event as keyof ServerEvents, entry.payload)
     }
+    if (arrived.length > 0) this.#delivered(arrived)
     this.#advance(cursor)
     this.tell('sync:batch', { events, cursor, more })
     if (more) void this.ask('sync:ack', { cursor }).catch(() => undefined)
+  }
+
+  #delivered(messageIds: string[]): void {
+    void this.ask('message:delivered', { messageIds }).catch(() => undefined)
   }
 
   /** Notes a place in the event log; false when it is known already. */
@@ -157,9 +172,6 @@ export class Switchboard extends Emitter<ServerEvents & LocalEvents> {
         this.#cursor = (payload as ServerEvents['sync:reset']).cursor
         this.#options.storage?.setItem(this.#key, this.#cursor)
         this.tell('reset', { cursor: this.#cursor })
-        break
-      case 'message:received':
-        void this.ask('message:delivered', { messageIds: [(payload as Message).messageId] }).catch(() => undefined)
         break
       case 'call:incoming':
         this.#incoming(payload as Incoming)
