@@ -30,7 +30,7 @@ build: web
 	$(CARGO) build --release
 
 bench: build tests/node_modules/.package-lock.json
-	$(CARGO) build --release --manifest-path benches/Cargo.toml --target-dir target/benches
+	$(CARGO) build --release --package switchboard-bench
 	benches/run
 
 image:
