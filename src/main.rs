@@ -94,7 +94,11 @@ fn main() -> ExitCode {
     let setup = Setup { config, data, dev: arguments.dev };
     // One provider of cryptography for all of TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // The writer of the store is one more busy thread; the others share the remaining cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = cores.saturating_sub(1).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),
     };

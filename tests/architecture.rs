@@ -49,9 +49,14 @@ fn imports(text: &str) -> BTreeSet<String> {
         for root in ["crate::", "switchboard::"] {
             for (at, _) in line.match_indices(root) {
                 let rest = &line[at + root.len()..];
-                let group = rest.strip_prefix('{').map(|group| group.split('}').next().unwrap_or_default());
+                let group =
+                    rest.strip_prefix('{').map(|group| group.split('}').next().unwrap_or_default());
                 for name in group.unwrap_or(rest).split(',') {
-                    let name = name.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                    let name = name
+                        .trim()
+                        .split(|c: char| !c.is_alphanumeric() && c != '_')
+                        .next()
+                        .unwrap_or_default();
                     found.insert(name.to_owned());
                     if group.is_none() {
                         break;
@@ -101,7 +106,12 @@ fn clocks_and_sockets_stay_in_their_rooms() {
     let mut wrong = Vec::new();
     for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let here = module(&path);
-        for line in std::fs::read_to_string(&path).unwrap().lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+        for line in std::fs::read_to_string(&path)
+            .unwrap()
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with("//"))
+        {
             for (what, rooms) in ROOMS {
                 if line.contains(what) && !rooms.contains(&here.as_str()) {
                     wrong.push(format!("{}: {what}", path.display()));
@@ -114,7 +124,9 @@ fn clocks_and_sockets_stay_in_their_rooms() {
 
 #[test]
 fn the_check_sees_an_arrow_when_there_is_one() {
-    let found = imports("use crate::chat::Chat;\nuse crate::{calls, store::Store};\n// use crate::nothing;\nlet x = crate::app::App;");
+    let found = imports(
+        "use crate::chat::Chat;\nuse crate::{calls, store::Store};\n// use crate::nothing;\nlet x = crate::app::App;",
+    );
     let expected = ["app", "calls", "chat", "store"].map(str::to_owned);
     assert_eq!(found, BTreeSet::from(expected));
 }

@@ -30,10 +30,24 @@ pub struct Client {
 }
 
 pub fn token(user: i64) -> String {
-    let exp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs() as i64 + 7200;
+    let exp = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("a clock")
+        .as_secs() as i64
+        + 7200;
     let user_id = UserId::new(user).expect("an id");
     let (uid, email, user_type, iss, aud) = (None, None, None, None, None);
-    let grant = Grant { user_id, uid, email, name: Some(format!("User {user}")), user_type, role: Role::User, exp, iss, aud };
+    let grant = Grant {
+        user_id,
+        uid,
+        email,
+        name: Some(format!("User {user}")),
+        user_type,
+        role: Role::User,
+        exp,
+        iss,
+        aud,
+    };
     mint(&grant, &Secret::new(super::process::secret())).expect("a token")
 }
 
@@ -65,7 +79,9 @@ impl Client {
                     if let Some((sent, answer)) = answers.lock().expect("a lock").remove(&id) {
                         let _ = answer.send(sent.elapsed());
                     }
-                } else if text.starts_with("42") && text.get(..40).unwrap_or(text).contains("\"message:received\"") {
+                } else if text.starts_with("42")
+                    && text.get(..40).unwrap_or(text).contains("\"message:received\"")
+                {
                     received.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -101,7 +117,8 @@ impl Timings {
     pub fn at(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
+        let index =
+            ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
         sorted.get(index).map_or(0.0, |duration| duration.as_secs_f64() * 1000.0)
     }
 }
@@ -114,7 +131,10 @@ pub struct Rest {
 pub async fn rest(address: &str, user: i64) -> Rest {
     let stream = TcpStream::connect(address).await.expect("a connection");
     stream.set_nodelay(true).expect("an option");
-    Rest { stream, head: format!("Host: {address}\r\nAuthorization: Bearer {}\r\n\r\n", token(user)) }
+    Rest {
+        stream,
+        head: format!("Host: {address}\r\nAuthorization: Bearer {}\r\n\r\n", token(user)),
+    }
 }
 
 impl Rest {
@@ -128,11 +148,15 @@ impl Rest {
         loop {
             let read = self.stream.read(&mut chunk).await.expect("an answer");
             answer.extend_from_slice(&chunk[..read]);
-            let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+            let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+                continue;
+            };
             let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
             assert!(head.starts_with("http/1.1 200"), "{head}");
-            let length = head.split("content-length:").nth(1).and_then(|rest| rest.split('\r').next());
-            let length: usize = length.and_then(|length| length.trim().parse().ok()).expect("a length");
+            let length =
+                head.split("content-length:").nth(1).and_then(|rest| rest.split('\r').next());
+            let length: usize =
+                length.and_then(|length| length.trim().parse().ok()).expect("a length");
             if answer.len() >= end + 4 + length {
                 return begun.elapsed();
             }

@@ -13,7 +13,8 @@ pub fn secret() -> &'static str {
 }
 
 pub fn binary() -> PathBuf {
-    std::env::var_os("SWITCHBOARD_BIN").map_or_else(|| "target/release/switchboard".into(), PathBuf::from)
+    std::env::var_os("BENCH_BIN")
+        .map_or_else(|| "target/release/switchboard".into(), PathBuf::from)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -24,6 +25,13 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Those that `SERVERS` names by their first letters (`s`, `n`, `f`); all when it is not set.
+    pub fn chosen() -> Vec<Self> {
+        let named = std::env::var("SERVERS").unwrap_or_else(|_| "snf".into());
+        let all = [('s', Self::Switchboard), ('n', Self::Node), ('f', Self::NodeFull)];
+        all.into_iter().filter(|(letter, _)| named.contains(*letter)).map(|(_, kind)| kind).collect()
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Switchboard => "switchboard, durable",
@@ -41,7 +49,8 @@ pub struct Server {
 
 impl Server {
     pub async fn start(kind: Kind, data: Option<PathBuf>) -> Self {
-        let fresh = std::env::temp_dir().join(format!("switchboard-bench-{}", uuid::Uuid::new_v4()));
+        let fresh =
+            std::env::temp_dir().join(format!("switchboard-bench-{}", uuid::Uuid::new_v4()));
         let folder = if data.is_none() { Some(fresh.clone()) } else { None };
         let mut command = match kind {
             Kind::Switchboard => {
@@ -51,7 +60,11 @@ impl Server {
             }
             Kind::Node | Kind::NodeFull => {
                 let mut command = Command::new("node");
-                command.arg("benches/node-server.mjs").arg(if kind == Kind::NodeFull { "full" } else { "bare" });
+                command.arg("benches/node-server.mjs").arg(if kind == Kind::NodeFull {
+                    "full"
+                } else {
+                    "bare"
+                });
                 command
             }
         };
@@ -91,7 +104,8 @@ impl Server {
 
     /// Resident bytes.
     pub fn memory(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) * 1024
     }

@@ -64,12 +64,26 @@ fn explain(error: &figment::Error) -> String {
 fn file(flags: &Flags) -> Result<Figment, ConfigError> {
     let path = flags.config.clone().unwrap_or_else(|| "config.toml".into());
     match std::fs::read_to_string(&path) {
+        // A file that spells out the defaults, as ours does, leaves room for those of `--dev`.
+        Ok(text) if flags.dev => Ok(Figment::new().merge(without_defaults(&text)?)),
         Ok(text) => Ok(Figment::new().merge(Toml::string(&text))),
         Err(error) if flags.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             Ok(Figment::new())
         }
         Err(error) => Err(ConfigError::Source(format!("cannot read {}: {error}", path.display()))),
     }
+}
+
+fn without_defaults(text: &str) -> Result<Serialized<serde_json::Value>, ConfigError> {
+    let unreadable = |error: figment::Error| ConfigError::Source(explain(&error));
+    let mut told: serde_json::Value = Figment::new().merge(Toml::string(text)).extract().map_err(unreadable)?;
+    let known = serde_json::to_value(Config::default()).unwrap_or_default();
+    for (name, section) in told.as_object_mut().into_iter().flatten() {
+        if let (Some(keys), Some(defaults)) = (section.as_object_mut(), known.get(name)) {
+            keys.retain(|key, value| defaults.get(key) != Some(value));
+        }
+    }
+    Ok(Serialized::defaults(told))
 }
 
 /// The variables of the service that this one replaces.
@@ -267,6 +281,13 @@ fn short(secret: &Secret) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dev_fills_in_what_a_file_leaves_at_its_default() {
+        let told = without_defaults("[server]\nport = 3001\nhost = \"::1\"\ndrain_delay = 5\n").unwrap();
+        let left: serde_json::Value = Figment::new().merge(told).extract().unwrap();
+        assert_eq!(left, serde_json::json!({ "server": { "host": "::1" } }));
+    }
 
     #[test]
     fn config_toml_holds_every_key_with_its_default() {

@@ -300,7 +300,11 @@ async fn closed(connection: &Connection, reason: DisconnectReason) {
     // The socket lives until this returns, so the grace of presence is waited for elsewhere.
     let (presence, store) = (app.presence.clone(), app.store.clone());
     tokio::spawn(async move {
-        let outcome = if last { presence.left(user, told).await } else { store.touch_user(user, now, told).await };
+        let outcome = if last {
+            presence.left(user, told).await
+        } else {
+            store.touch_user(user, now, told).await
+        };
         if let Err(error) = outcome {
             tracing::warn!(%error, "a sign of life could not be stored");
         }

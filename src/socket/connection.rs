@@ -95,7 +95,15 @@ impl Connection {
     async fn work(self: Arc<Self>) {
         while let Some(incoming) = self.next() {
             let (asked, ack) = incoming.split();
-            self.handle(&asked, ack).await;
+            if !asked.parts().is_ok_and(|parts| table::is_pipelined(&parts.name)) {
+                self.handle(&asked, ack).await;
+                continue;
+            }
+            let connection = self.clone();
+            let mut handling = Box::pin(async move { connection.handle(&asked, ack).await });
+            if futures_util::poll!(&mut handling).is_pending() {
+                tokio::spawn(handling);
+            }
         }
     }
 

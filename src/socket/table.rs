@@ -46,10 +46,16 @@ macro_rules! events {
             match &*parts.name {
                 $($($name)|+ => {
                     let payload = parse::<$payload>(parts.payload)?;
-                    answer(parts, $area::$handler(context.clone(), payload).await)
+                    answer(parts, Box::pin($area::$handler(context.clone(), payload)).await)
                 })*
                 _ => Err(Problem::invalid("event", "There is no such event; GET /api/asyncapi.json lists them")),
             }
+        }
+
+        /// Whether the next event may begin before this one is done: what must be in order, its place in the queue of the
+        /// store, is taken at its beginning.
+        pub(super) fn is_pipelined(name: &str) -> bool {
+            name == "message:send"
         }
 
         /// The name itself when it is one of ours, so that clients cannot make up labels.

@@ -4,8 +4,8 @@ use switchboard::clock::Timestamp;
 use switchboard::event::{CallStatus, CallType, Direction, EndReason, MessageType, Role};
 use switchboard::ids::{CallId, ConversationId, MessageId, UserId};
 use switchboard::store::{
-    Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, Logged, Mark, MarkKind, MessageExtra, NewMessage, Profile, Store,
-    StoreError,
+    Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, Logged, Mark, MarkKind, MessageExtra,
+    NewMessage, Profile, Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -92,7 +92,13 @@ fn mark(user_id: i64, kind: MarkKind, up_to: i64, ms: i64) -> Mark {
 
 pub(crate) async fn dump(store: &S) -> Vec<String> {
     let mut lines = Vec::new();
-    store.export(&mut |line| { lines.push(line); Ok(()) }).await.unwrap();
+    store
+        .export(&mut |line| {
+            lines.push(line);
+            Ok(())
+        })
+        .await
+        .unwrap();
     lines
 }
 
@@ -116,10 +122,15 @@ pub(crate) async fn a_uid_belongs_to_one_account(store: S) {
 
 pub(crate) async fn the_directory_goes_page_by_page_in_order_of_name(store: S) {
     for (id, name) in [(1, "Zoë"), (2, "ada"), (3, "Adam"), (4, "Ada")] {
-        store.save_profile(Profile { name: Some(name.into()), ..profile(id) }, at(0)).await.unwrap();
+        store
+            .save_profile(Profile { name: Some(name.into()), ..profile(id) }, at(0))
+            .await
+            .unwrap();
     }
     let page = |after, prefix: &str| DirectoryPage { after, prefix: prefix.into(), limit: 2 };
-    let ids = |users: Vec<switchboard::store::UserRecord>| users.iter().map(|u| u.profile.user_id.value()).collect::<Vec<_>>();
+    let ids = |users: Vec<switchboard::store::UserRecord>| {
+        users.iter().map(|u| u.profile.user_id.value()).collect::<Vec<_>>()
+    };
     assert_eq!(ids(store.directory(page(None, "")).await.unwrap()), [2, 4]);
     let after = Some(("ada".to_owned(), user(4)));
     assert_eq!(ids(store.directory(page(after.clone(), "")).await.unwrap()), [3, 1]);
@@ -130,8 +141,12 @@ pub(crate) async fn the_directory_goes_page_by_page_in_order_of_name(store: S) {
 pub(crate) async fn a_message_to_nobody_is_refused_and_leaves_nothing(store: S) {
     people(&store, [1]).await;
     let before = dump(&store).await;
-    assert_eq!(store.append_message(text(1, 99, "hello", 1)).await, Err(StoreError::UnknownUser(user(99))));
-    let group = NewMessage { conversation: ConversationId::new(Uuid::new_v4()), ..text(1, 2, "hello", 1) };
+    assert_eq!(
+        store.append_message(text(1, 99, "hello", 1)).await,
+        Err(StoreError::UnknownUser(user(99)))
+    );
+    let group =
+        NewMessage { conversation: ConversationId::new(Uuid::new_v4()), ..text(1, 2, "hello", 1) };
     assert_eq!(store.append_message(group).await, Err(StoreError::NotFound));
     assert_eq!(dump(&store).await, before);
 }
@@ -167,10 +182,14 @@ pub(crate) async fn a_repeated_client_id_gives_the_first_message_back(store: S) 
 
 pub(crate) async fn a_client_id_with_another_text_is_refused(store: S) {
     people(&store, [1, 2, 3]).await;
-    let keyed = |to, content: &str| NewMessage { client_id: Some("k".into()), ..text(1, to, content, 1) };
+    let keyed =
+        |to, content: &str| NewMessage { client_id: Some("k".into()), ..text(1, to, content, 1) };
     store.append_message(keyed(2, "hello")).await.unwrap();
     assert_eq!(store.append_message(keyed(2, "bye")).await, Err(StoreError::Conflict("clientId")));
-    assert_eq!(store.append_message(keyed(3, "hello")).await, Err(StoreError::Conflict("clientId")));
+    assert_eq!(
+        store.append_message(keyed(3, "hello")).await,
+        Err(StoreError::Conflict("clientId"))
+    );
 }
 
 pub(crate) async fn a_hundred_repeats_at_once_store_one_message(store: S) {
@@ -210,13 +229,30 @@ pub(crate) async fn pages_lead_backwards_and_forwards_without_overlap(store: S) 
 
 pub(crate) async fn odd_texts_come_back_exactly(store: S) {
     people(&store, [1, 2]).await;
-    let texts = ["\u{0}nul\u{0}", "\u{202e}abc", "👩‍👩‍👧‍👦", "'; DROP TABLE messages; --", "%_\\", "e\u{301}", "\u{10ffff}", " "];
+    let texts = [
+        "\u{0}nul\u{0}",
+        "\u{202e}abc",
+        "👩‍👩‍👧‍👦",
+        "'; DROP TABLE messages; --",
+        "%_\\",
+        "e\u{301}",
+        "\u{10ffff}",
+        " ",
+    ];
     for content in texts {
         let sent = store.append_message(text(1, 2, content, 1)).await.unwrap().message;
         assert_eq!(store.message(sent.id).await.unwrap().unwrap().content, content);
     }
-    let extra = MessageExtra { mentions: vec![user(2)], reply_to: Some(MessageId::new(Uuid::new_v4())), ..MessageExtra::default() };
-    let sent = store.append_message(NewMessage { extra: extra.clone(), ..text(1, 2, "x", 1) }).await.unwrap().message;
+    let extra = MessageExtra {
+        mentions: vec![user(2)],
+        reply_to: Some(MessageId::new(Uuid::new_v4())),
+        ..MessageExtra::default()
+    };
+    let sent = store
+        .append_message(NewMessage { extra: extra.clone(), ..text(1, 2, "x", 1) })
+        .await
+        .unwrap()
+        .message;
     assert_eq!(store.message(sent.id).await.unwrap().unwrap().extra, extra);
 }
 
@@ -273,11 +309,18 @@ pub(crate) async fn an_event_log_is_gap_free_and_replays_in_order(store: S) {
     store.mark(talk(1, 2), mark(2, MarkKind::Delivered, 3, 4)).await.unwrap();
     store.mark(talk(1, 2), mark(2, MarkKind::Read, 3, 5)).await.unwrap();
     let sender = store.log(user(1), 0, 100).await.unwrap();
-    assert_eq!(sender.entries.iter().map(|entry| entry.cursor).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(
+        sender.entries.iter().map(|entry| entry.cursor).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5]
+    );
     let receiver = store.log(user(2), 2, 100).await.unwrap();
     assert_eq!((receiver.head, receiver.floor, receiver.entries.len()), (4, 1, 2));
-    assert!(matches!(&receiver.entries[0].what, Logged::Message(message, marks) if message.seq == 3 && marks.len() == 2));
-    assert!(matches!(receiver.entries[1].what, Logged::Mark { mark, .. } if mark.kind == MarkKind::Read));
+    assert!(
+        matches!(&receiver.entries[0].what, Logged::Message(message, marks) if message.seq == 3 && marks.len() == 2)
+    );
+    assert!(
+        matches!(receiver.entries[1].what, Logged::Mark { mark, .. } if mark.kind == MarkKind::Read)
+    );
     assert_eq!(store.log(user(3), 0, 10).await.unwrap(), switchboard::store::LogPage::default());
 }
 
@@ -324,7 +367,10 @@ pub(crate) async fn retiring_keeps_the_newest_entry_and_the_bounds(store: S) {
 pub(crate) async fn conversations_are_listed_by_last_activity(store: S) {
     people(&store, 1..=6).await;
     for (n, peer) in [2, 3, 4, 5, 6, 3].into_iter().enumerate() {
-        store.append_message(text(peer, 1, &format!("from {peer}"), i64::try_from(n).unwrap())).await.unwrap();
+        store
+            .append_message(text(peer, 1, &format!("from {peer}"), i64::try_from(n).unwrap()))
+            .await
+            .unwrap();
     }
     let first = store.conversations(user(1), false, None, 3).await.unwrap();
     let peers = |listed: &[switchboard::store::Listed]| {
@@ -333,15 +379,24 @@ pub(crate) async fn conversations_are_listed_by_last_activity(store: S) {
     assert_eq!(peers(&first), [3, 6, 5]);
     assert_eq!((first[0].member.unread, first[0].conversation.preview.as_str()), (2, "from 3"));
     let last = &first[2];
-    let rest = store.conversations(user(1), false, Some((last.member.last_activity, last.conversation.id)), 3).await.unwrap();
+    let rest = store
+        .conversations(user(1), false, Some((last.member.last_activity, last.conversation.id)), 3)
+        .await
+        .unwrap();
     assert_eq!(peers(&rest), [4, 2]);
     assert!(store.conversations(user(1), true, None, 3).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_call_moves_only_from_the_revision_it_was_at(store: S) {
     people(&store, [1, 2]).await;
-    let made = store.create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 0) }).await.unwrap();
-    let repeat = store.create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 9) }).await.unwrap();
+    let made = store
+        .create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 0) })
+        .await
+        .unwrap();
+    let repeat = store
+        .create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 9) })
+        .await
+        .unwrap();
     assert_eq!(repeat, made);
     let ringing = CallRecord { status: CallStatus::Ringing, rev: 2, ..made.clone() };
     store.save_call(ringing.clone(), 1).await.unwrap();
@@ -356,14 +411,19 @@ pub(crate) async fn a_missed_call_is_listed_until_acknowledged(store: S) {
     people(&store, [1, 2]).await;
     let made = store.create_call(call(1, 2, 0)).await.unwrap();
     let entry = NewMessage { kind: MessageType::Call, ..text(1, 2, "Missed voice call", 45_000) };
-    let finished = store.finish_call(CallEnd { entry: Some(entry), ..missed(&made) }).await.unwrap();
+    let finished =
+        store.finish_call(CallEnd { entry: Some(entry), ..missed(&made) }).await.unwrap();
     assert_eq!(finished.missed_cursor, Some(1));
     assert_eq!(finished.entry.unwrap().cursors, [(user(1), 1), (user(2), 2)]);
     let waiting = store.missed_calls(user(2), at(-1), 10).await.unwrap();
     assert_eq!(waiting.iter().map(|call| call.id).collect::<Vec<_>>(), [made.id]);
     assert!(store.missed_calls(user(2), at(1), 10).await.unwrap().is_empty());
     store.ack_missed(user(1), vec![made.id]).await.unwrap();
-    assert_eq!(store.missed_calls(user(2), at(-1), 10).await.unwrap().len(), 1, "only the one who missed it");
+    assert_eq!(
+        store.missed_calls(user(2), at(-1), 10).await.unwrap().len(),
+        1,
+        "only the one who missed it"
+    );
     store.ack_missed(user(2), vec![made.id]).await.unwrap();
     assert!(store.missed_calls(user(2), at(-1), 10).await.unwrap().is_empty());
 }
@@ -376,18 +436,35 @@ pub(crate) async fn call_history_filters_and_pages(store: S) {
     }
     store.finish_call(missed(&made[1])).await.unwrap();
     let all = CallHistory {
-        user: user(1), before: None, skip: 0, status: None, outgoing: None, with: None, since: None, until: None, limit: 10,
+        user: user(1),
+        before: None,
+        skip: 0,
+        status: None,
+        outgoing: None,
+        with: None,
+        since: None,
+        until: None,
+        limit: 10,
     };
     let ids = async |query: CallHistory| {
         let found = store.call_history(query).await.unwrap();
-        found.iter().map(|call| made.iter().position(|known| known.id == call.id).unwrap()).collect::<Vec<_>>()
+        found
+            .iter()
+            .map(|call| made.iter().position(|known| known.id == call.id).unwrap())
+            .collect::<Vec<_>>()
     };
     assert_eq!(ids(all.clone()).await, [3, 2, 1, 0]);
     assert_eq!(ids(CallHistory { outgoing: Some(true), ..all.clone() }).await, [2, 0]);
     assert_eq!(ids(CallHistory { with: Some(user(2)), ..all.clone() }).await, [1, 0]);
     assert_eq!(ids(CallHistory { status: Some(CallStatus::Missed), ..all.clone() }).await, [1]);
-    assert_eq!(ids(CallHistory { since: Some(at(1)), until: Some(at(2)), ..all.clone() }).await, [2, 1]);
-    assert_eq!(ids(CallHistory { before: Some((at(2), made[2].id)), limit: 1, ..all.clone() }).await, [1]);
+    assert_eq!(
+        ids(CallHistory { since: Some(at(1)), until: Some(at(2)), ..all.clone() }).await,
+        [2, 1]
+    );
+    assert_eq!(
+        ids(CallHistory { before: Some((at(2), made[2].id)), limit: 1, ..all.clone() }).await,
+        [1]
+    );
     assert_eq!(ids(CallHistory { skip: 3, ..all }).await, [0]);
 }
 
@@ -405,7 +482,10 @@ pub(crate) async fn contacts_are_those_one_talked_to(store: S) {
 pub(crate) async fn a_dump_goes_into_an_empty_store_and_comes_out_equal(store: S) {
     people(&store, [1, 2, 3]).await;
     for n in 1..=3 {
-        store.append_message(NewMessage { client_id: Some(n.to_string()), ..text(1, 2, "x", n) }).await.unwrap();
+        store
+            .append_message(NewMessage { client_id: Some(n.to_string()), ..text(1, 2, "x", n) })
+            .await
+            .unwrap();
     }
     store.mark(talk(1, 2), mark(2, MarkKind::Read, 2, 9)).await.unwrap();
     let made = store.create_call(call(1, 3, 20)).await.unwrap();
@@ -423,7 +503,10 @@ pub(crate) async fn a_dump_goes_into_an_empty_store_and_comes_out_equal(store: S
 pub(crate) async fn a_dump_does_not_go_into_a_filled_store(store: S) {
     people(&store, [1]).await;
     let lines = dump(&store).await;
-    assert_eq!(store.import(&mut lines.into_iter().map(Ok)).await, Err(StoreError::Conflict("store")));
+    assert_eq!(
+        store.import(&mut lines.into_iter().map(Ok)).await,
+        Err(StoreError::Conflict("store"))
+    );
 }
 
 pub(crate) async fn totals_count(store: S) {

@@ -8,7 +8,8 @@ use switchboard::event::{CallStatus, EndReason, MessageType, PresenceMode};
 use switchboard::ids::{CallId, MessageId};
 use switchboard::store::sqlite::Sqlite;
 use switchboard::store::{
-    Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, Mark, MarkKind, NewMessage, Profile, Settings, Store,
+    Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, Mark, MarkKind, NewMessage, Profile,
+    Settings, Store,
 };
 use uuid::Uuid;
 
@@ -41,9 +42,14 @@ fn op() -> impl Strategy<Value = Op> {
     let person = || 1..=4_i64;
     let key = || prop::option::of(0..6_u8);
     let kind = prop_oneof![Just(MarkKind::Delivered), Just(MarkKind::Read)];
-    let anchor = prop_oneof![Just(Anchor::Newest), (0..30_i64).prop_map(Anchor::Before), (0..30_i64).prop_map(Anchor::After)];
+    let anchor = prop_oneof![
+        Just(Anchor::Newest),
+        (0..30_i64).prop_map(Anchor::Before),
+        (0..30_i64).prop_map(Anchor::After)
+    ];
     let mode = prop::option::of(prop_oneof![Just(PresenceMode::Auto), Just(PresenceMode::Dnd)]);
-    let status = prop::option::of(prop_oneof![Just(CallStatus::Missed), Just(CallStatus::Accepted)]);
+    let status =
+        prop::option::of(prop_oneof![Just(CallStatus::Missed), Just(CallStatus::Accepted)]);
     prop_oneof![
         2 => (person(), person(), any::<bool>()).prop_map(|(id, uid, named)| Op::Profile { id, uid, named }),
         1 => (person(), prop::option::of("[a-c]{0,3}"), mode).prop_map(|(id, text, mode)| Op::Settings { id, text, mode }),
@@ -81,13 +87,28 @@ async fn compare(store: Arc<dyn Store>, ops: Vec<Op>) {
 }
 
 #[allow(clippy::too_many_lines)]
-async fn one(store: &dyn Store, model: &mut Oracle, calls: &mut Vec<CallId>, op: Op, ms: i64, step: usize) {
+async fn one(
+    store: &dyn Store,
+    model: &mut Oracle,
+    calls: &mut Vec<CallId>,
+    op: Op,
+    ms: i64,
+    step: usize,
+) {
     let told = format!("step {step}: {op:?}");
     let nth = |calls: &[CallId], n: usize| calls.get(n % calls.len().max(1)).copied();
     match op {
         Op::Profile { id, uid, named } => {
-            let new = Profile { uid: format!("u-{uid}"), name: named.then(|| format!("U{id}")), ..profile(id) };
-            assert_eq!(store.save_profile(new.clone(), at(ms)).await, model.save_profile(new, at(ms)), "{told}");
+            let new = Profile {
+                uid: format!("u-{uid}"),
+                name: named.then(|| format!("U{id}")),
+                ..profile(id)
+            };
+            assert_eq!(
+                store.save_profile(new.clone(), at(ms)).await,
+                model.save_profile(new, at(ms)),
+                "{told}"
+            );
         }
         Op::Settings { id, text, mode } => {
             let settings = Settings { name: None, status_text: text, presence: mode };
@@ -103,19 +124,31 @@ async fn one(store: &dyn Store, model: &mut Oracle, calls: &mut Vec<CallId>, op:
             let id = MessageId::new(Uuid::from_u128(step as u128));
             let client_id = key.map(|key| key.to_string());
             let new = NewMessage { id, client_id, counts, ..text(from, to, &content, ms) };
-            assert_eq!(store.append_message(new.clone()).await, model.append_message(new), "{told}");
+            assert_eq!(
+                store.append_message(new.clone()).await,
+                model.append_message(new),
+                "{told}"
+            );
             assert_eq!(store.message(id).await.unwrap(), model.message(id), "{told}");
         }
         Op::Mark { user: who, peer, .. } if who == peer => {}
         Op::Mark { user: who, peer, kind, up_to } => {
             let mark = Mark { user: user(who), kind, up_to, at: at(ms) };
-            assert_eq!(store.mark(talk(who, peer), mark).await, model.mark(talk(who, peer), mark), "{told}");
+            assert_eq!(
+                store.mark(talk(who, peer), mark).await,
+                model.mark(talk(who, peer), mark),
+                "{told}"
+            );
             assert_eq!(store.unread(user(who)).await.unwrap(), model.unread(user(who)), "{told}");
         }
         Op::Page { a, b, .. } if a == b => {}
         Op::Page { a, b, anchor, limit } => {
             let expected = model.messages(talk(a, b), anchor, limit);
-            assert_eq!(store.messages(talk(a, b), anchor, limit).await.unwrap(), expected, "{told}");
+            assert_eq!(
+                store.messages(talk(a, b), anchor, limit).await.unwrap(),
+                expected,
+                "{told}"
+            );
         }
         Op::List { user: who, limit } => {
             let first = store.conversations(user(who), false, None, limit).await.unwrap();
@@ -125,52 +158,110 @@ async fn one(store: &dyn Store, model: &mut Oracle, calls: &mut Vec<CallId>, op:
             assert_eq!(rest, model.conversations(user(who), false, next, limit), "{told}");
         }
         Op::Log { user: who, cursor, limit } => {
-            assert_eq!(store.log(user(who), cursor, limit).await.unwrap(), model.log_page(user(who), cursor, limit), "{told}");
+            assert_eq!(
+                store.log(user(who), cursor, limit).await.unwrap(),
+                model.log_page(user(who), cursor, limit),
+                "{told}"
+            );
         }
         Op::Undelivered { user: who, limit } => {
-            assert_eq!(store.undelivered(user(who), limit).await.unwrap(), model.undelivered(user(who), limit), "{told}");
+            assert_eq!(
+                store.undelivered(user(who), limit).await.unwrap(),
+                model.undelivered(user(who), limit),
+                "{told}"
+            );
         }
         Op::Contacts { user: who, since } => {
             let expected = model.contacts(user(who), at(since), 100);
-            assert_eq!(store.contacts(user(who), at(since), 100).await.unwrap(), expected, "{told}");
+            assert_eq!(
+                store.contacts(user(who), at(since), 100).await.unwrap(),
+                expected,
+                "{told}"
+            );
         }
         Op::Directory { prefix, limit } => {
             let page = DirectoryPage { after: None, prefix, limit };
-            assert_eq!(store.directory(page.clone()).await.unwrap(), model.directory(&page), "{told}");
+            assert_eq!(
+                store.directory(page.clone()).await.unwrap(),
+                model.directory(&page),
+                "{told}"
+            );
             let all = (1..=4).map(user).collect::<Vec<_>>();
             assert_eq!(store.users(all.clone()).await.unwrap(), model.users(&all), "{told}");
         }
         Op::Call { from, to, .. } if from == to => {}
         Op::Call { from, to, key } => {
             let id = CallId::new(Uuid::from_u128(1 << 100 | step as u128));
-            let new = CallRecord { id, client_id: key.map(|key| format!("c{key}")), ..call(from, to, ms) };
+            let new = CallRecord {
+                id,
+                client_id: key.map(|key| format!("c{key}")),
+                ..call(from, to, ms)
+            };
             let made = store.create_call(new.clone()).await.unwrap();
             assert_eq!(made, model.create_call(new), "{told}");
             calls.push(made.id);
         }
         Op::Answer { nth: n, rev } => {
             let Some(known) = nth(calls, n).and_then(|id| model.call(id)) else { return };
-            let next = CallRecord { status: CallStatus::Accepted, rev: known.rev + 1, updated_at: at(ms), ..known };
-            assert_eq!(store.save_call(next.clone(), rev).await, model.save_call(next, rev), "{told}");
+            let next = CallRecord {
+                status: CallStatus::Accepted,
+                rev: known.rev + 1,
+                updated_at: at(ms),
+                ..known
+            };
+            assert_eq!(
+                store.save_call(next.clone(), rev).await,
+                model.save_call(next, rev),
+                "{told}"
+            );
             assert_eq!(store.live_calls().await.unwrap(), model.live_calls(), "{told}");
         }
         Op::Finish { nth: n, entry, missed } => {
-            let Some(known) = nth(calls, n).and_then(|id| model.call(id)).filter(|call| call.status.is_live()) else { return };
+            let Some(known) =
+                nth(calls, n).and_then(|id| model.call(id)).filter(|call| call.status.is_live())
+            else {
+                return;
+            };
             let (status, end_reason) = (CallStatus::Missed, Some(EndReason::Timeout));
-            let over = CallRecord { status, end_reason, rev: known.rev + 1, updated_at: at(ms), ..known.clone() };
+            let over = CallRecord {
+                status,
+                end_reason,
+                rev: known.rev + 1,
+                updated_at: at(ms),
+                ..known.clone()
+            };
             let id = MessageId::new(Uuid::from_u128(1 << 101 | step as u128));
             let (from, to) = (known.from.value(), known.to.value());
             let line = NewMessage { id, kind: MessageType::Call, ..text(from, to, "Missed", ms) };
             // A line needs people who exist; the server has looked them up before it starts a call.
             let exist = model.users(&[known.from, known.to]).len() == 2;
             let entry = (entry && exist).then_some(line);
-            let end = CallEnd { call: over, expected_rev: known.rev, entry, missed_by: missed.then_some(known.to) };
+            let end = CallEnd {
+                call: over,
+                expected_rev: known.rev,
+                entry,
+                missed_by: missed.then_some(known.to),
+            };
             assert_eq!(store.finish_call(end.clone()).await, model.finish_call(end), "{told}");
         }
         Op::History { user: who, outgoing, status, limit } => {
             let (before, since, until, with) = (None, None, None, None);
-            let query = CallHistory { user: user(who), before, skip: 0, status, outgoing, with, since, until, limit };
-            assert_eq!(store.call_history(query.clone()).await.unwrap(), model.call_history(&query), "{told}");
+            let query = CallHistory {
+                user: user(who),
+                before,
+                skip: 0,
+                status,
+                outgoing,
+                with,
+                since,
+                until,
+                limit,
+            };
+            assert_eq!(
+                store.call_history(query.clone()).await.unwrap(),
+                model.call_history(&query),
+                "{told}"
+            );
         }
         Op::Missed { user: who } => {
             let expected = model.missed_calls(user(who), at(0), 10);
@@ -188,7 +279,8 @@ async fn one(store: &dyn Store, model: &mut Oracle, calls: &mut Vec<CallId>, op:
 #[test]
 fn short_random_sequences_agree_with_the_model() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&prop::collection::vec(op(), 1..120), |ops| {
         runtime.block_on(async {
             let store: Arc<dyn Store> = Arc::new(Sqlite::in_memory().unwrap());
@@ -204,7 +296,12 @@ fn short_random_sequences_agree_with_the_model() {
 #[test]
 fn ten_thousand_random_operations_give_equal_answers_and_dumps() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let mut runner = TestRunner::new(Config { cases: 1, failure_persistence: None, max_shrink_iters: 0, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 0,
+        ..Config::default()
+    });
     let outcome = runner.run(&prop::collection::vec(op(), 10_000), |ops| {
         let folder = Folder::new();
         runtime.block_on(async {

@@ -7,9 +7,10 @@ use switchboard::clock::Timestamp;
 use switchboard::event::{CallStatus, ConversationKind, PresenceMode};
 use switchboard::ids::{CallId, ConversationId, MessageId, UserId};
 use switchboard::store::{
-    Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord, DirectoryPage, Line, Listed, LogKind,
-    LogPage, LogRecord, Logged, Mark, MarkKind, Marked, MemberRecord, MessageRecord, NewMessage, Page, Profile, Result, Settings,
-    StoreError, Totals, UserRecord, preview,
+    Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
+    DirectoryPage, Line, Listed, LogKind, LogPage, LogRecord, Logged, Mark, MarkKind, Marked,
+    MemberRecord, MessageRecord, NewMessage, Page, Profile, Result, Settings, StoreError, Totals,
+    UserRecord, preview,
 };
 
 /// An entry of an event log, as it is kept.
@@ -38,7 +39,9 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     pub(crate) fn save_profile(&mut self, profile: Profile, at: Timestamp) -> Result<UserRecord> {
-        let taken = |user: &UserRecord| user.profile.uid == profile.uid && user.profile.user_id != profile.user_id;
+        let taken = |user: &UserRecord| {
+            user.profile.uid == profile.uid && user.profile.user_id != profile.user_id
+        };
         if self.users.values().any(taken) {
             return Err(StoreError::Conflict("uid"));
         }
@@ -65,15 +68,27 @@ impl Oracle {
     }
 
     pub(crate) fn directory(&self, page: &DirectoryPage) -> Vec<UserRecord> {
-        let key = |user: &UserRecord| (user.profile.name.clone().unwrap_or_default().to_lowercase(), user.profile.user_id);
-        let mut users: Vec<_> = self.users.values().filter(|user| key(user).0.starts_with(&page.prefix)).cloned().collect();
+        let key = |user: &UserRecord| {
+            (user.profile.name.clone().unwrap_or_default().to_lowercase(), user.profile.user_id)
+        };
+        let mut users: Vec<_> = self
+            .users
+            .values()
+            .filter(|user| key(user).0.starts_with(&page.prefix))
+            .cloned()
+            .collect();
         users.retain(|user| page.after.as_ref().is_none_or(|after| key(user) > *after));
         users.sort_by_key(key);
         users.truncate(page.limit);
         users
     }
 
-    pub(crate) fn save_settings(&mut self, id: UserId, settings: Settings, at: Timestamp) -> Result<UserRecord> {
+    pub(crate) fn save_settings(
+        &mut self,
+        id: UserId,
+        settings: Settings,
+        at: Timestamp,
+    ) -> Result<UserRecord> {
         let user = self.users.get_mut(&id).ok_or(StoreError::NotFound)?;
         if settings.name.is_some() {
             user.profile.name = settings.name;
@@ -94,7 +109,10 @@ impl Oracle {
     }
 
     pub(crate) fn contacts(&self, me: UserId, since: Timestamp, limit: usize) -> Vec<UserId> {
-        let talks = self.members.values().filter(|member| member.user == me && member.last_activity >= since);
+        let talks = self
+            .members
+            .values()
+            .filter(|member| member.user == me && member.last_activity >= since);
         let talks = talks.filter_map(|member| member.conversation.peer_of(me));
         let calls = self.call_members.keys().filter(|(user, at, _)| *user == me && *at >= since);
         let calls = calls.map(|(user, _, call)| self.calls[call].peer_of(*user));
@@ -103,7 +121,8 @@ impl Oracle {
 
     pub(crate) fn append_message(&mut self, new: NewMessage) -> Result<Appended> {
         if let Some(client_id) = &new.client_id
-            && let Some((conversation, seq, _)) = self.client_ids.get(&(new.from, client_id.clone()))
+            && let Some((conversation, seq, _)) =
+                self.client_ids.get(&(new.from, client_id.clone()))
         {
             let message = self.messages[&(*conversation, *seq)].clone();
             let same = new.is_repeat_of(&message);
@@ -146,7 +165,17 @@ impl Oracle {
             member.last_activity = message.at;
             member.archived = false;
             member.unread += i64::from(message.counts && user != message.from);
-            cursors.push((user, self.log(user, message.at, LogKind::Message, message.conversation.uuid(), message.seq, message.from)));
+            cursors.push((
+                user,
+                self.log(
+                    user,
+                    message.at,
+                    LogKind::Message,
+                    message.conversation.uuid(),
+                    message.seq,
+                    message.from,
+                ),
+            ));
         }
         Ok(Appended { message, duplicate: false, cursors })
     }
@@ -168,13 +197,29 @@ impl Oracle {
         self.conversations.insert(id, record);
         for user in pair {
             let (delivered, read, unread, archived) = (0, 0, 0, false);
-            let member =
-                MemberRecord { conversation: id, user, joined_at: at, delivered, read, unread, archived, last_activity: at };
+            let member = MemberRecord {
+                conversation: id,
+                user,
+                joined_at: at,
+                delivered,
+                read,
+                unread,
+                archived,
+                last_activity: at,
+            };
             self.members.insert((id, user), member);
         }
     }
 
-    fn log(&mut self, user: UserId, at: Timestamp, what: LogKind, place: uuid::Uuid, number: i64, by: UserId) -> i64 {
+    fn log(
+        &mut self,
+        user: UserId,
+        at: Timestamp,
+        what: LogKind,
+        place: uuid::Uuid,
+        number: i64,
+        by: UserId,
+    ) -> i64 {
         let log = self.logs.entry(user).or_default();
         let cursor = log.last_key_value().map_or(1, |(newest, _)| newest + 1);
         log.insert(cursor, Entry { at, what, place, number, by });
@@ -186,9 +231,15 @@ impl Oracle {
     }
 
     pub(crate) fn messages(&self, id: ConversationId, anchor: Anchor, limit: usize) -> Page {
-        let all: Vec<_> = self.messages.range((id, 0)..=(id, i64::MAX)).map(|(_, message)| message.clone()).collect();
+        let all: Vec<_> = self
+            .messages
+            .range((id, 0)..=(id, i64::MAX))
+            .map(|(_, message)| message.clone())
+            .collect();
         let messages: Vec<_> = match anchor {
-            Anchor::After(seq) => all.into_iter().filter(|message| message.seq > seq).take(limit).collect(),
+            Anchor::After(seq) => {
+                all.into_iter().filter(|message| message.seq > seq).take(limit).collect()
+            }
             Anchor::Newest => all[all.len().saturating_sub(limit)..].to_vec(),
             Anchor::Before(seq) => {
                 let older: Vec<_> = all.into_iter().filter(|message| message.seq < seq).collect();
@@ -208,7 +259,9 @@ impl Oracle {
         let mut found = Vec::new();
         for kind in [MarkKind::Delivered, MarkKind::Read] {
             for user in [low, high] {
-                for ((.., up_to), at) in self.marks.range((id, kind, user, first)..=(id, kind, user, i64::MAX)) {
+                for ((.., up_to), at) in
+                    self.marks.range((id, kind, user, first)..=(id, kind, user, i64::MAX))
+                {
                     found.push(Mark { user, kind, up_to: *up_to, at: *at });
                     if *up_to >= last {
                         break;
@@ -226,8 +279,14 @@ impl Oracle {
         before: Option<(Timestamp, ConversationId)>,
         limit: usize,
     ) -> Vec<Listed> {
-        let mut mine: Vec<_> = self.members.values().filter(|member| member.user == me && member.archived == archived).collect();
-        mine.retain(|member| before.is_none_or(|before| (member.last_activity, member.conversation) < before));
+        let mut mine: Vec<_> = self
+            .members
+            .values()
+            .filter(|member| member.user == me && member.archived == archived)
+            .collect();
+        mine.retain(|member| {
+            before.is_none_or(|before| (member.last_activity, member.conversation) < before)
+        });
         mine.sort_by_key(|member| std::cmp::Reverse((member.last_activity, member.conversation)));
         let listed = mine.into_iter().take(limit).map(|member| Listed {
             conversation: self.conversations[&member.conversation].clone(),
@@ -248,11 +307,18 @@ impl Oracle {
         let newer = |(_, message): &(&(ConversationId, i64), &MessageRecord)| {
             message.counts && message.from != mark.user && message.seq > up_to
         };
-        let unread = i64::try_from(self.messages.range((id, 0)..=(id, i64::MAX)).filter(newer).count()).unwrap();
+        let unread =
+            i64::try_from(self.messages.range((id, 0)..=(id, i64::MAX)).filter(newer).count())
+                .unwrap();
         let member = self.members.get_mut(&(id, mark.user)).ok_or(StoreError::NotFound)?;
         let stands = if mark.kind == MarkKind::Read { member.read } else { member.delivered };
         if up_to <= stands {
-            return Ok(Marked { up_to: stands, moved: false, unread: member.unread, cursors: Vec::new() });
+            return Ok(Marked {
+                up_to: stands,
+                moved: false,
+                unread: member.unread,
+                cursors: Vec::new(),
+            });
         }
         member.delivered = member.delivered.max(up_to);
         if mark.kind == MarkKind::Read {
@@ -275,7 +341,11 @@ impl Oracle {
         let Some(log) = self.logs.get(&user) else { return LogPage::default() };
         let newer = log.iter().filter(|(at, _)| **at > cursor).take(limit);
         let entries = newer.map(|(cursor, entry)| self.resolve(*cursor, entry)).collect();
-        LogPage { entries, head: *log.last_key_value().unwrap().0, floor: *log.first_key_value().unwrap().0 }
+        LogPage {
+            entries,
+            head: *log.last_key_value().unwrap().0,
+            floor: *log.first_key_value().unwrap().0,
+        }
     }
 
     fn resolve(&self, cursor: i64, entry: &Entry) -> LogRecord {
@@ -307,7 +377,8 @@ impl Oracle {
     }
 
     pub(crate) fn create_call(&mut self, call: CallRecord) -> CallRecord {
-        let same = |other: &&CallRecord| other.from == call.from && other.client_id == call.client_id;
+        let same =
+            |other: &&CallRecord| other.from == call.from && other.client_id == call.client_id;
         if let Some(first) = self.calls.values().find(same).filter(|_| call.client_id.is_some()) {
             return first.clone();
         }
@@ -331,7 +402,14 @@ impl Oracle {
         self.save_call(end.call.clone(), end.expected_rev)?;
         let missed_cursor = end.missed_by.map(|user| {
             self.call_members.get_mut(&(user, end.call.created_at, end.call.id)).unwrap().1 = true;
-            self.log(user, end.call.updated_at, LogKind::Missed, end.call.id.uuid(), end.call.rev, end.call.from)
+            self.log(
+                user,
+                end.call.updated_at,
+                LogKind::Missed,
+                end.call.id.uuid(),
+                end.call.rev,
+                end.call.from,
+            )
         });
         let entry = end.entry.map(|entry| self.append_message(entry)).transpose()?;
         Ok(CallFinished { entry, missed_cursor })
@@ -342,7 +420,8 @@ impl Oracle {
     }
 
     pub(crate) fn live_calls(&self) -> Vec<CallRecord> {
-        let mut live: Vec<_> = self.calls.values().filter(|call| call.status.is_live()).cloned().collect();
+        let mut live: Vec<_> =
+            self.calls.values().filter(|call| call.status.is_live()).cloned().collect();
         live.sort_by_key(|call| (call.created_at, call.id));
         live
     }
@@ -362,8 +441,16 @@ impl Oracle {
         calls.into_iter().skip(query.skip).take(query.limit).collect()
     }
 
-    pub(crate) fn missed_calls(&self, me: UserId, since: Timestamp, limit: usize) -> Vec<CallRecord> {
-        let missed = self.call_members.iter().filter(|((user, at, _), (_, missed))| *user == me && *missed && *at >= since);
+    pub(crate) fn missed_calls(
+        &self,
+        me: UserId,
+        since: Timestamp,
+        limit: usize,
+    ) -> Vec<CallRecord> {
+        let missed = self
+            .call_members
+            .iter()
+            .filter(|((user, at, _), (_, missed))| *user == me && *missed && *at >= since);
         missed.rev().map(|((.., call), _)| self.calls[call].clone()).take(limit).collect()
     }
 
@@ -377,7 +464,11 @@ impl Oracle {
 
     pub(crate) fn totals(&self) -> Totals {
         let count = |n: usize| i64::try_from(n).unwrap();
-        Totals { users: count(self.users.len()), messages: count(self.messages.len()), calls: count(self.calls.len()) }
+        Totals {
+            users: count(self.users.len()),
+            messages: count(self.messages.len()),
+            calls: count(self.calls.len()),
+        }
     }
 
     /// The canonical dump.
@@ -387,10 +478,17 @@ impl Oracle {
         lines.extend(self.members.values().cloned().map(Line::Member));
         lines.extend(self.messages.values().cloned().map(Line::Message));
         lines.extend(self.client_ids.iter().map(|((from, client_id), (conversation, seq, at))| {
-            Line::ClientId { from: *from, client_id: client_id.clone(), conversation: *conversation, seq: *seq, at: *at }
+            Line::ClientId {
+                from: *from,
+                client_id: client_id.clone(),
+                conversation: *conversation,
+                seq: *seq,
+                at: *at,
+            }
         }));
-        lines.extend(self.marks.iter().map(|((conversation, kind, user, up_to), at)| {
-            Line::Mark { conversation: *conversation, mark: Mark { user: *user, kind: *kind, up_to: *up_to, at: *at } }
+        lines.extend(self.marks.iter().map(|((conversation, kind, user, up_to), at)| Line::Mark {
+            conversation: *conversation,
+            mark: Mark { user: *user, kind: *kind, up_to: *up_to, at: *at },
         }));
         for (user, log) in &self.logs {
             lines.extend(log.iter().map(|(cursor, entry)| {

@@ -350,10 +350,12 @@ pub(super) fn conversations(
 }
 
 pub(super) const UNREAD: &str =
-    "SELECT conv, unread FROM members WHERE user_id = ?1 AND unread > 0 ORDER BY conv";
+    "SELECT conv, unread FROM members WHERE user_id = ?1 AND unread > 0";
 
 pub(super) fn unread(c: &Connection, user: UserId) -> Result<Vec<(ConversationId, i64)>> {
     let mut query = c.prepare_cached(UNREAD)?;
     let rows = query.query_map([user], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    found.sort_unstable();
+    Ok(found)
 }

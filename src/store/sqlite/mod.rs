@@ -15,6 +15,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
@@ -49,7 +50,7 @@ impl Sqlite {
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         schema::migrate(&mut connection)?;
         let readers = Readers::open(path, 4)?;
-        Ok(Self { writer: Writer::start(connection)?, readers: Some(readers) })
+        Ok(Self { writer: Writer::start(connection, true)?, readers: Some(readers) })
     }
 
     /// A store that is gone with the process.
@@ -57,7 +58,7 @@ impl Sqlite {
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         tune(&connection).map_err(failed)?;
         schema::migrate(&mut connection)?;
-        Ok(Self { writer: Writer::start(connection)?, readers: None })
+        Ok(Self { writer: Writer::start(connection, false)?, readers: None })
     }
 
     async fn read<T: Send + 'static>(
@@ -73,11 +74,13 @@ impl Sqlite {
 
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(128);
+    // A plan never depends on the values bound to it, so that a statement is planned once.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "cache_size", -16_000)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "mmap_size", 268_435_456_i64)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 2000)
+    connection.pragma_update(None, "wal_autocheckpoint", 8000)
 }
 
 /// What an error of SQLite means for the caller.

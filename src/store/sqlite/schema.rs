@@ -31,7 +31,6 @@ CREATE TABLE members (
     PRIMARY KEY (conv, user_id)
 ) WITHOUT ROWID;
 CREATE INDEX members_by_activity ON members (user_id, archived, last_activity, conv);
-CREATE INDEX members_unread ON members (user_id, conv, unread) WHERE unread > 0;
 
 CREATE TABLE messages (
     conv BLOB NOT NULL, seq INTEGER NOT NULL,

@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -14,6 +15,8 @@ use super::super::{Result, StoreError};
 const QUEUE: usize = 8192;
 /// How many writes share one transaction at most.
 const GROUP: usize = 512;
+/// How long a group waits for more, while waiting pays: a sync costs many times what a row does.
+const GATHER: Duration = Duration::from_millis(8);
 
 type Settle = Box<dyn FnOnce(Result<()>) + Send>;
 type Job = Box<dyn FnOnce(&Connection) -> Done + Send>;
@@ -30,11 +33,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self> {
+    /// Starts the thread; a store that never syncs has nothing to wait for (`gathers`).
+    pub(super) fn start(connection: Connection, gathers: bool) -> Result<Self> {
         let (queue, jobs) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(&connection, &jobs));
+            .spawn(move || run(&connection, &jobs, Patience::new(gathers)));
         let thread = thread.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
     }
@@ -79,10 +83,12 @@ impl Writer {
     }
 }
 
-fn run(connection: &Connection, jobs: &Receiver<Job>) {
+fn run(connection: &Connection, jobs: &Receiver<Job>, mut patience: Patience) {
     let mut settles = Vec::with_capacity(GROUP);
     while let Ok(first) = jobs.recv() {
+        let waited = patience.wait();
         let outcome = group(connection, first, jobs, &mut settles);
+        patience.learn(waited, settles.len());
         if let Err(error) = &outcome {
             tracing::error!(%error, writes = settles.len(), "a group of writes was rolled back");
             let _ = connection.execute_batch("ROLLBACK");
@@ -92,6 +98,37 @@ fn run(connection: &Connection, jobs: &Receiver<Job>) {
         }
     }
     let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+/// Whether to wait for company. It pays when others write meanwhile, and only costs time when the one who waits for the
+/// answer is the only one who writes; so it is tried now and then, and kept up for as long as it helps.
+struct Patience {
+    gathers: bool,
+    score: u32,
+    groups: u32,
+}
+
+impl Patience {
+    fn new(gathers: bool) -> Self {
+        Self { gathers, score: 0, groups: 0 }
+    }
+
+    fn wait(&mut self) -> bool {
+        self.groups = self.groups.wrapping_add(1);
+        let waits = self.gathers && (self.score > 0 || self.groups.is_multiple_of(32));
+        if waits {
+            std::thread::sleep(GATHER);
+        }
+        waits
+    }
+
+    fn learn(&mut self, waited: bool, group: usize) {
+        if group > 1 {
+            self.score = (self.score + 2).min(16);
+        } else if waited {
+            self.score = self.score.saturating_sub(1);
+        }
+    }
 }
 
 /// One transaction. A job checks before it writes, so one that fails has written nothing; should one fail half-way all the
