@@ -17,9 +17,6 @@ use switchboard::ids::UserId;
 use switchboard::store::Store;
 use switchboard::store::sqlite::Sqlite;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Chat, voice and video calls for an application with its own accounts.
 #[derive(Parser)]
 #[command(version, about)]
@@ -97,7 +94,8 @@ fn main() -> ExitCode {
     // The writer of the store is one more busy thread; the others share the remaining cores.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = cores.saturating_sub(1).max(1);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),

@@ -13,8 +13,7 @@ pub fn secret() -> &'static str {
 }
 
 pub fn binary() -> PathBuf {
-    std::env::var_os("BENCH_BIN")
-        .map_or_else(|| "target/release/switchboard".into(), PathBuf::from)
+    std::env::var_os("BENCH_BIN").map_or_else(|| "target/release/switchboard".into(), PathBuf::from)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -29,7 +28,10 @@ impl Kind {
     pub fn chosen() -> Vec<Self> {
         let named = std::env::var("SERVERS").unwrap_or_else(|_| "snf".into());
         let all = [('s', Self::Switchboard), ('n', Self::Node), ('f', Self::NodeFull)];
-        all.into_iter().filter(|(letter, _)| named.contains(*letter)).map(|(_, kind)| kind).collect()
+        all.into_iter()
+            .filter(|(letter, _)| named.contains(*letter))
+            .map(|(_, kind)| kind)
+            .collect()
     }
 
     pub fn name(self) -> &'static str {

@@ -21,17 +21,14 @@ pub struct Missed {
 }
 
 impl Chat {
-    /// Where the user's event log stands.
-    pub async fn head(&self, user: UserId) -> Result<i64> {
-        Ok(self.store.log(user, i64::MAX, 1).await?.head)
-    }
-
-    /// Whether a client that knows everything up to `cursor` can be brought up to date by replay.
-    pub async fn can_resume(&self, user: UserId, cursor: i64) -> Result<bool> {
+    /// Where the user's event log stands, and whether a client that knows everything up to `cursor` can be brought up to
+    /// date by replay.
+    pub async fn standing(&self, user: UserId, cursor: Option<i64>) -> Result<(i64, bool)> {
         let page = self.store.log(user, i64::MAX, 1).await?;
-        let missed = page.head - cursor;
         let limit = i64::try_from(self.config.sync_limit).unwrap_or(i64::MAX);
-        Ok(reaches(&page, cursor) && missed <= limit)
+        let resumes =
+            cursor.is_some_and(|cursor| reaches(&page, cursor) && page.head - cursor <= limit);
+        Ok((page.head, resumes))
     }
 
     /// What a user missed after `cursor`, at most `limit` events.
@@ -70,16 +67,20 @@ impl Chat {
 
     /// Tells a session to reload, and lets live events flow from here on.
     pub async fn reset(&self, session: &Arc<Session>) -> Result<()> {
-        let head = self.head(session.about.user).await?;
-        session.deliver(Frame::new(&Event::SyncReset(SyncReset { cursor: head.to_string() })));
-        session.release(head);
+        let (head, _) = self.standing(session.about.user, None).await?;
+        self.reset_to(session, head);
         Ok(())
     }
 
+    /// The same, when it is known where the log stands.
+    pub fn reset_to(&self, session: &Arc<Session>, head: i64) {
+        session.deliver(Frame::new(&Event::SyncReset(SyncReset { cursor: head.to_string() })));
+        session.release(head);
+    }
+
     /// Sends a client without a cursor the messages that reached no device yet, oldest first, then lets live events flow.
-    pub async fn replay_plainly(&self, session: &Arc<Session>) -> Result<()> {
+    pub async fn replay_plainly(&self, session: &Arc<Session>, head: i64) -> Result<()> {
         let user = session.about.user;
-        let head = self.head(user).await?;
         let undelivered = self.store.undelivered(user, self.config.replay_limit).await?;
         for (cursor, message) in undelivered.iter().filter(|(cursor, _)| *cursor <= head) {
             let event = self.view.message_event(user, message, &[], *cursor);

@@ -76,7 +76,8 @@ fn file(flags: &Flags) -> Result<Figment, ConfigError> {
 
 fn without_defaults(text: &str) -> Result<Serialized<serde_json::Value>, ConfigError> {
     let unreadable = |error: figment::Error| ConfigError::Source(explain(&error));
-    let mut told: serde_json::Value = Figment::new().merge(Toml::string(text)).extract().map_err(unreadable)?;
+    let mut told: serde_json::Value =
+        Figment::new().merge(Toml::string(text)).extract().map_err(unreadable)?;
     let known = serde_json::to_value(Config::default()).unwrap_or_default();
     for (name, section) in told.as_object_mut().into_iter().flatten() {
         if let (Some(keys), Some(defaults)) = (section.as_object_mut(), known.get(name)) {
@@ -284,7 +285,8 @@ mod tests {
 
     #[test]
     fn dev_fills_in_what_a_file_leaves_at_its_default() {
-        let told = without_defaults("[server]\nport = 3001\nhost = \"::1\"\ndrain_delay = 5\n").unwrap();
+        let told =
+            without_defaults("[server]\nport = 3001\nhost = \"::1\"\ndrain_delay = 5\n").unwrap();
         let left: serde_json::Value = Figment::new().merge(told).extract().unwrap();
         assert_eq!(left, serde_json::json!({ "server": { "host": "::1" } }));
     }

@@ -83,7 +83,7 @@ pub struct Server {
     pub port: u16,
     /// `production` hides nothing more and nothing less, but forbids `--dev`. `NODE_ENV` sets it too.
     pub environment: String,
-    /// Exact origins of web pages that may call, such as "https://app.example.net"; empty: only pages of this server.
+    /// Exact origins of web pages that may call, such as `https://app.example.net`; empty: only pages of this server.
     /// A browser's `Origin` that is not listed is refused, on REST and on websockets. `ALLOWED_ORIGINS` (commas) sets it too.
     pub allowed_origins: Vec<String>,
     /// Addresses of reverse proxies whose `X-Forwarded-For` is believed, such as "10.0.0.2"; empty: nobody's.

@@ -38,6 +38,9 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let address = client_address(&request, &app.config);
     let span = tracing::info_span!("request", id, method = %request.method(), path = short(request.uri().path()));
     request.extensions_mut().insert(ClientAddress(address));
+    if request.uri().path().starts_with("/socket.io") {
+        detach(&mut request);
+    }
     let begun = app.clock.instant();
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -54,6 +57,19 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         .headers_mut()
         .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Copies the head of a request. Its parts are slices of the buffer it was read into, and a websocket, which keeps its head
+/// for as long as it lives, would keep all 8 KiB of it.
+fn detach(request: &mut Request) {
+    for value in request.headers_mut().values_mut() {
+        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = copy;
+        }
+    }
+    if let Ok(copy) = request.uri().to_string().parse() {
+        *request.uri_mut() = copy;
+    }
 }
 
 /// The body of a failure.

@@ -104,11 +104,16 @@ impl People {
 
     /// Lets a verified identity in: makes or updates the account, refuses a disabled one.
     pub async fn admit(&self, identity: &Identity) -> Result<UserRecord, PeopleError> {
-        let account = match self.recall(identity.user_id) {
-            Some(known) if agrees(&known, identity) => known,
-            _ => self.look_up(identity).await?,
-        };
+        let account = self.look_up(identity).await?;
         if account.disabled { Err(PeopleError::Disabled) } else { Ok(account) }
+    }
+
+    /// The same for requests, which come often: for a while the account is not looked up again.
+    pub async fn admit_again(&self, identity: &Identity) -> Result<(), PeopleError> {
+        match self.recall(identity.user_id) {
+            Some(known) if agrees(&known, identity) && !known.disabled => Ok(()),
+            _ => self.admit(identity).await.map(|account| self.remember(&account)),
+        }
     }
 
     async fn look_up(&self, identity: &Identity) -> Result<UserRecord, PeopleError> {
@@ -117,7 +122,6 @@ impl People {
             Some(stored) if agrees(&stored, identity) => stored,
             stored => self.save(profile_of(identity, stored.map(|user| user.profile))).await?,
         };
-        self.remember(&account);
         Ok(account)
     }
 

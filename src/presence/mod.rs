@@ -87,15 +87,18 @@ impl Presence {
     }
 
     async fn announce_to(&self, user: UserId, contacts: &[UserId]) -> Result<()> {
-        let Some(record) = self.store.user(user).await? else { return Ok(()) };
-        let event = Event::UserStatus(self.view.status(&record));
         let mut audience: BTreeSet<UserId> = match self.config.audience {
             Audience::All => self.outbox.online().into_iter().collect(),
             Audience::Contacts | Audience::None => contacts.iter().copied().collect(),
         };
         let watching = self.lock().by_target.get(&user).cloned().unwrap_or_default();
         audience.extend(watching.into_iter().map(|(watcher, _)| watcher));
-        audience.remove(&user);
+        audience.retain(|watcher| *watcher != user && self.outbox.is_online(*watcher));
+        if audience.is_empty() {
+            return Ok(());
+        }
+        let Some(record) = self.store.user(user).await? else { return Ok(()) };
+        let event = Event::UserStatus(self.view.status(&record));
         audience.into_iter().for_each(|watcher| self.outbox.deliver(watcher, &event));
         Ok(())
     }
@@ -120,6 +123,9 @@ impl Presence {
 
     /// How these people are; unknown ones are left out.
     pub async fn states(&self, users: Vec<UserId>) -> Result<Vec<UserStatus>> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
         Ok(self.store.users(users).await?.iter().map(|record| self.view.status(record)).collect())
     }
 

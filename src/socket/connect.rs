@@ -241,11 +241,7 @@ async fn welcome(
 ) -> Result<(), crate::chat::ChatError> {
     let (app, session) = (&connection.app, &connection.session);
     let user = session.about.user;
-    let head = app.chat.head(user).await?;
-    let resumes = match cursor {
-        Some(cursor) => app.chat.can_resume(user, cursor).await?,
-        None => false,
-    };
+    let (head, resumes) = app.chat.standing(user, cursor).await?;
     let ready = SessionReady {
         session_id: session.about.id,
         user_id: user,
@@ -259,9 +255,9 @@ async fn welcome(
     session.deliver(Frame::new(&Event::SessionReady(Box::new(ready))));
     match cursor {
         Some(cursor) if resumes => connection.sync_from(cursor).await?,
-        Some(_) => app.chat.reset(session).await?,
+        Some(_) => app.chat.reset_to(session, head),
         None => {
-            app.chat.replay_plainly(session).await?;
+            app.chat.replay_plainly(session, head).await?;
             missed_calls(connection).await;
         }
     }
