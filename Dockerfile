@@ -8,7 +8,7 @@ RUN npm run build
 
 FROM rust:1.95-bookworm AS program
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-RUN rustup target add x86_64-unknown-linux-musl \
+RUN rustup target add "$(uname -m)-unknown-linux-musl" \
     && apt-get update \
     && apt-get install -y --no-install-recommends musl-tools=1.2.3-1 \
     && rm -rf /var/lib/apt/lists/*
@@ -18,8 +18,8 @@ COPY src src
 COPY benches benches
 COPY config.toml ./
 COPY --from=pages /build/web/dist web/dist
-RUN cargo build --release --locked --target x86_64-unknown-linux-musl \
-    && install -D target/x86_64-unknown-linux-musl/release/switchboard /image/switchboard \
+RUN cargo build --release --locked --target "$(uname -m)-unknown-linux-musl" \
+    && install -D "target/$(uname -m)-unknown-linux-musl/release/switchboard" /image/switchboard \
     && install -d -o 65532 -g 65532 /image/data
 
 FROM scratch AS runtime

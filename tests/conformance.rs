@@ -42,6 +42,7 @@ macro_rules! engines {
 engines!(
     a_profile_makes_an_account_and_updates_it,
     a_uid_belongs_to_one_account,
+    a_device_is_registered_once_and_belongs_to_its_owner,
     the_directory_goes_page_by_page_in_order_of_name,
     a_message_to_nobody_is_refused_and_leaves_nothing,
     numbers_have_no_gap_and_no_twin_under_concurrency,

@@ -13,7 +13,7 @@ pub use message::{
     CallEntry, Conversation, ConversationKind, Delivered, MarkedRead, Message, MessageType, Read,
     Typing,
 };
-pub use user::{Gender, Presence, PresenceMode, Role, User, UserStatus};
+pub use user::{Device, Gender, Platform, Presence, PresenceMode, Role, User, UserStatus};
 
 use serde::Serialize;
 use serde_json::Value;

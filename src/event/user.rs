@@ -55,6 +55,41 @@ pub enum PresenceMode {
     Dnd,
 }
 
+/// What a device runs.
+#[derive(Clone, Copy, Debug, Deserialize, Display, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[display(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Platform {
+    Ios,
+    Android,
+    Web,
+    Desktop,
+    Server,
+}
+
+/// A registered device. Its push tokens are never returned.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// Chosen by the device.
+    pub device_id: String,
+    /// What it runs.
+    pub platform: Platform,
+    /// What it is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The version of the application on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_version: Option<String>,
+    /// Whether it can be pushed to.
+    pub has_push: bool,
+    /// Whether it can be rung by push.
+    pub has_voip: bool,
+    /// When it was registered last.
+    pub last_seen: Timestamp,
+}
+
 /// How a person is seen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -11,9 +11,10 @@ use super::extract::{Body, Caller, Operator, Path, Query};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
-use crate::event::{Gender, PresenceMode, User};
+use crate::event::{Device, Gender, Platform, PresenceMode, User};
 use crate::ids::{SessionId, Short, UserId};
 use crate::people::{DirectoryQuery, Upsert};
+use crate::store::DeviceRecord;
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -21,6 +22,8 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(put_user))
         .routes(routes!(sessions))
         .routes(routes!(end_session))
+        .routes(routes!(devices, register))
+        .routes(routes!(unregister))
 }
 
 /// Mounted at `/api/chat` and, as in the original, at `/v1`.
@@ -164,6 +167,65 @@ async fn end_session(
     let unknown = || Refusal(Problem::new(Reason::NotFound, "You have no such session"));
     session.ok_or_else(unknown)?.end("KICKED", None);
     Ok(ok(EndedSession { session_id }, "Session ended successfully"))
+}
+
+/// A device to be registered.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RegisterBody {
+    device_id: Short<64>,
+    platform: Platform,
+    name: Option<Short<64>>,
+    app_version: Option<Short<32>>,
+    /// For messages.
+    push_token: Option<Short<4096>>,
+    /// For ringing.
+    voip_token: Option<Short<4096>>,
+}
+
+/// One's own devices.
+#[utoipa::path(get, path = "/devices", tag = "Users", responses((status = 200, body = Success<Vec<Device>>)))]
+async fn devices(State(app): State<App>, caller: Caller) -> Answer<Vec<Device>> {
+    Ok(ok(app.people.devices(caller.id).await?, "Devices retrieved successfully"))
+}
+
+/// Registers one of one's own devices, or registers it anew.
+#[utoipa::path(post, path = "/devices", tag = "Users", request_body = RegisterBody, responses((status = 200, body = Success<Device>)))]
+async fn register(
+    State(app): State<App>,
+    caller: Caller,
+    Body(body): Body<RegisterBody>,
+) -> Answer<Device> {
+    let device = DeviceRecord {
+        user: caller.id,
+        device_id: body.device_id.into_string(),
+        platform: body.platform,
+        name: body.name.map(Short::into_string),
+        app_version: body.app_version.map(Short::into_string),
+        push_token: body.push_token.map(Short::into_string),
+        voip_token: body.voip_token.map(Short::into_string),
+        last_seen: Timestamp::default(),
+    };
+    Ok(ok(app.people.register(device).await?, "Device registered successfully"))
+}
+
+/// The device that was forgotten.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ForgottenDevice {
+    device_id: String,
+}
+
+/// Forgets one of one's own devices.
+#[utoipa::path(delete, path = "/devices/{deviceId}", tag = "Users", params(("deviceId" = String, Path)),
+    responses((status = 200, body = Success<ForgottenDevice>)))]
+async fn unregister(
+    State(app): State<App>,
+    caller: Caller,
+    Path(device_id): Path<String>,
+) -> Answer<ForgottenDevice> {
+    app.people.unregister(caller.id, device_id.clone()).await?;
+    Ok(ok(ForgottenDevice { device_id }, "Device removed successfully"))
 }
 
 /// Which part of the directory to show.

@@ -8,10 +8,10 @@ use crate::auth::Identity;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Limits};
 use crate::error::{Failure, Reason};
-use crate::event::{Gender, PresenceMode, Role, User};
+use crate::event::{Device, Gender, PresenceMode, Role, User};
 use crate::ids::UserId;
 use crate::outbox::Outbox;
-use crate::store::{DirectoryPage, Profile, Settings, Store, StoreError, UserRecord};
+use crate::store::{DeviceRecord, DirectoryPage, Profile, Settings, Store, StoreError, UserRecord};
 use crate::view::{Detail, View, cursor, open_cursor};
 
 /// For how long a known account is not looked up again.
@@ -177,6 +177,23 @@ impl People {
         Ok(self.view.user(&account, Detail::Full))
     }
 
+    /// Registers one of one's own devices.
+    pub async fn register(&self, device: DeviceRecord) -> Result<Device, PeopleError> {
+        let device = DeviceRecord { last_seen: self.clock.now(), ..device };
+        self.store.save_device(device.clone()).await?;
+        Ok(shown(device))
+    }
+
+    /// One's own devices.
+    pub async fn devices(&self, me: UserId) -> Result<Vec<Device>, PeopleError> {
+        Ok(self.store.devices(me).await?.into_iter().map(shown).collect())
+    }
+
+    /// Forgets one of one's own devices.
+    pub async fn unregister(&self, me: UserId, device_id: String) -> Result<(), PeopleError> {
+        Ok(self.store.remove_device(me, device_id).await?)
+    }
+
     /// Closes or opens an account and ends its sessions.
     pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<(), PeopleError> {
         let known = self.store.set_disabled(user, disabled, self.clock.now()).await;
@@ -241,6 +258,18 @@ impl People {
             cursor(&["u", &last.profile.user_id.to_string(), &name])
         });
         Ok((records, last))
+    }
+}
+
+fn shown(device: DeviceRecord) -> Device {
+    Device {
+        device_id: device.device_id,
+        platform: device.platform,
+        name: device.name,
+        app_version: device.app_version,
+        has_push: device.push_token.is_some(),
+        has_voip: device.voip_token.is_some(),
+        last_seen: device.last_seen,
     }
 }
 

@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{CallRecord, ConversationRecord, Mark, MemberRecord, MessageRecord, UserRecord};
+use super::{
+    CallRecord, ConversationRecord, DeviceRecord, Mark, MemberRecord, MessageRecord, UserRecord,
+};
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, UserId};
 
@@ -15,6 +17,8 @@ use crate::ids::{CallId, ConversationId, UserId};
 pub enum Line {
     /// By id.
     User(UserRecord),
+    /// By user, then device.
+    Device(DeviceRecord),
     /// By id.
     Conversation(ConversationRecord),
     /// By conversation, then user.

@@ -8,8 +8,9 @@ pub mod sqlite;
 pub use line::{Line, LogKind};
 pub use record::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DirectoryPage, Listed, LogPage, LogRecord, Logged, Mark, MarkKind, Marked, MemberRecord,
-    MessageExtra, MessageRecord, NewMessage, Page, Profile, Settings, Totals, UserRecord,
+    DeviceRecord, DirectoryPage, Listed, LogPage, LogRecord, Logged, Mark, MarkKind, Marked,
+    MemberRecord, MessageExtra, MessageRecord, NewMessage, Page, Profile, Settings, Totals,
+    UserRecord,
 };
 
 use async_trait::async_trait;
@@ -95,6 +96,12 @@ pub trait Store: Send + Sync {
     ) -> Result<UserRecord>;
     /// Notes a sign of life, and how far a client without a cursor was told. Both only grow. O(log n).
     async fn touch_user(&self, id: UserId, seen: Timestamp, plain_cursor: i64) -> Result<()>;
+    /// Registers a device, or registers it anew; `UnknownUser`. O(log n).
+    async fn save_device(&self, device: DeviceRecord) -> Result<()>;
+    /// The devices of a person, in order of id. O(log n + k).
+    async fn devices(&self, user: UserId) -> Result<Vec<DeviceRecord>>;
+    /// Forgets a device; `NotFound`. O(log n).
+    async fn remove_device(&self, user: UserId, device_id: String) -> Result<()>;
     /// Closes or opens an account; `NotFound`. O(log n).
     async fn set_disabled(&self, id: UserId, disabled: bool, at: Timestamp) -> Result<()>;
     /// People with a conversation or call in common since then, at most `limit`, in order of id. O(log n + k).

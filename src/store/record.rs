@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::event::{
     CallEntry, CallStatus, CallType, ConversationKind, Direction, EndReason, Gender, MessageType,
-    PresenceMode, Role,
+    Platform, PresenceMode, Role,
 };
 use crate::ids::{CallId, ConversationId, MessageId, UserId};
 
@@ -40,6 +40,20 @@ pub struct UserRecord {
     pub plain_cursor: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// A device that a person registered. Its push tokens never leave the server.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct DeviceRecord {
+    pub user: UserId,
+    pub device_id: String,
+    pub platform: Platform,
+    pub name: Option<String>,
+    pub app_version: Option<String>,
+    pub push_token: Option<String>,
+    pub voip_token: Option<String>,
+    pub last_seen: Timestamp,
 }
 
 /// What a person may change of oneself; `None` leaves it.

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use switchboard::clock::Timestamp;
-use switchboard::event::{CallStatus, CallType, Direction, EndReason, MessageType, Role};
+use switchboard::event::{CallStatus, CallType, Direction, EndReason, MessageType, Platform, Role};
 use switchboard::ids::{CallId, ConversationId, MessageId, UserId};
 use switchboard::store::{
-    Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, Logged, Mark, MarkKind, MessageExtra,
-    NewMessage, Profile, Store, StoreError,
+    Anchor, CallEnd, CallHistory, CallRecord, DeviceRecord, DirectoryPage, Logged, Mark, MarkKind,
+    MessageExtra, NewMessage, Profile, Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -42,6 +42,19 @@ pub(crate) fn text(from: i64, to: i64, content: &str, ms: i64) -> NewMessage {
         client_id: None,
         counts: true,
         extra: MessageExtra::default(),
+    }
+}
+
+pub(crate) fn device(owner: i64, id: &str, name: Option<String>, ms: i64) -> DeviceRecord {
+    DeviceRecord {
+        user: user(owner),
+        device_id: id.into(),
+        platform: Platform::Ios,
+        name,
+        app_version: None,
+        push_token: Some("token".into()),
+        voip_token: None,
+        last_seen: at(ms),
     }
 }
 
@@ -118,6 +131,22 @@ pub(crate) async fn a_uid_belongs_to_one_account(store: S) {
     let thief = Profile { uid: "u-1".into(), ..profile(2) };
     assert_eq!(store.save_profile(thief, at(1)).await, Err(StoreError::Conflict("uid")));
     assert_eq!(store.user(user(2)).await.unwrap(), None);
+}
+
+pub(crate) async fn a_device_is_registered_once_and_belongs_to_its_owner(store: S) {
+    people(&store, [1, 2]).await;
+    for (id, ms) in [("b", 1), ("a", 2), ("b", 3)] {
+        store.save_device(device(1, id, None, ms)).await.unwrap();
+    }
+    let known = store.devices(user(1)).await.unwrap();
+    assert_eq!(known, [device(1, "a", None, 2), device(1, "b", None, 3)]);
+    assert_eq!(store.remove_device(user(2), "a".into()).await, Err(StoreError::NotFound));
+    store.remove_device(user(1), "a".into()).await.unwrap();
+    assert_eq!(store.devices(user(1)).await.unwrap().len(), 1);
+    assert_eq!(
+        store.save_device(device(9, "x", None, 1)).await,
+        Err(StoreError::UnknownUser(user(9)))
+    );
 }
 
 pub(crate) async fn the_directory_goes_page_by_page_in_order_of_name(store: S) {

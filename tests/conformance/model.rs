@@ -13,7 +13,7 @@ use switchboard::store::{
 };
 use uuid::Uuid;
 
-use super::cases::{at, call, dump, profile, talk, text, user};
+use super::cases::{at, call, device, dump, profile, talk, text, user};
 use crate::support::Folder;
 use crate::support::oracle::Oracle;
 
@@ -22,6 +22,8 @@ enum Op {
     Profile { id: i64, uid: i64, named: bool },
     Settings { id: i64, text: Option<String>, mode: Option<PresenceMode> },
     Touch { id: i64, cursor: i64 },
+    Device { user: i64, id: u8, named: bool },
+    RemoveDevice { user: i64, id: u8 },
     Send { from: i64, to: i64, content: String, key: Option<u8>, counts: bool },
     Mark { user: i64, peer: i64, kind: MarkKind, up_to: i64 },
     Page { a: i64, b: i64, anchor: Anchor, limit: usize },
@@ -54,6 +56,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (person(), person(), any::<bool>()).prop_map(|(id, uid, named)| Op::Profile { id, uid, named }),
         1 => (person(), prop::option::of("[a-c]{0,3}"), mode).prop_map(|(id, text, mode)| Op::Settings { id, text, mode }),
         1 => (person(), 0..20_i64).prop_map(|(id, cursor)| Op::Touch { id, cursor }),
+        1 => (person(), 0..3_u8, any::<bool>()).prop_map(|(user, id, named)| Op::Device { user, id, named }),
+        1 => (person(), 0..3_u8).prop_map(|(user, id)| Op::RemoveDevice { user, id }),
         12 => (person(), person(), "\\PC{1,12}", key(), any::<bool>())
             .prop_map(|(from, to, content, key, counts)| Op::Send { from, to, content, key, counts }),
         6 => (person(), person(), kind, 0..40_i64).prop_map(|(user, peer, kind, up_to)| Op::Mark { user, peer, kind, up_to }),
@@ -118,6 +122,15 @@ async fn one(
         Op::Touch { id, cursor } => {
             store.touch_user(user(id), at(ms), cursor).await.unwrap();
             model.touch_user(user(id), at(ms), cursor);
+        }
+        Op::Device { user: who, id, named } => {
+            let new = device(who, &id.to_string(), named.then(|| "Phone".into()), ms);
+            assert_eq!(store.save_device(new.clone()).await, model.save_device(new), "{told}");
+            assert_eq!(store.devices(user(who)).await.unwrap(), model.devices(user(who)), "{told}");
+        }
+        Op::RemoveDevice { user: who, id } => {
+            let expected = model.remove_device(user(who), id.to_string());
+            assert_eq!(store.remove_device(user(who), id.to_string()).await, expected, "{told}");
         }
         Op::Send { from, to, .. } if from == to => {}
         Op::Send { from, to, content, key, counts } => {

@@ -108,6 +108,13 @@ test('an offer that comes before the acceptance waits for it', async () => {
   ada.close(); ben.close()
 })
 
+test('long polling does as well', async () => {
+  const [ada, ben] = [await server.connect(7, { transports: ['polling'] }), await server.connect(8, { transports: ['polling'] })]
+  ada.emit('message:send', { toUserId: 8, content: 'slowly' })
+  assert.equal((await next(ben, 'message:received', (message) => message.messageType === 'text')).content, 'slowly')
+  ada.close(); ben.close()
+})
+
 test('the aliases and the bare array of the original front end answer', async () => {
   const bare = await server.rest(7, 'GET', '/v1/messages?with=8')
   assert.equal(bare.status, 200)

@@ -161,6 +161,16 @@ test('the eleventh session replaces the oldest, and one can be ended by REST', a
   sockets.forEach((socket) => socket.close())
 })
 
+test('devices are registered, listed without their tokens, and forgotten by their owner only', async () => {
+  const made = await server.rest(1, 'POST', '/api/devices', { deviceId: 'phone', platform: 'ios', pushToken: 'secret-push-token', name: 'Phone' })
+  assert.deepEqual([made.json.data.hasPush, made.json.data.hasVoip, made.text.includes('secret-push-token')], [true, false, false])
+  assert.deepEqual((await server.rest(1, 'GET', '/api/devices')).json.data.map((device) => device.deviceId), ['phone'])
+  assert.equal((await server.rest(1, 'POST', '/api/devices', { deviceId: 'x', platform: 'toaster' })).json.details.field, 'platform')
+  assert.equal((await server.rest(2, 'DELETE', '/api/devices/phone')).status, 404)
+  assert.equal((await server.rest(1, 'DELETE', '/api/devices/phone')).status, 200)
+  assert.deepEqual((await server.rest(1, 'GET', '/api/devices')).json.data, [])
+})
+
 test('nothing secret and no text of a message is in the log', async () => {
   const canary = 'canary-in-a-message'
   const ada = await server.connect(1, { auth: { cursor: 'new' } })

@@ -8,9 +8,9 @@ use switchboard::event::{CallStatus, ConversationKind, PresenceMode};
 use switchboard::ids::{CallId, ConversationId, MessageId, UserId};
 use switchboard::store::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DirectoryPage, Line, Listed, LogKind, LogPage, LogRecord, Logged, Mark, MarkKind, Marked,
-    MemberRecord, MessageRecord, NewMessage, Page, Profile, Result, Settings, StoreError, Totals,
-    UserRecord, preview,
+    DeviceRecord, DirectoryPage, Line, Listed, LogKind, LogPage, LogRecord, Logged, Mark, MarkKind,
+    Marked, MemberRecord, MessageRecord, NewMessage, Page, Profile, Result, Settings, StoreError,
+    Totals, UserRecord, preview,
 };
 
 /// An entry of an event log, as it is kept.
@@ -26,6 +26,7 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Oracle {
     users: BTreeMap<UserId, UserRecord>,
+    devices: BTreeMap<(UserId, String), DeviceRecord>,
     conversations: BTreeMap<ConversationId, ConversationRecord>,
     members: BTreeMap<(ConversationId, UserId), MemberRecord>,
     messages: BTreeMap<(ConversationId, i64), MessageRecord>,
@@ -99,6 +100,22 @@ impl Oracle {
         user.presence = settings.presence.unwrap_or(user.presence);
         user.updated_at = at;
         Ok(user.clone())
+    }
+
+    pub(crate) fn save_device(&mut self, device: DeviceRecord) -> Result<()> {
+        if !self.users.contains_key(&device.user) {
+            return Err(StoreError::UnknownUser(device.user));
+        }
+        self.devices.insert((device.user, device.device_id.clone()), device);
+        Ok(())
+    }
+
+    pub(crate) fn devices(&self, user: UserId) -> Vec<DeviceRecord> {
+        self.devices.values().filter(|device| device.user == user).cloned().collect()
+    }
+
+    pub(crate) fn remove_device(&mut self, user: UserId, device_id: String) -> Result<()> {
+        self.devices.remove(&(user, device_id)).map(|_| ()).ok_or(StoreError::NotFound)
     }
 
     pub(crate) fn touch_user(&mut self, id: UserId, seen: Timestamp, plain_cursor: i64) {
@@ -474,6 +491,7 @@ impl Oracle {
     /// The canonical dump.
     pub(crate) fn export(&self) -> Vec<String> {
         let mut lines: Vec<Line> = self.users.values().cloned().map(Line::User).collect();
+        lines.extend(self.devices.values().cloned().map(Line::Device));
         lines.extend(self.conversations.values().cloned().map(Line::Conversation));
         lines.extend(self.members.values().cloned().map(Line::Member));
         lines.extend(self.messages.values().cloned().map(Line::Message));

@@ -17,9 +17,13 @@ pub(super) struct Position {
 
 type Read = fn(&Row<'_>) -> rusqlite::Result<Line>;
 
-fn tables() -> [(String, Read); 9] {
+fn tables() -> [(String, Read); 10] {
     [
         (messages::select(users::COLUMNS, "FROM users ORDER BY user_id"), |row| Ok(Line::User(users::from_row(row, 0)?))),
+        ("SELECT doc FROM devices ORDER BY user_id, device_id".into(), |row| {
+            let Doc(device) = row.get(0)?;
+            Ok(Line::Device(device))
+        }),
         (
             "SELECT conv, kind, title, member_count, seq, last_id, last_at, last_kind, preview, created_at
              FROM conversations ORDER BY conv"
@@ -87,6 +91,7 @@ pub(super) fn take(c: &Connection, lines: &[String]) -> Result<()> {
 fn put(c: &Connection, line: Line) -> Result<()> {
     match line {
         Line::User(user) => users::put(c, &user).and_then(|()| count(c, "users", 1)),
+        Line::Device(device) => users::save_device(c, &device),
         Line::Conversation(conversation) => messages::put_conversation(c, &conversation),
         Line::Member(member) => messages::put_member(c, &member),
         Line::Message(message) => messages::put(c, &message).and_then(|()| count(c, "messages", 1)),

@@ -25,8 +25,8 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DirectoryPage, Listed, LogPage, Mark, Marked, MemberRecord, MessageRecord, NewMessage, Page,
-    Profile, Result, Settings, Store, StoreError, Totals, UserRecord,
+    DeviceRecord, DirectoryPage, Listed, LogPage, Mark, Marked, MemberRecord, MessageRecord,
+    NewMessage, Page, Profile, Result, Settings, Store, StoreError, Totals, UserRecord,
 };
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, MessageId, UserId};
@@ -207,6 +207,15 @@ impl Store for Sqlite {
     }
     async fn touch_user(&self, id: UserId, seen: Timestamp, plain_cursor: i64) -> Result<()> {
         self.writer.write(move |c| users::touch(c, id, seen, plain_cursor)).await
+    }
+    async fn save_device(&self, device: DeviceRecord) -> Result<()> {
+        self.writer.write(move |c| users::save_device(c, &device)).await
+    }
+    async fn devices(&self, user: UserId) -> Result<Vec<DeviceRecord>> {
+        self.read(move |c| users::devices(c, user)).await
+    }
+    async fn remove_device(&self, user: UserId, device_id: String) -> Result<()> {
+        self.writer.write(move |c| users::remove_device(c, user, &device_id)).await
     }
     async fn set_disabled(&self, id: UserId, disabled: bool, at: Timestamp) -> Result<()> {
         self.writer.write(move |c| users::set_disabled(c, id, disabled, at)).await

@@ -17,6 +17,7 @@ fn queries() -> Vec<String> {
     let messages = |rest| messages::select(messages::COLUMNS, rest);
     vec![
         users::DIRECTORY.into(),
+        users::DEVICES.into(),
         users::CONTACTS_BY_CONVERSATION.into(),
         users::CONTACTS_BY_CALL.into(),
         "SELECT doc FROM users WHERE user_id = ?1".into(),

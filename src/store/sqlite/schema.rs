@@ -17,6 +17,11 @@ CREATE TABLE users (
 );
 CREATE INDEX users_by_name ON users (name_key, user_id);
 
+CREATE TABLE devices (
+    user_id INTEGER NOT NULL, device_id TEXT NOT NULL, doc TEXT NOT NULL,
+    PRIMARY KEY (user_id, device_id)
+) WITHOUT ROWID;
+
 CREATE TABLE conversations (
     conv BLOB PRIMARY KEY,
     kind TEXT NOT NULL, title TEXT, member_count INTEGER NOT NULL,

@@ -2,7 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::{DirectoryPage, Profile, Result, Settings, StoreError, UserRecord};
+use super::super::{
+    DeviceRecord, DirectoryPage, Profile, Result, Settings, StoreError, UserRecord,
+};
 use super::{Doc, count};
 use crate::clock::Timestamp;
 use crate::event::PresenceMode;
@@ -106,6 +108,33 @@ pub(super) fn set_disabled(
 ) -> Result<()> {
     let user = user(c, id)?.ok_or(StoreError::NotFound)?;
     put(c, &UserRecord { disabled, updated_at: at, ..user })
+}
+
+pub(super) fn save_device(c: &Connection, device: &DeviceRecord) -> Result<()> {
+    if !exists(c, device.user)? {
+        return Err(StoreError::UnknownUser(device.user));
+    }
+    let sql = "INSERT OR REPLACE INTO devices (user_id, device_id, doc) VALUES (?1, ?2, ?3)";
+    c.prepare_cached(sql)?.execute((
+        device.user,
+        &device.device_id,
+        serde_json::to_string(device)?,
+    ))?;
+    Ok(())
+}
+
+pub(super) const DEVICES: &str = "SELECT doc FROM devices WHERE user_id = ?1 ORDER BY device_id";
+
+pub(super) fn devices(c: &Connection, user: UserId) -> Result<Vec<DeviceRecord>> {
+    let mut query = c.prepare_cached(DEVICES)?;
+    let rows = query.query_map([user], |row| row.get(0))?;
+    rows.map(|doc| Ok(doc.map(|Doc(device)| device)?)).collect()
+}
+
+pub(super) fn remove_device(c: &Connection, user: UserId, device_id: &str) -> Result<()> {
+    let sql = "DELETE FROM devices WHERE user_id = ?1 AND device_id = ?2";
+    let gone = c.prepare_cached(sql)?.execute((user, device_id))?;
+    if gone == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
 pub(super) const DIRECTORY: &str =
