@@ -159,6 +159,7 @@ mod tests {
             ended_by: None,
             answered_device: None,
             waiting: false,
+            ratings: Vec::new(),
             updated_at: NOON,
         }
     }

@@ -23,7 +23,10 @@ use crate::event::{Call, CallEnded, CallPerson, EndReason, Event, MessageType, N
 use crate::ids::{CallId, MessageId, SessionId, UserId};
 use crate::incall::InCall;
 use crate::outbox::Outbox;
-use crate::store::{CallEnd, CallHistory, CallRecord, MessageExtra, NewMessage, Store, UserRecord};
+use crate::store::{
+    CallEnd, CallHistory, CallRecord, MessageExtra, NewMessage, Rating, Store, StoreError,
+    UserRecord,
+};
 use crate::view::{View, cursor, open_cursor};
 
 pub use answer::Respond;
@@ -335,6 +338,43 @@ impl Calls {
         Ok(records.iter().map(show).collect())
     }
 
+    /// Keeps what `me` thought of a call.
+    pub async fn rate(
+        &self,
+        me: UserId,
+        id: CallId,
+        stars: u8,
+        issues: Vec<String>,
+        comment: Option<String>,
+    ) -> Result<()> {
+        if let Some(live) = self.registry.lock(id).await.filter(|live| live.record.has(me)) {
+            return Err(CallError::State(live.record.status, "a call is rated when it is over"));
+        }
+        let rating = Rating { user: me, stars, issues, comment, at: self.clock.now() };
+        self.store.rate_call(id, rating).await.map_err(|error| match error {
+            StoreError::NotFound => CallError::NotFound,
+            other => other.into(),
+        })?;
+        metrics::counter!("rtc_call_ratings_total", "stars" => stars.to_string()).increment(1);
+        Ok(())
+    }
+
+    /// Takes the figures that a client measured in a running call into the server's own.
+    pub async fn measured(&self, me: UserId, id: CallId, legs: &[Measured]) -> Result<()> {
+        self.running(me, id).await?;
+        for leg in legs {
+            let record = |name: &'static str, value: Option<f64>, unit: f64| {
+                if let Some(value) = value.filter(|value| (0.0..1e6).contains(value)) {
+                    metrics::histogram!(name).record(value / unit);
+                }
+            };
+            record("rtc_rtt_seconds", leg.rtt_ms, 1000.0);
+            record("rtc_jitter_seconds", leg.jitter_ms, 1000.0);
+            record("rtc_loss_ratio", leg.loss_pct, 100.0);
+        }
+        Ok(())
+    }
+
     /// Acknowledges missed calls.
     pub async fn ack_missed(&self, me: UserId, calls: Vec<CallId>) -> Result<()> {
         Ok(self.store.ack_missed(me, calls).await?)
@@ -360,6 +400,18 @@ fn count_outcome(call: &CallRecord) {
     let outcome =
         call.end_reason.map_or_else(|| call.status.to_string(), |reason| reason.to_string());
     metrics::counter!("rtc_calls_total", "outcome" => outcome).increment(1);
+}
+
+/// What a client measured on one leg of a call.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Measured {
+    /// Milliseconds there and back.
+    pub rtt_ms: Option<f64>,
+    /// Milliseconds.
+    pub jitter_ms: Option<f64>,
+    /// Percent of packets.
+    pub loss_pct: Option<f64>,
 }
 
 /// A connection that acts in a call: its session, and the device it says it is.

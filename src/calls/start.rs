@@ -64,6 +64,7 @@ impl Calls {
             ended_by: None,
             answered_device: None,
             waiting: false,
+            ratings: Vec::new(),
             updated_at: now,
         }
     }

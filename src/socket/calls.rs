@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::table::{Context, Done, Outcome};
-use crate::calls::{CallError, Delivery, Order, Respond as Answering, Signal};
+use crate::calls::{CallError, Delivery, Measured, Order, Respond as Answering, Signal};
 use crate::error::Problem;
 use crate::event::{Call, CallType, EndReason, IceServer, SignalKind};
-use crate::ids::{CallId, ClientId, UserId};
+use crate::ids::{CallId, ClientId, Short, UserId};
 
 /// A call, named.
 #[derive(Deserialize, ToSchema)]
@@ -229,6 +229,64 @@ pub(super) async fn rejoin(context: Context, payload: Rejoin) -> Outcome<Rejoine
     let ice_servers =
         context.app.calls.webrtc_config(about.user, Some(payload.call_id)).ice_servers;
     Ok(Rejoined { call: back.call, buffered, ice_servers })
+}
+
+/// What one thought of a call.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallRate)]
+pub(super) struct Rate {
+    call_id: CallId,
+    /// 1 (bad) to 5 (good).
+    stars: u8,
+    #[serde(default)]
+    issues: Vec<Short<40>>,
+    comment: Option<Short<500>>,
+}
+
+pub(super) async fn rate(context: Context, payload: Rate) -> Outcome<Done> {
+    if !(1..=5).contains(&payload.stars) {
+        return Err(Problem::invalid("stars", "stars must be 1 to 5"));
+    }
+    if payload.issues.len() > 10 {
+        return Err(Problem::invalid("issues", "issues may name 10 at most"));
+    }
+    let issues = payload.issues.into_iter().map(Short::into_string).collect();
+    let (me, comment) = (context.session.about.user, payload.comment.map(Short::into_string));
+    context.app.calls.rate(me, payload.call_id, payload.stars, issues, comment).await?;
+    Ok(Done {})
+}
+
+/// Figures of one leg.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Leg {
+    rtt_ms: Option<f64>,
+    jitter_ms: Option<f64>,
+    loss_pct: Option<f64>,
+}
+
+/// Figures of a running call.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallStats)]
+pub(super) struct Stats {
+    call_id: CallId,
+    legs: Vec<Leg>,
+}
+
+pub(super) async fn stats(context: Context, payload: Stats) -> Outcome<Done> {
+    if payload.legs.len() > 16 {
+        return Err(Problem::invalid("legs", "legs may hold 16 at most"));
+    }
+    let measured = |leg: &Leg| Measured {
+        rtt_ms: leg.rtt_ms,
+        jitter_ms: leg.jitter_ms,
+        loss_pct: leg.loss_pct,
+    };
+    let legs: Vec<_> = payload.legs.iter().map(measured).collect();
+    context.app.calls.measured(context.session.about.user, payload.call_id, &legs).await?;
+    Ok(Done {})
 }
 
 /// Missed calls that were seen.

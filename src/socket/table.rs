@@ -126,6 +126,10 @@ events! {
     "call:move" => calls::take_over(calls::Which) -> calls::Moved,
     /// Comes back to a call after a lost connection.
     "call:rejoin" => calls::rejoin(calls::Rejoin) -> calls::Rejoined,
+    /// Says what one thought of a call.
+    "call:rate" => calls::rate(calls::Rate) -> Done,
+    /// Figures of `getStats`, every 10 s.
+    "call:stats" => calls::stats(calls::Stats) -> Done,
     /// Acknowledges missed calls.
     "call:ack-missed" => calls::ack_missed(calls::AckMissed) -> Done,
     /// Passes an offer to the other side.

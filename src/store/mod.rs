@@ -9,7 +9,7 @@ pub use line::{Line, LogKind};
 pub use record::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
     DeviceRecord, DirectoryPage, Listed, LogPage, LogRecord, Logged, Mark, MarkKind, Marked,
-    MemberRecord, MessageExtra, MessageRecord, NewMessage, Page, Profile, Settings, Totals,
+    MemberRecord, MessageExtra, MessageRecord, NewMessage, Page, Profile, Rating, Settings, Totals,
     UserRecord,
 };
 
@@ -152,6 +152,8 @@ pub trait Store: Send + Sync {
     async fn save_call(&self, call: CallRecord, expected_rev: i64) -> Result<()>;
     /// Stores a call's last state and what it leaves behind; `Stale` as above. O(log n).
     async fn finish_call(&self, end: CallEnd) -> Result<CallFinished>;
+    /// Keeps what one of the two thought of a call, in place of what that one thought before; `NotFound`. O(log n).
+    async fn rate_call(&self, id: CallId, rating: Rating) -> Result<()>;
     /// One call. O(log n).
     async fn call(&self, id: CallId) -> Result<Option<CallRecord>>;
     /// Every call that is not over, oldest first. O(log n + k).

@@ -321,7 +321,22 @@ pub struct CallRecord {
     pub ended_by: Option<UserId>,
     pub answered_device: Option<String>,
     pub waiting: bool,
+    /// What the two thought of it, once it was over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ratings: Vec<Rating>,
     pub updated_at: Timestamp,
+}
+
+/// What one of the two thought of a call.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Rating {
+    pub user: UserId,
+    /// 1 (bad) to 5 (good).
+    pub stars: u8,
+    pub issues: Vec<String>,
+    pub comment: Option<String>,
+    pub at: Timestamp,
 }
 
 impl CallRecord {

@@ -82,6 +82,7 @@ pub(crate) fn call(from: i64, to: i64, ms: i64) -> CallRecord {
         ended_by: None,
         answered_device: None,
         waiting: false,
+        ratings: Vec::new(),
         updated_at: at(ms),
     }
 }

@@ -9,7 +9,7 @@ use switchboard::ids::{CallId, MessageId};
 use switchboard::store::sqlite::Sqlite;
 use switchboard::store::{
     Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, Mark, MarkKind, NewMessage, Profile,
-    Settings, Store,
+    Rating, Settings, Store,
 };
 use uuid::Uuid;
 
@@ -37,6 +37,7 @@ enum Op {
     Finish { nth: usize, entry: bool, missed: bool },
     History { user: i64, outgoing: Option<bool>, status: Option<CallStatus>, limit: usize },
     Missed { user: i64 },
+    Rate { user: i64, nth: usize, stars: u8 },
     AckMissed { user: i64, nth: usize },
 }
 
@@ -73,6 +74,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (person(), prop::option::of(any::<bool>()), status, 1..6_usize)
             .prop_map(|(user, outgoing, status, limit)| Op::History { user, outgoing, status, limit }),
         1 => person().prop_map(|user| Op::Missed { user }),
+        1 => (person(), 0..20_usize, 1..6_u8).prop_map(|(user, nth, stars)| Op::Rate { user, nth, stars }),
         1 => (person(), 0..20_usize).prop_map(|(user, nth)| Op::AckMissed { user, nth }),
     ]
 }
@@ -279,6 +281,22 @@ async fn one(
         Op::Missed { user: who } => {
             let expected = model.missed_calls(user(who), at(0), 10);
             assert_eq!(store.missed_calls(user(who), at(0), 10).await.unwrap(), expected, "{told}");
+        }
+        Op::Rate { user: who, nth: n, stars } => {
+            let Some(id) = nth(calls, n) else { return };
+            let rating = Rating {
+                user: user(who),
+                stars,
+                issues: vec!["echo".into()],
+                comment: None,
+                at: at(ms),
+            };
+            assert_eq!(
+                store.rate_call(id, rating.clone()).await,
+                model.rate_call(id, rating),
+                "{told}"
+            );
+            assert_eq!(store.call(id).await.unwrap(), model.call(id), "{told}");
         }
         Op::AckMissed { user: who, nth: n } => {
             let Some(id) = nth(calls, n) else { return };

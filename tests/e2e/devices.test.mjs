@@ -33,6 +33,7 @@ test('accepting on one device stops the other within 200 ms', async () => {
   assert.equal((await next(phone, 'call:moved')).callId, call.callId)
   assert.equal((await ask(phone, 'webrtc:offer', { callId: call.callId, offer: { type: 'offer', sdp: 'v=0' } })).reason, 'ANSWERED_ELSEWHERE')
 
+  assert.equal((await ask(ada, 'call:stats', { callId: call.callId, interval: 10, legs: [{ rttMs: 40, jitterMs: 3, lossPct: 0.5 }] })).ok, true)
   assert.equal((await ask(ada, 'call:hold', { callId: call.callId })).ok, true)
   assert.equal((await next(tablet, 'call:held')).userId, 1)
   assert.equal((await ask(ada, 'call:resume-hold', { callId: call.callId })).ok, true)
@@ -44,6 +45,8 @@ test('accepting on one device stops the other within 200 ms', async () => {
   assert.deepEqual([ended.call.status, ended.call.endReason], ['ended', 'hangup'])
   await Promise.all([next(ada, 'call:ended'), next(phone, 'call:ended'), next(tablet, 'call:ended')])
   assert.equal((await ask(ada, 'call:end', { callId: call.callId })).ok, true, 'ending an ended call is no error')
+  assert.equal((await ask(ada, 'call:rate', { callId: call.callId, stars: 4, issues: ['echo'], comment: 'fine' })).ok, true)
+  assert.equal((await ask(ada, 'call:rate', { callId: call.callId, stars: 6 })).details.field, 'stars')
   close(ada, phone, tablet)
 })
 
@@ -157,7 +160,7 @@ test('nobody outside a call can do anything with it', async () => {
   const unknown = { callId: '0198f1d0-1111-7222-8333-444455556666' }
   const sdp = { type: 'offer', sdp: 'v=0' }
   for (const [name, more] of [
-    ['call:ringing', {}], ['call:respond', { response: 'accept' }], ['call:end', {}], ['call:cancel', {}], ['call:hold', {}],
+    ['call:ringing', {}], ['call:respond', { response: 'accept' }], ['call:end', {}], ['call:cancel', {}], ['call:hold', {}], ['call:rate', { stars: 1 }], ['call:stats', { legs: [] }],
     ['call:update', { callType: 'video' }], ['call:move', {}], ['call:rejoin', {}], ['webrtc:offer', { offer: sdp }],
     ['webrtc:answer', { answer: { ...sdp, type: 'answer' } }], ['webrtc:ice-candidate', { candidate: null }],
   ]) {

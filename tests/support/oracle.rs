@@ -9,8 +9,8 @@ use switchboard::ids::{CallId, ConversationId, MessageId, UserId};
 use switchboard::store::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
     DeviceRecord, DirectoryPage, Line, Listed, LogKind, LogPage, LogRecord, Logged, Mark, MarkKind,
-    Marked, MemberRecord, MessageRecord, NewMessage, Page, Profile, Result, Settings, StoreError,
-    Totals, UserRecord, preview,
+    Marked, MemberRecord, MessageRecord, NewMessage, Page, Profile, Rating, Result, Settings,
+    StoreError, Totals, UserRecord, preview,
 };
 
 /// An entry of an event log, as it is kept.
@@ -430,6 +430,17 @@ impl Oracle {
         });
         let entry = end.entry.map(|entry| self.append_message(entry)).transpose()?;
         Ok(CallFinished { entry, missed_cursor })
+    }
+
+    pub(crate) fn rate_call(&mut self, id: CallId, rating: Rating) -> Result<()> {
+        let call = self
+            .calls
+            .get_mut(&id)
+            .filter(|call| call.has(rating.user))
+            .ok_or(StoreError::NotFound)?;
+        call.ratings.retain(|earlier| earlier.user != rating.user);
+        call.ratings.push(rating);
+        Ok(())
     }
 
     pub(crate) fn call(&self, id: CallId) -> Option<CallRecord> {

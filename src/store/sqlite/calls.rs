@@ -3,7 +3,7 @@
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::super::{CallEnd, CallFinished, CallHistory, CallRecord, Result, StoreError};
+use super::super::{CallEnd, CallFinished, CallHistory, CallRecord, Rating, Result, StoreError};
 use super::{Doc, count, log, messages};
 use crate::clock::Timestamp;
 use crate::ids::{CallId, UserId};
@@ -81,6 +81,13 @@ pub(super) fn finish(c: &Connection, end: CallEnd) -> Result<CallFinished> {
     };
     let entry = end.entry.map(|entry| messages::append(c, entry)).transpose()?;
     Ok(CallFinished { entry, missed_cursor })
+}
+
+pub(super) fn rate(c: &Connection, id: CallId, rating: Rating) -> Result<()> {
+    let mut call = call(c, id)?.filter(|call| call.has(rating.user)).ok_or(StoreError::NotFound)?;
+    call.ratings.retain(|earlier| earlier.user != rating.user);
+    call.ratings.push(rating);
+    put(c, &call)
 }
 
 pub(super) fn call(c: &Connection, id: CallId) -> Result<Option<CallRecord>> {

@@ -26,7 +26,7 @@ use self::writer::Writer;
 use super::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
     DeviceRecord, DirectoryPage, Listed, LogPage, Mark, Marked, MemberRecord, MessageRecord,
-    NewMessage, Page, Profile, Result, Settings, Store, StoreError, Totals, UserRecord,
+    NewMessage, Page, Profile, Rating, Result, Settings, Store, StoreError, Totals, UserRecord,
 };
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, MessageId, UserId};
@@ -278,6 +278,9 @@ impl Store for Sqlite {
     }
     async fn finish_call(&self, end: CallEnd) -> Result<CallFinished> {
         self.writer.write(move |c| calls::finish(c, end)).await
+    }
+    async fn rate_call(&self, id: CallId, rating: Rating) -> Result<()> {
+        self.writer.write(move |c| calls::rate(c, id, rating)).await
     }
     async fn call(&self, id: CallId) -> Result<Option<CallRecord>> {
         self.read(move |c| calls::call(c, id)).await

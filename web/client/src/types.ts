@@ -194,6 +194,8 @@ export interface ClientEvents {
     { callId: string; lastRev?: number },
     OneCall & { buffered: { event: string; payload: unknown }[]; iceServers: IceServer[] },
   ]
+  'call:rate': [{ callId: string; stars: number; issues?: string[]; comment?: string }, Nothing]
+  'call:stats': [{ callId: string; legs: { rttMs?: number; jitterMs?: number; lossPct?: number }[] }, Nothing]
   'call:ack-missed': [{ callIds: string[] }, Nothing]
   'webrtc:offer': [{ callId: string; offer: Description; iceRestart?: boolean }, Delivery]
   'webrtc:answer': [{ callId: string; answer: Description }, Delivery]
