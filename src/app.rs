@@ -11,9 +11,10 @@ use crate::calls::Calls;
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::event::Limits;
 use crate::ids::UserId;
 use crate::incall::InCall;
-use crate::limits::Limits;
+use crate::limits;
 use crate::outbox::{Bounds, Outbox};
 use crate::people::People;
 use crate::presence::Presence;
@@ -33,7 +34,7 @@ pub struct Services {
     pub started_at: Timestamp,
     pub store: Arc<dyn Store>,
     pub auth: Auth,
-    pub limits: Limits,
+    pub limits: limits::Limits,
     pub outbox: Arc<Outbox>,
     pub people: People,
     pub chat: Arc<Chat>,
@@ -70,7 +71,7 @@ impl App {
         let view = View::new(config.clone(), outbox.clone(), in_call.clone());
         let services = Services {
             auth: Auth::new(config.auth.clone(), clock.clone())?,
-            limits: Limits::new(&config.limits),
+            limits: limits::Limits::new(&config.limits),
             people: People::new(
                 &config,
                 clock.clone(),
@@ -113,6 +114,21 @@ impl App {
 }
 
 impl Services {
+    /// The limits that a client should know.
+    pub fn shown_limits(&self) -> Limits {
+        let limits = &self.config.limits;
+        Limits {
+            content_chars: limits.content_chars,
+            content_bytes: limits.content_bytes,
+            sdp_bytes: limits.sdp_bytes,
+            page_max: limits.page_max,
+            messages_per_second: limits.messages_per_second,
+            messages_burst: limits.messages_burst,
+            calls_per_minute: limits.calls_per_minute,
+            rest_per_minute: limits.rest_per_minute,
+        }
+    }
+
     /// Whether the server is going down.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)

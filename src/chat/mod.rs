@@ -5,7 +5,9 @@ mod typing;
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -22,6 +24,9 @@ use crate::view::{View, cursor, open_cursor};
 pub use sync::Missed;
 use typing::Typists;
 
+/// People that a message may name.
+const MENTIONS: usize = 100;
+
 /// Why a message, a mark or a page was refused.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -32,6 +37,8 @@ pub enum ChatError {
     ToOneself,
     #[error("content has {have} {unit}; at most {limit} are allowed")]
     TooLong { have: usize, limit: usize, unit: &'static str },
+    #[error("mentions may name {MENTIONS} people at most")]
+    Mentions,
     #[error("messageType must be text, image, audio, video or file")]
     Type,
     #[error("You are not a member of this conversation")]
@@ -55,7 +62,9 @@ pub enum ChatError {
 impl Failure for ChatError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Incomplete(_) | Self::ToOneself | Self::Type => Reason::InvalidData,
+            Self::Incomplete(_) | Self::ToOneself | Self::Type | Self::Mentions => {
+                Reason::InvalidData
+            }
             Self::TooLong { .. } => Reason::ContentTooLong,
             Self::NotAMember => Reason::NotAMember,
             Self::NoMessage => Reason::NotFound,
@@ -73,6 +82,7 @@ impl Failure for ChatError {
             Self::Incomplete(field) => Some(json!({ "field": field })),
             Self::ToOneself => Some(json!({ "field": "toUserId" })),
             Self::Type => Some(json!({ "field": "messageType" })),
+            Self::Mentions => Some(json!({ "field": "mentions", "limit": MENTIONS })),
             Self::TooLong { limit, unit, .. } => {
                 Some(json!({ "field": "content", "limit": limit, "unit": unit }))
             }
@@ -102,6 +112,41 @@ pub enum Place {
     With(UserId),
     /// This conversation.
     Conversation(ConversationId),
+}
+
+/// A message as clients write it, over sockets and REST alike.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = MessageSend)]
+pub struct Letter {
+    to_user_id: Option<UserId>,
+    conversation_id: Option<ConversationId>,
+    content: Option<String>,
+    #[serde(default)]
+    message_type: MessageType,
+    client_id: Option<ClientId>,
+    reply_to: Option<MessageId>,
+    #[serde(default)]
+    mentions: Vec<UserId>,
+}
+
+impl Letter {
+    /// The draft in it, when nothing is missing.
+    pub fn draft(self) -> Result<Draft> {
+        let place =
+            self.conversation_id.map(Place::Conversation).or(self.to_user_id.map(Place::With));
+        if self.mentions.len() > MENTIONS {
+            return Err(ChatError::Mentions);
+        }
+        Ok(Draft {
+            place: place.ok_or(ChatError::Incomplete("toUserId"))?,
+            content: self.content.ok_or(ChatError::Incomplete("content"))?,
+            kind: self.message_type,
+            client_id: self.client_id,
+            reply_to: self.reply_to,
+            mentions: self.mentions,
+        })
+    }
 }
 
 /// A message to be sent.

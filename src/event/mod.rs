@@ -170,10 +170,32 @@ pub struct SessionReady {
     pub resumed: bool,
     /// The version of this contract.
     pub protocol: u8,
-    /// The limits in force (`GET /api/info` has the same).
-    pub limits: Value,
+    /// The limits that a client should know.
+    pub limits: Limits,
     /// Seconds for which fetched ICE servers are good.
     pub ice_ttl: u64,
+}
+
+/// The limits that a client should know; `config.toml` has all.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Unicode characters of a message.
+    pub content_chars: usize,
+    /// Bytes of a message.
+    pub content_bytes: usize,
+    /// Bytes of a session description.
+    pub sdp_bytes: usize,
+    /// Rows of a page.
+    pub page_max: usize,
+    /// Messages, sustained.
+    pub messages_per_second: u32,
+    /// Messages at once.
+    pub messages_burst: u32,
+    /// Calls started.
+    pub calls_per_minute: u32,
+    /// REST requests.
+    pub rest_per_minute: u32,
 }
 
 /// `session:token-expiring`.

@@ -12,11 +12,11 @@ use utoipa_axum::routes;
 use super::answer::{Answer, Meta, Refusal, Success, ok, with};
 use super::extract::{Body, Caller, Path, Query};
 use crate::app::App;
-use crate::chat::{Draft, Pages, Place};
+use crate::chat::{Letter, Pages, Place};
 use crate::clock::Timestamp;
 use crate::error::Problem;
 use crate::event::{Conversation, Message, MessageType};
-use crate::ids::{ClientId, ConversationId, MessageId, UserId};
+use crate::ids::{ConversationId, MessageId, UserId};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -154,43 +154,15 @@ async fn bare_messages(
     Ok(Json(pages.messages.into_iter().map(bare).collect()))
 }
 
-/// A message to be sent.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SendBody {
-    to_user_id: Option<UserId>,
-    conversation_id: Option<ConversationId>,
-    content: Option<String>,
-    #[serde(default)]
-    message_type: MessageType,
-    client_id: Option<ClientId>,
-    reply_to: Option<MessageId>,
-    #[serde(default)]
-    mentions: Vec<UserId>,
-}
-
 /// Stores a message and tells all devices of both sides, exactly as `message:send` does.
-#[utoipa::path(post, path = "/messages", tag = "Chat", request_body = SendBody, responses((status = 200, body = Success<Message>)))]
+#[utoipa::path(post, path = "/messages", tag = "Chat", request_body = Letter, responses((status = 200, body = Success<Message>)))]
 async fn send(
     State(app): State<App>,
     caller: Caller,
-    Body(body): Body<SendBody>,
+    Body(letter): Body<Letter>,
 ) -> Answer<Message> {
     app.limits.message(caller.id)?;
-    let missing = |field| Problem::invalid(field, "toUserId and content are required");
-    let place = body.conversation_id.map(Place::Conversation).or(body.to_user_id.map(Place::With));
-    if body.mentions.len() > 100 {
-        return Err(Problem::invalid("mentions", "mentions may name 100 people at most").into());
-    }
-    let draft = Draft {
-        place: place.ok_or_else(|| missing("toUserId"))?,
-        content: body.content.ok_or_else(|| missing("content"))?,
-        kind: body.message_type,
-        client_id: body.client_id,
-        reply_to: body.reply_to,
-        mentions: body.mentions,
-    };
-    let sent = app.chat.send(caller.id, draft).await?;
+    let sent = app.chat.send(caller.id, letter.draft()?).await?;
     let message = "Message sent successfully";
     Ok(with(sent.message, Meta { message, duplicate: Some(sent.duplicate), ..Meta::default() }))
 }

@@ -149,7 +149,7 @@ async fn info(State(app): State<App>) -> Json<Value> {
         "websocket": { "path": "/socket.io/", "events": events() },
         "socketPath": "/socket.io/",
         "whip": false,
-        "limits": app.config.limits,
+        "limits": app.shown_limits(),
     }))
 }
 

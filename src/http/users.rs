@@ -11,7 +11,7 @@ use super::extract::{Body, Caller, Operator, Path, Query};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
-use crate::event::{Device, Gender, Platform, PresenceMode, User};
+use crate::event::{Device, Gender, Limits, Platform, PresenceMode, User};
 use crate::ids::{SessionId, Short, UserId};
 use crate::people::{DirectoryQuery, Upsert};
 use crate::store::DeviceRecord;
@@ -39,7 +39,7 @@ pub(super) struct Me {
     /// What the role allows beyond the ordinary.
     permissions: Vec<&'static str>,
     /// The limits in force.
-    limits: serde_json::Value,
+    limits: Limits,
 }
 
 /// Who the token says one is.
@@ -47,8 +47,7 @@ pub(super) struct Me {
 async fn me(State(app): State<App>, caller: Caller) -> Answer<Me> {
     let user = app.people.me(caller.id).await?;
     let permissions = if caller.role.is_operator() { vec!["admin"] } else { Vec::new() };
-    let limits = serde_json::to_value(&app.config.limits).unwrap_or_default();
-    Ok(ok(Me { user, permissions, limits }, "Profile retrieved successfully"))
+    Ok(ok(Me { user, permissions, limits: app.shown_limits() }, "Profile retrieved successfully"))
 }
 
 /// A change of one's own profile; what is left out stays.

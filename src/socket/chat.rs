@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::table::{Context, Done, Outcome};
-use crate::chat::{Draft, Place};
+use crate::chat::{Letter, Place};
 use crate::clock::Timestamp;
 use crate::error::Problem;
-use crate::event::{self, Event, MarkedRead, MessageType};
-use crate::ids::{ClientId, ConversationId, MessageId, UserId};
+use crate::event::{self, Event, MarkedRead};
+use crate::ids::{ConversationId, MessageId, UserId};
 use crate::outbox::Frame;
 
 /// `toUserId` (or `withUserId`), or `conversationId`.
@@ -19,22 +19,6 @@ pub(super) fn place(
 ) -> Outcome<Place> {
     let place = conversation.map(Place::Conversation).or(with.map(Place::With));
     place.ok_or_else(|| Problem::invalid(field, format!("{field} or conversationId is required")))
-}
-
-/// A message to be sent.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = MessageSend)]
-pub(super) struct Send {
-    to_user_id: Option<UserId>,
-    conversation_id: Option<ConversationId>,
-    content: Option<String>,
-    #[serde(default)]
-    message_type: MessageType,
-    client_id: Option<ClientId>,
-    reply_to: Option<MessageId>,
-    #[serde(default)]
-    mentions: Vec<UserId>,
 }
 
 /// The stored message's place.
@@ -51,23 +35,10 @@ pub(super) struct Sent {
     duplicate: bool,
 }
 
-pub(super) async fn send(context: Context, payload: Send) -> Outcome<Sent> {
+pub(super) async fn send(context: Context, payload: Letter) -> Outcome<Sent> {
     let (app, me) = (&context.app, context.session.about.user);
     app.limits.message(me)?;
-    let missing = |field| Problem::invalid(field, "toUserId and content are required");
-    let place =
-        payload.conversation_id.map(Place::Conversation).or(payload.to_user_id.map(Place::With));
-    if payload.mentions.len() > 100 {
-        return Err(Problem::invalid("mentions", "mentions may name 100 people at most"));
-    }
-    let draft = Draft {
-        place: place.ok_or_else(|| missing("toUserId"))?,
-        content: payload.content.ok_or_else(|| missing("content"))?,
-        kind: payload.message_type,
-        client_id: payload.client_id,
-        reply_to: payload.reply_to,
-        mentions: payload.mentions,
-    };
+    let draft = payload.draft()?;
     let begun = app.clock.instant();
     let sent = app.chat.send(me, draft).await?;
     metrics::histogram!("rtc_message_ack_seconds").record(begun.elapsed().as_secs_f64());

@@ -249,7 +249,7 @@ async fn welcome(
         cursor: head.to_string(),
         resumed: resumes,
         protocol: 2,
-        limits: serde_json::to_value(&app.config.limits).unwrap_or_default(),
+        limits: app.shown_limits(),
         ice_ttl: app.config.turn.credential_ttl,
     };
     session.deliver(Frame::new(&Event::SessionReady(Box::new(ready))));

@@ -81,7 +81,7 @@ macro_rules! events {
 
 events! {
     /// Sends a message; acknowledged once it is stored.
-    "message:send" => chat::send(chat::Send) -> chat::Sent,
+    "message:send" => chat::send(crate::chat::Letter) -> chat::Sent,
     /// Notes that messages reached this device.
     "message:delivered" => chat::delivered(chat::Delivered) -> chat::Count,
     /// Moves the read mark.
