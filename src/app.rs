@@ -109,6 +109,15 @@ impl App {
             store,
             outbox,
         };
+        let chat = services.chat.clone();
+        services.outbox.on_delivered(move |user, conversation, seq| {
+            let chat = chat.clone();
+            tokio::spawn(async move {
+                if let Err(error) = chat.delivered(user, conversation, seq).await {
+                    tracing::debug!(%error, "a delivery could not be noted");
+                }
+            });
+        });
         Ok((Self(Arc::new(services)), changes))
     }
 }

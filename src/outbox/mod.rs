@@ -20,12 +20,24 @@ pub struct Outbox {
     bounds: Bounds,
     users: RwLock<HashMap<UserId, Vec<Arc<Session>>>>,
     connections: AtomicUsize,
+    delivered: Arc<session::Delivered>,
 }
 
 impl Outbox {
     /// An outbox with nobody connected.
     pub fn new(clock: Clock, bounds: Bounds) -> Self {
-        Self { clock, bounds, users: RwLock::default(), connections: AtomicUsize::new(0) }
+        Self {
+            clock,
+            bounds,
+            users: RwLock::default(),
+            connections: AtomicUsize::new(0),
+            delivered: Arc::default(),
+        }
+    }
+
+    /// Says who wants to know that a device acknowledged a received message: the receiver, and its place.
+    pub fn on_delivered(&self, told: impl Fn(UserId, ConversationId, i64) + Send + Sync + 'static) {
+        let _ = self.delivered.set(Box::new(told));
     }
 
     /// Adds a session; logged events wait in it until [`Session::release`]. Gives the sessions that go because the user has
@@ -37,7 +49,13 @@ impl Outbox {
         most: usize,
     ) -> (Arc<Session>, Vec<Arc<Session>>) {
         let user = about.user;
-        let session = Arc::new(Session::new(about, wire, self.bounds, self.clock.clone()));
+        let session = Arc::new(Session::new(
+            about,
+            wire,
+            self.bounds,
+            self.clock.clone(),
+            self.delivered.clone(),
+        ));
         let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
         let sessions = users.entry(user).or_default();
         sessions.push(session.clone());

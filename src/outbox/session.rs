@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -81,7 +81,8 @@ pub struct About {
     pub plain: bool,
 }
 
-type Delivered = Box<dyn Fn(UserId, ConversationId, i64) + Send + Sync>;
+/// Who wants to know that a device acknowledged a received message; set once for all sessions.
+pub(super) type Delivered = OnceLock<Box<dyn Fn(UserId, ConversationId, i64) + Send + Sync>>;
 
 /// One connection of a user.
 pub struct Session {
@@ -95,7 +96,7 @@ pub struct Session {
     activity: AtomicI64,
     closed: AtomicBool,
     unconfirmed: AtomicU32,
-    delivered: std::sync::OnceLock<Arc<Delivered>>,
+    delivered: Arc<Delivered>,
 }
 
 #[derive(Default)]
@@ -113,7 +114,13 @@ struct Queue {
 }
 
 impl Session {
-    pub(super) fn new(about: About, wire: Box<dyn Wire>, bounds: Bounds, clock: Clock) -> Self {
+    pub(super) fn new(
+        about: About,
+        wire: Box<dyn Wire>,
+        bounds: Bounds,
+        clock: Clock,
+        delivered: Arc<Delivered>,
+    ) -> Self {
         let activity = AtomicI64::new(about.connected_at.0);
         Self {
             about,
@@ -125,13 +132,8 @@ impl Session {
             activity,
             closed: AtomicBool::new(false),
             unconfirmed: AtomicU32::new(0),
-            delivered: std::sync::OnceLock::new(),
+            delivered,
         }
-    }
-
-    /// Says who wants to know that a device acknowledged a received message.
-    pub fn on_delivered(&self, told: impl Fn(UserId, ConversationId, i64) + Send + Sync + 'static) {
-        let _ = self.delivered.set(Arc::new(Box::new(told)));
     }
 
     /// When the token of this session ends.

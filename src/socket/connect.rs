@@ -181,15 +181,6 @@ fn open(app: App, socket: &SocketRef, admitted: Admitted) -> (Arc<Connection>, O
     let (session, replaced) = app.outbox.open(about, Box::new(Sender(line.clone())), most);
     replaced.iter().for_each(|old| old.end("REPLACED", None));
     session.set_expires_at(identity.expires_at);
-    let chat = app.chat.clone();
-    session.on_delivered(move |user, conversation, seq| {
-        let chat = chat.clone();
-        tokio::spawn(async move {
-            if let Err(error) = chat.delivered(user, conversation, seq).await {
-                tracing::debug!(%error, "a delivery could not be noted");
-            }
-        });
-    });
     let connection = Arc::new(Connection::new(app, session, line));
     tracing::debug!(session = %connection.session.about.id, user = %identity.user_id, "connected");
 

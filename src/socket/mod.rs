@@ -40,7 +40,7 @@ pub fn layer(app: &App) -> (SocketIoLayer, Sockets) {
         .max_payload(config.max_payload as u64)
         .ws_max_message_size(config.max_payload)
         .ws_max_frame_size(config.max_payload)
-        .ws_read_buffer_size(512)
+        .ws_read_buffer_size(256)
         .build_layer();
     connect::register(&io);
     (layer, io)

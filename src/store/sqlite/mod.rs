@@ -77,7 +77,7 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
     // A plan never depends on the values bound to it, so that a statement is planned once.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection.pragma_update(None, "cache_size", -4_000)?;
+    connection.pragma_update(None, "cache_size", -2_000)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "mmap_size", 268_435_456_i64)?;
     connection.pragma_update(None, "wal_autocheckpoint", 8000)
