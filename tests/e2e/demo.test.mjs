@@ -28,6 +28,7 @@ test('two tabs chat, with states, typing and offline delivery', async () => {
   const ada = await page(browser, `${server.url}/demo?u=101&with=102`)
   const ben = await page(browser, `${server.url}/demo?u=102&with=101`, { colorScheme: 'dark' })
   await contact(ada, 102).locator('.dot.online').waitFor()
+  await ben.locator('#peer', { hasText: 'Ada' }).waitFor()
 
   await ada.fill('#text', 'Are you there?')
   await ben.locator('#typing:has-text("Ada is typing")').waitFor()

@@ -102,6 +102,7 @@ async function open(user: User): Promise<void> {
   for (const id of ['voice', 'video', 'text']) $<HTMLButtonElement>(id).disabled = false
   $<HTMLButtonElement>('compose').querySelector('button')?.removeAttribute('disabled')
   shown = new Map()
+  showTypist()
   showPeople()
   await load()
   $('text').focus()
@@ -254,8 +255,12 @@ function status(state: UserStatus): void {
 function showTyping(user: number, on: boolean): void {
   if (on) typing.add(user)
   else typing.delete(user)
-  $('typing').textContent = peer && typing.has(peer.userId) ? `${nameOf(peer)} is typing…` : ''
+  showTypist()
   showPeople()
+}
+
+function showTypist(): void {
+  $('typing').textContent = peer && typing.has(peer.userId) ? `${nameOf(peer)} is typing…` : ''
 }
 
 function notice(text: string): void {
