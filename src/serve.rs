@@ -10,6 +10,7 @@ use switchboard::clock::Clock;
 use switchboard::config::{Config, LogFormat};
 use switchboard::event::Role;
 use switchboard::ids::UserId;
+use switchboard::people::DEV_PEOPLE;
 use switchboard::store::Profile;
 use switchboard::{http, socket};
 use tokio::net::TcpListener;
@@ -18,9 +19,6 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use super::{Outcome, Setup, open_store, print};
-
-/// The users that `--dev` makes.
-const DEV_USERS: [(i64, &str); 3] = [(101, "Ada"), (102, "Ben"), (103, "Cem")];
 
 pub(super) async fn serve(setup: Setup) -> Outcome {
     start_log(&setup.config);
@@ -173,7 +171,7 @@ async fn forget(app: App) {
 }
 
 async fn make_dev_users(app: &App) -> Outcome {
-    for (id, name) in DEV_USERS {
+    for (id, name) in DEV_PEOPLE {
         let user_id = UserId::new(id).ok_or("a dev user without an id")?;
         if app.store.user(user_id).await?.is_none() {
             let profile = Profile {

@@ -145,5 +145,11 @@ pub fn bearer(header: Option<&str>) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// The `token` of a query string, for servers that take one there (`compat.query_token`).
+pub fn query_token(query: Option<&str>) -> Option<&str> {
+    let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == "token").map(|(_, token)| token)
+}
+
 #[cfg(test)]
 mod tests;

@@ -13,9 +13,7 @@ use crate::auth::{Grant, mint};
 use crate::error::{Problem, Reason};
 use crate::event::Role;
 use crate::ids::{Short, UserId};
-
-/// Names of the users that `--dev` makes.
-const PEOPLE: [(i64, &str); 3] = [(101, "Ada"), (102, "Ben"), (103, "Cem")];
+use crate::people::DEV_PEOPLE;
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(dev_token, dev_token_for))
@@ -75,8 +73,10 @@ fn only_dev(app: &App) -> Result<(), Refusal> {
 }
 
 fn give(app: &App, user_id: UserId, name: Option<String>, ttl: i64) -> Answer<DevToken> {
-    let known =
-        PEOPLE.iter().find(|(id, _)| *id == user_id.value()).map(|(_, name)| (*name).to_owned());
+    let known = DEV_PEOPLE
+        .iter()
+        .find(|(id, _)| *id == user_id.value())
+        .map(|(_, name)| (*name).to_owned());
     let exp = app.clock.now().seconds() + ttl;
     let auth = &app.config.auth;
     let set = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());

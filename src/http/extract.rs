@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::Refusal;
 use crate::app::App;
-use crate::auth::{AuthError, bearer};
+use crate::auth::{self, AuthError, bearer};
 use crate::calls::Actor;
 use crate::config::XUserId;
 use crate::error::{Problem, Reason};
@@ -58,11 +58,8 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn query_token(app: &App, parts: &Parts) -> Option<String> {
-    let pairs = parts.uri.query().filter(|_| app.config.compat.query_token)?.split('&');
-    pairs
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == "token")
-        .map(|(_, token)| token.to_owned())
+    let query = parts.uri.query().filter(|_| app.config.compat.query_token);
+    auth::query_token(query).map(str::to_owned)
 }
 
 /// Counts a request without a valid token against its address.

@@ -14,6 +14,9 @@ use crate::outbox::Outbox;
 use crate::store::{DeviceRecord, DirectoryPage, Profile, Settings, Store, StoreError, UserRecord};
 use crate::view::{Detail, View, cursor, open_cursor};
 
+/// The people whom `--dev` makes: id and name.
+pub const DEV_PEOPLE: [(i64, &str); 3] = [(101, "Ada"), (102, "Ben"), (103, "Cem")];
+
 /// For how long a known account is not looked up again.
 const KNOWN_FOR: Duration = Duration::from_secs(30);
 /// How many known accounts are kept in memory.

@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::incoming::Incoming;
 use super::wire::{Line, Sender};
 use crate::app::App;
-use crate::auth::{AuthError, Identity, bearer};
+use crate::auth::{self, AuthError, Identity, bearer};
 use crate::config::XUserId;
 use crate::error::{Failure, Reason};
 use crate::event::{Event, MissedCalls, SessionReady};
@@ -110,11 +110,8 @@ async fn identify(
 }
 
 fn query_token(app: &App, uri: &http::Uri) -> Option<String> {
-    let pairs = uri.query().filter(|_| app.config.compat.query_token)?.split('&');
-    pairs
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == "token")
-        .map(|(_, token)| token.to_owned())
+    let query = uri.query().filter(|_| app.config.compat.query_token);
+    auth::query_token(query).map(str::to_owned)
 }
 
 fn refuse(app: &App, socket: &SocketRef, error: &AuthError) -> Refusal {
