@@ -36,7 +36,7 @@ pub struct Services {
     pub auth: Auth,
     pub limits: limits::Limits,
     pub outbox: Arc<Outbox>,
-    pub people: People,
+    pub people: Arc<People>,
     pub chat: Arc<Chat>,
     pub calls: Arc<Calls>,
     pub presence: Arc<Presence>,
@@ -72,13 +72,13 @@ impl App {
         let services = Services {
             auth: Auth::new(config.auth.clone(), clock.clone())?,
             limits: limits::Limits::new(&config.limits),
-            people: People::new(
+            people: Arc::new(People::new(
                 &config,
                 clock.clone(),
                 store.clone(),
                 outbox.clone(),
                 view.clone(),
-            ),
+            )),
             chat: Arc::new(Chat::new(
                 &config,
                 clock.clone(),

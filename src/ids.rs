@@ -114,6 +114,10 @@ uuid_id!(
     CallId
 );
 uuid_id!(
+    /// Names one piece of work that goes on after its request; `jobId` on the wire.
+    JobId
+);
+uuid_id!(
     /// Names one message; `messageId` on the wire.
     MessageId
 );

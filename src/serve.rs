@@ -30,6 +30,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
         tracing::warn!(%error, "the JWKS could not be read yet");
     }
     app.calls.resume().await?;
+    app.people.resume_jobs().await?;
     if setup.dev {
         make_dev_users(&app).await?;
     }

@@ -65,4 +65,6 @@ engines!(
     a_dump_goes_into_an_empty_store_and_comes_out_equal,
     a_dump_does_not_go_into_a_filled_store,
     totals_count,
+    an_erased_person_leaves_tombstones_and_a_closed_account,
+    a_job_is_open_until_it_is_over,
 );

@@ -1,6 +1,8 @@
 //! `/api/me`, `/api/users`, `/api/sessions`, and the directory.
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,14 +14,15 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
 use crate::event::{Device, Gender, Limits, Platform, PresenceMode, User};
-use crate::ids::{SessionId, Short, UserId};
+use crate::ids::{JobId, SessionId, Short, UserId};
 use crate::people::{DirectoryQuery, Upsert};
-use crate::store::DeviceRecord;
+use crate::store::{DeviceRecord, JobRecord, JobState};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(me, change_me))
-        .routes(routes!(put_user))
+        .routes(routes!(put_user, delete_user))
+        .routes(routes!(job))
         .routes(routes!(sessions))
         .routes(routes!(end_session))
         .routes(routes!(devices, register))
@@ -108,6 +111,84 @@ async fn put_user(
         user_type: put.user_type.map(Short::into_string),
     };
     Ok(ok(app.people.upsert(id, upsert).await?, "User saved successfully"))
+}
+
+/// What to erase beside the account.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EraseParams {
+    /// `messages`, `recordings`, or both with a comma.
+    erase: Option<String>,
+}
+
+/// The job that erases.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Begun {
+    job_id: JobId,
+}
+
+/// Closes an account and erases what is known of the person; with `erase=messages` also what the person wrote, which leaves
+/// tombstones in the conversations.
+#[utoipa::path(delete, path = "/users/{userId}", tag = "Users", params(("userId" = UserId, Path), EraseParams),
+    responses((status = 202, body = Success<Begun>)))]
+async fn delete_user(
+    State(app): State<App>,
+    _: Operator,
+    Path(id): Path<UserId>,
+    Query(params): Query<EraseParams>,
+) -> Result<Response, Refusal> {
+    let mut messages = false;
+    let named = params.erase.iter().flat_map(|named| named.split(',')).map(str::trim);
+    for what in named.filter(|what| !what.is_empty()) {
+        match what {
+            "messages" => messages = true,
+            // None are kept.
+            "recordings" => {}
+            _ => {
+                return Err(
+                    Problem::invalid("erase", "erase may name messages and recordings").into()
+                );
+            }
+        }
+    }
+    let job_id = app.people.erase(id, messages).await?;
+    let meta = Meta {
+        code: StatusCode::ACCEPTED.as_u16(),
+        message: "User is being erased",
+        ..Meta::default()
+    };
+    let body = axum::Json(Success { data: Begun { job_id }, meta });
+    Ok((StatusCode::ACCEPTED, body).into_response())
+}
+
+/// What has become of a job.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Job {
+    job_id: JobId,
+    state: JobState,
+    /// Percent.
+    progress: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl From<JobRecord> for Job {
+    fn from(job: JobRecord) -> Self {
+        let progress = match job.state {
+            JobState::Done => 100,
+            _ if job.total == 0 => 0,
+            _ => (job.total - job.left) * 100 / job.total,
+        };
+        Self { job_id: job.id, state: job.state, progress, error: job.error }
+    }
+}
+
+/// How far an erasure has come.
+#[utoipa::path(get, path = "/jobs/{jobId}", tag = "Users", params(("jobId" = JobId, Path)), responses((status = 200, body = Success<Job>)))]
+async fn job(State(app): State<App>, _: Operator, Path(id): Path<JobId>) -> Answer<Job> {
+    Ok(ok(app.people.job(id).await?.into(), "Job retrieved successfully"))
 }
 
 /// One of one's own connections.

@@ -1,5 +1,7 @@
 //! People: accounts that come into being with their first token, profiles, and the directory.
 
+mod erase;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +34,8 @@ pub enum PeopleError {
     UidTaken,
     #[error("Nobody has this user id")]
     Unknown,
+    #[error("There is no such job")]
+    UnknownJob,
     #[error("This cursor was not given by this server; start again without it")]
     Cursor,
     #[error(transparent)]
@@ -44,6 +48,7 @@ impl Failure for PeopleError {
             Self::Disabled => Reason::UserDisabled,
             Self::UidTaken => Reason::TokenInvalid,
             Self::Unknown => Reason::UnknownUser,
+            Self::UnknownJob => Reason::NotFound,
             Self::Cursor => Reason::InvalidCursor,
             Self::Store(error) => error.reason(),
         }
@@ -122,7 +127,8 @@ impl People {
     async fn look_up(&self, identity: &Identity) -> Result<UserRecord, PeopleError> {
         let stored = self.store.user(identity.user_id).await?;
         let account = match stored {
-            Some(stored) if agrees(&stored, identity) => stored,
+            // A closed account is not written to: what was erased must not come back with the next token.
+            Some(stored) if stored.disabled || agrees(&stored, identity) => stored,
             stored => self.save(profile_of(identity, stored.map(|user| user.profile))).await?,
         };
         Ok(account)
@@ -139,6 +145,10 @@ impl People {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, account) = known.get(&user)?;
         (self.clock.now().since(*since) < KNOWN_FOR).then(|| account.clone())
+    }
+
+    fn forget(&self, user: UserId) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&user);
     }
 
     fn remember(&self, account: &UserRecord) {
@@ -203,7 +213,7 @@ impl People {
         known.map_err(|error| {
             if error == StoreError::NotFound { PeopleError::Unknown } else { error.into() }
         })?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&user);
+        self.forget(user);
         if disabled {
             self.outbox
                 .sessions(user)

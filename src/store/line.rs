@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    CallRecord, ConversationRecord, DeviceRecord, Mark, MemberRecord, MessageRecord, UserRecord,
+    CallRecord, ConversationRecord, DeviceRecord, JobRecord, Mark, MemberRecord, MessageRecord,
+    UserRecord,
 };
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, UserId};
@@ -49,6 +50,8 @@ pub enum Line {
     Call(CallRecord),
     /// By user, then time of the call, then call.
     CallMember { user: UserId, call: CallId, outgoing: bool, missed: bool },
+    /// By id.
+    Job(JobRecord),
 }
 
 /// What an entry of an event log points at.

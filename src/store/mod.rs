@@ -8,16 +8,16 @@ pub mod sqlite;
 pub use line::{Line, LogKind};
 pub use record::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DeviceRecord, DirectoryPage, Listed, LogPage, LogRecord, Logged, Mark, MarkKind, Marked,
-    MemberRecord, MessageExtra, MessageRecord, NewMessage, Page, Profile, Rating, Settings, Totals,
-    UserRecord,
+    DeviceRecord, DirectoryPage, Erased, JobRecord, JobState, Listed, LogPage, LogRecord, Logged,
+    Mark, MarkKind, Marked, MemberRecord, MessageExtra, MessageRecord, NewMessage, Page, Profile,
+    Rating, Settings, Totals, UserRecord,
 };
 
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::error::{Failure, Reason};
-use crate::ids::{CallId, ConversationId, MessageId, UserId};
+use crate::ids::{CallId, ConversationId, JobId, MessageId, UserId};
 
 /// Why the store did not do it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -104,6 +104,23 @@ pub trait Store: Send + Sync {
     async fn remove_device(&self, user: UserId, device_id: String) -> Result<()>;
     /// Closes or opens an account; `NotFound`. O(log n).
     async fn set_disabled(&self, id: UserId, disabled: bool, at: Timestamp) -> Result<()>;
+    /// Forgets what is known of a person and the person's devices, and closes the account, which stays as a name that
+    /// nobody else can take; `NotFound`. O(log n + devices).
+    async fn erase_user(&self, id: UserId, at: Timestamp) -> Result<()>;
+    /// Makes tombstones of a person's messages, in order of conversation and number behind `after`, looking at some hundred
+    /// rows a call. O(conversations of the user + rows).
+    async fn erase_messages(
+        &self,
+        user: UserId,
+        after: Option<(ConversationId, i64)>,
+        at: Timestamp,
+    ) -> Result<Erased>;
+    /// Stores a job, or its next state. O(log n).
+    async fn save_job(&self, job: JobRecord) -> Result<()>;
+    /// One job. O(log n).
+    async fn job(&self, id: JobId) -> Result<Option<JobRecord>>;
+    /// Every job that is not over, in order of id. O(log n + k).
+    async fn open_jobs(&self) -> Result<Vec<JobRecord>>;
     /// People with a conversation or call in common since then, at most `limit`, in order of id. O(log n + k).
     async fn contacts(&self, user: UserId, since: Timestamp, limit: usize) -> Result<Vec<UserId>>;
 

@@ -8,7 +8,7 @@ use crate::event::{
     CallEntry, CallStatus, CallType, ConversationKind, Direction, EndReason, Gender, MessageType,
     Platform, PresenceMode, Role,
 };
-use crate::ids::{CallId, ConversationId, MessageId, UserId};
+use crate::ids::{CallId, ConversationId, JobId, MessageId, UserId};
 
 /// What the application says of a person; written at first sight of a token and when it changes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -40,6 +40,26 @@ pub struct UserRecord {
     pub plain_cursor: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl UserRecord {
+    /// What is left of a person who was erased: a closed account whose id nobody can take.
+    #[must_use]
+    pub fn erased(self, at: Timestamp) -> Self {
+        let user_id = self.profile.user_id;
+        let profile = Profile {
+            user_id,
+            uid: format!("erased:{user_id}"),
+            email: None,
+            name: None,
+            mobile: None,
+            gender: None,
+            user_type: None,
+            role: Role::User,
+        };
+        let (status_text, presence, disabled) = (None, PresenceMode::Auto, true);
+        Self { profile, status_text, presence, disabled, updated_at: at, ..self }
+    }
 }
 
 /// A device that a person registered. Its push tokens never leave the server.
@@ -128,6 +148,20 @@ impl MessageExtra {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl MessageRecord {
+    /// Whether erasing its sender takes something out of it: lines about calls say nothing personal.
+    pub fn has_content(&self) -> bool {
+        self.kind.is_for_clients() && self.extra.deleted_at.is_none()
+    }
+
+    /// The tombstone that keeps its place.
+    #[must_use]
+    pub fn erased(self, at: Timestamp) -> Self {
+        let extra = MessageExtra { deleted_at: Some(at), ..MessageExtra::default() };
+        Self { content: String::new(), extra, ..self }
     }
 }
 
@@ -394,6 +428,56 @@ pub struct CallFinished {
     pub entry: Option<Appended>,
     /// Where the missed call stands in the event log of the one who missed it.
     pub missed_cursor: Option<i64>,
+}
+
+/// How far the erasure of a person's messages has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Erased {
+    /// Where to go on; `None` when all are gone.
+    pub next: Option<(ConversationId, i64)>,
+    /// Conversations of the person that are not done.
+    pub left: i64,
+}
+
+/// A piece of work that goes on after its request, and after a restart.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct JobRecord {
+    pub id: JobId,
+    /// Whose data is erased.
+    pub user: UserId,
+    /// The person's messages as well.
+    pub messages: bool,
+    pub state: JobState,
+    /// Conversations in all, once they are counted.
+    pub total: i64,
+    /// Conversations that are not done.
+    pub left: i64,
+    /// How far the messages have come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<(ConversationId, i64)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What has become of a job.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum JobState {
+    Queued,
+    Running,
+    Done,
+    Failed,
+}
+
+impl JobState {
+    /// Whether there is something left to do.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Running)
+    }
 }
 
 /// How much there is.

@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use switchboard::clock::Timestamp;
 use switchboard::event::{CallStatus, CallType, Direction, EndReason, MessageType, Platform, Role};
-use switchboard::ids::{CallId, ConversationId, MessageId, UserId};
+use switchboard::ids::{CallId, ConversationId, JobId, MessageId, UserId};
 use switchboard::store::{
-    Anchor, CallEnd, CallHistory, CallRecord, DeviceRecord, DirectoryPage, Logged, Mark, MarkKind,
-    MessageExtra, NewMessage, Profile, Store, StoreError,
+    Anchor, CallEnd, CallHistory, CallRecord, DeviceRecord, DirectoryPage, JobRecord, JobState,
+    Logged, Mark, MarkKind, MessageExtra, NewMessage, Profile, Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -83,6 +83,21 @@ pub(crate) fn call(from: i64, to: i64, ms: i64) -> CallRecord {
         answered_device: None,
         waiting: false,
         ratings: Vec::new(),
+        updated_at: at(ms),
+    }
+}
+
+pub(crate) fn job(id: u8, owner: i64, state: JobState, ms: i64) -> JobRecord {
+    JobRecord {
+        id: JobId::new(Uuid::from_u128(id.into())),
+        user: user(owner),
+        messages: true,
+        state,
+        total: 2,
+        left: 1,
+        position: Some((talk(1, 2), 3)),
+        error: None,
+        created_at: at(0),
         updated_at: at(ms),
     }
 }
@@ -545,4 +560,56 @@ pub(crate) async fn totals_count(store: S) {
     store.create_call(call(1, 2, 2)).await.unwrap();
     let totals = store.totals().await.unwrap();
     assert_eq!((totals.users, totals.messages, totals.calls), (2, 1, 1));
+}
+
+pub(crate) async fn an_erased_person_leaves_tombstones_and_a_closed_account(store: S) {
+    people(&store, [1, 2, 3]).await;
+    store.save_device(device(1, "phone", None, 0)).await.unwrap();
+    for n in 0..1200 {
+        let (from, to) = if n % 2 == 0 { (1, 2) } else { (2, 1) };
+        store.append_message(text(from, to, &format!("number {n}"), n)).await.unwrap();
+    }
+    store.append_message(text(1, 3, "a secret", 2000)).await.unwrap();
+    store.append_message(text(2, 3, "of others", 2000)).await.unwrap();
+
+    store.erase_user(user(1), at(3000)).await.unwrap();
+    let account = store.user(user(1)).await.unwrap().unwrap();
+    assert!(account.disabled && account.profile.name.is_none());
+    assert!(store.devices(user(1)).await.unwrap().is_empty());
+    assert_eq!(store.erase_user(user(9), at(0)).await, Err(StoreError::NotFound));
+
+    let (mut after, mut calls, mut lefts) = (None, 0, Vec::new());
+    loop {
+        let erased = store.erase_messages(user(1), after, at(3000)).await.unwrap();
+        calls += 1;
+        lefts.push(erased.left);
+        after = erased.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(
+        calls >= 3 && lefts.is_sorted_by(|a, b| a >= b) && lefts.last() == Some(&0),
+        "{lefts:?}"
+    );
+
+    let page = store.messages(talk(1, 2), Anchor::Newest, 2000).await.unwrap();
+    assert_eq!(page.messages.len(), 1200);
+    for message in &page.messages {
+        let mine = message.from == user(1);
+        assert_eq!(mine, message.content.is_empty(), "{message:?}");
+        assert_eq!(mine, message.extra.deleted_at == Some(at(3000)), "{message:?}");
+    }
+    assert_eq!(store.conversation(talk(1, 3)).await.unwrap().unwrap().preview, "");
+    assert_eq!(store.conversation(talk(2, 3)).await.unwrap().unwrap().preview, "of others");
+}
+
+pub(crate) async fn a_job_is_open_until_it_is_over(store: S) {
+    let first = job(1, 1, JobState::Queued, 0);
+    store.save_job(first.clone()).await.unwrap();
+    assert_eq!(store.open_jobs().await.unwrap(), std::slice::from_ref(&first));
+    let over = JobRecord { state: JobState::Done, left: 0, ..first.clone() };
+    store.save_job(over.clone()).await.unwrap();
+    assert!(store.open_jobs().await.unwrap().is_empty());
+    assert_eq!(store.job(first.id).await.unwrap(), Some(over));
 }

@@ -8,12 +8,12 @@ use switchboard::event::{CallStatus, EndReason, MessageType, PresenceMode};
 use switchboard::ids::{CallId, MessageId};
 use switchboard::store::sqlite::Sqlite;
 use switchboard::store::{
-    Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, Mark, MarkKind, NewMessage, Profile,
-    Rating, Settings, Store,
+    Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, JobState, Mark, MarkKind, NewMessage,
+    Profile, Rating, Settings, Store,
 };
 use uuid::Uuid;
 
-use super::cases::{at, call, device, dump, profile, talk, text, user};
+use super::cases::{at, call, device, dump, job, profile, talk, text, user};
 use crate::support::Folder;
 use crate::support::oracle::Oracle;
 
@@ -39,6 +39,9 @@ enum Op {
     Missed { user: i64 },
     Rate { user: i64, nth: usize, stars: u8 },
     AckMissed { user: i64, nth: usize },
+    EraseUser { id: i64 },
+    EraseMessages { user: i64 },
+    Job { user: i64, id: u8, state: JobState },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -51,6 +54,7 @@ fn op() -> impl Strategy<Value = Op> {
         (0..30_i64).prop_map(Anchor::After)
     ];
     let mode = prop::option::of(prop_oneof![Just(PresenceMode::Auto), Just(PresenceMode::Dnd)]);
+    let state = prop_oneof![Just(JobState::Queued), Just(JobState::Running), Just(JobState::Done)];
     let status =
         prop::option::of(prop_oneof![Just(CallStatus::Missed), Just(CallStatus::Accepted)]);
     prop_oneof![
@@ -76,6 +80,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => person().prop_map(|user| Op::Missed { user }),
         1 => (person(), 0..20_usize, 1..6_u8).prop_map(|(user, nth, stars)| Op::Rate { user, nth, stars }),
         1 => (person(), 0..20_usize).prop_map(|(user, nth)| Op::AckMissed { user, nth }),
+        1 => person().prop_map(|id| Op::EraseUser { id }),
+        1 => person().prop_map(|user| Op::EraseMessages { user }),
+        1 => (person(), 0..4_u8, state).prop_map(|(user, id, state)| Op::Job { user, id, state }),
     ]
 }
 
@@ -302,6 +309,26 @@ async fn one(
             let Some(id) = nth(calls, n) else { return };
             store.ack_missed(user(who), vec![id]).await.unwrap();
             model.ack_missed(user(who), &[id]);
+        }
+        Op::EraseUser { id } => {
+            let expected = model.erase_user(user(id), at(ms));
+            assert_eq!(store.erase_user(user(id), at(ms)).await, expected, "{told}");
+        }
+        Op::EraseMessages { user: who } => {
+            let mut after = None;
+            while let Some(next) =
+                store.erase_messages(user(who), after, at(ms)).await.unwrap().next
+            {
+                after = Some(next);
+            }
+            model.erase_messages(user(who), at(ms));
+        }
+        Op::Job { user: who, id, state } => {
+            let new = job(id, who, state, ms);
+            store.save_job(new.clone()).await.unwrap();
+            assert_eq!(store.job(new.id).await.unwrap(), Some(new.clone()), "{told}");
+            model.save_job(new);
+            assert_eq!(store.open_jobs().await.unwrap(), model.open_jobs(), "{told}");
         }
     }
 }

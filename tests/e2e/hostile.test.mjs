@@ -1,6 +1,7 @@
 // Input that means harm: every event with the wrong argument, operator objects as ids, floods, slow readers, raw frames,
 // foreign origins, forged tokens. The answer is a clear error; the process and everybody else go on.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { after, before, test } from 'node:test'
 import WebSocket from 'ws'
@@ -263,4 +264,43 @@ test('slow and silent connections are closed', async () => {
   await new Promise((resolve) => socket.on('close', resolve))
   clearInterval(drip)
   assert.ok(Date.now() - begun < 30_000, `open for ${Date.now() - begun} ms`)
+})
+
+test('2,000 connections that send their headers slowly cost nobody else anything, and are closed', async () => {
+  const slow = Array.from({ length: 2000 }, () => createConnection(server.port, '127.0.0.1'))
+  let closed = 0
+  for (const connection of slow) {
+    connection.on('error', () => {})
+    connection.on('close', () => closed++)
+    connection.write('GET /api/me HTTP/1.1\r\nhost: x\r\nx-slow: ')
+  }
+  const timer = setInterval(() => slow.forEach((connection) => connection.writable && connection.write('a')), 1000)
+  const begun = Date.now()
+  const asked = await server.rest(3, 'GET', '/api/me')
+  assert.equal(asked.status, 200)
+  assert.ok(Date.now() - begun < 2000, `${Date.now() - begun} ms`)
+  assert.equal((await ask(bystander, 'session:ping', { t: 2 })).t, 2)
+  await until(() => closed === 2000, 'all are closed', 30000)
+  clearInterval(timer)
+})
+
+test('10,000 reconnects at once all succeed, and others do not notice', async (context) => {
+  const limit = Number(readFileSync('/proc/self/limits', 'utf8').match(/^Max open files\s+(\d+)/m)[1])
+  const count = Math.min(10_000, limit - 500)
+  if (count < 10_000) context.diagnostic(`ONLY ${count} connections: raise the limit of open files (ulimit -n 20000) for all 10,000`)
+  const open = (n) => new Promise((resolve, reject) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=websocket`, { perMessageDeflate: false })
+    socket.on('error', reject)
+    socket.on('open', () => socket.send(`40${JSON.stringify({ token: token(1000 + (n % 2000)), cursor: 'new' })}`))
+    socket.on('message', (data) => String(data).startsWith('42["session:ready"') && resolve(socket))
+  })
+  const all = () => Promise.all(Array.from({ length: count }, (_, n) => open(n)))
+  const before = await all()
+  before.forEach((socket) => socket.terminate())
+  // Nobody waits: the server still closes the old ones while the new ones come.
+  const again = await all()
+  const begun = Date.now()
+  assert.equal((await ask(bystander, 'session:ping', { t: 3 })).t, 3)
+  assert.ok(Date.now() - begun < 1000, `${Date.now() - begun} ms`)
+  again.forEach((socket) => socket.terminate())
 })

@@ -261,3 +261,37 @@ test('an account that is new, a poll, a page by cursor and the unread counts agr
   assert.equal((await own.rest(3, 'GET', '/api/chat/messages/unread/count')).json.data.unreadCount, 0)
   sender.close()
 })
+
+test('an erased person is gone, also after a restart in the middle, and cannot come back', async () => {
+  const own = await Server.start()
+  await own.people(61, 62)
+  const [ada, ben] = [await own.connect(61, { auth: { cursor: 0 } }), await own.connect(62, { auth: { cursor: 0 } })]
+  await own.rest(61, 'POST', '/api/devices', { deviceId: 'phone', platform: 'ios', pushToken: 'a push token' })
+  for (let n = 0; n < 30; n++) {
+    await ask(ada, 'message:send', { toUserId: 62, content: `personal ${n}` })
+    await ask(ben, 'message:send', { toUserId: 61, content: `of the other ${n}` })
+  }
+  const service = { authorization: `Bearer ${token(1, { role: 'service' })}` }
+  assert.equal((await own.rest(61, 'DELETE', '/api/users/61')).status, 403)
+  assert.equal((await own.rest(null, 'DELETE', '/api/users/999', undefined, service)).json.reason, 'UNKNOWN_USER')
+  assert.equal((await own.rest(null, 'DELETE', '/api/users/61?erase=everything', undefined, service)).json.details.field, 'erase')
+  const begun = await own.rest(null, 'DELETE', '/api/users/61?erase=messages,recordings', undefined, service)
+  assert.equal(begun.status, 202)
+  await own.crash()
+  const { jobId } = begun.json.data
+  const done = await until(async () => {
+    const { data } = (await own.rest(null, 'GET', `/api/jobs/${jobId}`, undefined, service)).json
+    return data.state === 'done' && data
+  }, 'the job is done')
+  assert.deepEqual(done, { jobId, state: 'done', progress: 100 })
+  assert.equal((await own.rest(61, 'GET', '/api/me')).json.reason, 'USER_DISABLED')
+  const left = (await own.rest(62, 'GET', '/api/chat/users/61')).json.data
+  assert.deepEqual([left.name, left.email], [null, undefined], JSON.stringify(left))
+  const { data: messages } = (await own.rest(62, 'GET', '/api/chat/messages/61?limit=200&markRead=false')).json
+  assert.equal(messages.length, 60)
+  for (const message of messages) {
+    assert.equal(message.content === '' && Boolean(message.deletedAt), message.fromUserId === 61, JSON.stringify(message))
+  }
+  ben.close()
+  await own.stop()
+})

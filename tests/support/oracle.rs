@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard::clock::Timestamp;
 use switchboard::event::{CallStatus, ConversationKind, PresenceMode};
-use switchboard::ids::{CallId, ConversationId, MessageId, UserId};
+use switchboard::ids::{CallId, ConversationId, JobId, MessageId, UserId};
 use switchboard::store::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DeviceRecord, DirectoryPage, Line, Listed, LogKind, LogPage, LogRecord, Logged, Mark, MarkKind,
-    Marked, MemberRecord, MessageRecord, NewMessage, Page, Profile, Rating, Result, Settings,
-    StoreError, Totals, UserRecord, preview,
+    DeviceRecord, DirectoryPage, JobRecord, Line, Listed, LogKind, LogPage, LogRecord, Logged,
+    Mark, MarkKind, Marked, MemberRecord, MessageRecord, NewMessage, Page, Profile, Rating, Result,
+    Settings, StoreError, Totals, UserRecord, preview,
 };
 
 /// An entry of an event log, as it is kept.
@@ -36,6 +36,7 @@ pub(crate) struct Oracle {
     calls: BTreeMap<CallId, CallRecord>,
     /// Outgoing, missed.
     call_members: BTreeMap<(UserId, Timestamp, CallId), (bool, bool)>,
+    jobs: BTreeMap<JobId, JobRecord>,
 }
 
 impl Oracle {
@@ -123,6 +124,33 @@ impl Oracle {
             user.last_seen = user.last_seen.max(seen);
             user.plain_cursor = user.plain_cursor.max(plain_cursor);
         }
+    }
+
+    pub(crate) fn erase_user(&mut self, id: UserId, at: Timestamp) -> Result<()> {
+        let user = self.users.get_mut(&id).ok_or(StoreError::NotFound)?;
+        *user = user.clone().erased(at);
+        self.devices.retain(|(owner, _), _| *owner != id);
+        Ok(())
+    }
+
+    /// All of them at once.
+    pub(crate) fn erase_messages(&mut self, user: UserId, at: Timestamp) {
+        let theirs = |message: &&mut MessageRecord| message.from == user && message.has_content();
+        for message in self.messages.values_mut().filter(theirs) {
+            *message = message.clone().erased(at);
+            let head = self.conversations.get_mut(&message.conversation).unwrap();
+            if head.seq == message.seq {
+                head.preview.clear();
+            }
+        }
+    }
+
+    pub(crate) fn save_job(&mut self, job: JobRecord) {
+        self.jobs.insert(job.id, job);
+    }
+
+    pub(crate) fn open_jobs(&self) -> Vec<JobRecord> {
+        self.jobs.values().filter(|job| job.state.is_open()).cloned().collect()
     }
 
     pub(crate) fn contacts(&self, me: UserId, since: Timestamp, limit: usize) -> Vec<UserId> {
@@ -529,6 +557,7 @@ impl Oracle {
         lines.extend(self.call_members.iter().map(|((user, _, call), (outgoing, missed))| {
             Line::CallMember { user: *user, call: *call, outgoing: *outgoing, missed: *missed }
         }));
+        lines.extend(self.jobs.values().cloned().map(Line::Job));
         lines.iter().map(|line| serde_json::to_string(line).unwrap()).collect()
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, ToSql};
 
 use super::super::{Line, Result, StoreError};
-use super::{Doc, calls, count, log, marks, messages, users};
+use super::{Doc, calls, count, erase, log, marks, messages, users};
 
 /// Rows a slice.
 const SLICE: usize = 1000;
@@ -17,7 +17,7 @@ pub(super) struct Position {
 
 type Read = fn(&Row<'_>) -> rusqlite::Result<Line>;
 
-fn tables() -> [(String, Read); 10] {
+fn tables() -> [(String, Read); 11] {
     [
         (messages::select(users::COLUMNS, "FROM users ORDER BY user_id"), |row| Ok(Line::User(users::from_row(row, 0)?))),
         ("SELECT doc FROM devices ORDER BY user_id, device_id".into(), |row| {
@@ -57,6 +57,10 @@ fn tables() -> [(String, Read); 10] {
         ("SELECT user_id, call, outgoing, missed FROM call_members ORDER BY user_id, call_at, call".into(), |row| {
             let (user, call, outgoing, missed) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
             Ok(Line::CallMember { user, call, outgoing, missed })
+        }),
+        ("SELECT doc FROM jobs ORDER BY id".into(), |row| {
+            let Doc(job) = row.get(0)?;
+            Ok(Line::Job(job))
         }),
     ]
 }
@@ -112,6 +116,7 @@ fn put(c: &Connection, line: Line) -> Result<()> {
                 .ok_or_else(|| StoreError::Corrupt("a member of an unknown call".into()))?;
             calls::put_member(c, &call, user, outgoing, missed)
         }
+        Line::Job(job) => erase::save_job(c, &job),
     }
 }
 

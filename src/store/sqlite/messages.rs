@@ -153,6 +153,16 @@ pub(super) fn put(c: &Connection, m: &MessageRecord) -> Result<()> {
     Ok(())
 }
 
+/// Stores what has become of a message. A list that shows it as the newest shows the change.
+pub(super) fn replace(c: &Connection, m: &MessageRecord) -> Result<()> {
+    let sql = "UPDATE messages SET content = ?3, extra = ?4 WHERE conv = ?1 AND seq = ?2";
+    let extra = if m.extra.is_empty() { None } else { Some(serde_json::to_string(&m.extra)?) };
+    c.prepare_cached(sql)?.execute((m.conversation, m.seq, &m.content, extra))?;
+    let sql = "UPDATE conversations SET preview = ?3 WHERE conv = ?1 AND seq = ?2";
+    c.prepare_cached(sql)?.execute((m.conversation, m.seq, preview(&m.content)))?;
+    Ok(())
+}
+
 pub(super) const COLUMNS: &str =
     "conv, seq, id, at, from_user, kind, content, client_id, counts, extra";
 

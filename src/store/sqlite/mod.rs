@@ -2,6 +2,7 @@
 
 mod calls;
 mod dump;
+mod erase;
 mod log;
 mod marks;
 mod messages;
@@ -25,11 +26,12 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DeviceRecord, DirectoryPage, Listed, LogPage, Mark, Marked, MemberRecord, MessageRecord,
-    NewMessage, Page, Profile, Rating, Result, Settings, Store, StoreError, Totals, UserRecord,
+    DeviceRecord, DirectoryPage, Erased, JobRecord, Listed, LogPage, Mark, Marked, MemberRecord,
+    MessageRecord, NewMessage, Page, Profile, Rating, Result, Settings, Store, StoreError, Totals,
+    UserRecord,
 };
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, MessageId, UserId};
+use crate::ids::{CallId, ConversationId, JobId, MessageId, UserId};
 
 pub use plans::explain;
 
@@ -124,7 +126,7 @@ macro_rules! column {
     )*};
 }
 
-column!(CallId, ConversationId, MessageId);
+column!(CallId, ConversationId, JobId, MessageId);
 
 impl ToSql for UserId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -219,6 +221,26 @@ impl Store for Sqlite {
     }
     async fn set_disabled(&self, id: UserId, disabled: bool, at: Timestamp) -> Result<()> {
         self.writer.write(move |c| users::set_disabled(c, id, disabled, at)).await
+    }
+    async fn erase_user(&self, id: UserId, at: Timestamp) -> Result<()> {
+        self.writer.write(move |c| erase::user(c, id, at)).await
+    }
+    async fn erase_messages(
+        &self,
+        user: UserId,
+        after: Option<(ConversationId, i64)>,
+        at: Timestamp,
+    ) -> Result<Erased> {
+        self.writer.write(move |c| erase::messages(c, user, after, at)).await
+    }
+    async fn save_job(&self, job: JobRecord) -> Result<()> {
+        self.writer.write(move |c| erase::save_job(c, &job)).await
+    }
+    async fn job(&self, id: JobId) -> Result<Option<JobRecord>> {
+        self.read(move |c| erase::job(c, id)).await
+    }
+    async fn open_jobs(&self) -> Result<Vec<JobRecord>> {
+        self.read(erase::open_jobs).await
     }
     async fn contacts(&self, user: UserId, since: Timestamp, limit: usize) -> Result<Vec<UserId>> {
         self.read(move |c| users::contacts(c, user, since, limit)).await

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::super::Result;
-use super::{calls, log, marks, messages, users};
+use super::{calls, erase, log, marks, messages, users};
 
 /// Each query with the lines of its `EXPLAIN QUERY PLAN`, for the store in `path`.
 pub fn explain(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
@@ -34,6 +34,7 @@ fn queries() -> Vec<String> {
         log::NEXT_USER.into(),
         log::RETIRE_LOG.into(),
         log::RETIRE_KEYS.into(),
+        erase::OPEN_JOBS.into(),
         calls::LIVE.into(),
         calls::HISTORY.into(),
         calls::MISSED.into(),

@@ -79,6 +79,9 @@ CREATE TABLE call_members (
 CREATE INDEX calls_missed ON call_members (user_id, call_at, call) WHERE missed = 1;
 
 INSERT INTO meta VALUES ('users', 0), ('messages', 0), ('calls', 0);
+", "
+CREATE TABLE jobs (id BLOB PRIMARY KEY, open INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX jobs_open ON jobs (open, id) WHERE open = 1;
 "];
 
 /// Brings the file to the version of this program; a newer file is refused.

@@ -49,10 +49,14 @@ pub(super) fn put(c: &Connection, user: &UserRecord) -> Result<()> {
     Ok(())
 }
 
+/// Who has a uid.
+pub(super) fn holder(c: &Connection, uid: &str) -> Result<Option<UserId>> {
+    let mut query = c.prepare_cached("SELECT user_id FROM users WHERE uid = ?1")?;
+    Ok(query.query_row([uid], |row| row.get(0)).optional()?)
+}
+
 pub(super) fn save_profile(c: &Connection, profile: Profile, at: Timestamp) -> Result<UserRecord> {
-    let holder = c.prepare_cached("SELECT user_id FROM users WHERE uid = ?1")?;
-    let holder: Option<UserId> =
-        { holder }.query_row([&profile.uid], |row| row.get(0)).optional()?;
+    let holder = holder(c, &profile.uid)?;
     if holder.is_some_and(|holder| holder != profile.user_id) {
         return Err(StoreError::Conflict("uid"));
     }
