@@ -45,7 +45,7 @@ pub(super) async fn doctor(setup: Setup) -> ExitCode {
 }
 
 async fn store(setup: &Setup) -> Finding {
-    let store = match open_store(setup) {
+    let store = match open_store(setup).await {
         Ok(store) => store,
         Err(error) => return Bad(format!("cannot be opened: {error}")),
     };

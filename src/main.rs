@@ -136,8 +136,17 @@ fn toml_like(config: &Config) -> String {
     serde_json::to_string_pretty(config).unwrap_or_default()
 }
 
-/// The embedded store of this set-up.
-fn open_store(setup: &Setup) -> Result<Arc<dyn Store>, Box<dyn std::error::Error + Send + Sync>> {
+/// The store of this set-up: the database that is named, or the embedded one.
+async fn open_store(
+    setup: &Setup,
+) -> Result<Arc<dyn Store>, Box<dyn std::error::Error + Send + Sync>> {
+    #[cfg(feature = "mongo")]
+    if !setup.config.store.mongodb_uri.is_empty() {
+        let patience = std::time::Duration::from_secs(setup.config.store.mongodb_patience);
+        let uri = setup.config.store.mongodb_uri.expose();
+        let store = switchboard::store::mongo::Mongo::open_patiently(uri, patience).await;
+        return Ok(Arc::new(store.map_err(|error| format!("store.mongodb_uri: {error}"))?));
+    }
     let named = &setup.config.store.file;
     let path = if named.is_empty() { setup.data.join("switchboard.db") } else { named.into() };
     if let Some(folder) = path.parent() {
@@ -165,7 +174,7 @@ fn token(setup: &Setup, user: i64, name: Option<String>, role: &str, ttl: i64) -
 }
 
 async fn export(setup: &Setup, file: &Path) -> Outcome {
-    let store = open_store(setup)?;
+    let store = open_store(setup).await?;
     let mut sink: Box<dyn Write + Send> = if file == Path::new("-") {
         Box::new(std::io::BufWriter::new(std::io::stdout()))
     } else {
@@ -179,7 +188,7 @@ async fn export(setup: &Setup, file: &Path) -> Outcome {
 
 async fn import(setup: &Setup, file: &Path) -> Outcome {
     use std::io::BufRead;
-    let store = open_store(setup)?;
+    let store = open_store(setup).await?;
     let source: Box<dyn BufRead + Send> = if file == Path::new("-") {
         Box::new(std::io::BufReader::new(std::io::stdin()))
     } else {

@@ -23,7 +23,9 @@ use super::{Outcome, Setup, open_store, print};
 pub(super) async fn serve(setup: Setup) -> Outcome {
     start_log(&setup.config);
     http::start_metrics();
-    let store = open_store(&setup)?;
+    let store = open_store(&setup).await?;
+    // Whatever a crash left half-way is finished before anybody reads.
+    store.take_over().await?;
     let clock = Clock::system();
     let (app, changes) = App::new(setup.config.clone(), clock, store.clone(), setup.dev)?;
     if let Err(error) = app.auth.refresh_keys().await {

@@ -8,6 +8,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use switchboard::store::Store;
+#[cfg(feature = "mongo")]
+use switchboard::store::mongo::Mongo;
 use switchboard::store::sqlite::Sqlite;
 
 use crate::support::Folder;
@@ -27,11 +29,24 @@ async fn file<F: Future<Output = ()>>(test: impl FnOnce(Arc<dyn Store>) -> F) {
     store.close().await;
 }
 
+/// A database of its own on whatever speaks MongoDB's protocol here; without one the case is skipped, loudly.
+#[cfg(feature = "mongo")]
+async fn mongo<F: Future<Output = ()>>(test: impl FnOnce(Arc<dyn Store>) -> F) {
+    let Some(uri) = crate::support::mongo::fresh_database() else { return };
+    let store: Arc<dyn Store> = Arc::new(Mongo::open(&uri).await.unwrap());
+    test(store.clone()).await;
+    store.close().await;
+}
+
 /// Makes a test of each case for each engine.
 macro_rules! engines {
     ($($case:ident),* $(,)?) => {
         mod sqlite_in_memory {
             $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::memory(super::cases::$case).await; })*
+        }
+        #[cfg(feature = "mongo")]
+        mod mongo_wire {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::mongo(super::cases::$case).await; })*
         }
         mod sqlite_on_file {
             $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::file(super::cases::$case).await; })*

@@ -194,10 +194,14 @@ fn check(config: &Config, flags: &Flags) -> Result<(), ConfigError> {
             "is production; --dev makes secrets up and refuses to run there",
         );
     }
-    if !config.store.mongodb_uri.is_empty() {
+    let uri = config.store.mongodb_uri.expose();
+    if !uri.is_empty() && !uri.starts_with("mongodb://") && !uri.starts_with("mongodb+srv://") {
+        return wrong("store.mongodb_uri", "must begin with mongodb:// or mongodb+srv://");
+    }
+    if !uri.is_empty() && cfg!(not(feature = "mongo")) {
         return wrong(
             "store.mongodb_uri",
-            "this version has the embedded store only; unset it and MONGODB_URI",
+            "this build has no MongoDB; build it with the feature mongo",
         );
     }
     if config.call.media != "p2p" {

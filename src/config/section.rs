@@ -171,13 +171,15 @@ impl Default for Auth {
 pub struct Store {
     /// File of the embedded store; empty: `switchboard.db` in the data folder.
     pub file: String,
-    /// Not available yet: this version keeps everything in the embedded store and refuses to start when this or `MONGODB_URI` is set.
+    /// URI of a MongoDB database (`mongodb://` or `mongodb+srv://`, with the database's name in its path); empty: the embedded store.
     pub mongodb_uri: Secret,
+    /// Seconds that a start waits for that database before it gives up.
+    pub mongodb_patience: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { file: "".into(), mongodb_uri: Secret::default() }
+        Self { file: "".into(), mongodb_uri: Secret::default(), mongodb_patience: 30 }
     }
 }
 

@@ -2,6 +2,8 @@
 //! times come in as arguments.
 
 mod line;
+#[cfg(feature = "mongo")]
+pub mod mongo;
 mod record;
 pub mod sqlite;
 
@@ -197,6 +199,8 @@ pub trait Store: Send + Sync {
         log_keep: i64,
         keys_before: Timestamp,
     ) -> Result<bool>;
+    /// Makes this the server that writes, where several could, and finishes what a crash left half-way. O(1).
+    async fn take_over(&self) -> Result<()>;
     /// Answers when the store can write. O(1).
     async fn ping(&self) -> Result<()>;
     /// Everything, as lines of JSON in a canonical order, equal for equal content whatever the engine. O(n).

@@ -350,6 +350,32 @@ fn short_random_sequences_agree_with_the_model() {
     outcome.unwrap();
 }
 
+/// Ten thousand operations in sequences of their own, over whatever speaks MongoDB's protocol here: what it knows of
+/// earlier ones must not slow the later ones down.
+#[cfg(feature = "mongo")]
+#[test]
+fn ten_thousand_random_operations_agree_on_mongo_wire() {
+    use switchboard::store::mongo::Mongo;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut runner = TestRunner::new(Config {
+        cases: 10,
+        failure_persistence: None,
+        max_shrink_iters: 0,
+        ..Config::default()
+    });
+    let outcome = runner.run(&prop::collection::vec(op(), 1_000), |ops| {
+        let Some(uri) = crate::support::mongo::fresh_database() else { return Ok(()) };
+        runtime.block_on(async {
+            let store: Arc<dyn Store> = Arc::new(Mongo::open(&uri).await.unwrap());
+            compare(store.clone(), ops).await;
+            store.close().await;
+        });
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
 /// One long sequence, on file.
 #[test]
 fn ten_thousand_random_operations_give_equal_answers_and_dumps() {

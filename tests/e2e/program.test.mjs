@@ -28,7 +28,7 @@ test('it refuses to start with a missing, short, well-known or impossible settin
   for (const [env, told] of [
     [{}, 'auth.jwt_secret: is not set'], [{ JWT_SECRET: 'short' }, 'auth.jwt_secret: has 5 bytes'],
     [{ JWT_SECRET: 'your-256-bit-secret-your-256-bit-secret' }, 'auth.jwt_secret: begins like a secret'],
-    [{ JWT_SECRET: secret, MONGODB_URI: 'mongodb://u:hunter2@h/d' }, 'store.mongodb_uri'], [{ JWT_SECRET: secret, PORT: 'x', SWITCHBOARD_SERVER__PORT: '' }, 'server.port'],
+    [{ JWT_SECRET: secret, MONGODB_URI: 'postgres://u:hunter2@h/d' }, 'store.mongodb_uri'], [{ JWT_SECRET: secret, PORT: 'x', SWITCHBOARD_SERVER__PORT: '' }, 'server.port'],
     [{ JWT_SECRET: secret, SWITCHBOARD_SERVER__NO_SUCH: '1' }, 'no_such'], [{ JWT_SECRET: secret, SWITCHBOARD_CALL__MEDIA: 'relay' }, 'call.media'],
     [{ JWT_SECRET: secret, ALLOWED_ORIGINS: '*' }, 'server.allowed_origins'],
   ]) {

@@ -1,5 +1,7 @@
 //! What several promises need.
 
+#[cfg(feature = "mongo")]
+pub(crate) mod mongo;
 pub(crate) mod oracle;
 
 use std::path::PathBuf;

@@ -343,6 +343,9 @@ impl Store for Sqlite {
     ) -> Result<bool> {
         self.writer.write(move |c| log::retire(c, log_before, log_keep, keys_before)).await
     }
+    async fn take_over(&self) -> Result<()> {
+        Ok(())
+    }
     async fn ping(&self) -> Result<()> {
         self.writer.write(|_| Ok(())).await
     }

@@ -1,7 +1,8 @@
 // Runs the real program on free ports with a data folder of its own.
 import { spawn } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,6 +10,9 @@ import { io } from 'socket.io-client'
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url))
 const binary = process.env.SWITCHBOARD_BIN ?? join(root, 'target/debug/switchboard')
+// `TEST_STORE=mongo` puts a MongoDB-wire engine of its own under every server.
+export const onMongo = process.env.TEST_STORE === 'mongo'
+const engine = join(root, 'target/mongo-wire')
 export const secret = randomBytes(36).toString('base64')
 
 export class Server {
@@ -18,8 +22,27 @@ export class Server {
     server.data = data ?? mkdtempSync(join(tmpdir(), 'switchboard-test-'))
     server.env = env
     server.args = args
+    if (onMongo) await server.startEngine()
     await server.run()
     return server
+  }
+
+  async startEngine() {
+    this.enginePort ??= await freePort()
+    const folder = join(this.data, 'engine')
+    mkdirSync(folder, { recursive: true })
+    this.engine = spawn(engine, [`127.0.0.1:${this.enginePort}`, folder], { stdio: ['pipe', 'pipe', 'ignore'] })
+    await new Promise((resolve, reject) => {
+      this.engine.stdout.on('data', (text) => String(text).includes('ready') && resolve())
+      this.engine.on('exit', (code) => reject(new Error(`the engine ended with ${code}; is ${engine} built? (${existsSync(engine)})`)))
+    })
+  }
+
+  async killEngine() {
+    this.engine.removeAllListeners('exit')
+    const gone = new Promise((resolve) => this.engine.on('exit', resolve))
+    this.engine.kill('SIGKILL')
+    await gone
   }
 
   async run() {
@@ -35,6 +58,7 @@ export class Server {
         SWITCHBOARD_SERVER__DRAIN_DELAY: '0',
         SWITCHBOARD_LIMITS__ANONYMOUS_PER_MINUTE: '100000',
         SWITCHBOARD_LIMITS__REST_PER_MINUTE: '100000',
+        ...(onMongo ? { MONGODB_URI: `mongodb://127.0.0.1:${this.enginePort}/chat` } : {}),
         ...this.env,
       },
     })
@@ -63,6 +87,7 @@ export class Server {
   async stop(signal = 'SIGTERM') {
     this.process.kill(signal)
     const ended = await this.exited
+    if (this.engine) await this.killEngine()
     rmSync(this.data, { recursive: true, force: true })
     return ended
   }
@@ -106,6 +131,13 @@ export class Server {
     for (const user of users) await this.rest(user, 'GET', '/api/me')
   }
 }
+
+export const freePort = () => new Promise((resolve) => {
+  const probe = createServer().listen(0, '127.0.0.1', () => {
+    const { port } = probe.address()
+    probe.close(() => resolve(port))
+  })
+})
 
 const base64 = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
 

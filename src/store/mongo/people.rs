@@ -1,0 +1,164 @@
+//! People.
+
+use mongodb::bson::doc;
+
+use super::super::{
+    DeviceRecord, DirectoryPage, MemberRecord, Profile, Result, Settings, StoreError, Totals,
+    UserRecord,
+};
+use super::reader::Reader;
+use super::rows::{Part, Uid, call_at, end_of, of_user, user_id};
+use super::unit::Unit;
+use crate::clock::Timestamp;
+use crate::event::PresenceMode;
+use crate::ids::UserId;
+
+pub(super) async fn save_profile(
+    unit: &mut Unit,
+    profile: Profile,
+    at: Timestamp,
+) -> Result<UserRecord> {
+    let holder = unit.get::<Uid>(&profile.uid).await?;
+    if holder.is_some_and(|holder| holder.user != profile.user_id) {
+        return Err(StoreError::Conflict("uid"));
+    }
+    let known = unit.get::<UserRecord>(&user_id(profile.user_id)).await?;
+    let earlier = known.as_ref().map(|known| known.profile.uid.clone());
+    let saved = match known {
+        Some(known) => {
+            let name = profile.name.clone().or(known.profile.name);
+            UserRecord { profile: Profile { name, ..profile }, updated_at: at, ..known }
+        }
+        None => {
+            unit.count(|totals: &mut Totals| totals.users += 1).await?;
+            UserRecord {
+                profile,
+                status_text: None,
+                presence: PresenceMode::Auto,
+                disabled: false,
+                last_seen: at,
+                plain_cursor: 0,
+                created_at: at,
+                updated_at: at,
+            }
+        }
+    };
+    put(unit, &saved, earlier.as_deref())?;
+    Ok(saved)
+}
+
+/// Stores a person, and whose the uid is.
+pub(super) fn put(unit: &mut Unit, user: &UserRecord, earlier: Option<&str>) -> Result<()> {
+    let uid = user.profile.uid.clone();
+    if earlier != Some(&uid) {
+        if let Some(earlier) = earlier {
+            unit.remove::<Uid>(earlier);
+        }
+        unit.put(&Uid { uid, user: user.profile.user_id })?;
+    }
+    unit.put(user)
+}
+
+async fn known(unit: &mut Unit, id: UserId) -> Result<UserRecord> {
+    unit.get::<UserRecord>(&user_id(id)).await?.ok_or(StoreError::NotFound)
+}
+
+pub(super) async fn save_settings(
+    unit: &mut Unit,
+    id: UserId,
+    settings: Settings,
+    at: Timestamp,
+) -> Result<UserRecord> {
+    let mut saved = known(unit, id).await?;
+    saved.profile.name = settings.name.or(saved.profile.name);
+    saved.status_text = settings.status_text.or(saved.status_text).filter(|text| !text.is_empty());
+    saved.presence = settings.presence.unwrap_or(saved.presence);
+    saved.updated_at = at;
+    unit.put(&saved)?;
+    Ok(saved)
+}
+
+pub(super) async fn touch(
+    unit: &mut Unit,
+    id: UserId,
+    seen: Timestamp,
+    plain_cursor: i64,
+) -> Result<()> {
+    let Some(user) = unit.get::<UserRecord>(&user_id(id)).await? else { return Ok(()) };
+    let (last_seen, plain_cursor) = (user.last_seen.max(seen), user.plain_cursor.max(plain_cursor));
+    unit.put(&UserRecord { last_seen, plain_cursor, ..user })
+}
+
+pub(super) async fn set_disabled(
+    unit: &mut Unit,
+    id: UserId,
+    disabled: bool,
+    at: Timestamp,
+) -> Result<()> {
+    let user = known(unit, id).await?;
+    unit.put(&UserRecord { disabled, updated_at: at, ..user })
+}
+
+pub(super) async fn save_device(unit: &mut Unit, device: DeviceRecord) -> Result<()> {
+    if unit.get::<UserRecord>(&user_id(device.user)).await?.is_none() {
+        return Err(StoreError::UnknownUser(device.user));
+    }
+    unit.put(&device)
+}
+
+pub(super) async fn devices(reader: &Reader, user: UserId) -> Result<Vec<DeviceRecord>> {
+    let prefix = user_id(user);
+    let range = doc! { "_id": { "$gt": &prefix, "$lt": end_of(&prefix) } };
+    reader.find(range, doc! { "_id": 1 }, usize::MAX).await
+}
+
+pub(super) async fn remove_device(unit: &mut Unit, user: UserId, device_id: &str) -> Result<()> {
+    let id = of_user(user, device_id);
+    if unit.get::<DeviceRecord>(&id).await?.is_none() {
+        return Err(StoreError::NotFound);
+    }
+    unit.remove::<DeviceRecord>(&id);
+    Ok(())
+}
+
+pub(super) async fn users(reader: &Reader, mut ids: Vec<UserId>) -> Result<Vec<UserRecord>> {
+    ids.sort_unstable();
+    ids.dedup();
+    let ids = ids.into_iter().map(user_id).collect();
+    let mut found = reader.get_all::<UserRecord>(ids).await?;
+    found.sort_unstable_by_key(|user| user.profile.user_id);
+    Ok(found)
+}
+
+pub(super) async fn directory(reader: &Reader, page: &DirectoryPage) -> Result<Vec<UserRecord>> {
+    let end = format!("{}\u{10ffff}", page.prefix);
+    let sort = doc! { "name_key": 1, "_id": 1 };
+    let filter = match &page.after {
+        Some((name, id)) if *name >= page.prefix => doc! {
+            "name_key": { "$gte": name, "$lt": end },
+            "$or": [{ "name_key": { "$gt": name } }, { "name_key": name, "_id": { "$gt": user_id(*id) } }],
+        },
+        _ => doc! { "name_key": { "$gte": &page.prefix, "$lt": end } },
+    };
+    reader.find(filter, sort, page.limit).await
+}
+
+pub(super) async fn contacts(
+    reader: &Reader,
+    user: UserId,
+    since: Timestamp,
+    limit: usize,
+) -> Result<Vec<UserId>> {
+    let recent = |archived: bool| {
+        let filter = doc! { "user": user.value(), "archived": archived, "last_activity": { "$gte": since.0 } };
+        reader.find::<MemberRecord>(filter, doc! { "last_activity": -1 }, limit)
+    };
+    let prefix = user_id(user);
+    let called = doc! { "_id": { "$gte": call_at(user, since), "$lt": end_of(&prefix) } };
+    let called = reader.find::<Part>(called, doc! { "_id": -1 }, 10 * limit);
+    let (open, archived, called) = futures_util::try_join!(recent(false), recent(true), called)?;
+    let talks = open.iter().chain(&archived).filter_map(|member| member.conversation.peer_of(user));
+    let found: std::collections::BTreeSet<_> =
+        talks.chain(called.iter().map(|part| part.peer)).collect();
+    Ok(found.into_iter().take(limit).collect())
+}
