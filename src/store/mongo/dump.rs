@@ -65,8 +65,8 @@ async fn every<T: Kept>(reader: &Reader, sink: Sink<'_>, line: fn(T) -> Line) ->
     }
 }
 
-pub(super) async fn refuse_unless_empty(unit: &mut Unit) -> Result<()> {
-    let any = unit.reader.find::<UserRecord>(doc! {}, doc! { "_id": 1 }, 1).await?;
+pub(super) async fn refuse_unless_empty(reader: &Reader) -> Result<()> {
+    let any = reader.find::<UserRecord>(doc! {}, doc! { "_id": 1 }, 1).await?;
     if any.is_empty() { Ok(()) } else { Err(StoreError::Conflict("store")) }
 }
 

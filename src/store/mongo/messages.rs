@@ -207,7 +207,7 @@ pub(super) async fn mark(unit: &mut Unit, id: ConversationId, mark: Mark) -> Res
     Ok(Marked { up_to, moved: true, unread, cursors })
 }
 
-async fn unread_after(unit: &mut Unit, id: ConversationId, user: UserId, read: i64) -> Result<i64> {
+async fn unread_after(unit: &Unit, id: ConversationId, user: UserId, read: i64) -> Result<i64> {
     let (from, end) = (in_conversation(id, read + 1), end_of(&id.to_string()));
     let stored = doc! { "_id": { "$gte": &from, "$lt": &end }, "from": { "$ne": user.value() }, "counts": true };
     let stored = unit.reader.count::<MessageRecord>(stored).await?;
@@ -239,7 +239,7 @@ pub(super) async fn page(
         reader.find::<MessageRecord>(doc! { "_id": range }, doc! { "_id": order }, limit);
     let head = reader.get::<ConversationRecord>(&prefix);
     let (mut messages, head, members) =
-        futures_util::try_join!(messages, async { head.await }, pair_of(reader, id))?;
+        futures_util::try_join!(messages, head, pair_of(reader, id))?;
     if order < 0 {
         messages.reverse();
     }

@@ -315,7 +315,7 @@ impl Store for Mongo {
         &self,
         lines: &mut (dyn Iterator<Item = std::io::Result<String>> + Send),
     ) -> Result<()> {
-        self.write_alone(|unit| Box::pin(dump::refuse_unless_empty(unit))).await?;
+        dump::refuse_unless_empty(&self.reader).await?;
         loop {
             let slice = Iterator::take(&mut *lines, 100).collect::<std::io::Result<Vec<_>>>();
             let slice = slice.map_err(|error| StoreError::Unavailable(error.to_string()))?;

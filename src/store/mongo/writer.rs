@@ -10,7 +10,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use mongodb::Database;
 use mongodb::bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc};
-use mongodb::options::ReturnDocument;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -29,6 +28,8 @@ const GROUP_BYTES: usize = 4 << 20;
 const PATIENCE: Duration = Duration::from_millis(4800);
 /// The error of a key that is there already.
 const DUPLICATE: i32 = 11000;
+/// How long to wait for what a server that died had asked of a database that changes documents in two steps.
+const LINGER: Duration = Duration::from_secs(2);
 
 type Settle = Box<dyn FnOnce(Result<()>) + Send>;
 type Work = Box<dyn for<'a> FnOnce(&'a mut Unit) -> BoxFuture<'a, Done> + Send>;
@@ -142,7 +143,7 @@ async fn run(mut turn: Turn, mut unit: Unit, mut jobs: mpsc::Receiver<Job>) {
             Some(job) => job,
             None => match jobs.recv().await {
                 Some(job) => job,
-                None => return,
+                None => return turn.give_back().await,
             },
         };
         let mut group = vec![first];
@@ -235,14 +236,19 @@ impl Turn {
         }
         unit.forget_all();
         let meta = self.database.collection::<RawDocumentBuf>("meta");
-        let intent = if self.taken {
-            within_deadline(meta.find_one(doc! { "_id": "intent" }).into_future()).await?
-        } else {
+        let find = || meta.find_one(doc! { "_id": "intent" });
+        if !self.taken {
             let mine = doc! { "$set": { "writer": &self.name } };
-            let take = meta.find_one_and_update(doc! { "_id": "intent" }, mine);
-            let take = take.upsert(true).return_document(ReturnDocument::After);
-            within_deadline(take.into_future()).await?
-        };
+            let take = meta.find_one_and_update(doc! { "_id": "intent" }, mine).upsert(true);
+            let before = within_deadline(take.into_future()).await?;
+            let before = before.as_ref().and_then(|before| before.get_str("writer").ok());
+            if before.is_some_and(|writer| !writer.is_empty())
+                && self.changes_in_two_steps().await?
+            {
+                tokio::time::sleep(LINGER).await;
+            }
+        }
+        let intent = within_deadline(find().into_future()).await?;
         let intent = intent.ok_or_else(|| damaged("the intent is gone"))?;
         if intent.get_str("writer").map_err(damaged)? != self.name {
             self.lost.store(true, Ordering::Relaxed);
@@ -250,15 +256,35 @@ impl Turn {
         }
         self.taken = true;
         if let Ok(group) = intent.get_i64("group") {
-            apply(&self.database, group, &changes_of(&intent)?).await?;
+            apply(&self.database, group, &changes_of(&intent)?, Again::Yes).await?;
             self.group = group;
         }
         self.unsure = false;
         Ok(())
     }
 
+    /// FerretDB looks for a document and changes it in two steps, so that what a server asked before it died may undo what
+    /// its successor wrote.
+    async fn changes_in_two_steps(&self) -> Result<bool> {
+        let info = self.database.run_command(doc! { "buildInfo": 1 });
+        Ok(within_deadline(info.into_future()).await?.keys().any(|key| key.starts_with("ferretdb")))
+    }
+
+    /// Gives the turn back, so that the next server need not wonder what this one left.
+    async fn give_back(&self) {
+        if !self.taken || self.unsure || self.lost.load(Ordering::Relaxed) {
+            return;
+        }
+        let meta = self.database.collection::<RawDocumentBuf>("meta");
+        let mine = doc! { "_id": "intent", "writer": &self.name };
+        let nobody = doc! { "$set": { "writer": "" } };
+        if let Err(error) = within_deadline(meta.update_one(mine, nobody).into_future()).await {
+            tracing::debug!(%error, "the turn could not be given back");
+        }
+    }
+
     /// Stores the intent and carries it out.
-    async fn commit(&mut self, unit: &mut Unit) -> Result<()> {
+    async fn commit(&mut self, unit: &Unit) -> Result<()> {
         if unit.changes.values().all(std::collections::BTreeMap::is_empty) {
             return Ok(());
         }
@@ -270,7 +296,7 @@ impl Turn {
             "updates": [{ "q": { "_id": "intent", "writer": self.name.as_str() }, "u": intent }],
             "writeConcern": { "w": "majority", "j": true },
         };
-        let answer = command(&self.database, update).await?;
+        let answer = command(&self.database, update, Again::No).await?;
         if answer.get_i32("n").unwrap_or(0) != 1 {
             self.lost.store(true, Ordering::Relaxed);
             tracing::error!(
@@ -279,7 +305,7 @@ impl Turn {
             return Err(lost());
         }
         self.group = group;
-        apply(&self.database, group, &unit.changes).await?;
+        apply(&self.database, group, &unit.changes, Again::No).await?;
         self.unsure = false;
         Ok(())
     }
@@ -326,11 +352,12 @@ fn changes_of(intent: &RawDocument) -> Result<Changes> {
 
 /// Carries out a group, rows before what points at them. Doing it again, also late, changes nothing: a document that a later
 /// group wrote is left alone.
-async fn apply(database: &Database, group: i64, changes: &Changes) -> Result<()> {
+async fn apply(database: &Database, group: i64, changes: &Changes, again: Again) -> Result<()> {
     let points = |collection: &str| matches!(collection, "members" | "log" | "call_members");
     for pointing in [false, true] {
         let stage = changes.iter().filter(|(collection, _)| points(collection) == pointing);
-        let writes = stage.map(|(collection, changes)| write(database, collection, group, changes));
+        let writes =
+            stage.map(|(collection, changes)| write(database, collection, group, changes, again));
         for outcome in futures_util::future::join_all(writes).await {
             outcome?;
         }
@@ -343,6 +370,7 @@ async fn write(
     collection: &str,
     group: i64,
     changes: &std::collections::BTreeMap<String, Change>,
+    again: Again,
 ) -> Result<()> {
     let (mut inserts, mut puts, mut removes) =
         (RawArrayBuf::new(), RawArrayBuf::new(), RawArrayBuf::new());
@@ -367,27 +395,37 @@ async fn write(
     let concern = rawdoc! { "w": "majority", "j": true };
     if counts.0 > 0 {
         let insert = rawdoc! { "insert": collection, "documents": inserts, "ordered": false, "writeConcern": concern.clone() };
-        command(database, insert).await?;
+        command(database, insert, again).await?;
     }
     if counts.1 > 0 {
         let update = rawdoc! { "update": collection, "updates": puts, "ordered": false, "writeConcern": concern.clone() };
-        command(database, update).await?;
+        command(database, update, again).await?;
     }
     if counts.2 > 0 {
         let delete = rawdoc! { "delete": collection, "deletes": removes, "ordered": false, "writeConcern": concern };
-        command(database, delete).await?;
+        command(database, delete, again).await?;
     }
     Ok(())
 }
 
-/// Runs a command that writes. A key that is there already is no failure: it was written before.
-async fn command(database: &Database, command: RawDocumentBuf) -> Result<Document> {
+/// Whether a group may have been written before.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Again {
+    Yes,
+    No,
+}
+
+/// Runs a command that writes. A key that is there already is no failure when it may have been written before; when it
+/// cannot, somebody else wrote, and nothing must be acknowledged.
+async fn command(database: &Database, command: RawDocumentBuf, again: Again) -> Result<Document> {
     let answer = within_deadline(database.run_raw_command(command).into_future()).await?;
     for error in answer.get_array("writeErrors").into_iter().flatten() {
         let Some(error) = error.as_document() else { continue };
         let message = error.get_str("errmsg").unwrap_or_default();
         let foreign = message.contains("index:") && !message.contains("_id_");
-        if !error.get_i32("code").is_ok_and(|code| code == DUPLICATE) || foreign {
+        let known = error.get_i32("code").is_ok_and(|code| code == DUPLICATE) && !foreign;
+        if !known || again == Again::No {
+            tracing::error!(message, "the database refuses a write");
             return Err(StoreError::Unavailable(format!(
                 "the database refuses a write: {message}"
             )));
