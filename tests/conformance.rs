@@ -1,7 +1,7 @@
 //! What every store promises: the cases one by one, and random sequences of operations compared to the model, answer by
 //! answer and dump by dump. Run for each engine there is.
 
-mod cases;
+pub(crate) mod cases;
 mod model;
 
 use std::future::Future;

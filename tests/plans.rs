@@ -40,3 +40,45 @@ fn rusqlite_set_version(path: &Path, version: u32) {
     bytes[60..64].copy_from_slice(&version.to_be_bytes());
     std::fs::write(path, bytes).unwrap();
 }
+
+/// Every query that the conformance cases cause is explained by the server, where the server explains as MongoDB does.
+#[cfg(feature = "mongo")]
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_to_mongodb_is_answered_through_an_index() {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use switchboard::store::mongo::Mongo;
+
+    use crate::conformance::cases;
+
+    let Some(uri) = crate::support::mongo::fresh_database() else { return };
+    let (store, observed) = Mongo::open_observed(&uri).await.unwrap();
+    let mongo = Arc::new(store);
+    let store: Arc<dyn Store> = mongo.clone();
+    cases::what_clients_ask(store.clone()).await;
+    let queries = observed.queries();
+    assert!(queries.len() > 30, "{} queries", queries.len());
+    let mut explained = 0;
+    for query in queries {
+        let Ok(plan) = mongo.explain(query.clone()).await else { continue };
+        let Ok(planner) = plan.get_document("queryPlanner") else { continue };
+        let winning = planner.get_document("winningPlan").map(ToString::to_string);
+        let Ok(winning) = winning else { continue };
+        // FerretDB has the words without the plan.
+        if !winning.contains("\"stage\"") {
+            continue;
+        }
+        explained += 1;
+        for bad in ["COLLSCAN", "\"SORT\""] {
+            assert!(!winning.contains(bad), "{query}\n{winning}");
+        }
+    }
+    if explained == 0 {
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nSKIPPED: the plans of MongoDB; this server explains nothing. Set MONGODB_TEST_URI to a mongod.\n"
+        );
+    }
+    store.close().await;
+}

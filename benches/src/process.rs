@@ -19,6 +19,8 @@ pub fn binary() -> PathBuf {
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     Switchboard,
+    /// On MongoDB's protocol: `MONGODB_TEST_URI`, or the engine of the tests.
+    Mongo,
     Node,
     NodeFull,
 }
@@ -27,7 +29,12 @@ impl Kind {
     /// Those that `SERVERS` names by their first letters (`s`, `n`, `f`); all when it is not set.
     pub fn chosen() -> Vec<Self> {
         let named = std::env::var("SERVERS").unwrap_or_else(|_| "snf".into());
-        let all = [('s', Self::Switchboard), ('n', Self::Node), ('f', Self::NodeFull)];
+        let all = [
+            ('s', Self::Switchboard),
+            ('m', Self::Mongo),
+            ('n', Self::Node),
+            ('f', Self::NodeFull),
+        ];
         all.into_iter()
             .filter(|(letter, _)| named.contains(*letter))
             .map(|(_, kind)| kind)
@@ -37,6 +44,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Switchboard => "switchboard, durable",
+            Self::Mongo => "switchboard, MongoDB wire",
             Self::Node => "socket.io, no store",
             Self::NodeFull => "socket.io, no store, +sent",
         }
@@ -47,6 +55,7 @@ pub struct Server {
     child: Child,
     pub address: String,
     folder: Option<PathBuf>,
+    _database: Option<Child>,
 }
 
 impl Server {
@@ -54,8 +63,12 @@ impl Server {
         let fresh =
             std::env::temp_dir().join(format!("switchboard-bench-{}", uuid::Uuid::new_v4()));
         let folder = if data.is_none() { Some(fresh.clone()) } else { None };
+        let (uri, _database) = match kind {
+            Kind::Mongo => database(&fresh).await,
+            _ => (None, None),
+        };
         let mut command = match kind {
-            Kind::Switchboard => {
+            Kind::Switchboard | Kind::Mongo => {
                 let mut command = Command::new(binary());
                 command.arg("--data").arg(data.unwrap_or(fresh));
                 command
@@ -79,13 +92,16 @@ impl Server {
             .env("SWITCHBOARD_LIMITS__RATE_LIMITS", "false")
             .stdout(std::process::Stdio::piped())
             .kill_on_drop(true);
+        if let Some(uri) = uri {
+            command.env("MONGODB_URI", uri);
+        }
         let mut child = command.spawn().expect("the server starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         loop {
             let line = lines.next_line().await.expect("its output").expect("a ready line");
             if let Some(rest) = line.strip_prefix("ready http=") {
                 let address = rest.split(' ').next().unwrap_or_default().to_owned();
-                return Self { child, address, folder };
+                return Self { child, address, folder, _database };
             }
         }
     }
@@ -118,4 +134,29 @@ impl Server {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+/// A database of its own; the process when it was started for it, which ends with its standard input.
+async fn database(folder: &std::path::Path) -> (Option<String>, Option<Child>) {
+    let name = format!("bench_{}", uuid::Uuid::new_v4().simple());
+    if let Ok(uri) = std::env::var("MONGODB_TEST_URI") {
+        return (Some(format!("{}/{name}", uri.trim_end_matches('/'))), None);
+    }
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let port = port.expect("a free port").to_string();
+    let folder = folder.join("engine");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let mut engine = Command::new("target/mongo-wire")
+        .arg(&port)
+        .arg(folder)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("target/mongo-wire, which make e2e builds");
+    let output = engine.stdout.take().expect("its output");
+    BufReader::new(output).lines().next_line().await.expect("its output");
+    (Some(format!("mongodb://{port}/{name}")), Some(engine))
 }

@@ -613,3 +613,57 @@ pub(crate) async fn a_job_is_open_until_it_is_over(store: S) {
     assert!(store.open_jobs().await.unwrap().is_empty());
     assert_eq!(store.job(first.id).await.unwrap(), Some(over));
 }
+
+/// Every read there is, over some of everything: what a server is asked to explain.
+#[cfg(feature = "mongo")]
+pub(crate) async fn what_clients_ask(store: S) {
+    people(&store, 1..=4).await;
+    store.save_device(device(1, "phone", None, 0)).await.unwrap();
+    for n in 0..30 {
+        let client_id = Some(format!("k{n}"));
+        let new = NewMessage { client_id, ..text(1 + n % 3, 4, &format!("number {n}"), n) };
+        let sent = store.append_message(new).await.unwrap().message;
+        store.message(sent.id).await.unwrap();
+    }
+    store.mark(talk(1, 4), mark(4, MarkKind::Read, 5, 40)).await.unwrap();
+    store.mark(talk(1, 4), mark(4, MarkKind::Delivered, 8, 41)).await.unwrap();
+    for n in 0..3 {
+        let made = store.create_call(call(1, 4, n)).await.unwrap();
+        store.finish_call(missed(&made)).await.unwrap();
+    }
+    store.create_call(call(2, 4, 9)).await.unwrap();
+    let me = user(4);
+    for anchor in [Anchor::Newest, Anchor::Before(5), Anchor::After(2)] {
+        store.messages(talk(1, 4), anchor, 5).await.unwrap();
+    }
+    let first = store.conversations(me, false, None, 2).await.unwrap();
+    let next = first.last().map(|last| (last.member.last_activity, last.conversation.id));
+    store.conversations(me, false, next, 2).await.unwrap();
+    store.unread(me).await.unwrap();
+    store.log(me, 2, 50).await.unwrap();
+    store.undelivered(me, 50).await.unwrap();
+    store.live_calls().await.unwrap();
+    let (before, since, until) = (None, Some(at(0)), Some(at(100)));
+    let query = CallHistory {
+        user: me,
+        before,
+        skip: 0,
+        status: Some(CallStatus::Missed),
+        outgoing: Some(false),
+        with: Some(user(1)),
+        since,
+        until,
+        limit: 10,
+    };
+    store.call_history(query).await.unwrap();
+    store.missed_calls(me, at(0), 10).await.unwrap();
+    store.contacts(me, at(0), 10).await.unwrap();
+    store.devices(user(1)).await.unwrap();
+    store.users(vec![user(1), user(2)]).await.unwrap();
+    let page =
+        DirectoryPage { after: Some(("user 1".into(), user(1))), prefix: "u".into(), limit: 2 };
+    store.directory(page).await.unwrap();
+    store.open_jobs().await.unwrap();
+    store.erase_messages(user(1), None, at(50)).await.unwrap();
+    store.retire(at(10), 5, at(10)).await.unwrap();
+}

@@ -6,6 +6,7 @@ mod dump;
 mod erase;
 mod log;
 mod messages;
+mod observe;
 mod people;
 mod reader;
 mod rows;
@@ -18,11 +19,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, WriteConcern};
 use mongodb::{Client, Database};
 
+pub use self::observe::Observed;
 use self::reader::{DEADLINE, Reader, failed, within_deadline};
 use self::rows::{Kept, in_conversation, user_id};
 use self::unit::Unit;
@@ -50,7 +52,20 @@ impl Mongo {
     /// Connects to the database that the URI names (`switchboard` when it names none), and makes or migrates what is in it.
     /// Whose turn it is to write does not change before [`Store::take_over`] or the first write.
     pub async fn open(uri: &str) -> Result<Self> {
-        Self::prepare(connect(uri).await?).await
+        Self::prepare(connect(uri, None).await?).await
+    }
+
+    /// [`Mongo::open`], with every command that goes to the database noted: for tests of its plans.
+    pub async fn open_observed(uri: &str) -> Result<(Self, Observed)> {
+        let observed = Observed::default();
+        let store = Self::prepare(connect(uri, Some(&observed)).await?).await?;
+        Ok((store, observed))
+    }
+
+    /// How the database answers a noted query.
+    pub async fn explain(&self, query: Document) -> Result<Document> {
+        let command = doc! { "explain": query, "verbosity": "queryPlanner" };
+        self.reader.run(self.reader.database.run_command(command).into_future()).await
     }
 
     /// [`Mongo::open`], trying for at most `patience` while no database answers.
@@ -62,7 +77,7 @@ impl Mongo {
         }
         let answering = async {
             loop {
-                match connect(uri).await {
+                match connect(uri, None).await {
                     Ok(database) => return database,
                     Err(error) => {
                         tracing::warn!(%error, "waiting for the database");
@@ -104,11 +119,12 @@ impl Mongo {
 }
 
 /// A database that answers.
-async fn connect(uri: &str) -> Result<Database> {
+async fn connect(uri: &str, observed: Option<&Observed>) -> Result<Database> {
     let mut options = ClientOptions::parse(uri).await.map_err(|error| failed(&error))?;
     options.app_name = Some("switchboard".into());
     options.server_selection_timeout = Some(DEADLINE);
     options.connect_timeout = Some(DEADLINE);
+    options.command_event_handler = observed.map(Observed::handler);
     options.max_pool_size = Some(32);
     options.write_concern = Some(WriteConcern::majority());
     let name = options.default_database.clone().unwrap_or_else(|| "switchboard".into());

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { io } from 'socket.io-client'
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url))
-const binary = process.env.SWITCHBOARD_BIN ?? join(root, 'target/debug/switchboard')
+export const binary = process.env.SWITCHBOARD_BIN ?? join(root, 'target/debug/switchboard')
 // `TEST_STORE=mongo` puts a MongoDB-wire engine of its own under every server.
 export const onMongo = process.env.TEST_STORE === 'mongo'
 const engine = join(root, 'target/mongo-wire')
