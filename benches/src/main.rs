@@ -105,34 +105,46 @@ async fn pace(senders: &mut [(Client, i64)], rate: usize, during: Duration) -> T
 async fn idle() {
     let count = number("CONNECTIONS", 5000);
     println!(
-        "{:<24} {:>12} {:>16} {:>18}",
-        "server", "connections", "KiB each", "connections/CPU s"
+        "{:<24} {:>12} {:>10} {:>22} {:>26}",
+        "server", "connections", "KiB each", "connections/CPU s", "the same people again"
     );
     for kind in [Kind::Switchboard, Kind::Node] {
         let server = Server::start(kind, None).await;
         // The first ones fill pools and tables that the others share.
-        let mut clients = vec![Client::connect(&server.address, 1).await];
+        let first = Client::connect(&server.address, 1).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let (memory, cpu) = (server.memory(), server.cpu());
-        for batch in 0..count / 50 {
-            let wave =
-                (0..50).map(|n| Client::connect(&server.address, (10 + batch * 50 + n) as i64));
-            clients.extend(futures_util::future::join_all(wave).await);
-        }
-        let spent = server.cpu() - cpu;
+        let memory = server.memory();
+        let (clients, spent) = connect_all(&server, count).await;
         // Grace, garbage and growth come to rest.
         tokio::time::sleep(Duration::from_secs(8)).await;
         let grown = server.memory().saturating_sub(memory);
         println!(
-            "{:<24} {:>12} {:>16.1} {:>18.0}",
+            "{:<24} {:>12} {:>10.1} {:>22.0} {:>26}",
             kind.name(),
             count,
             grown as f64 / 1024.0 / count as f64,
             count as f64 / spent.as_secs_f64(),
+            {
+                drop(clients);
+                // What leaving costs, the grace included, is over by then.
+                tokio::time::sleep(Duration::from_secs(12)).await;
+                let (_, spent) = connect_all(&server, count).await;
+                format!("{:.0}", count as f64 / spent.as_secs_f64())
+            }
         );
-        drop(clients);
+        drop(first);
         server.stop().await;
     }
+}
+
+/// Connects that many people, fifty at a time; what it cost the server.
+async fn connect_all(server: &Server, count: usize) -> (Vec<Client>, Duration) {
+    let (mut clients, cpu) = (Vec::with_capacity(count), server.cpu());
+    for batch in 0..count / 50 {
+        let wave = (0..50).map(|n| Client::connect(&server.address, (10 + batch * 50 + n) as i64));
+        clients.extend(futures_util::future::join_all(wave).await);
+    }
+    (clients, server.cpu() - cpu)
 }
 
 /// Pages and lists from a store of a million messages, while it is written.

@@ -350,29 +350,33 @@ fn short_random_sequences_agree_with_the_model() {
     outcome.unwrap();
 }
 
-/// Ten thousand operations in sequences of their own, over whatever speaks MongoDB's protocol here: what it knows of
-/// earlier ones must not slow the later ones down.
+/// Sequences of a thousand operations, each in a database of its own, on whatever speaks MongoDB's protocol here; as many as
+/// `MODEL_SEQUENCES` says, of `MODEL_OPERATIONS` each.
 #[cfg(feature = "mongo")]
 #[test]
-fn ten_thousand_random_operations_agree_on_mongo_wire() {
+fn random_operations_agree_on_mongo_wire() {
+    let number = |name: &str, otherwise: usize| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+    };
     use switchboard::store::mongo::Mongo;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut runner = TestRunner::new(Config {
-        cases: 10,
+        cases: u32::try_from(number("MODEL_SEQUENCES", 2)).unwrap(),
         failure_persistence: None,
         max_shrink_iters: 0,
         ..Config::default()
     });
-    let outcome = runner.run(&prop::collection::vec(op(), 1_000), |ops| {
-        let Some(uri) = crate::support::mongo::fresh_database() else { return Ok(()) };
-        runtime.block_on(async {
-            let store: Arc<dyn Store> = Arc::new(Mongo::open(&uri).await.unwrap());
-            compare(store.clone(), ops).await;
-            store.close().await;
+    let outcome =
+        runner.run(&prop::collection::vec(op(), number("MODEL_OPERATIONS", 1_000)), |ops| {
+            let Some(uri) = crate::support::mongo::fresh_database() else { return Ok(()) };
+            runtime.block_on(async {
+                let store: Arc<dyn Store> = Arc::new(Mongo::open(&uri).await.unwrap());
+                compare(store.clone(), ops).await;
+                store.close().await;
+            });
+            Ok(())
         });
-        Ok(())
-    });
     outcome.unwrap();
 }
 

@@ -159,6 +159,9 @@ async fn run(mut turn: Turn, mut unit: Unit, mut jobs: mpsc::Receiver<Job>) {
         }
         // Whoever gave up waiting was told so; nothing is written for them any more.
         group.retain(|job| (job.is_wanted)());
+        if group.is_empty() {
+            continue;
+        }
         let mut settles = Vec::with_capacity(group.len());
         let outcome = one_group(&mut turn, &mut unit, group, &mut settles).await;
         if let Err(error) = &outcome {
@@ -238,11 +241,12 @@ impl Turn {
         let meta = self.database.collection::<RawDocumentBuf>("meta");
         let find = || meta.find_one(doc! { "_id": "intent" });
         if !self.taken {
-            let mine = doc! { "$set": { "writer": &self.name } };
+            let mine =
+                doc! { "$set": { "writer": &self.name }, "$setOnInsert": { "group": 0_i64 } };
             let take = meta.find_one_and_update(doc! { "_id": "intent" }, mine).upsert(true);
             let before = within_deadline(take.into_future()).await?;
             let before = before.as_ref().and_then(|before| before.get_str("writer").ok());
-            if before.is_some_and(|writer| !writer.is_empty())
+            if before.is_some_and(|writer| !writer.is_empty() && writer != self.name)
                 && self.changes_in_two_steps().await?
             {
                 tokio::time::sleep(LINGER).await;
@@ -255,10 +259,11 @@ impl Turn {
             return Err(lost());
         }
         self.taken = true;
-        if let Ok(group) = intent.get_i64("group") {
+        let group = intent.get_i64("group").map_err(damaged)?;
+        if group > 0 {
             apply(&self.database, group, &changes_of(&intent)?, Again::Yes).await?;
-            self.group = group;
         }
+        self.group = group;
         self.unsure = false;
         Ok(())
     }
@@ -293,11 +298,21 @@ impl Turn {
         let intent = intent(&self.name, group, &unit.changes);
         let update = rawdoc! {
             "update": "meta",
-            "updates": [{ "q": { "_id": "intent", "writer": self.name.as_str() }, "u": intent }],
+            // An intent that comes late finds that another group has been.
+            "updates": [{ "q": { "_id": "intent", "writer": self.name.as_str(), "group": self.group }, "u": intent }],
             "writeConcern": { "w": "majority", "j": true },
         };
         let answer = command(&self.database, update, Again::No).await?;
         if answer.get_i32("n").unwrap_or(0) != 1 {
+            let meta = self.database.collection::<RawDocumentBuf>("meta");
+            let now =
+                within_deadline(meta.find_one(doc! { "_id": "intent" }).into_future()).await?;
+            if now.is_some_and(|now| now.get_str("writer").is_ok_and(|writer| writer == self.name))
+            {
+                return Err(StoreError::Unavailable(
+                    "an earlier write came late; try again".into(),
+                ));
+            }
             self.lost.store(true, Ordering::Relaxed);
             tracing::error!(
                 "another switchboard has taken over this database; this one writes no more"
