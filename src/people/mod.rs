@@ -266,10 +266,10 @@ impl People {
         let after = query.cursor.as_deref().map(position).transpose()?;
         let prefix = query.prefix.as_deref().unwrap_or_default().to_lowercase();
         let records = self.store.directory(DirectoryPage { after, prefix, limit }).await?;
-        let last = records.last().filter(|_| records.len() == limit).map(|last| {
-            let name = last.profile.name.as_deref().unwrap_or_default().to_lowercase();
-            cursor(&["u", &last.profile.user_id.to_string(), &name])
-        });
+        let last = records
+            .last()
+            .filter(|_| records.len() == limit)
+            .map(|last| cursor(&["u", &last.profile.user_id.to_string(), &last.name_key()]));
         Ok((records, last))
     }
 }

@@ -43,6 +43,41 @@ pub struct UserRecord {
 }
 
 impl UserRecord {
+    /// What the application says of a person, put over what is known.
+    pub(super) fn told(known: Option<Self>, profile: Profile, at: Timestamp) -> Self {
+        match known {
+            Some(known) => {
+                let name = profile.name.clone().or(known.profile.name);
+                Self { profile: Profile { name, ..profile }, updated_at: at, ..known }
+            }
+            None => Self {
+                profile,
+                status_text: None,
+                presence: PresenceMode::Auto,
+                disabled: false,
+                last_seen: at,
+                plain_cursor: 0,
+                created_at: at,
+                updated_at: at,
+            },
+        }
+    }
+
+    /// What a person changed.
+    pub(super) fn changed(mut self, settings: Settings, at: Timestamp) -> Self {
+        self.profile.name = settings.name.or(self.profile.name);
+        self.status_text =
+            settings.status_text.or(self.status_text).filter(|text| !text.is_empty());
+        self.presence = settings.presence.unwrap_or(self.presence);
+        self.updated_at = at;
+        self
+    }
+
+    /// The key by which the directory is ordered.
+    pub fn name_key(&self) -> String {
+        self.profile.name.as_deref().unwrap_or_default().to_lowercase()
+    }
+
     /// What is left of a person who was erased: a closed account whose id nobody can take.
     #[must_use]
     pub fn erased(self, at: Timestamp) -> Self {
@@ -181,6 +216,52 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
+    /// The message in its place.
+    pub(super) fn placed(self, seq: i64) -> MessageRecord {
+        MessageRecord {
+            id: self.id,
+            conversation: self.conversation,
+            seq,
+            at: self.at,
+            from: self.from,
+            kind: self.kind,
+            content: self.content,
+            client_id: self.client_id,
+            counts: self.counts,
+            extra: self.extra,
+        }
+    }
+
+    /// The direct conversation that this message, its first, brings into being.
+    pub(super) fn begun(&self) -> ConversationRecord {
+        ConversationRecord {
+            id: self.conversation,
+            kind: ConversationKind::Direct,
+            title: None,
+            member_count: 2,
+            seq: 0,
+            last_id: None,
+            last_at: self.at,
+            last_kind: self.kind,
+            preview: String::new(),
+            created_at: self.at,
+        }
+    }
+
+    /// The place of `user` in it.
+    pub(super) fn begun_by(&self, user: UserId) -> MemberRecord {
+        MemberRecord {
+            conversation: self.conversation,
+            user,
+            joined_at: self.at,
+            delivered: 0,
+            read: 0,
+            unread: 0,
+            archived: false,
+            last_activity: self.at,
+        }
+    }
+
     /// Whether `stored` is this message, sent before.
     pub fn is_repeat_of(&self, stored: &MessageRecord) -> bool {
         self.conversation == stored.conversation

@@ -13,7 +13,6 @@ use super::rows::{ClientKey, Entry, Step, end_of, in_conversation, of_user, user
 use super::unit::Unit;
 use super::writer::need;
 use crate::clock::Timestamp;
-use crate::event::ConversationKind;
 use crate::ids::{ConversationId, MessageId, UserId};
 
 /// What storing a message asks for.
@@ -38,18 +37,7 @@ pub(super) async fn append(unit: &mut Unit, new: NewMessage) -> Result<Appended>
         return Ok(Appended { message: earlier, duplicate: true, cursors: Vec::new() });
     }
     let (mut head, members) = place(unit, &new).await?;
-    let message = MessageRecord {
-        id: new.id,
-        conversation: new.conversation,
-        seq: head.seq + 1,
-        at: new.at,
-        from: new.from,
-        kind: new.kind,
-        content: new.content,
-        client_id: new.client_id,
-        counts: new.counts,
-        extra: new.extra,
-    };
+    let message = new.placed(head.seq + 1);
     unit.insert(&message)?;
     if let Some(client_id) = &message.client_id {
         let (from, client_id) = (message.from, client_id.clone());
@@ -110,31 +98,7 @@ async fn begin_direct(
             return Err(StoreError::UnknownUser(user));
         }
     }
-    let (id, at) = (new.conversation, new.at);
-    let head = ConversationRecord {
-        id,
-        kind: ConversationKind::Direct,
-        title: None,
-        member_count: 2,
-        seq: 0,
-        last_id: None,
-        last_at: at,
-        last_kind: new.kind,
-        preview: String::new(),
-        created_at: at,
-    };
-    let (delivered, read, unread, archived) = (0, 0, 0, false);
-    let member = |user| MemberRecord {
-        conversation: id,
-        user,
-        joined_at: at,
-        delivered,
-        read,
-        unread,
-        archived,
-        last_activity: at,
-    };
-    Ok((head, pair.into_iter().map(member).collect()))
+    Ok((new.begun(), pair.into_iter().map(|user| new.begun_by(user)).collect()))
 }
 
 /// Everyone in a conversation, as the group of writes sees them.

@@ -1,5 +1,5 @@
 //! The MongoDB engine, for whatever speaks its protocol: plain finds and writes, no transactions, no joins, no change streams.
-//! One server writes to a database at a time (see [`writer`]).
+//! One server writes to a database at a time (`writer.rs` says how).
 
 mod calls;
 mod dump;

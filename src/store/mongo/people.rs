@@ -10,7 +10,6 @@ use super::reader::Reader;
 use super::rows::{Part, Uid, call_at, end_of, of_user, user_id};
 use super::unit::Unit;
 use crate::clock::Timestamp;
-use crate::event::PresenceMode;
 use crate::ids::UserId;
 
 pub(super) async fn save_profile(
@@ -24,25 +23,10 @@ pub(super) async fn save_profile(
     }
     let known = unit.get::<UserRecord>(&user_id(profile.user_id)).await?;
     let earlier = known.as_ref().map(|known| known.profile.uid.clone());
-    let saved = match known {
-        Some(known) => {
-            let name = profile.name.clone().or(known.profile.name);
-            UserRecord { profile: Profile { name, ..profile }, updated_at: at, ..known }
-        }
-        None => {
-            unit.count(|totals: &mut Totals| totals.users += 1).await?;
-            UserRecord {
-                profile,
-                status_text: None,
-                presence: PresenceMode::Auto,
-                disabled: false,
-                last_seen: at,
-                plain_cursor: 0,
-                created_at: at,
-                updated_at: at,
-            }
-        }
-    };
+    if known.is_none() {
+        unit.count(|totals: &mut Totals| totals.users += 1).await?;
+    }
+    let saved = UserRecord::told(known, profile, at);
     put(unit, &saved, earlier.as_deref())?;
     Ok(saved)
 }
@@ -69,11 +53,7 @@ pub(super) async fn save_settings(
     settings: Settings,
     at: Timestamp,
 ) -> Result<UserRecord> {
-    let mut saved = known(unit, id).await?;
-    saved.profile.name = settings.name.or(saved.profile.name);
-    saved.status_text = settings.status_text.or(saved.status_text).filter(|text| !text.is_empty());
-    saved.presence = settings.presence.unwrap_or(saved.presence);
-    saved.updated_at = at;
+    let saved = known(unit, id).await?.changed(settings, at);
     unit.put(&saved)?;
     Ok(saved)
 }

@@ -91,8 +91,7 @@ impl Kept for UserRecord {
         user_id(self.profile.user_id)
     }
     fn keys(&self, document: &mut RawDocumentBuf) {
-        let name = self.profile.name.as_deref().unwrap_or_default().to_lowercase();
-        document.append(cstr!("name_key"), name.as_str());
+        document.append(cstr!("name_key"), self.name_key().as_str());
     }
 }
 

@@ -8,7 +8,6 @@ use super::super::{
 };
 use super::{Doc, Name, count, log, marks, users};
 use crate::clock::Timestamp;
-use crate::event::ConversationKind;
 use crate::ids::{ConversationId, MessageId, UserId};
 
 pub(super) fn append(c: &Connection, new: NewMessage) -> Result<Appended> {
@@ -16,18 +15,7 @@ pub(super) fn append(c: &Connection, new: NewMessage) -> Result<Appended> {
         return Ok(Appended { message: earlier, duplicate: true, cursors: Vec::new() });
     }
     let (seq, members) = next_place(c, &new)?;
-    let message = MessageRecord {
-        id: new.id,
-        conversation: new.conversation,
-        seq,
-        at: new.at,
-        from: new.from,
-        kind: new.kind,
-        content: new.content,
-        client_id: new.client_id,
-        counts: new.counts,
-        extra: new.extra,
-    };
+    let message = new.placed(seq);
     put(c, &message)?;
     remember_client_id(c, &message)?;
     let head = "UPDATE conversations SET seq = ?2, last_id = ?3, last_at = ?4, last_kind = ?5, preview = ?6 WHERE conv = ?1";
@@ -81,39 +69,8 @@ fn begin_direct(c: &Connection, new: &NewMessage, pair: [UserId; 2]) -> Result<(
             return Err(StoreError::UnknownUser(user));
         }
     }
-    put_conversation(
-        c,
-        &ConversationRecord {
-            id: new.conversation,
-            kind: ConversationKind::Direct,
-            title: None,
-            member_count: 2,
-            seq: 0,
-            last_id: None,
-            last_at: new.at,
-            last_kind: new.kind,
-            preview: String::new(),
-            created_at: new.at,
-        },
-    )?;
-    for user in pair {
-        let (conversation, at) = (new.conversation, new.at);
-        let (delivered, read, unread) = (0, 0, 0);
-        put_member(
-            c,
-            &MemberRecord {
-                conversation,
-                user,
-                joined_at: at,
-                delivered,
-                read,
-                unread,
-                archived: false,
-                last_activity: at,
-            },
-        )?;
-    }
-    Ok(())
+    put_conversation(c, &new.begun())?;
+    pair.into_iter().try_for_each(|user| put_member(c, &new.begun_by(user)))
 }
 
 fn remember_client_id(c: &Connection, message: &MessageRecord) -> Result<()> {

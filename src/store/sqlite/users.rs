@@ -7,7 +7,6 @@ use super::super::{
 };
 use super::{Doc, count};
 use crate::clock::Timestamp;
-use crate::event::PresenceMode;
 use crate::ids::UserId;
 
 pub(super) const COLUMNS: &str = "users.doc, users.last_seen, users.plain_cursor";
@@ -18,11 +17,6 @@ pub(super) fn from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<UserRecord>
     user.last_seen = row.get(at + 1)?;
     user.plain_cursor = row.get(at + 2)?;
     Ok(user)
-}
-
-/// The key by which the directory is ordered.
-pub(super) fn name_key(user: &UserRecord) -> String {
-    user.profile.name.as_deref().unwrap_or_default().to_lowercase()
 }
 
 pub(super) fn user(c: &Connection, id: UserId) -> Result<Option<UserRecord>> {
@@ -41,7 +35,7 @@ pub(super) fn put(c: &Connection, user: &UserRecord) -> Result<()> {
     c.prepare_cached(sql)?.execute((
         id,
         uid,
-        name_key(user),
+        user.name_key(),
         user.last_seen,
         user.plain_cursor,
         doc,
@@ -60,25 +54,11 @@ pub(super) fn save_profile(c: &Connection, profile: Profile, at: Timestamp) -> R
     if holder.is_some_and(|holder| holder != profile.user_id) {
         return Err(StoreError::Conflict("uid"));
     }
-    let saved = match user(c, profile.user_id)? {
-        Some(known) => {
-            let name = profile.name.clone().or(known.profile.name);
-            UserRecord { profile: Profile { name, ..profile }, updated_at: at, ..known }
-        }
-        None => {
-            count(c, "users", 1)?;
-            UserRecord {
-                profile,
-                status_text: None,
-                presence: PresenceMode::Auto,
-                disabled: false,
-                last_seen: at,
-                plain_cursor: 0,
-                created_at: at,
-                updated_at: at,
-            }
-        }
-    };
+    let known = user(c, profile.user_id)?;
+    if known.is_none() {
+        count(c, "users", 1)?;
+    }
+    let saved = UserRecord::told(known, profile, at);
     put(c, &saved)?;
     Ok(saved)
 }
@@ -89,11 +69,7 @@ pub(super) fn save_settings(
     settings: Settings,
     at: Timestamp,
 ) -> Result<UserRecord> {
-    let mut saved = user(c, id)?.ok_or(StoreError::NotFound)?;
-    saved.profile.name = settings.name.or(saved.profile.name);
-    saved.status_text = settings.status_text.or(saved.status_text).filter(|text| !text.is_empty());
-    saved.presence = settings.presence.unwrap_or(saved.presence);
-    saved.updated_at = at;
+    let saved = user(c, id)?.ok_or(StoreError::NotFound)?.changed(settings, at);
     put(c, &saved)?;
     Ok(saved)
 }
