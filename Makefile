@@ -28,7 +28,7 @@ e2e: tests/node_modules/.package-lock.json
 	$(CARGO) build --quiet
 	cd tests && npm test
 	@if command -v go >/dev/null && (cd tests/mongo && go build -o ../../target/mongo-wire .); then cd tests && npm run test:mongo; \
-	else echo; echo "SKIPPED: the end-to-end tests on MongoDB's protocol. Install Go 1.23 or later."; echo; fi
+	else echo; echo "SKIPPED: the end-to-end tests on MongoDB's protocol. Install Go 1.24 or later."; echo; fi
 
 build: web
 	$(CARGO) build --release

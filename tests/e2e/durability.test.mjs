@@ -23,15 +23,17 @@ async function stored(me, peer) {
   }
 }
 
-test(`${ROUNDS} rounds of kill -9 under load lose and double nothing`, async () => {
+test(`${ROUNDS} rounds of kill -9 under load lose and double nothing`, async (context) => {
   const senders = Array.from({ length: 20 }, (_, n) => ({ user: 100 + n, next: 0, acked: new Map(), open: [] }))
   for (const sender of senders) {
     sender.socket = io(server.url, { transports: ['websocket'], forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 50, auth: { token: token(sender.user), cursor: 'new' } })
   }
-  let running = true
+  let [running, over] = [true, false]
+  // A round that fails must not leave the load running.
+  context.after(() => { over = true; senders.forEach((sender) => sender.socket.close()) })
   /** Sends one after the other; what was not acknowledged is sent again under the same key. */
   const load = async (sender) => {
-    while (running || sender.open.length > 0) {
+    while (!over && (running || sender.open.length > 0)) {
       const clientId = sender.open[0] ?? `${sender.user}-${sender.next++}`
       sender.open = [clientId]
       try {
@@ -69,7 +71,7 @@ test(`${ROUNDS} rounds of kill -9 under load lose and double nothing`, async () 
     total += messages.length
     sender.socket.close()
   }
-  assert.ok(total > ROUNDS * 20, `only ${total} messages`)
+  assert.ok(total > ROUNDS * (onMongo ? 5 : 20), `only ${total} messages`)
 })
 
 test('an offline receiver gets 500 missed messages in order, once, and then live ones', async () => {

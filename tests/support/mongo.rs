@@ -35,7 +35,7 @@ fn engine() -> Option<Engine> {
             // Past the capture of the test's output, which nobody reads when it passes.
             let _ = writeln!(
                 std::io::stderr(),
-                "\nSKIPPED: every test of the MongoDB store. {why}. Install Go 1.22 or later, or set MONGODB_TEST_URI to a server that may be filled with databases.\n"
+                "\nSKIPPED: every test of the MongoDB store. {why}. Install Go 1.24 or later, or set MONGODB_TEST_URI to a server that may be filled with databases.\n"
             );
             None
         }

@@ -28,7 +28,7 @@ pub use self::observe::Observed;
 use self::reader::{DEADLINE, Reader, failed, within_deadline};
 use self::rows::{Kept, in_conversation, user_id};
 use self::unit::Unit;
-use self::writer::{Write, Writer, need};
+use self::writer::{PATIENCE, Write, Writer, need};
 use super::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
     DeviceRecord, DirectoryPage, Erased, JobRecord, Listed, LogPage, Mark, Marked, MemberRecord,
@@ -105,7 +105,7 @@ impl Mongo {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Unit) -> Doing<'a, T> + Send + 'static,
     {
-        self.writer.write(Write { needs, alone: false, work }).await
+        self.writer.write(Write { needs, alone: false, patience: PATIENCE, work }).await
     }
 
     /// A write that asks the database for more than records by key, and so goes alone.
@@ -114,8 +114,13 @@ impl Mongo {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Unit) -> Doing<'a, T> + Send + 'static,
     {
-        self.writer.write(Write { needs: Vec::new(), alone: true, work }).await
+        self.writer.write(Write { needs: Vec::new(), alone: true, patience: PATIENCE, work }).await
     }
+}
+
+/// The write that writes nothing: it only makes sure of the turn.
+fn nothing(_: &mut Unit) -> Doing<'_, ()> {
+    Box::pin(async { Ok(()) })
 }
 
 /// A database that answers.
@@ -319,7 +324,8 @@ impl Store for Mongo {
         self.writer.check()
     }
     async fn take_over(&self) -> Result<()> {
-        self.write(Vec::new(), |_| Box::pin(async { Ok(()) })).await
+        let (needs, patience) = (Vec::new(), Duration::from_secs(30));
+        self.writer.write(Write { needs, alone: true, patience, work: nothing }).await
     }
     async fn export(
         &self,

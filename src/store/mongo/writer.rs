@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::super::{Result, StoreError};
-use super::reader::{Reader, within_deadline};
+use super::reader::{DEADLINE, Reader, within_deadline};
 use super::rows::{Kept, damaged};
 use super::unit::{Change, Changes, Unit, key};
+use crate::clock::Clock;
 
 /// How many writes may wait before more are refused as [`StoreError::Busy`].
 const QUEUE: usize = 8192;
@@ -25,10 +26,10 @@ const GROUP: usize = 512;
 /// How many bytes share one intent; a document holds 16 MiB.
 const GROUP_BYTES: usize = 4 << 20;
 /// How long a write may take, with its time in the queue.
-const PATIENCE: Duration = Duration::from_millis(4800);
+pub(super) const PATIENCE: Duration = Duration::from_millis(4800);
 /// The error of a key that is there already.
 const DUPLICATE: i32 = 11000;
-/// How long to wait for what a server that died had asked of a database that changes documents in two steps.
+/// How long to wait for what was given up, on a database that changes documents in two steps.
 const LINGER: Duration = Duration::from_secs(2);
 
 type Settle = Box<dyn FnOnce(Result<()>) + Send>;
@@ -58,6 +59,7 @@ pub(super) struct Writer {
 pub(super) struct Write<F> {
     pub(super) needs: Vec<(&'static str, String)>,
     pub(super) alone: bool,
+    pub(super) patience: Duration,
     pub(super) work: F,
 }
 
@@ -104,7 +106,7 @@ impl Writer {
             })
         });
         self.enqueue(Job { needs: write.needs, alone: write.alone, is_wanted, work })?;
-        match tokio::time::timeout(PATIENCE, answered).await {
+        match tokio::time::timeout(write.patience, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(StoreError::Unavailable("the write was not done; try again".into())),
             Err(_) => Err(StoreError::Unavailable("the database does not answer in time".into())),
@@ -221,12 +223,14 @@ struct Turn {
     lost: Arc<AtomicBool>,
     /// The last intent may not have been stored, or not have been carried out.
     unsure: bool,
+    /// The database may still be at work on what was asked of it before.
+    lingers: bool,
 }
 
 impl Turn {
     fn new(database: Database, lost: Arc<AtomicBool>) -> Self {
         let name = uuid::Uuid::new_v4().to_string();
-        Self { database, name, group: 0, taken: false, lost, unsure: true }
+        Self { database, name, group: 0, taken: false, lost, unsure: true, lingers: false }
     }
 
     /// Makes sure that it is this server's turn and that the last intent is carried out.
@@ -238,27 +242,18 @@ impl Turn {
             return Ok(());
         }
         unit.forget_all();
-        let meta = self.database.collection::<RawDocumentBuf>("meta");
-        let find = || meta.find_one(doc! { "_id": "intent" });
-        if !self.taken {
-            let mine =
-                doc! { "$set": { "writer": &self.name }, "$setOnInsert": { "group": 0_i64 } };
-            let take = meta.find_one_and_update(doc! { "_id": "intent" }, mine).upsert(true);
-            let before = within_deadline(take.into_future()).await?;
-            let before = before.as_ref().and_then(|before| before.get_str("writer").ok());
-            if before.is_some_and(|writer| !writer.is_empty() && writer != self.name)
-                && self.changes_in_two_steps().await?
-            {
-                tokio::time::sleep(LINGER).await;
-            }
-        }
-        let intent = within_deadline(find().into_future()).await?;
-        let intent = intent.ok_or_else(|| damaged("the intent is gone"))?;
+        let intent = if self.taken {
+            let lingers = self.lingers && self.changes_in_two_steps().await?;
+            tokio::time::sleep(if lingers { LINGER } else { Duration::ZERO }).await;
+            self.intent().await?
+        } else {
+            self.take().await?
+        };
         if intent.get_str("writer").map_err(damaged)? != self.name {
             self.lost.store(true, Ordering::Relaxed);
             return Err(lost());
         }
-        self.taken = true;
+        (self.taken, self.lingers) = (true, false);
         let group = intent.get_i64("group").map_err(damaged)?;
         if group > 0 {
             apply(&self.database, group, &changes_of(&intent)?, Again::Yes).await?;
@@ -268,8 +263,36 @@ impl Turn {
         Ok(())
     }
 
-    /// FerretDB looks for a document and changes it in two steps, so that what a server asked before it died may undo what
-    /// its successor wrote.
+    async fn intent(&self) -> Result<RawDocumentBuf> {
+        let meta = self.database.collection::<RawDocumentBuf>("meta");
+        let intent = within_deadline(meta.find_one(doc! { "_id": "intent" }).into_future()).await?;
+        intent.ok_or_else(|| damaged("the intent is gone"))
+    }
+
+    /// Puts this server's name into the intent; what comes back is the intent that is to be carried out.
+    async fn take(&self) -> Result<RawDocumentBuf> {
+        let meta = self.database.collection::<RawDocumentBuf>("meta");
+        loop {
+            let mine =
+                doc! { "$set": { "writer": &self.name }, "$setOnInsert": { "group": 0_i64 } };
+            let take = meta.find_one_and_update(doc! { "_id": "intent" }, mine).upsert(true);
+            let before = within_deadline(take.into_future()).await?;
+            let before = before.as_ref().and_then(|before| before.get_str("writer").ok());
+            let crashed = before.filter(|writer| !writer.is_empty());
+            if crashed.is_none() || !self.changes_in_two_steps().await? {
+                return self.intent().await;
+            }
+            tokio::time::sleep(LINGER).await;
+            let intent = self.intent().await?;
+            if before == Some(self.name.as_str()) || intent.get_str("writer").ok() != before {
+                return Ok(intent);
+            }
+            // The last intent of the one before came late and put its name back: once more.
+        }
+    }
+
+    /// FerretDB looks for a document and changes it in two steps, so that what was asked and given up, by this server or by
+    /// one that died, may undo what is written after it.
     async fn changes_in_two_steps(&self) -> Result<bool> {
         let info = self.database.run_command(doc! { "buildInfo": 1 });
         Ok(within_deadline(info.into_future()).await?.keys().any(|key| key.starts_with("ferretdb")))
@@ -288,8 +311,15 @@ impl Turn {
         }
     }
 
-    /// Stores the intent and carries it out.
+    /// Stores the intent and carries it out. What was given up after the deadline may still be done later.
     async fn commit(&mut self, unit: &Unit) -> Result<()> {
+        let begun = Clock::system().instant();
+        let outcome = self.store_and_apply(unit).await;
+        self.lingers |= outcome.is_err() && begun.elapsed() >= DEADLINE;
+        outcome
+    }
+
+    async fn store_and_apply(&mut self, unit: &Unit) -> Result<()> {
         if unit.changes.values().all(std::collections::BTreeMap::is_empty) {
             return Ok(());
         }

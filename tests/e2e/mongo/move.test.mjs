@@ -1,4 +1,4 @@
-// A store moves from one engine to the other and back, and nothing of it changes. Only with TEST_STORE=mongo.
+// A store moves from one engine to the other and back, and nothing of it changes. Runs with TEST_STORE=mongo.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -6,11 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { Server, ask, binary, next, onMongo, secret } from './support/server.mjs'
+import { Server, ask, binary, next, secret } from '../support/server.mjs'
 
-const skip = onMongo ? false : 'SKIPPED: this test needs TEST_STORE=mongo (make e2e sets it when Go is here)'
-
-test('export and import carry a store from MongoDB to the embedded engine and back, byte for byte', { skip }, async (context) => {
+test('export and import carry a store from MongoDB to the embedded engine and back, byte for byte', async (context) => {
   const server = await Server.start()
   const folder = mkdtempSync(join(tmpdir(), 'switchboard-move-'))
   context.after(async () => { await server.stop(); rmSync(folder, { recursive: true, force: true }) })

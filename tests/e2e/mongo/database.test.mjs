@@ -1,14 +1,12 @@
 // The database behind the server dies, stands still and comes back: clear errors meanwhile, nothing acknowledged that is not
-// kept, and no restart of ours. Only with TEST_STORE=mongo.
+// kept, and no restart of ours. Runs with TEST_STORE=mongo.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
-import { Server, ask, onMongo, sleep, until } from './support/server.mjs'
+import { Server, ask, sleep, until } from '../support/server.mjs'
 
-const skip = onMongo ? false : 'SKIPPED: these tests need TEST_STORE=mongo (make e2e sets it when Go is here)'
 let server
 before(async () => {
-  if (!onMongo) return
   server = await Server.start({ env: { SWITCHBOARD_LIMITS__RATE_LIMITS: 'false' } })
   await server.people(1, ...Array.from({ length: 10 }, (_, n) => 100 + n))
 })
@@ -51,7 +49,7 @@ async function everythingAckedIsThere(acked) {
   }
 }
 
-test('the database is killed under load: errors within 5 s, not ready, and back by itself', { skip }, async () => {
+test('the database is killed under load: errors within 5 s, not ready, and back by itself', async () => {
   const outcome = load()
   await until(() => outcome.acked.length > 20, 'the load runs')
   await server.killEngine()
@@ -71,7 +69,7 @@ test('the database is killed under load: errors within 5 s, not ready, and back 
   await everythingAckedIsThere(outcome.acked)
 })
 
-test('the database stands still for 20 s: answers within 5 s, memory bounded, and back by itself', { skip }, async () => {
+test('the database stands still for 20 s: answers within 5 s, memory bounded, and back by itself', async () => {
   const memory = () => Number(readFileSync(`/proc/${server.process.pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)[1])
   const outcome = load()
   await until(() => outcome.acked.length > 20, 'the load runs')
@@ -94,7 +92,7 @@ test('the database stands still for 20 s: answers within 5 s, memory bounded, an
   await everythingAckedIsThere(outcome.acked)
 })
 
-test('a server that takes over ends the writing of the one before', { skip }, async (context) => {
+test('a server that takes over ends the writing of the one before', async (context) => {
   const ada = await server.connect(100, { auth: { cursor: 0 } })
   assert.equal((await ask(ada, 'message:send', { toUserId: 1, content: 'mine' })).ok, true)
   const second = new Server()
