@@ -417,9 +417,8 @@ async fn write(
     changes: &std::collections::BTreeMap<String, Change>,
     again: Again,
 ) -> Result<()> {
-    let (mut inserts, mut puts, mut removes) =
-        (RawArrayBuf::new(), RawArrayBuf::new(), RawArrayBuf::new());
-    let mut counts = (0, 0, 0);
+    let (mut inserts, mut puts, mut removes) = (RawArrayBuf::new(), Vec::new(), RawArrayBuf::new());
+    let mut counts = (0, 0);
     for (id, change) in changes {
         let older = rawdoc! { "_id": id.as_str(), "g": { "$lt": group } };
         match change {
@@ -429,11 +428,10 @@ async fn write(
             }
             Change::Put(document) => {
                 puts.push(rawdoc! { "q": older, "u": document.clone(), "upsert": true });
-                counts.1 += 1;
             }
             Change::Remove => {
                 removes.push(rawdoc! { "q": older, "limit": 1 });
-                counts.2 += 1;
+                counts.1 += 1;
             }
         }
     }
@@ -442,11 +440,15 @@ async fn write(
         let insert = rawdoc! { "insert": collection, "documents": inserts, "ordered": false, "writeConcern": concern.clone() };
         command(database, insert, again).await?;
     }
-    if counts.1 > 0 {
-        let update = rawdoc! { "update": collection, "updates": puts, "ordered": false, "writeConcern": concern.clone() };
+    // A put that was done before is an error, at which some servers leave the rest undone, ordered or not.
+    let at_once = if again == Again::Yes { 1 } else { puts.len().max(1) };
+    for puts in puts.chunks(at_once) {
+        let mut updates = RawArrayBuf::new();
+        puts.iter().for_each(|put| updates.push(put.as_ref()));
+        let update = rawdoc! { "update": collection, "updates": updates, "ordered": false, "writeConcern": concern.clone() };
         command(database, update, again).await?;
     }
-    if counts.2 > 0 {
+    if counts.1 > 0 {
         let delete = rawdoc! { "delete": collection, "deletes": removes, "ordered": false, "writeConcern": concern };
         command(database, delete, again).await?;
     }
