@@ -1,0 +1,169 @@
+//! UDP sockets: those that clients write to, and those of relayed addresses.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use quinn_udp::{RecvMeta, UdpSocketState};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Datagrams (or trains of equal ones) that one call receives.
+pub(super) const BATCH: usize = 32;
+/// Bytes of the largest train.
+const TRAIN: usize = 65_536;
+/// Bytes from one train to the next: no power of two, so that they do not all fall into the same lines of the caches.
+const STRIDE: usize = TRAIN + 2112;
+/// Bytes the kernel keeps for a listener that many clients write to.
+const LISTENER_BUFFER: usize = 4 << 20;
+/// Bytes the kernel keeps for one relayed address.
+const RELAY_BUFFER: usize = 1 << 20;
+
+/// Opens a UDP socket that shares its address with those of the other workers.
+pub(super) fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = shared(address, Type::DGRAM, Protocol::UDP)?;
+    let _ = socket.set_recv_buffer_size(LISTENER_BUFFER);
+    let _ = socket.set_send_buffer_size(LISTENER_BUFFER);
+    socket.bind(&address.into())?;
+    let socket = UdpSocket::from(socket);
+    receive_in_trains(&socket, address.is_ipv4())?;
+    // On a wildcard address the answer must come from where the client wrote to.
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        }
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+        _ => {}
+    }
+    Ok(socket)
+}
+
+/// Opens a TCP listener that shares its address with those of the other workers.
+pub(super) fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = shared(address, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+fn shared(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    setsockopt(&socket, sockopt::ReusePort, &true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Has equal datagrams of one sender received as one train (UDP_GRO), with their ECN bits.
+fn receive_in_trains(socket: &UdpSocket, v4: bool) -> io::Result<()> {
+    let _ = setsockopt(socket, sockopt::UdpGroSegment, &true);
+    match v4 {
+        true => setsockopt(socket, sockopt::IpRecvTos, &true)?,
+        false => setsockopt(socket, sockopt::Ipv6RecvTClass, &true)?,
+    }
+    Ok(())
+}
+
+/// What the kernel can do for UDP, found out on a socket that is thrown away: on the sockets of clients nothing is to change.
+pub(super) fn offload() -> io::Result<UdpSocketState> {
+    let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+        .or_else(|_| UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)))?;
+    UdpSocketState::new((&probe).into())
+}
+
+/// The socket of a relayed address.
+pub(super) struct RelaySocket {
+    pub(super) socket: UdpSocket,
+    /// Whether it receives in trains, which pays while much arrives, and costs while little does.
+    pub(super) trains: bool,
+    /// In how many rounds one after the other something was there.
+    pub(super) warmth: u8,
+    /// Whether it forbids fragmentation, as a client has once asked for.
+    whole: bool,
+}
+
+impl RelaySocket {
+    /// Opens `address`, on `bind` where that is another one (behind a 1:1 NAT).
+    pub(super) fn open(address: SocketAddr, bind: IpAddr) -> io::Result<Self> {
+        let address = SocketAddr::new(bind, address.port());
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        let _ = socket.set_recv_buffer_size(RELAY_BUFFER);
+        socket.bind(&address.into())?;
+        Ok(Self { socket: socket.into(), trains: false, warmth: 0, whole: false })
+    }
+
+    /// Counts a round in which something was there; true when it is time to receive in trains.
+    pub(super) fn warm(&mut self, again: bool) {
+        self.warmth = if again { self.warmth.saturating_add(1) } else { 0 };
+        if self.warmth >= 2 && !self.trains {
+            let v4 = self.socket.local_addr().is_ok_and(|address| address.is_ipv4());
+            self.trains = receive_in_trains(&self.socket, v4).is_ok();
+        }
+    }
+
+    /// Forbids fragmentation from now on (RFC 8656 §15; Linux knows it for a socket, not for a datagram).
+    pub(super) fn keep_whole(&mut self) {
+        if !self.whole {
+            self.whole = UdpSocketState::new((&self.socket).into()).is_ok();
+            self.trains |= self.whole;
+        }
+    }
+}
+
+/// Memory that datagrams are received into.
+pub(super) struct Inbox {
+    bytes: Box<[u8]>,
+    pub(super) meta: [RecvMeta; BATCH],
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        let bytes = vec![0; BATCH * STRIDE].into_boxed_slice();
+        Self { bytes, meta: [RecvMeta::default(); BATCH] }
+    }
+
+    /// Receives as many trains as one call gives; returns how many.
+    pub(super) fn receive(
+        &mut self,
+        socket: &UdpSocket,
+        state: &UdpSocketState,
+    ) -> io::Result<usize> {
+        let mut trains = self.bytes.chunks_exact_mut(STRIDE);
+        let mut slices: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
+            IoSliceMut::new(
+                trains.next().and_then(|train| train.get_mut(..TRAIN)).unwrap_or_default(),
+            )
+        });
+        state.recv(socket.into(), &mut slices, &mut self.meta)
+    }
+
+    /// Receives one datagram behind `room` bytes that are left free in front of it; returns its length and sender.
+    pub(super) fn receive_one(
+        &mut self,
+        socket: &UdpSocket,
+        room: usize,
+    ) -> io::Result<(usize, SocketAddr)> {
+        let space = self.bytes.get_mut(room..TRAIN).unwrap_or_default();
+        socket.recv_from(space)
+    }
+
+    /// The train at `index`.
+    pub(super) fn train(&self, index: usize) -> Option<(RecvMeta, &[u8])> {
+        let meta = *self.meta.get(index)?;
+        let begin = index * STRIDE;
+        Some((meta, self.bytes.get(begin..begin + meta.len)?))
+    }
+
+    /// The beginning of the memory.
+    pub(super) fn front(&mut self, length: usize) -> &mut [u8] {
+        self.bytes.get_mut(..length).unwrap_or_default()
+    }
+}

@@ -1,0 +1,555 @@
+//! The requests of RFC 8656 and the Binding request of RFC 8489, each answered in one step.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use stun_types::AddressFamily;
+use stun_types::attribute::{
+    ErrorCode, MessageIntegrity, MessageIntegritySha256, Nonce, PasswordAlgorithm,
+    PasswordAlgorithms, Realm, Username, XorMappedAddress,
+};
+use stun_types::message::{IntegrityAlgorithm, IntegrityKey};
+use turn_types::attribute::{
+    AdditionalAddressFamily, AddressErrorCode, ChannelNumber, EvenPort, Lifetime,
+    RequestedAddressFamily, RequestedTransport, ReservationToken, XorRelayedAddress,
+};
+
+use crate::allocation::{Allocation, Client, Relayed, Transport, Unbindable};
+use crate::auth::Subject;
+use crate::channel::Number;
+use crate::ledger::{Family, Full, Home, Wish};
+use crate::message::{self, ALGORITHMS, Answer, Malformed, Request};
+use crate::relay::{DEPARTED, Output, Relay, SocketKey};
+
+/// How long an allocation lasts when nothing is asked for, and at least (RFC 8656 §3.2).
+const LIFETIME: Duration = Duration::from_secs(600);
+/// How long it lasts at most, until it is refreshed.
+const LIFETIME_MAX: Duration = Duration::from_secs(3600);
+/// The protocol number of UDP.
+const UDP: u8 = 17;
+
+/// Why a request is refused: the code of the answer (RFC 8656 §19).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Refusal(u16);
+
+impl From<Malformed> for Refusal {
+    fn from(_: Malformed) -> Self {
+        Self(ErrorCode::BAD_REQUEST)
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::User => Self(ErrorCode::ALLOCATION_QUOTA_REACHED),
+            Full::Total => Self(ErrorCode::INSUFFICIENT_CAPACITY),
+        }
+    }
+}
+
+/// Who signed a request, and with what.
+struct Signer {
+    subject: Subject,
+    key: IntegrityKey,
+    algorithm: IntegrityAlgorithm,
+}
+
+/// Why a request counts as unsigned.
+enum Unsigned {
+    /// 401 and 438 come with what is needed to sign.
+    Challenge(u16),
+    Refused(Refusal),
+}
+
+impl From<Malformed> for Unsigned {
+    fn from(malformed: Malformed) -> Self {
+        Self::Refused(malformed.into())
+    }
+}
+
+const BAD_REQUEST: Refusal = Refusal(ErrorCode::BAD_REQUEST);
+const MISMATCH: Refusal = Refusal(ErrorCode::ALLOCATION_MISMATCH);
+const FULL: Refusal = Refusal(ErrorCode::INSUFFICIENT_CAPACITY);
+const FAMILY_UNSUPPORTED: Refusal = Refusal(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED);
+const UNAUTHORIZED: Unsigned = Unsigned::Challenge(ErrorCode::UNAUTHORIZED);
+
+impl Relay {
+    pub(crate) fn handle_request(&mut self, client: Client, request: &Request<'_>, now: Instant) {
+        match request.method {
+            message::BINDING => self.binding(client, request, now),
+            message::ALLOCATE
+            | message::REFRESH
+            | message::CREATE_PERMISSION
+            | message::CHANNEL_BIND => self.signed_request(client, request, now),
+            _ => self.counters.dropped_malformed.add(1),
+        }
+    }
+
+    fn binding(&mut self, client: Client, request: &Request<'_>, now: Instant) {
+        let unknown = request.unknown();
+        let mut answer = match unknown.is_empty() {
+            true => request.success(),
+            false => request.not_understood(&unknown),
+        };
+        if unknown.is_empty() {
+            answer.put(&XorMappedAddress::new(client.remote, request.transaction()));
+        }
+        self.reply_unauthenticated(client, answer, now);
+    }
+
+    /// Answers nobody in particular, and each source only so often: over UDP it may be somebody else's address.
+    fn reply_unauthenticated(&mut self, client: Client, answer: Answer, now: Instant) {
+        if client.transport == Transport::Udp && !self.limiter.allows(client.remote.ip(), now) {
+            self.counters.dropped_unanswered.add(1);
+            return;
+        }
+        self.reply(client, answer.plain());
+    }
+
+    fn reply(&mut self, client: Client, bytes: Vec<u8>) {
+        self.outputs.push_back(Output::Reply { client, bytes });
+    }
+
+    fn signed_request(&mut self, client: Client, request: &Request<'_>, now: Instant) {
+        let signer = match self.authenticate(&client, request, now) {
+            Ok(signer) => signer,
+            Err(Unsigned::Challenge(code)) => {
+                let nonce = self.nonces.make(client.remote, now);
+                return self.reply_unauthenticated(client, request.challenge(code, &nonce), now);
+            }
+            Err(Unsigned::Refused(Refusal(code))) => {
+                return self.reply_unauthenticated(client, request.error(code), now);
+            }
+        };
+        let unknown = request.unknown();
+        if !unknown.is_empty() {
+            let answer = request.not_understood(&unknown);
+            return self.reply(client, answer.signed(&signer.key, signer.algorithm));
+        }
+        let answered = match request.method {
+            message::ALLOCATE => self.allocate(client, request, &signer, now),
+            message::REFRESH => self.refresh(client, request, &signer, now),
+            message::CREATE_PERMISSION => self.create_permission(client, request, &signer, now),
+            _ => self.channel_bind(client, request, &signer, now),
+        };
+        match answered {
+            Ok(Some(answer)) => self.reply(client, answer.signed(&signer.key, signer.algorithm)),
+            Ok(None) => {}
+            Err(Refusal(code)) => {
+                let answer = request.error(code);
+                self.reply(client, answer.signed(&signer.key, signer.algorithm));
+            }
+        }
+    }
+
+    /// The long-term credential mechanism (RFC 8489 §9.2.4). A wrong password and an unknown user look alike.
+    fn authenticate(
+        &mut self,
+        client: &Client,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Result<Signer, Unsigned> {
+        if !request.has::<MessageIntegrity>() && !request.has::<MessageIntegritySha256>() {
+            return Err(UNAUTHORIZED);
+        }
+        let username = request.attribute::<Username>()?;
+        let realm = request.attribute::<Realm>()?;
+        let nonce = request.attribute::<Nonce>()?;
+        let (Some(username), Some(realm), Some(nonce)) = (username, realm, nonce) else {
+            return Err(Unsigned::Refused(BAD_REQUEST));
+        };
+        if !self.nonces.fits(nonce.nonce(), client.remote, now) {
+            return Err(Unsigned::Challenge(ErrorCode::STALE_NONCE));
+        }
+        let hashed = password_algorithm(request)?;
+        let signer = (realm.realm() == message::REALM)
+            .then(|| self.signer(client, request, username.username(), hashed, now))
+            .flatten();
+        signer.ok_or_else(|| self.unauthorized(client, now))
+    }
+
+    fn signer(
+        &self,
+        client: &Client,
+        request: &Request<'_>,
+        username: &str,
+        algorithm: IntegrityAlgorithm,
+        now: Instant,
+    ) -> Option<Signer> {
+        // Whoever has an allocation keeps it beyond the end of his credential: calls outlast an hour.
+        let holds = self
+            .allocation_of(client, now)
+            .is_some_and(|(_, allocation)| &*allocation.subject.username == username);
+        let unix = if holds { None } else { Some(self.unix(now)) };
+        let (subject, key) = self.rules.credentials.look_up(username, unix, algorithm)?;
+        let valid = request.signed_with(&key) && !self.ledger.is_shut_out(&subject);
+        valid.then_some(Signer { subject, key, algorithm })
+    }
+
+    fn unauthorized(&mut self, client: &Client, now: Instant) -> Unsigned {
+        self.counters.refused_credentials.add(1);
+        if self.may_log(client.remote.ip(), now) {
+            tracing::info!(source = %client.remote.ip(), "a TURN client's credential was refused");
+        }
+        UNAUTHORIZED
+    }
+
+    /// An Allocate request (RFC 8656 §7.2).
+    fn allocate(
+        &mut self,
+        client: Client,
+        request: &Request<'_>,
+        signer: &Signer,
+        now: Instant,
+    ) -> Result<Option<Answer>, Refusal> {
+        let transaction = u128::from(request.transaction());
+        if let Some((_, allocation)) = self.allocation_of(&client, now) {
+            let repeated = allocation.transaction == transaction;
+            return if repeated { Ok(Some(allocated(request, allocation))) } else { Err(MISMATCH) };
+        }
+        // One that has run out and was not swept yet makes room.
+        if let Some(index) = self.clients.get(&client).copied() {
+            self.close(index);
+        }
+        let wanted = Wanted::read(request)?;
+        if self.ledger.is_draining() {
+            self.counters.refused_capacity.add(1);
+            return Err(FULL);
+        }
+        self.ledger.enter(&signer.subject.user).inspect_err(|full| match full {
+            Full::User => self.counters.refused_quota.add(1),
+            Full::Total => self.counters.refused_capacity.add(1),
+        })?;
+        let mut allocation = Allocation::new(client, signer.subject.clone(), transaction, now);
+        if let Err(refusal) = self.take_addresses(&mut allocation, &wanted, now) {
+            self.ledger.leave(&signer.subject.user);
+            self.counters.refused_capacity.add(1);
+            return Err(refusal);
+        }
+        allocation.lifetime = lifetime(request)?.clamp(LIFETIME, LIFETIME_MAX);
+        allocation.expires = now + allocation.lifetime;
+        let answer = allocated(request, &allocation);
+        self.settle(allocation);
+        Ok(Some(answer))
+    }
+
+    fn settle(&mut self, allocation: Allocation) {
+        let client = allocation.client;
+        let entry = self.allocations.vacant_entry();
+        #[expect(clippy::cast_possible_truncation, reason = "there are fewer ports than that")]
+        let index = entry.key() as u32;
+        for relayed in allocation.relayed.iter().flatten() {
+            let home = Home { worker: self.worker, index };
+            self.ledger.settle(Family::of(relayed.address.ip()), relayed.address.port(), home);
+        }
+        entry.insert(allocation);
+        self.clients.insert(client, index);
+        self.counters.allocations_opened.add(1);
+    }
+
+    /// Takes the relayed addresses; of two wanted families one suffices (RFC 8656 §7.2).
+    fn take_addresses(
+        &self,
+        allocation: &mut Allocation,
+        wanted: &Wanted,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let mut first = Err(FAMILY_UNSUPPORTED);
+        for &family in wanted.families {
+            let taken = self.take_address(allocation, family, wanted.wish, now);
+            if let (Err(Refusal(code)), true) = (taken, wanted.families.len() > 1) {
+                allocation.missing = Some((family, code));
+            }
+            first = first.or(taken);
+            if taken.is_ok() && matches!(wanted.wish, Wish::Reserved(_)) {
+                break;
+            }
+        }
+        if matches!(wanted.wish, Wish::Reserved(_)) {
+            allocation.missing = None;
+            return first.map_err(|_| FULL);
+        }
+        first
+    }
+
+    fn take_address(
+        &self,
+        allocation: &mut Allocation,
+        family: Family,
+        wish: Wish,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let ip = self.rules.advertised(family).ok_or(FAMILY_UNSUPPORTED)?;
+        let user = &allocation.subject.user;
+        let taken = self.ledger.take(family, wish, user, now).ok_or(FULL)?;
+        let address = SocketAddr::new(ip, taken.port);
+        allocation.token = taken.token;
+        *allocation.relayed_mut(family) = Some(Relayed { address, open: false });
+        Ok(())
+    }
+
+    /// The signer's own allocation (RFC 8656 §5).
+    fn own(&self, client: &Client, signer: &Signer, now: Instant) -> Result<u32, Refusal> {
+        let (index, allocation) = self.allocation_of(client, now).ok_or(MISMATCH)?;
+        match allocation.subject.username == signer.subject.username {
+            true => Ok(index),
+            false => Err(Refusal(ErrorCode::WRONG_CREDENTIALS)),
+        }
+    }
+
+    /// A Refresh request (RFC 8656 §8.2).
+    fn refresh(
+        &mut self,
+        client: Client,
+        request: &Request<'_>,
+        signer: &Signer,
+        now: Instant,
+    ) -> Result<Option<Answer>, Refusal> {
+        let transaction = u128::from(request.transaction());
+        let wished = lifetime(request)?;
+        let index = match self.own(&client, signer, now) {
+            Err(MISMATCH) if self.departed.contains(&(client, transaction)) => {
+                return Ok(Some(refreshed(request, Duration::ZERO)));
+            }
+            own => own?,
+        };
+        let family = request.attribute::<RequestedAddressFamily>()?.map(|family| family.family());
+        let family = family.map(known_family).transpose()?;
+        if wished.is_zero() {
+            self.depart(index, family, (client, transaction))?;
+            return Ok(Some(refreshed(request, Duration::ZERO)));
+        }
+        let allocation = self.allocations.get_mut(index as usize).ok_or(MISMATCH)?;
+        if family.is_some_and(|family| allocation.relayed(family).is_none()) {
+            return Err(Refusal(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH));
+        }
+        let granted = wished.clamp(LIFETIME, LIFETIME_MAX);
+        allocation.expires = now + granted;
+        Ok(Some(refreshed(request, granted)))
+    }
+
+    /// Closes an allocation, or one family of one that has two.
+    fn depart(
+        &mut self,
+        index: u32,
+        family: Option<Family>,
+        departure: (Client, u128),
+    ) -> Result<(), Refusal> {
+        if let Some(family) = family {
+            let allocation = self.allocations.get(index as usize).ok_or(MISMATCH)?;
+            if allocation.relayed(family).is_none() {
+                return Err(Refusal(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH));
+            }
+            if allocation.relayed.iter().flatten().count() > 1 {
+                self.release(index, family);
+                return Ok(());
+            }
+        }
+        self.close(index);
+        self.departed.truncate(DEPARTED - 1);
+        self.departed.push_front(departure);
+        Ok(())
+    }
+
+    /// A CreatePermission request (RFC 8656 §10.2): all of its peers, or none.
+    fn create_permission(
+        &mut self,
+        client: Client,
+        request: &Request<'_>,
+        signer: &Signer,
+        now: Instant,
+    ) -> Result<Option<Answer>, Refusal> {
+        let index = self.own(&client, signer, now)?;
+        let peers = request.peers()?;
+        if peers.is_empty() {
+            return Err(BAD_REQUEST);
+        }
+        let mut outside = Vec::new();
+        for ip in peers.iter().map(SocketAddr::ip) {
+            let reachable = self.reachable_ip(ip);
+            self.check_reachable(&client, reachable.inside || reachable.outside, now)?;
+            if reachable.outside {
+                outside.push(Family::of(ip));
+            }
+        }
+        let cap = self.rules.permissions;
+        let ips: Vec<IpAddr> = peers.iter().map(SocketAddr::ip).collect();
+        let allocation = self.allocations.get_mut(index as usize).ok_or(MISMATCH)?;
+        if ips.iter().any(|ip| allocation.relayed(Family::of(*ip)).is_none()) {
+            return Err(Refusal(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH));
+        }
+        if !allocation.permit(&ips, cap, now) {
+            return Err(FULL);
+        }
+        Ok(self.opened(index, &outside, request, request.success(), signer))
+    }
+
+    /// A ChannelBind request (RFC 8656 §12.2).
+    fn channel_bind(
+        &mut self,
+        client: Client,
+        request: &Request<'_>,
+        signer: &Signer,
+        now: Instant,
+    ) -> Result<Option<Answer>, Refusal> {
+        let index = self.own(&client, signer, now)?;
+        let number = request.attribute::<ChannelNumber>()?.ok_or(BAD_REQUEST)?;
+        let number = Number::new(number.channel()).ok_or(BAD_REQUEST)?;
+        let [peer] = *request.peers()? else { return Err(BAD_REQUEST) };
+        if peer.port() == 0 {
+            return Err(BAD_REQUEST);
+        }
+        let reachable = self.reachable(peer);
+        self.check_reachable(&client, reachable.inside || reachable.outside, now)?;
+        let family = Family::of(peer.ip());
+        let cap = self.rules.permissions;
+        let allocation = self.allocations.get_mut(index as usize).ok_or(MISMATCH)?;
+        if allocation.relayed(family).is_none() {
+            return Err(Refusal(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH));
+        }
+        allocation.bind(number, peer, cap, now).map_err(|unbindable| match unbindable {
+            Unbindable::Taken => BAD_REQUEST,
+            Unbindable::Full => FULL,
+        })?;
+        let outside = if reachable.outside { &[family][..] } else { &[] };
+        Ok(self.opened(index, outside, request, request.success(), signer))
+    }
+
+    fn check_reachable(&mut self, client: &Client, may: bool, now: Instant) -> Result<(), Refusal> {
+        if may {
+            return Ok(());
+        }
+        self.counters.refused_peers.add(1);
+        if self.may_log(client.remote.ip(), now) {
+            tracing::info!(source = %client.remote.ip(), "a TURN client asked for a peer that is not allowed");
+        }
+        Err(Refusal(ErrorCode::FORBIDDEN))
+    }
+
+    /// Orders the sockets that peers outside need; the answer waits for them. `Some` when all are open.
+    fn opened(
+        &mut self,
+        index: u32,
+        outside: &[Family],
+        request: &Request<'_>,
+        answer: Answer,
+        signer: &Signer,
+    ) -> Option<Answer> {
+        let allocation = self.allocations.get_mut(index as usize)?;
+        let client = allocation.client;
+        let mut sockets = Vec::new();
+        for &family in outside {
+            let Some(relayed) = allocation.relayed_mut(family) else { continue };
+            if !relayed.open {
+                relayed.open = true;
+                sockets.push((SocketKey { allocation: index, family }, relayed.address));
+            }
+        }
+        if sockets.is_empty() {
+            return Some(answer);
+        }
+        let opened = answer.signed(&signer.key, signer.algorithm);
+        let Refusal(code) = FULL;
+        let failed = request.error(code).signed(&signer.key, signer.algorithm);
+        self.outputs.push_back(Output::Open { sockets, client, opened, failed });
+        None
+    }
+}
+
+/// What an Allocate request asks for.
+struct Wanted {
+    families: &'static [Family],
+    wish: Wish,
+}
+
+impl Wanted {
+    fn read(request: &Request<'_>) -> Result<Self, Refusal> {
+        let transport = request.attribute::<RequestedTransport>()?.ok_or(BAD_REQUEST)?;
+        if transport.protocol() != UDP {
+            return Err(Refusal(ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL));
+        }
+        let even = request.attribute::<EvenPort>()?.map(|even| even.requested());
+        let token = request.attribute::<ReservationToken>()?.map(|token| token.token());
+        let family = request.attribute::<RequestedAddressFamily>()?.map(|wanted| wanted.family());
+        let more = request.attribute::<AdditionalAddressFamily>()?.map(|wanted| wanted.family());
+        let wish = match (even, token) {
+            (Some(_), Some(_)) => return Err(BAD_REQUEST),
+            (None, Some(token)) => Wish::Reserved(token.to_be_bytes()),
+            (Some(true), None) => Wish::Pair,
+            (Some(false), None) => Wish::Even,
+            (None, None) => Wish::Any,
+        };
+        let families: &[Family] = match (family, more) {
+            (Some(_), Some(_)) => return Err(BAD_REQUEST),
+            (None, Some(more)) => {
+                let fits = more == AddressFamily::IPV6 && wish == Wish::Any;
+                if fits { &[Family::V4, Family::V6] } else { return Err(BAD_REQUEST) }
+            }
+            (Some(_), None) if token.is_some() => return Err(BAD_REQUEST),
+            (Some(family), None) => match known_family(family)? {
+                Family::V4 => &[Family::V4],
+                Family::V6 => &[Family::V6],
+            },
+            (None, None) if token.is_some() => &[Family::V4, Family::V6],
+            (None, None) => &[Family::V4],
+        };
+        Ok(Self { families, wish })
+    }
+}
+
+fn known_family(family: AddressFamily) -> Result<Family, Refusal> {
+    match family {
+        AddressFamily::IPV4 => Ok(Family::V4),
+        AddressFamily::IPV6 => Ok(Family::V6),
+    }
+}
+
+/// How the password is hashed: as PASSWORD-ALGORITHM says, MD5 without it (RFC 8489 §9.2.4).
+fn password_algorithm(request: &Request<'_>) -> Result<IntegrityAlgorithm, Unsigned> {
+    let chosen = request.attribute::<PasswordAlgorithm>()?;
+    let offered = request.attribute::<PasswordAlgorithms>()?;
+    let chosen = match (chosen, offered) {
+        (None, None) => IntegrityAlgorithm::Sha1,
+        (Some(chosen), Some(offered)) if offered.algorithms() == ALGORITHMS => {
+            chosen.algorithm().as_integrity()
+        }
+        _ => return Err(Unsigned::Refused(BAD_REQUEST)),
+    };
+    let carried = match chosen {
+        IntegrityAlgorithm::Sha1 => request.has::<MessageIntegrity>(),
+        IntegrityAlgorithm::Sha256 => request.has::<MessageIntegritySha256>(),
+    };
+    if carried { Ok(chosen) } else { Err(UNAUTHORIZED) }
+}
+
+/// LIFETIME, or what is granted without it.
+fn lifetime(request: &Request<'_>) -> Result<Duration, Malformed> {
+    let lifetime = request.attribute::<Lifetime>()?;
+    Ok(lifetime.map_or(LIFETIME, |lifetime| Duration::from_secs(lifetime.seconds().into())))
+}
+
+fn refreshed(request: &Request<'_>, lifetime: Duration) -> Answer {
+    let mut answer = request.success();
+    answer.put(&Lifetime::new(u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX)));
+    answer
+}
+
+/// The success of an Allocate request.
+fn allocated(request: &Request<'_>, allocation: &Allocation) -> Answer {
+    let mut answer = refreshed(request, allocation.lifetime);
+    let transaction = request.transaction();
+    for relayed in allocation.relayed.iter().flatten() {
+        answer.put(&XorRelayedAddress::new(relayed.address, transaction));
+    }
+    answer.put(&XorMappedAddress::new(allocation.client.remote, transaction));
+    if let Some(token) = allocation.token {
+        answer.put(&ReservationToken::new(u64::from_be_bytes(token)));
+    }
+    if let Some((family, code)) = allocation.missing
+        && let Ok(error) = ErrorCode::builder(code).reason("").build()
+    {
+        let family = if family == Family::V4 { AddressFamily::IPV4 } else { AddressFamily::IPV6 };
+        answer.put(&AddressErrorCode::new(family, error));
+    }
+    answer
+}
