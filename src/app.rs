@@ -18,6 +18,7 @@ use crate::limits;
 use crate::outbox::{Bounds, Outbox};
 use crate::people::People;
 use crate::presence::Presence;
+use crate::relay::Relay;
 use crate::store::Store;
 use crate::view::View;
 
@@ -36,6 +37,7 @@ pub struct Services {
     pub auth: Auth,
     pub limits: limits::Limits,
     pub outbox: Arc<Outbox>,
+    pub relay: Arc<Relay>,
     pub people: Arc<People>,
     pub chat: Arc<Chat>,
     pub calls: Arc<Calls>,
@@ -57,8 +59,10 @@ impl App {
         config: Config,
         clock: Clock,
         store: Arc<dyn Store>,
+        relay: Relay,
         dev: bool,
     ) -> Result<(Self, mpsc::Receiver<UserId>), AuthError> {
+        let relay = Arc::new(relay);
         let config = Arc::new(config);
         let bounds = Bounds {
             entries: config.socket.queue_entries,
@@ -78,6 +82,7 @@ impl App {
                 store.clone(),
                 outbox.clone(),
                 view.clone(),
+                relay.clone(),
             )),
             chat: Arc::new(Chat::new(
                 &config,
@@ -100,6 +105,7 @@ impl App {
                 outbox.clone(),
                 view,
                 in_call,
+                relay.clone(),
             )),
             started_at: clock.now(),
             draining: AtomicBool::new(false),
@@ -108,6 +114,7 @@ impl App {
             dev,
             store,
             outbox,
+            relay,
         };
         let chat = services.chat.clone();
         services.outbox.on_delivered(move |user, conversation, seq| {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard::app::App;
@@ -11,8 +12,10 @@ use switchboard::config::{Config, LogFormat};
 use switchboard::event::Role;
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
+use switchboard::relay::Relay;
 use switchboard::store::Profile;
 use switchboard::{http, socket};
+use switchboard_turn::driver::Server;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -27,7 +30,8 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     // Whatever a crash left half-way is finished before anybody reads.
     store.take_over().await?;
     let clock = Clock::system();
-    let (app, changes) = App::new(setup.config.clone(), clock, store.clone(), setup.dev)?;
+    let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
+    let (app, changes) = App::new(setup.config.clone(), clock, store.clone(), relay, setup.dev)?;
     if let Err(error) = app.auth.refresh_keys().await {
         tracing::warn!(%error, "the JWKS could not be read yet");
     }
@@ -52,7 +56,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     run_background(&app, changes);
 
     let mut signals = Signals::new()?;
-    announce(&setup, local)?;
+    announce(&setup, local, &app.relay)?;
     tracing::info!(http = %local, version = env!("CARGO_PKG_VERSION"), "ready");
 
     signals.next().await;
@@ -66,6 +70,9 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
         _ = serving => {}
         () = signals.next() => tracing::warn!("stopping at once"),
     }
+    if let Some(server) = app.relay.server() {
+        server.stop();
+    }
     store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -74,6 +81,9 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
 /// Readiness goes, balancers notice, clients are told to come back, and what they asked before is answered.
 async fn drain(app: &App, sockets: &socket::Sockets) {
     app.drain();
+    if let Some(server) = app.relay.server() {
+        server.drain();
+    }
     tokio::time::sleep(Duration::from_secs(app.config.server.drain_delay)).await;
     let back = app.config.server.reconnect_after;
     for session in app.outbox.everyone() {
@@ -81,6 +91,16 @@ async fn drain(app: &App, sockets: &socket::Sockets) {
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), sockets.close()).await;
+    outlast_relayed(app).await;
+}
+
+/// Goes on relaying what is relayed, for a while.
+async fn outlast_relayed(app: &App) {
+    let Some(server) = app.relay.server() else { return };
+    let until = app.clock.instant() + Duration::from_secs(app.config.turn.drain_limit);
+    while server.open() > 0 && app.clock.instant() < until {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 struct Signals {
@@ -105,8 +125,10 @@ impl Signals {
 }
 
 fn start_log(config: &Config) {
-    let filter =
-        EnvFilter::try_new(&config.server.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let level = &config.server.log_level;
+    // The parser of TURN messages logs a line for every packet that is none.
+    let filter = EnvFilter::try_new(format!("{level},stun_types=off,turn_types=off"))
+        .unwrap_or_else(|_| EnvFilter::new("info,stun_types=off,turn_types=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.server.log_format {
         LogFormat::Json => builder.json().with_current_span(true).with_span_list(false).init(),
@@ -147,6 +169,18 @@ fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
         }
     });
     tokio::spawn(forget(app.clone()));
+    if let Some(server) = app.relay.server().cloned() {
+        tokio::spawn(keep_certificate_fresh(server));
+    }
+}
+
+/// Looks now and then whether the relay's certificate was renewed.
+async fn keep_certificate_fresh(server: Arc<Server>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let server = Arc::clone(&server);
+        let _ = tokio::task::spawn_blocking(move || server.refresh_certificate()).await;
+    }
 }
 
 /// Every minute, forgets what is too old to be asked for.
@@ -193,7 +227,7 @@ async fn make_dev_users(app: &App) -> Outcome {
     Ok(())
 }
 
-fn announce(setup: &Setup, local: SocketAddr) -> Outcome {
+fn announce(setup: &Setup, local: SocketAddr, relay: &Relay) -> Outcome {
     if setup.dev {
         let base = format!(
             "http://{}:{}",
@@ -217,6 +251,8 @@ fn announce(setup: &Setup, local: SocketAddr) -> Outcome {
         print(&format!("  Docs  {base}/docs\n"))?;
         print(&format!("  Admin token (a day): {admin}\n"))?;
     }
-    print(&format!("ready http={local} media=- turn=-"))?;
+    let turn = relay.server().and_then(|server| server.listening().first());
+    let turn = turn.map_or_else(|| "-".into(), SocketAddr::to_string);
+    print(&format!("ready http={local} media=- turn={turn}"))?;
     Ok(std::io::stdout().flush()?)
 }

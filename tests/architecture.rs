@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["calls", "chat", "people", "presence"],
     &["view"],
-    &["auth", "incall", "limits", "outbox", "peer", "store"],
+    &["auth", "incall", "limits", "outbox", "peer", "relay", "store"],
     &["config", "clock", "event", "error", "ids"],
 ];
 

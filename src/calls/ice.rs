@@ -1,9 +1,6 @@
 //! How clients find a way to each other: STUN servers, and time-limited credentials for a TURN relay
 //! (draft-uberti-behave-turn-rest, the scheme that coturn takes too).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use ring::hmac;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -29,8 +26,8 @@ pub struct WebrtcConfig {
 impl Calls {
     /// The ICE servers for `user`; the credential is bound to `call` when one is named.
     pub fn webrtc_config(&self, user: UserId, call: Option<CallId>) -> WebrtcConfig {
-        let (ice, turn, now) = (&self.config.ice, &self.config.turn, self.clock.now());
-        let expires_at = now.after(std::time::Duration::from_secs(turn.credential_ttl));
+        let (ice, ttl) = (&self.config.ice, self.config.turn.credential_ttl);
+        let expires_at = self.clock.now().after(std::time::Duration::from_secs(ttl));
         let stun = |url: &String| IceServer {
             urls: vec![url.clone()],
             username: None,
@@ -38,22 +35,8 @@ impl Calls {
             credential_type: None,
         };
         let mut ice_servers: Vec<_> = ice.stun_servers.iter().map(stun).collect();
-        if !turn.external_urls.is_empty() {
-            let bound = call.map(|call| format!(":{call}")).unwrap_or_default();
-            let username = format!("{}:{user}{bound}", expires_at.seconds());
-            let key = hmac::Key::new(
-                hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-                turn.secret.expose().as_bytes(),
-            );
-            let credential = BASE64.encode(hmac::sign(&key, username.as_bytes()));
-            ice_servers.push(IceServer {
-                urls: turn.external_urls.clone(),
-                username: Some(username),
-                credential: Some(credential),
-                credential_type: Some("password"),
-            });
-        }
+        ice_servers.extend(self.relay.ice_server(user, call, expires_at.seconds()));
         let ice_transport_policy = if ice.relay_only { "relay" } else { "all" };
-        WebrtcConfig { ice_servers, ice_transport_policy, ttl: turn.credential_ttl, expires_at }
+        WebrtcConfig { ice_servers, ice_transport_policy, ttl, expires_at }
     }
 }

@@ -23,6 +23,7 @@ use crate::event::{Call, CallEnded, CallPerson, EndReason, Event, MessageType, N
 use crate::ids::{CallId, MessageId, SessionId, UserId};
 use crate::incall::InCall;
 use crate::outbox::Outbox;
+use crate::relay::Relay;
 use crate::store::{
     CallEnd, CallHistory, CallRecord, MessageExtra, NewMessage, Rating, Store, StoreError,
     UserRecord,
@@ -51,6 +52,7 @@ pub struct Calls {
     clock: Clock,
     config: Arc<Config>,
     in_call: Arc<InCall>,
+    relay: Arc<Relay>,
     registry: Registry,
     timer: Timer,
 }
@@ -89,9 +91,10 @@ impl Calls {
         outbox: Arc<Outbox>,
         view: View,
         in_call: Arc<InCall>,
+        relay: Arc<Relay>,
     ) -> Self {
         let (registry, timer) = (Registry::default(), Timer::default());
-        Self { store, outbox, view, clock, config, in_call, registry, timer }
+        Self { store, outbox, view, clock, config, in_call, relay, registry, timer }
     }
 
     /// Takes up the calls of before a restart: ringing ones keep their deadline, accepted ones wait for both to come back.
@@ -185,6 +188,7 @@ impl Calls {
         }
         live.record = over;
         self.registry.remove(&live.record);
+        self.relay.end_call(live.record.id);
         self.tell_end(&live.record, finished.missed_cursor);
         if let Some(entry) = finished.entry {
             self.view.tell(&entry);

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use ipnet::IpNet;
 
-use super::{AuthMode, Config, LogFormat, Secret, weakness};
+use super::{AuthMode, Config, LogFormat, Secret, Turn, TurnMode, weakness};
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +35,14 @@ pub struct Flags {
     pub data: PathBuf,
 }
 
-const SECRETS: &[&str] =
-    &["auth.jwt_secret", "auth.api_key", "store.mongodb_uri", "turn.secret", "metrics.token"];
+const SECRETS: &[&str] = &[
+    "auth.jwt_secret",
+    "auth.api_key",
+    "store.mongodb_uri",
+    "turn.secret",
+    "turn.users",
+    "metrics.token",
+];
 
 /// The effective configuration.
 pub fn load(flags: &Flags) -> Result<Config, ConfigError> {
@@ -151,6 +158,14 @@ fn dev_defaults(figment: Figment, flags: &Flags) -> Result<Figment, ConfigError>
     joined = joined.join(Serialized::default("server.drain_delay", 0));
     joined = joined.join(Serialized::default("ice.stun_servers", Vec::<String>::new()));
     let secret = dev_secret(&flags.data)?;
+    joined = joined.join(Serialized::default("turn.secret", format!("turn-{secret}")));
+    if joined.find_value("turn.mode").is_err() {
+        joined = joined.join(Serialized::default("turn.mode", TurnMode::Open));
+        joined = joined.join(Serialized::default("turn.host", "127.0.0.1"));
+        joined = joined.join(Serialized::default("turn.port", 0));
+        joined = joined.join(Serialized::default("turn.tls_port", 0));
+        joined = joined.join(Serialized::default("turn.advertised_ips", ["127.0.0.1"]));
+    }
     Ok(joined.join(Serialized::default("auth.jwt_secret", secret)))
 }
 
@@ -208,12 +223,7 @@ fn check(config: &Config, flags: &Flags) -> Result<(), ConfigError> {
         return wrong("call.media", "this version knows \"p2p\" only");
     }
     check_auth(config)?;
-    if !config.turn.external_urls.is_empty() && config.turn.secret.is_empty() {
-        return wrong(
-            "turn.secret",
-            "is not set although turn.external_urls names a relay; set the secret that relay has",
-        );
-    }
+    check_turn(&config.turn)?;
     if config.server.allowed_origins.iter().any(|origin| origin == "*") {
         return wrong(
             "server.allowed_origins",
@@ -237,6 +247,64 @@ fn check(config: &Config, flags: &Flags) -> Result<(), ConfigError> {
     }
     if config.call.ring_timeout == 0 {
         return wrong("call.ring_timeout", "is 0; a call needs at least one second to ring");
+    }
+    Ok(())
+}
+
+fn check_turn(turn: &Turn) -> Result<(), ConfigError> {
+    let wrong = |key, why: &str| Err(ConfigError::Key { key, why: why.into() });
+    if !turn.external_urls.is_empty() && turn.secret.is_empty() {
+        return wrong(
+            "turn.secret",
+            "is not set although turn.external_urls names a relay; set the secret that relay has",
+        );
+    }
+    if !(60..=86_400).contains(&turn.credential_ttl) {
+        return wrong("turn.credential_ttl", "must be 60 to 86400 seconds");
+    }
+    if turn.tls_cert.is_empty() != turn.tls_key.is_empty() {
+        return wrong("turn.tls_key", "goes with turn.tls_cert: set both files or neither");
+    }
+    if let Some(odd) = turn.allow_peers.iter().find(|range| range.parse::<IpNet>().is_err()) {
+        let why = format!("{odd} is no range of addresses, such as \"10.1.0.0/16\"");
+        return wrong("turn.allow_peers", &why);
+    }
+    let named = |user: &str| {
+        user.split_once(':').is_some_and(|(name, word)| !name.is_empty() && word.len() >= 8)
+    };
+    if !turn.users.is_empty() && !turn.users.expose().split(',').all(named) {
+        return wrong(
+            "turn.users",
+            "must be name:password, each password of 8 characters at least",
+        );
+    }
+    if turn.mode == TurnMode::Off {
+        return Ok(());
+    }
+    if turn.secret.is_empty() {
+        return wrong(
+            "turn.secret",
+            "is not set although turn.mode opens the relay; make a random one",
+        );
+    }
+    if turn.advertised_ips.is_empty() {
+        return wrong(
+            "turn.advertised_ips",
+            "is empty; name the address that clients reach this server at",
+        );
+    }
+    let families = |v4: bool| turn.advertised_ips.iter().filter(|ip| ip.is_ipv4() == v4).count();
+    if families(true) > 1 || families(false) > 1 {
+        return wrong("turn.advertised_ips", "has two addresses of one family; name one of each");
+    }
+    if turn.ports.0 < 1024 || turn.ports.1 < turn.ports.0 {
+        return wrong("turn.ports", "need 1024 <= first <= last");
+    }
+    if turn.permissions == 0 || turn.allocations == 0 || turn.allocations_per_user == 0 {
+        return wrong(
+            "turn.allocations",
+            "and turn.allocations_per_user, turn.permissions: 0 would refuse everybody",
+        );
     }
     Ok(())
 }

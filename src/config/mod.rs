@@ -9,5 +9,5 @@ pub use load::{ConfigError, Flags, load};
 pub use secret::{Secret, weakness};
 pub use section::{
     Audience, Auth, AuthMode, Call, Chat, Compat, Config, Directory, Ice, Limits, LogFormat,
-    Metrics, Presence, Server, Socket, Store, Turn, XUserId,
+    Metrics, Presence, Server, Socket, Store, Turn, TurnMode, XUserId,
 };

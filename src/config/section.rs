@@ -1,5 +1,7 @@
 //! The sections of `config.toml`. A test compares this file to it, key by key.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
@@ -65,7 +67,7 @@ pub struct Config {
     pub directory: Directory,
     /// `[ice]`: how clients find a way to each other.
     pub ice: Ice,
-    /// `[turn]`: an external TURN relay such as coturn.
+    /// `[turn]`: the relay for people behind NATs and firewalls, the embedded one or an external one such as coturn.
     pub turn: Turn,
     /// `[metrics]`: figures for Prometheus.
     pub metrics: Metrics,
@@ -397,21 +399,97 @@ impl Default for Ice {
     }
 }
 
-/// `[turn]`: an external TURN relay such as coturn.
+/// `[turn]`: the relay for people behind NATs and firewalls, the embedded one or an external one such as coturn.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Turn {
-    /// Its addresses, such as "turn:turn.example.net:3478?transport=udp"; empty: none is handed out.
+    /// The embedded relay: `off`; `open` relays to public addresses and between its own clients; `sfu-only` to this server's
+    /// media alone, without opening relay ports. `--dev` opens it on a free port of 127.0.0.1 unless this is set.
+    pub mode: TurnMode,
+    /// Address to listen on; `::` listens on both families.
+    pub host: IpAddr,
+    /// Port for UDP and TCP; 0 picks a free one.
+    pub port: u16,
+    /// Port for TLS, used when `tls_cert` is set; 443 gets through the most firewalls; 0 picks a free one.
+    pub tls_port: u16,
+    /// PEM file of the certificate chain for TLS; read again when it changes.
+    pub tls_cert: String,
+    /// PEM file of its private key.
+    pub tls_key: String,
+    /// Name under which clients reach the relay, the one in the certificate; empty: the advertised addresses.
+    pub name: String,
+    /// Addresses that peers see relayed packets come from, at most one of each family; behind a 1:1 NAT the outer one.
+    pub advertised_ips: Vec<IpAddr>,
+    /// First and last relayed UDP port; open them in the firewall.
+    pub ports: (u16, u16),
+    /// Ranges that clients may send to besides public addresses, such as "10.1.0.0/16".
+    pub allow_peers: Vec<String>,
+    /// Users with a password for appliances, as `name:password,name:password`.
+    pub users: Secret,
+    /// Allocations of one user; a browser opens up to six for a call.
+    pub allocations_per_user: u32,
+    /// Allocations of all users.
+    pub allocations: u32,
+    /// Permissions, and channels, of one allocation.
+    pub permissions: usize,
+    /// Whether channel numbers above 0x4FFF may be bound, which RFC 5766 had and RFC 8656 took away; tools of coturn use them.
+    pub old_channels: bool,
+    /// Kilobits a second of one allocation, each way; 0: without limit.
+    pub bandwidth: u64,
+    /// Answers to unauthenticated requests of one source in a second.
+    pub unauthenticated_per_second: u32,
+    /// Threads; 0: one for every two cores, 8 at most.
+    pub workers: usize,
+    /// Seconds for which a stopping server goes on relaying what it relays.
+    pub drain_limit: u64,
+    /// Addresses of an external relay, such as "turn:turn.example.net:3478?transport=udp".
     pub external_urls: Vec<String>,
-    /// The secret it shares with this server (coturn: `use-auth-secret`, `static-auth-secret`).
+    /// Signs the credentials that are handed out, at least 16 random bytes; an external relay has the same (coturn:
+    /// `use-auth-secret`, `static-auth-secret`). `--dev` makes one up.
     pub secret: Secret,
-    /// Seconds for which a handed-out credential is good.
+    /// Seconds for which a handed-out credential is good, 86400 at most.
     pub credential_ttl: u64,
+}
+
+/// Whether and whereto the embedded relay relays.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TurnMode {
+    /// Not at all.
+    #[default]
+    Off,
+    /// To public addresses, and between its own clients.
+    Open,
+    /// To this server's media alone.
+    SfuOnly,
 }
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { external_urls: vec![], secret: Secret::default(), credential_ttl: 3600 }
+        Self {
+            mode: TurnMode::Off,
+            host: Ipv4Addr::UNSPECIFIED.into(),
+            port: 3478,
+            tls_port: 5349,
+            tls_cert: String::new(),
+            tls_key: String::new(),
+            name: String::new(),
+            advertised_ips: vec![],
+            ports: (49152, 65535),
+            allow_peers: vec![],
+            users: Secret::default(),
+            allocations_per_user: 40,
+            allocations: 10_000,
+            permissions: 64,
+            old_channels: false,
+            bandwidth: 25_000,
+            unauthenticated_per_second: 20,
+            workers: 0,
+            drain_limit: 10,
+            external_urls: vec![],
+            secret: Secret::default(),
+            credential_ttl: 3600,
+        }
     }
 }
 

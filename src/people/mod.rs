@@ -13,6 +13,7 @@ use crate::error::{Failure, Reason};
 use crate::event::{Device, Gender, PresenceMode, Role, User};
 use crate::ids::UserId;
 use crate::outbox::Outbox;
+use crate::relay::Relay;
 use crate::store::{DeviceRecord, DirectoryPage, Profile, Settings, Store, StoreError, UserRecord};
 use crate::view::{Detail, View, cursor, open_cursor};
 
@@ -95,6 +96,7 @@ pub struct People {
     view: View,
     clock: Clock,
     limits: Limits,
+    relay: Arc<Relay>,
     known: Mutex<HashMap<UserId, (Timestamp, UserRecord)>>,
 }
 
@@ -106,8 +108,10 @@ impl People {
         store: Arc<dyn Store>,
         outbox: Arc<Outbox>,
         view: View,
+        relay: Arc<Relay>,
     ) -> Self {
-        Self { store, outbox, view, clock, limits: config.limits.clone(), known: Mutex::default() }
+        let (limits, known) = (config.limits.clone(), Mutex::default());
+        Self { store, outbox, view, clock, limits, relay, known }
     }
 
     /// Lets a verified identity in: makes or updates the account, refuses a disabled one.
@@ -214,7 +218,10 @@ impl People {
             if error == StoreError::NotFound { PeopleError::Unknown } else { error.into() }
         })?;
         self.forget(user);
-        if disabled {
+        if !disabled {
+            self.relay.readmit(user);
+        } else {
+            self.relay.shut_out(user);
             self.outbox
                 .sessions(user)
                 .iter()

@@ -3,14 +3,19 @@
 /// Bytes of the header.
 pub const HEADER: usize = 4;
 
-/// A channel number, 0x4000 to 0x4FFF (RFC 8656 §12).
+/// A channel number: 0x4000 to 0x4FFF (RFC 8656 §12), or to 0x7FFF for clients of RFC 5766.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Number(u16);
 
 impl Number {
-    /// `None` outside of the range that may be bound.
+    /// `None` outside of both ranges.
     pub fn new(number: u16) -> Option<Self> {
-        (0x4000..=0x4FFF).contains(&number).then_some(Self(number))
+        (0x4000..=0x7FFF).contains(&number).then_some(Self(number))
+    }
+
+    /// Whether it lies in the range of RFC 8656.
+    pub fn is_current(self) -> bool {
+        self.0 <= 0x4FFF
     }
 
     /// The number on the wire.
@@ -28,9 +33,9 @@ pub struct ChannelData<'a> {
     pub payload: &'a [u8],
 }
 
-/// Whether the first byte is that of channel data rather than STUN (RFC 7983 §7).
+/// Whether the first byte is that of channel data rather than STUN.
 pub fn is_channel_data(first: u8) -> bool {
-    (0x40..=0x4F).contains(&first)
+    (0x40..=0x7F).contains(&first)
 }
 
 /// Reads a datagram; `None` when it is cut short. Padding and what follows it are passed over (RFC 8656 §12.6).

@@ -280,6 +280,11 @@ impl Ledger {
         self.book().shut_out.insert(user_or_call.into(), until);
     }
 
+    /// Takes credentials of this user again.
+    pub fn readmit(&self, user: &str) {
+        self.book().shut_out.remove(user);
+    }
+
     pub(crate) fn is_shut_out(&self, subject: &Subject) -> bool {
         let book = self.book();
         let shut_out = |name: &Arc<str>| book.shut_out.contains_key(name);

@@ -5,18 +5,20 @@
 
 use std::net::SocketAddr;
 
+use stun_types::AddressFamily;
 use stun_types::attribute::{
     Attribute as _, AttributeFromRaw, AttributeStaticType, AttributeType, AttributeWrite,
     ErrorCode, Fingerprint, MessageIntegrity, MessageIntegritySha256, Nonce, PasswordAlgorithm,
-    PasswordAlgorithmValue, PasswordAlgorithms, Realm, UnknownAttributes, Userhash, Username,
+    PasswordAlgorithmValue, PasswordAlgorithms, RawAttribute, Realm, UnknownAttributes, Userhash,
+    Username,
 };
 use stun_types::message::{
     IntegrityAlgorithm, IntegrityKey, Message, MessageClass, MessageType, MessageWrite as _,
     MessageWriteExt as _, MessageWriteVec, Method, TransactionId,
 };
 use turn_types::attribute::{
-    ChannelNumber, Data, DontFragment, EvenPort, Lifetime, RequestedAddressFamily,
-    RequestedTransport, ReservationToken, XorPeerAddress,
+    AdditionalAddressFamily, ChannelNumber, Data, DontFragment, EvenPort, Lifetime,
+    RequestedAddressFamily, RequestedTransport, ReservationToken, XorPeerAddress,
 };
 
 pub(crate) use stun_types::message::BINDING;
@@ -35,6 +37,9 @@ pub(crate) const DATA_OVERHEAD: usize = HEADER + 24 + 4;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not a STUN message")]
 pub(crate) struct Malformed;
+
+/// ADDITIONAL-ADDRESS-FAMILY in draft-martinsen-tram-ssoda.
+const DRAFTED_ADDITIONAL_ADDRESS_FAMILY: AttributeType = AttributeType::new(0x8032);
 
 /// What is known to this relay; anything else that must be understood is answered 420 (RFC 8489 §6.3.1).
 const KNOWN: [AttributeType; 17] = [
@@ -105,6 +110,20 @@ impl<'a> Request<'a> {
     pub(crate) fn unknown(&self) -> Vec<AttributeType> {
         let types = self.message.iter_attributes().map(|(_, raw)| raw.get_type());
         types.filter(|kind| kind.comprehension_required() && !KNOWN.contains(kind)).collect()
+    }
+
+    /// The family asked for besides IPv4 (RFC 8656 §18.11), under its number or the one of the draft that coturn's clients use.
+    pub(crate) fn additional_family(&self) -> Result<Option<AddressFamily>, Malformed> {
+        let found = self.attribute::<AdditionalAddressFamily>()?.map(|wanted| wanted.family());
+        let drafted = || {
+            let raw = self.message.raw_attribute(DRAFTED_ADDITIONAL_ADDRESS_FAMILY)?;
+            let raw = RawAttribute::new(AdditionalAddressFamily::TYPE, &raw.value);
+            Some(AdditionalAddressFamily::from_raw_ref(&raw).map(|wanted| wanted.family()))
+        };
+        match found {
+            Some(family) => Ok(Some(family)),
+            None => drafted().transpose().map_err(|_| Malformed),
+        }
     }
 
     /// Every XOR-PEER-ADDRESS, in order.

@@ -36,6 +36,8 @@ pub struct Rules {
     pub advertised: Vec<IpAddr>,
     /// Permissions and channels of one allocation.
     pub permissions: usize,
+    /// Whether the channel numbers of RFC 5766 that RFC 8656 took away may be bound.
+    pub old_channels: bool,
     /// Bandwidth of one allocation, each way.
     pub pace: Pace,
     /// Answers to unauthenticated requests of one source in a second.

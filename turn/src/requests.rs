@@ -10,8 +10,8 @@ use stun_types::attribute::{
 };
 use stun_types::message::{IntegrityAlgorithm, IntegrityKey};
 use turn_types::attribute::{
-    AdditionalAddressFamily, AddressErrorCode, ChannelNumber, EvenPort, Lifetime,
-    RequestedAddressFamily, RequestedTransport, ReservationToken, XorRelayedAddress,
+    AddressErrorCode, ChannelNumber, EvenPort, Lifetime, RequestedAddressFamily,
+    RequestedTransport, ReservationToken, XorRelayedAddress,
 };
 
 use crate::allocation::{Allocation, Client, Relayed, Transport, Unbindable};
@@ -394,7 +394,8 @@ impl Relay {
     ) -> Result<Option<Answer>, Refusal> {
         let index = self.own(&client, signer, now)?;
         let number = request.attribute::<ChannelNumber>()?.ok_or(BAD_REQUEST)?;
-        let number = Number::new(number.channel()).ok_or(BAD_REQUEST)?;
+        let may = |number: &Number| number.is_current() || self.rules.old_channels;
+        let number = Number::new(number.channel()).filter(may).ok_or(BAD_REQUEST)?;
         let [peer] = *request.peers()? else { return Err(BAD_REQUEST) };
         if peer.port() == 0 {
             return Err(BAD_REQUEST);
@@ -471,7 +472,7 @@ impl Wanted {
         let even = request.attribute::<EvenPort>()?.map(|even| even.requested());
         let token = request.attribute::<ReservationToken>()?.map(|token| token.token());
         let family = request.attribute::<RequestedAddressFamily>()?.map(|wanted| wanted.family());
-        let more = request.attribute::<AdditionalAddressFamily>()?.map(|wanted| wanted.family());
+        let more = request.additional_family()?;
         let wish = match (even, token) {
             (Some(_), Some(_)) => return Err(BAD_REQUEST),
             (None, Some(token)) => Wish::Reserved(token.to_be_bytes()),
@@ -482,7 +483,7 @@ impl Wanted {
         let families: &[Family] = match (family, more) {
             (Some(_), Some(_)) => return Err(BAD_REQUEST),
             (None, Some(more)) => {
-                let fits = more == AddressFamily::IPV6 && wish == Wish::Any;
+                let fits = more == AddressFamily::IPV6 && matches!(wish, Wish::Any | Wish::Even);
                 if fits { &[Family::V4, Family::V6] } else { return Err(BAD_REQUEST) }
             }
             (Some(_), None) if token.is_some() => return Err(BAD_REQUEST),

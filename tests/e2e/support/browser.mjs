@@ -4,24 +4,26 @@ import { chromium } from 'playwright-core'
 
 const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/google-chrome'].find((path) => existsSync(path))
 
-export async function launch() {
+export async function launch(extra = []) {
   if (!executablePath) throw new Error('no Chromium found: install the package chromium, or name one in CHROMIUM')
   return chromium.launch({
     executablePath,
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
-      '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', '--auto-select-desktop-capture-source=Entire screen',
+      ...extra, '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', '--auto-select-desktop-capture-source=Entire screen',
     ],
   })
 }
 
-export async function page(browser, url, options = {}) {
+/** A tab at `url`; `init` is a function, and what it is called with, that runs before the page's own code. */
+export async function page(browser, url, options = {}, init) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options })
   const made = await context.newPage()
   made.errors = []
   made.on('pageerror', (error) => made.errors.push(String(error)))
   made.on('console', (message) => message.type() === 'error' && made.errors.push(message.text()))
+  if (init) await made.addInitScript(...init)
   await made.goto(url)
   return made
 }

@@ -25,8 +25,8 @@ pub use self::tls::{Certificate, CertificateError};
 use self::worker::{Acceptor, Parts, Worker};
 use crate::door::{Batch, Door};
 use crate::{
-    AllocationView, Counters, Credentials, Family, LONGEST, Ledger, Pace, Policy, Quotas, Reach,
-    Relay, Rules,
+    AllocationView, Counters, Credentials, Family, Ledger, Pace, Policy, Quotas, Reach, Relay,
+    Rules,
 };
 
 /// Batches that may wait for one worker.
@@ -61,6 +61,8 @@ pub struct Settings {
     pub quotas: Quotas,
     /// Permissions and channels of one allocation.
     pub permissions: usize,
+    /// Whether the channel numbers of RFC 5766 that RFC 8656 took away may be bound.
+    pub old_channels: bool,
     /// Bandwidth of one allocation each way.
     pub pace: Pace,
     /// Answers to unauthenticated requests of one source in a second.
@@ -253,11 +255,16 @@ impl Server {
         (0..asked).map_while(|_| next(&answers)).flatten().collect()
     }
 
-    /// Closes the allocations of a user or call, and takes no credentials of theirs any more.
-    pub fn revoke(&self, user_or_call: &str) {
-        self.ledger.shut_out(user_or_call, clock::now() + LONGEST);
+    /// Closes the allocations of a user or call, and takes no credentials of theirs for so long: until the last has run out.
+    pub fn revoke(&self, user_or_call: &str, how_long: Duration) {
+        self.ledger.shut_out(user_or_call, clock::now() + how_long);
         let name: Arc<str> = user_or_call.into();
         self.tell_all(|| Command::Revoke(Arc::clone(&name)));
+    }
+
+    /// Takes credentials of this user again.
+    pub fn readmit(&self, user: &str) {
+        self.ledger.readmit(user);
     }
 
     /// Opens no more allocations; those there are run on.
@@ -312,6 +319,7 @@ fn rules(settings: &Settings, listen: &[SocketAddr], listen_tls: &[SocketAddr]) 
         policy,
         advertised: settings.advertised.clone(),
         permissions: settings.permissions,
+        old_channels: settings.old_channels,
         pace: settings.pace,
         unauthenticated: settings.unauthenticated,
     }

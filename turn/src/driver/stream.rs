@@ -112,6 +112,14 @@ impl Stream {
         Ok(false)
     }
 
+    /// Says goodbye as TLS wants it; whether it arrives does not matter.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.socket);
+        }
+    }
+
     /// Whether it is to be closed: slow, or of no use.
     pub(super) fn is_overdue(&mut self, has_allocation: bool, now: Instant) -> bool {
         if has_allocation {

@@ -646,7 +646,8 @@ impl Core {
     }
 
     fn close_stream(&mut self, epoll: &Epoll, index: u32) {
-        let Some(stream) = self.streams.try_remove(index as usize) else { return };
+        let Some(mut stream) = self.streams.try_remove(index as usize) else { return };
+        stream.say_goodbye();
         let _ = epoll.delete(&stream.socket);
         let source = stream.client.remote.ip();
         if let Some(count) = self.streams_of.get_mut(&source) {

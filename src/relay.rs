@@ -1,0 +1,145 @@
+//! The TURN relay as the rest of the server sees it: what clients are told of it, and who may use it no longer.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchboard_turn::driver::{Server, Settings, StartError};
+use switchboard_turn::{AllocationView, Credentials, Pace, Quotas, Reach};
+
+use crate::config::{Turn, TurnMode};
+use crate::event::IceServer;
+use crate::ids::{CallId, UserId};
+
+/// The embedded relay, an external one, both or none.
+pub struct Relay {
+    server: Option<Arc<Server>>,
+    credentials: Credentials,
+    urls: Vec<String>,
+    credential_ttl: Duration,
+}
+
+impl Relay {
+    /// Starts the embedded relay when there is to be one.
+    pub fn start(turn: &Turn) -> Result<Self, StartError> {
+        let server = match turn.mode {
+            TurnMode::Off => None,
+            _ => Some(Arc::new(Server::start(&settings(turn))?)),
+        };
+        let urls = server.iter().flat_map(|server| own_urls(turn, server));
+        let urls = urls.chain(turn.external_urls.iter().cloned()).collect();
+        let credential_ttl = Duration::from_secs(turn.credential_ttl);
+        Ok(Self { server, credentials: credentials(turn), urls, credential_ttl })
+    }
+
+    /// What `user` needs to use the relay until `expires`, in seconds since 1970; bound to `call` when one is named. `None`
+    /// without a relay.
+    pub fn ice_server(
+        &self,
+        user: UserId,
+        call: Option<CallId>,
+        expires: i64,
+    ) -> Option<IceServer> {
+        if self.urls.is_empty() {
+            return None;
+        }
+        let call = call.map(|call| call.to_string());
+        let expires = u64::try_from(expires).unwrap_or_default();
+        let (username, credential) =
+            self.credentials.mint(expires, &user.to_string(), call.as_deref())?;
+        Some(IceServer {
+            urls: self.urls.clone(),
+            username: Some(username),
+            credential: Some(credential),
+            credential_type: Some("password"),
+        })
+    }
+
+    /// Closes the allocations of a user whose account is closed.
+    pub fn shut_out(&self, user: UserId) {
+        if let Some(server) = &self.server {
+            server.revoke(&user.to_string(), self.credential_ttl);
+        }
+    }
+
+    /// Lets a user in again whose account is opened again.
+    pub fn readmit(&self, user: UserId) {
+        if let Some(server) = &self.server {
+            server.readmit(&user.to_string());
+        }
+    }
+
+    /// Closes the allocations that are bound to a call that is over.
+    pub fn end_call(&self, call: CallId) {
+        if let Some(server) = &self.server {
+            server.revoke(&call.to_string(), self.credential_ttl);
+        }
+    }
+
+    /// The relay itself.
+    pub fn server(&self) -> Option<&Arc<Server>> {
+        self.server.as_ref()
+    }
+
+    /// Every allocation of the embedded relay; `None` without one.
+    pub async fn allocations(&self) -> Option<Vec<AllocationView>> {
+        let server = Arc::clone(self.server.as_ref()?);
+        tokio::task::spawn_blocking(move || server.allocations()).await.ok()
+    }
+}
+
+fn credentials(turn: &Turn) -> Credentials {
+    let users = turn.users.expose().split(',').filter_map(|user| user.split_once(':'));
+    let users = users.map(|(name, password)| (name.to_owned(), password.to_owned()));
+    Credentials::new(turn.secret.expose().as_bytes(), users)
+}
+
+fn settings(turn: &Turn) -> Settings {
+    let tls = !turn.tls_cert.is_empty();
+    Settings {
+        listen: addresses(turn.host, turn.port),
+        listen_tls: if tls { addresses(turn.host, turn.tls_port) } else { vec![] },
+        certificate: tls.then(|| ((&turn.tls_cert).into(), (&turn.tls_key).into())),
+        advertised: turn.advertised_ips.clone(),
+        ports: turn.ports.0..=turn.ports.1,
+        credentials: credentials(turn),
+        reach: if turn.mode == TurnMode::SfuOnly { Reach::Inside } else { Reach::Open },
+        allow_peers: turn.allow_peers.iter().filter_map(|range| range.parse().ok()).collect(),
+        quotas: Quotas { per_user: turn.allocations_per_user, total: turn.allocations },
+        permissions: turn.permissions,
+        old_channels: turn.old_channels,
+        pace: Pace::of_kilobits(turn.bandwidth),
+        unauthenticated: turn.unauthenticated_per_second,
+        workers: turn.workers,
+    }
+}
+
+fn addresses(host: IpAddr, port: u16) -> Vec<SocketAddr> {
+    let mut addresses = vec![SocketAddr::new(host, port)];
+    if host == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        addresses.push(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
+    }
+    addresses
+}
+
+/// The addresses that clients are told: UDP first, then what gets through firewalls.
+fn own_urls(turn: &Turn, server: &Server) -> Vec<String> {
+    let port = |listening: &[SocketAddr]| listening.first().map(SocketAddr::port);
+    let bare = |ip: &IpAddr| SocketAddr::new(*ip, 0).to_string().trim_end_matches(":0").to_owned();
+    let hosts: Vec<String> = match turn.name.is_empty() {
+        true => turn.advertised_ips.iter().map(bare).collect(),
+        false => vec![turn.name.clone()],
+    };
+    let mut urls = Vec::new();
+    for (scheme, port, transport) in [
+        ("turn", port(server.listening()), "udp"),
+        ("turn", port(server.listening()), "tcp"),
+        ("turns", port(server.listening_tls()), "tcp"),
+    ] {
+        let Some(port) = port else { continue };
+        urls.extend(
+            hosts.iter().map(|host| format!("{scheme}:{host}:{port}?transport={transport}")),
+        );
+    }
+    urls
+}

@@ -1,0 +1,120 @@
+// The embedded relay with other people's clients: coturn's own, and Chromium that may use nothing but a relay.
+import assert from 'node:assert/strict'
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { promisify } from 'node:util'
+import { frames, launch, page } from './support/browser.mjs'
+import { Server, freePort, until } from './support/server.mjs'
+
+const run = promisify(execFile)
+const hasCoturn = spawnSync('which', ['turnutils_uclient']).status === 0
+const skip = hasCoturn ? false : 'SKIPPED LOUDLY: turnutils_uclient is not here; install the Debian package coturn'
+if (skip) console.error(`\n${skip}\n`)
+
+let server
+let browser
+let echo
+let ice
+const peerPort = await freePort()
+
+before(async () => {
+  const folder = await certificate()
+  server = await Server.start({
+    args: ['--dev'],
+    env: {
+      SWITCHBOARD_TURN__MODE: 'open',
+      SWITCHBOARD_TURN__HOST: '::',
+      SWITCHBOARD_TURN__PORT: String(await freePort()),
+      SWITCHBOARD_TURN__TLS_PORT: String(await freePort()),
+      SWITCHBOARD_TURN__TLS_CERT: join(folder, 'cert.pem'),
+      SWITCHBOARD_TURN__TLS_KEY: join(folder, 'key.pem'),
+      SWITCHBOARD_TURN__ADVERTISED_IPS: '["127.0.0.1","::1"]',
+      SWITCHBOARD_TURN__ALLOW_PEERS: '["127.0.0.0/8","::1/128"]',
+      SWITCHBOARD_TURN__OLD_CHANNELS: 'true',
+      SWITCHBOARD_TURN__DRAIN_LIMIT: '0',
+      SWITCHBOARD_ICE__RELAY_ONLY: 'true',
+    },
+  })
+  const config = await server.rest(101, 'GET', '/api/calls/webrtc-config')
+  ice = config.json.data.iceServers[0]
+  if (hasCoturn) echo = spawn('turnutils_peer', ['-L', '127.0.0.1', '-L', '::1', '-p', String(peerPort)], { stdio: 'ignore' })
+  browser = await launch(['--ignore-certificate-errors', '--allow-loopback-in-peer-connection'])
+})
+after(async () => {
+  echo?.kill()
+  await browser?.close()
+  await server?.stop()
+})
+
+async function certificate() {
+  const { mkdtempSync } = await import('node:fs')
+  const folder = mkdtempSync('/tmp/switchboard-cert-')
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
+  await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
+    '-keyout', join(folder, 'key.pem'), '-out', join(folder, 'cert.pem'), ...subject])
+  return folder
+}
+
+const port = (scheme) => ice.urls.find((url) => url.startsWith(`${scheme}:127.0.0.1:`)).match(/:(\d+)\?/)[1]
+const outside = (ip) => ['-e', ip, '-r', String(peerPort)]
+for (const [name, options, to = '127.0.0.1'] of [
+  ['channels over UDP', ['-c', ...outside('127.0.0.1')]],
+  ['indications', ['-c', '-s', ...outside('127.0.0.1')]],
+  ['EVEN-PORT pairs with a reservation', outside('127.0.0.1')],
+  ['TCP', ['-t', '-c', ...outside('127.0.0.1')]],
+  ['TLS', ['-t', '-S', '-c', ...outside('127.0.0.1')]],
+  ['IPv6', ['-x', '-c', ...outside('::1')], '::1'],
+  ['IPv6 relayed for an IPv4 client', ['-x', '-c', ...outside('::1')]],
+  ['a dual allocation', ['-Z', '-y']],
+  ['DONT-FRAGMENT', ['-g', '-c', ...outside('127.0.0.1')]],
+  ['client to client over channels', ['-y', '-c']],
+  ['client to client over indications', ['-y', '-c', '-s']],
+]) {
+  test(`coturn's client: ${name}, with credentials of webrtc-config`, { skip, timeout: 60000 }, async () => {
+    const at = options.includes('-S') ? port('turns') : port('turn')
+    const args = ['-n', '20', '-l', '200', '-m', '2', '-u', ice.username, '-w', ice.credential, ...options, '-p', at, to]
+    const { stdout, stderr } = await run('turnutils_uclient', args, { timeout: 50000 })
+    const lost = `${stdout}${stderr}`.match(/Total lost packets (\d+) \(([\d.]+)%\), total send dropped (\d+)/)
+    assert.ok(lost, `no summary in ${stdout}${stderr}`)
+    assert.deepEqual(lost.slice(1), ['0', '0.000000', '0'], stdout)
+  })
+}
+
+for (const [name, wanted] of [
+  ['UDP', 'turn:127.0.0.1:[0-9]+\\?transport=udp'],
+  ['TCP', 'turn:127.0.0.1:[0-9]+\\?transport=tcp'],
+  ['TLS', 'turns:127.0.0.1:[0-9]+\\?transport=tcp'],
+]) {
+  test(`Chromium completes a call through the relay alone, over ${name}`, { timeout: 90000 }, async () => {
+    const only = (pattern) => {
+      const Native = window.RTCPeerConnection
+      window.RTCPeerConnection = class extends Native {
+        constructor(config) {
+          const fits = (url) => new RegExp(`^${pattern}$`).test(url)
+          super({ ...config, iceServers: config.iceServers.map((one) => ({ ...one, urls: one.urls.filter(fits) })) })
+          window.peer = this
+          window.policy = config.iceTransportPolicy
+        }
+      }
+    }
+    const ada = await page(browser, `${server.url}/demo?u=101&with=102`, {}, [only, wanted])
+    const ben = await page(browser, `${server.url}/demo?u=102&with=101&media=test`, {}, [only, wanted])
+    await ada.click('#video')
+    await ben.locator('#sheet[open]').waitFor()
+    await ben.click('#accept')
+    for (const tab of [ada, ben]) {
+      await tab.locator('#call[data-state="connected"]').waitFor({ timeout: 30000 })
+      await until(async () => await frames(tab, '#remote') > 20, 'decoded frames of the other side', 30000)
+      const pair = await tab.evaluate(async () => {
+        const stats = [...(await window.peer.getStats()).values()]
+        const pair = stats.find((one) => one.type === 'candidate-pair' && one.nominated)
+        const local = stats.find((one) => one.id === pair.localCandidateId)
+        const remote = stats.find((one) => one.id === pair.remoteCandidateId)
+        return { policy: window.policy, types: [local.candidateType, remote.candidateType], protocol: local.relayProtocol }
+      })
+      assert.deepEqual(pair, { policy: 'relay', types: ['relay', 'relay'], protocol: name.toLowerCase() })
+    }
+    await ada.context().close(); await ben.context().close()
+  })
+}
