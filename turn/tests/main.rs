@@ -1,0 +1,8 @@
+//! What the relay promises, told as sentences.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+
+mod attacks;
+mod lifetimes;
+mod protocol;
+mod support;
