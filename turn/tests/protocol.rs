@@ -1,1 +1,341 @@
+//! RFC 8656 and RFC 8489, as clients use them.
 
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+use stun_types::AddressFamily;
+use stun_types::attribute::{
+    AttributeStaticType as _, AttributeWrite, PasswordAlgorithm, PasswordAlgorithmValue,
+    PasswordAlgorithms, RawAttribute, Realm, Username, XorMappedAddress,
+};
+use stun_types::message::{
+    BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageType,
+    MessageWrite as _, MessageWriteExt as _, MessageWriteVec,
+};
+use switchboard_turn::{Client, Family, Framing, Onward, SocketKey, Transport, channel, framer};
+use turn_types::attribute::{
+    AdditionalAddressFamily, AddressErrorCode, DontFragment, Lifetime, RequestedAddressFamily,
+    RequestedTransport,
+};
+use turn_types::message::{ALLOCATE, REFRESH};
+
+use crate::support::{
+    Bench, OURS, OURS_V6, PEER, PEER_V6, Setup, as_channel, at, client, key, signed_by,
+};
+
+const UDP: u8 = 17;
+
+#[test]
+fn a_binding_tells_a_client_its_address() {
+    let mut bench = Bench::default();
+    for from in ["9.1.1.1:1000", "[2620::7]:1000"] {
+        let request = bench.build((MessageClass::Request, BINDING), &[], None);
+        let (_, answers) = bench.raw(client(from), &request);
+        let message = answers[0].message();
+        let mapped = message.attribute::<XorMappedAddress>().unwrap();
+        assert_eq!(mapped.addr(message.transaction_id()), at(from));
+    }
+}
+
+#[test]
+fn packets_go_out_and_come_back_as_indications_and_over_a_channel() {
+    let ann = client("9.1.1.1:1000");
+    let mut bench = Bench::default();
+    let answer = bench.allocate(ann, "ann");
+    let relayed = answer.relayed()[0];
+    assert_eq!((answer.lifetime(), relayed.ip().to_string().as_str()), (600, OURS));
+    assert!(bench.open.is_empty(), "no socket before it is needed");
+    assert_eq!(bench.permit(ann, "ann", &[PEER]).code(), 0);
+    assert_eq!(bench.open.values().copied().collect::<Vec<_>>(), [relayed]);
+
+    let sent = bench.send(ann, PEER, b"hello").unwrap();
+    assert!(
+        matches!(&sent, Onward::Outside { socket, peer, payload, whole: false }
+        if *socket == key(0) && *peer == at(PEER) && payload.len() == 5),
+        "{sent:?}"
+    );
+    let heard = bench.hear(relayed, PEER).unwrap();
+    assert!(matches!(heard.framing, Framing::Data { peer, .. } if peer == at(PEER)));
+    assert_eq!(heard.client, ann);
+
+    assert_eq!(bench.bind(ann, "ann", 0x4321, PEER).code(), 0);
+    let sent = bench.channel_data(ann, 0x4321, b"hello").unwrap();
+    assert!(matches!(sent, Onward::Outside { payload, .. } if payload == (4..9)));
+    assert_eq!(bench.hear(relayed, PEER).unwrap().framing, as_channel(0x4321));
+    let views = bench.relay.allocations(bench.now);
+    assert_eq!(
+        (views[0].to_peers.packets, views[0].to_peers.bytes, views[0].to_client.packets),
+        (2, 10, 2)
+    );
+}
+
+#[test]
+fn both_families_in_one_allocation_and_one_at_a_time() {
+    let ann = client("9.1.1.1:1000");
+    let mut bench = Bench::default();
+    let both = AdditionalAddressFamily::new(AddressFamily::IPV6);
+    let transport = RequestedTransport::new(UDP);
+    let answer = bench.ask(ann, &signed_by("ann"), ALLOCATE, &[&transport, &both]);
+    let families: Vec<String> =
+        answer.relayed().iter().map(|relayed| relayed.ip().to_string()).collect();
+    assert_eq!(families, [OURS, OURS_V6]);
+    assert_eq!(bench.permit(ann, "ann", &[PEER, PEER_V6]).code(), 0);
+    assert_eq!(bench.open.len(), 2);
+    let v6 = RequestedAddressFamily::new(AddressFamily::IPV6);
+    assert_eq!(bench.ask(ann, &signed_by("ann"), REFRESH, &[&Lifetime::new(0), &v6]).lifetime(), 0);
+    assert_eq!(bench.open.len(), 1, "one family is given back");
+    assert_eq!(bench.ask(ann, &signed_by("ann"), REFRESH, &[&Lifetime::new(600), &v6]).code(), 443);
+    assert_eq!(bench.permit(ann, "ann", &[PEER_V6]).code(), 443);
+    assert_eq!(bench.permit(ann, "ann", &[PEER]).code(), 0);
+
+    let ben = client("9.1.1.2:1000");
+    let answer = bench.ask(ben, &signed_by("ben"), ALLOCATE, &[&transport, &v6]);
+    assert_eq!(answer.relayed()[0].ip().to_string(), OURS_V6);
+    assert_eq!(bench.permit(ben, "ben", &[PEER]).code(), 443);
+    let v4_more = RawAttribute::new(AdditionalAddressFamily::TYPE, &[1, 0, 0, 0]);
+    let cem = client("9.1.1.3:1000");
+    assert_eq!(bench.ask(cem, &signed_by("cem"), ALLOCATE, &[&transport, &v4_more]).code(), 400);
+    assert_eq!(bench.ask(cem, &signed_by("cem"), ALLOCATE, &[&transport, &v6, &both]).code(), 400);
+}
+
+#[test]
+fn a_family_that_cannot_be_had_is_named_beside_the_one_that_can() {
+    let mut bench = Bench::new(Setup { ports: 50_000..=50_000, ..Setup::default() });
+    let transport = RequestedTransport::new(UDP);
+    let v6 = RequestedAddressFamily::new(AddressFamily::IPV6);
+    assert_eq!(
+        bench.ask(client("9.1.1.1:1"), &signed_by("ann"), ALLOCATE, &[&transport, &v6]).code(),
+        0
+    );
+    let both = AdditionalAddressFamily::new(AddressFamily::IPV6);
+    let answer = bench.ask(client("9.1.1.2:1"), &signed_by("ann"), ALLOCATE, &[&transport, &both]);
+    assert_eq!((answer.code(), answer.relayed().len()), (0, 1));
+    let missing = answer.message().attribute::<AddressErrorCode>().unwrap();
+    assert_eq!((missing.family(), missing.error().code()), (AddressFamily::IPV6, 508));
+    let answer = bench.ask(client("9.1.1.3:1"), &signed_by("ann"), ALLOCATE, &[&transport, &both]);
+    assert_eq!(answer.code(), 508, "neither can be had");
+}
+
+#[test]
+fn other_transports_are_442_and_none_is_400() {
+    let ann = client("9.1.1.1:1000");
+    let mut bench = Bench::default();
+    assert_eq!(
+        bench.ask(ann, &signed_by("ann"), ALLOCATE, &[&RequestedTransport::new(6)]).code(),
+        442
+    );
+    assert_eq!(bench.ask(ann, &signed_by("ann"), ALLOCATE, &[]).code(), 400);
+}
+
+#[test]
+fn a_packet_that_must_stay_whole_is_marked() {
+    let ann = client("9.1.1.1:1000");
+    let mut bench = Bench::default();
+    let attributes: &[&dyn AttributeWrite] = &[&RequestedTransport::new(UDP), &DontFragment::new()];
+    assert_eq!(bench.ask(ann, &signed_by("ann"), ALLOCATE, attributes).code(), 0);
+    bench.permit(ann, "ann", &[PEER]);
+    let transaction = bench.transaction();
+    let peer = turn_types::attribute::XorPeerAddress::new(at(PEER), transaction);
+    let data = turn_types::attribute::Data::new(b"x");
+    let attributes: &[&dyn AttributeWrite] = &[&peer, &DontFragment::new(), &data];
+    let kind = (MessageClass::Indication, turn_types::message::SEND);
+    let bytes = crate::support::build(transaction, kind, attributes, None);
+    assert!(matches!(bench.raw(ann, &bytes).0, Some(Onward::Outside { whole: true, .. })));
+}
+
+#[test]
+fn a_password_may_be_hashed_with_sha_256() {
+    let ann = client("9.1.1.1:1000");
+    let mut bench = Bench::default();
+    let nonce = bench.nonce(ann);
+    let signature = signed_by("ann");
+    let offered =
+        PasswordAlgorithms::new(&[PasswordAlgorithmValue::SHA256, PasswordAlgorithmValue::MD5]);
+    let ask = |bench: &mut Bench, offered: Option<&PasswordAlgorithms>, password: &str| {
+        let transaction = bench.transaction();
+        let kind = MessageType::from_class_method(MessageClass::Request, ALLOCATE);
+        let mut message = Message::builder(kind, transaction, MessageWriteVec::new());
+        message.add_attribute(&RequestedTransport::new(UDP)).unwrap();
+        message.add_attribute(&Username::new(&signature.username).unwrap()).unwrap();
+        message.add_attribute(&Realm::new("turn").unwrap()).unwrap();
+        message.add_attribute(&stun_types::attribute::Nonce::new(&nonce).unwrap()).unwrap();
+        message.add_attribute(&PasswordAlgorithm::new(PasswordAlgorithmValue::SHA256)).unwrap();
+        if let Some(offered) = offered {
+            message.add_attribute(offered).unwrap();
+        }
+        let name = signature.username.clone();
+        let credentials = LongTermKeyCredentials::new(name, password.into(), "turn".into());
+        let sha256 = IntegrityAlgorithm::Sha256;
+        message.add_message_integrity_with_key(&credentials.make_key(sha256), sha256).unwrap();
+        bench.raw(ann, &message.finish()).1.remove(0)
+    };
+    assert_eq!(
+        ask(&mut bench, None, &signature.password).code(),
+        400,
+        "a stripped list is a bid down"
+    );
+    let stripped = PasswordAlgorithms::new(&[PasswordAlgorithmValue::MD5]);
+    assert_eq!(ask(&mut bench, Some(&stripped), &signature.password).code(), 400);
+    assert_eq!(ask(&mut bench, Some(&offered), "guess").code(), 401);
+    let answer = ask(&mut bench, Some(&offered), &signature.password);
+    assert_eq!(answer.code(), 0);
+    assert!(answer.has::<stun_types::attribute::MessageIntegritySha256>());
+}
+
+#[test]
+fn a_port_that_cannot_be_opened_is_508_and_permits_nothing() {
+    let ann = client("9.1.1.1:1000");
+    let mut bench = Bench::default();
+    bench.allocate(ann, "ann");
+    bench.no_sockets = true;
+    assert_eq!(bench.permit(ann, "ann", &[PEER]).code(), 508);
+    assert_eq!(bench.send(ann, PEER, b"x"), None);
+    bench.no_sockets = false;
+    assert_eq!(bench.permit(ann, "ann", &[PEER]).code(), 0, "and it is tried again");
+    assert!(bench.send(ann, PEER, b"x").is_some());
+}
+
+#[test]
+fn two_clients_of_the_relay_reach_each_other_inside_with_permissions_on_both_sides() {
+    let (ann, ben) = (client("9.1.1.1:1000"), client("9.1.1.2:1000"));
+    let mut bench = Bench::default();
+    let a = bench.allocate(ann, "ann").relayed()[0];
+    let b = bench.allocate(ben, "ben").relayed()[0];
+    assert_eq!(bench.bind(ann, "ann", 0x4000, &b.to_string()).code(), 0);
+    let onward = bench.channel_data(ann, 0x4000, b"hello").unwrap();
+    assert_eq!(onward, Onward::Inside { from: a, to: b, payload: 4..9 });
+    assert_eq!(bench.relay.handle_inside(a, b, 5, bench.now), None, "ben has not permitted it");
+    assert_eq!(bench.permit(ben, "ben", &[&a.to_string()]).code(), 0);
+    let toward = bench.relay.handle_inside(a, b, 5, bench.now).unwrap();
+    assert!(
+        toward.client == ben && matches!(toward.framing, Framing::Data { peer, .. } if peer == a)
+    );
+    assert!(bench.open.is_empty(), "no socket is needed for that");
+    assert_eq!(
+        bench.relay.handle_inside(a, at(&format!("9.9.9.9:{}", b.port())), 5, bench.now),
+        None,
+        "the address counts too"
+    );
+}
+
+#[test]
+fn who_lives_inside_is_found_by_the_exact_address_and_checked_like_the_wire() {
+    let ann = client("9.1.1.1:1000");
+    let media = at("10.0.0.5:7000");
+    let mut bench = Bench::default();
+    let relayed = bench.allocate(ann, "ann").relayed()[0];
+    assert_eq!(bench.permit(ann, "ann", &["10.0.0.5:7000"]).code(), 403, "nobody lives there yet");
+    bench.relay.set_insiders([media].into());
+    assert_eq!(bench.relay.handle_inside(media, relayed, 5, bench.now), None, "not permitted");
+    assert_eq!(bench.bind(ann, "ann", 0x4000, "10.0.0.5:7000").code(), 0);
+    assert_eq!(bench.bind(ann, "ann", 0x4001, "10.0.0.5:7001").code(), 403, "the port counts");
+    assert!(
+        matches!(bench.channel_data(ann, 0x4000, b"x"), Some(Onward::Inside { to, .. }) if to == media)
+    );
+    assert_eq!(
+        bench.relay.handle_inside(media, relayed, 5, bench.now).unwrap().framing,
+        as_channel(0x4000)
+    );
+    assert!(bench.open.is_empty());
+    bench.relay.set_insiders([].into());
+    assert_eq!(bench.channel_data(ann, 0x4000, b"x"), None, "he has moved out");
+}
+
+#[test]
+fn a_closed_stream_takes_its_allocation_along() {
+    let ann = Client { transport: Transport::Tcp, ..client("9.1.1.1:1000") };
+    let mut bench = Bench::default();
+    bench.allocate(ann, "ann");
+    bench.permit(ann, "ann", &[PEER]);
+    bench.relay.handle_stream_closed(&ann);
+    bench.wait(std::time::Duration::ZERO);
+    assert!(bench.open.is_empty());
+    assert_eq!(bench.ledger.allocations(), 0);
+}
+
+#[test]
+fn our_credentials_are_those_of_the_turn_crate() {
+    let ours = switchboard_turn::Credentials::new(b"shared secret", []);
+    let (username, password) = ours.mint(1_900_000_000, "ann", None).unwrap();
+    let theirs = turn::auth::generate_auth_key(&username, switchboard_turn::REALM, &password);
+    let credentials =
+        LongTermKeyCredentials::new(username.clone(), password.clone(), "turn".into());
+    let kind = MessageType::from_class_method(MessageClass::Request, BINDING);
+    let mut message = Message::builder(kind, 1.into(), MessageWriteVec::new());
+    let sha1 = IntegrityAlgorithm::Sha1;
+    message.add_message_integrity_with_key(&credentials.make_key(sha1), sha1).unwrap();
+    let bytes = message.finish();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &theirs);
+    assert!(
+        ring::hmac::verify(&key, &bytes[..20], &bytes[24..44]).is_ok(),
+        "{username} {password}"
+    );
+}
+
+fn addresses() -> impl Strategy<Value = SocketAddr> {
+    any::<(std::net::IpAddr, u16)>().prop_map(SocketAddr::from)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn channel_data_is_read_as_it_was_written(number in 0x4000..=0x7FFF_u16, payload: Vec<u8>, more: Vec<u8>) {
+        let number = channel::Number::new(number).unwrap();
+        let mut bytes = channel::header(number, u16::try_from(payload.len()).unwrap()).to_vec();
+        bytes.extend(&payload);
+        let whole = bytes.len() + channel::padding(payload.len());
+        prop_assert_eq!(framer::frame(&bytes).unwrap(), Some(whole));
+        for cut in 0..bytes.len() {
+            prop_assert_eq!(channel::parse(&bytes[..cut]), None);
+        }
+        bytes.extend(more);
+        let read = channel::parse(&bytes).unwrap();
+        prop_assert_eq!((read.number, read.payload), (number, payload.as_slice()));
+    }
+
+    #[test]
+    fn nothing_that_is_sent_panics_or_opens_anything(datagrams: Vec<Vec<u8>>, from in addresses()) {
+        let mut bench = Bench::default();
+        let stranger = Client { remote: from, ..client("9.1.1.1:1000") };
+        for datagram in datagrams {
+            let (onward, _) = bench.raw(stranger, &datagram);
+            prop_assert_eq!(onward, None);
+        }
+        prop_assert_eq!(bench.ledger.allocations(), 0);
+    }
+
+    #[test]
+    fn a_flipped_bit_is_never_obeyed(bit in 0..1200_usize) {
+        let ann = client("9.1.1.1:1000");
+        let mut bench = Bench::default();
+        bench.allocate(ann, "ann");
+        let nonce = bench.nonce(ann);
+        let mut request = bench.build((MessageClass::Request, REFRESH), &[&Lifetime::new(0)], Some((&signed_by("ann"), &nonce)));
+        let bit = bit % (request.len() * 8);
+        request[bit / 8] ^= 1 << (bit % 8);
+        bench.raw(ann, &request);
+        prop_assert_eq!(bench.relay.allocations(bench.now).len(), 1, "bit {} turned a refusal into a yes", bit);
+    }
+
+    #[test]
+    fn a_nonce_serves_nobody_else(a in addresses(), b in addresses()) {
+        let mut bench = Bench::default();
+        let (a, b) = (Client { remote: a, ..client("9.1.1.1:1") }, Client { remote: b, ..client("9.1.1.1:1") });
+        let nonce = bench.nonce(a);
+        let transport = RequestedTransport::new(UDP);
+        let request = bench.build((MessageClass::Request, ALLOCATE), &[&transport], Some((&signed_by("ann"), &nonce)));
+        let code = bench.raw(b, &request).1[0].code();
+        prop_assert_eq!(code, if a == b { 0 } else { 438 });
+    }
+
+    #[test]
+    fn peers_are_judged_before_anything_is_opened(peer in addresses()) {
+        let ann = client("9.1.1.1:1000");
+        let mut bench = Bench::default();
+        bench.allocate(ann, "ann");
+        let code = bench.bind(ann, "ann", 0x4000, &peer.to_string()).code();
+        let socket = bench.open.contains_key(&SocketKey { allocation: 0, family: Family::V4 });
+        prop_assert_eq!(code == 0, socket, "{} got {}", peer, code);
+    }
+}
