@@ -1,8 +1,16 @@
 //! What the relay promises, told as sentences.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod attacks;
 mod lifetimes;
 mod protocol;
 mod support;
+mod wire;

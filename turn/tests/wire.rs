@@ -1,0 +1,331 @@
+//! The driver with real sockets: other people's client, slow clients, floods, the door, and a certificate that is renewed.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stun_types::attribute::AttributeWrite;
+use stun_types::message::{BINDING, MessageClass};
+use switchboard_turn::door::{Batch, Insider};
+use switchboard_turn::driver::{Server, Settings};
+use switchboard_turn::{Credentials, Pace, Quotas, Reach};
+use turn::client::{Client, ClientConfig};
+use turn_types::attribute::RequestedTransport;
+use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION};
+use webrtc_util::conn::Conn;
+
+use crate::support::{Answer, SECRET, Signature, at, build};
+
+const LOCAL: &str = "127.0.0.1:0";
+
+fn settings() -> Settings {
+    Settings {
+        listen: vec![at(LOCAL)],
+        listen_tls: vec![],
+        certificate: None,
+        advertised: vec!["127.0.0.1".parse().unwrap()],
+        ports: 49_152..=65_535,
+        credentials: Credentials::new(SECRET, [("ann".to_owned(), "password".to_owned())]),
+        reach: Reach::Open,
+        allow_peers: vec!["127.0.0.0/8".parse().unwrap()],
+        quotas: Quotas { per_user: 1000, total: 1000 },
+        permissions: 16,
+        old_channels: false,
+        pace: Pace::default(),
+        unauthenticated: 100,
+        workers: 2,
+    }
+}
+
+fn counter(server: &Server, name: &str) -> u64 {
+    server.counters().iter().find(|(known, ..)| *known == name).unwrap().2
+}
+
+/// A client by hand, for what a good one would not do.
+struct ByHand {
+    socket: UdpSocket,
+    nonce: String,
+    transaction: u128,
+}
+
+impl ByHand {
+    fn new(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(LOCAL).unwrap();
+        socket.connect(server).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut client = Self { socket, nonce: String::new(), transaction: 1 };
+        let challenge =
+            client.exchange(&build(1.into(), (MessageClass::Request, ALLOCATE), &[], None));
+        let message = challenge.message();
+        client.nonce =
+            message.attribute::<stun_types::attribute::Nonce>().unwrap().nonce().to_owned();
+        client
+    }
+
+    fn exchange(&self, request: &[u8]) -> Answer {
+        self.socket.send(request).unwrap();
+        let mut answer = [0; 1500];
+        let length = self.socket.recv(&mut answer).unwrap();
+        Answer(answer[..length].to_vec())
+    }
+
+    fn ask(
+        &mut self,
+        method: stun_types::message::Method,
+        attributes: impl FnOnce(stun_types::message::TransactionId) -> Vec<Box<dyn AttributeWrite>>,
+    ) -> Answer {
+        self.transaction += 1;
+        let transaction = self.transaction.into();
+        let attributes = attributes(transaction);
+        let attributes: Vec<&dyn AttributeWrite> = attributes.iter().map(|one| &**one).collect();
+        let ann =
+            Signature { username: "ann".into(), password: "password".into(), realm: "turn".into() };
+        let signature = Some((&ann, self.nonce.as_str()));
+        self.exchange(&build(transaction, (MessageClass::Request, method), &attributes, signature))
+    }
+
+    fn allocate(&mut self) -> SocketAddr {
+        self.ask(ALLOCATE, |_| vec![Box::new(RequestedTransport::new(17))]).relayed()[0]
+    }
+
+    fn bind(&mut self, number: u16, peer: SocketAddr) -> u16 {
+        use turn_types::attribute::{ChannelNumber, XorPeerAddress};
+        let answer = self.ask(CHANNEL_BIND, |transaction| {
+            vec![
+                Box::new(ChannelNumber::new(number)),
+                Box::new(XorPeerAddress::new(peer, transaction)),
+            ]
+        });
+        answer.code()
+    }
+}
+
+#[tokio::test]
+async fn the_client_of_the_turn_crate_is_served() {
+    let server = Server::start(&settings()).unwrap();
+    let address = server.listening()[0];
+    let socket = Arc::new(tokio::net::UdpSocket::bind(LOCAL).await.unwrap());
+    let config = ClientConfig {
+        stun_serv_addr: address.to_string(),
+        turn_serv_addr: address.to_string(),
+        username: "ann".into(),
+        password: "password".into(),
+        realm: String::new(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: socket,
+        vnet: None,
+    };
+    let client = Client::new(config).await.unwrap();
+    client.listen().await.unwrap();
+    let relayed = client.allocate().await.unwrap();
+    let outside = relayed.local_addr().unwrap();
+    let peer = tokio::net::UdpSocket::bind(LOCAL).await.unwrap();
+    relayed.send_to(b"ping", peer.local_addr().unwrap()).await.unwrap();
+    let mut buffer = [0; 100];
+    for n in 0..300_u32 {
+        let (length, from) = peer.recv_from(&mut buffer).await.unwrap();
+        assert_eq!((&buffer[..length], from), (&b"ping"[..], outside));
+        peer.send_to(&n.to_be_bytes(), from).await.unwrap();
+        let (length, from) = relayed.recv_from(&mut buffer).await.unwrap();
+        assert_eq!((&buffer[..length], from), (&n.to_be_bytes()[..], peer.local_addr().unwrap()));
+        relayed.send_to(b"ping", from).await.unwrap();
+    }
+    assert_eq!(server.allocations().len(), 1);
+    relayed.close().await.unwrap();
+    client.close().await.unwrap();
+    server.stop();
+}
+
+struct Echo;
+
+impl Insider for Echo {
+    fn receive(&self, packets: &Batch, replies: &mut Batch) {
+        for (from, to, payload) in packets.iter() {
+            replies.push(to, from, payload);
+        }
+    }
+}
+
+#[test]
+fn who_lives_inside_answers_without_a_socket_and_can_speak_from_any_thread() {
+    let server =
+        Server::start(&Settings { reach: Reach::Inside, allow_peers: vec![], ..settings() })
+            .unwrap();
+    let (echo, media) = (at("127.0.0.1:7000"), at("127.0.0.1:7001"));
+    server.door().register(echo, Arc::new(Echo));
+    server.door().register(media, Arc::new(Echo));
+    std::thread::sleep(Duration::from_millis(50));
+    let mut clients: Vec<ByHand> = (0..20).map(|_| ByHand::new(server.listening()[0])).collect();
+    for client in &mut clients {
+        let relayed = client.allocate();
+        assert_eq!(client.bind(0x4000, echo), 0);
+        assert_eq!(client.exchange(b"\x40\x00\x00\x04ping").0, b"\x40\x00\x00\x04ping");
+        let mut batch = Batch::default();
+        batch.push(media, relayed, b"unasked");
+        assert_eq!(server.door().send(&batch), 0);
+        let mut probe = [0; 100];
+        client.socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert!(client.socket.recv(&mut probe).is_ok(), "the permission is for the address");
+        assert_ne!(client.bind(0x4001, at("127.0.0.1:7002")), 0, "nobody lives there");
+    }
+    assert!(counter(&server, "packets_inside") >= 60);
+    assert!(server.allocations().iter().all(|view| view.relayed.len() == 1));
+    let mut nowhere = Batch::default();
+    nowhere.push(media, at("127.0.0.1:50000"), b"x");
+    assert!(server.door().send(&nowhere) <= 1);
+    server.stop();
+}
+
+#[test]
+fn a_full_queue_drops_and_counts_and_goes_on() {
+    struct Loud;
+    impl Insider for Loud {
+        fn receive(&self, packets: &Batch, replies: &mut Batch) {
+            for (from, to, payload) in packets.iter() {
+                while replies.push(to, from, payload) {}
+            }
+        }
+    }
+    let server = Server::start(&settings()).unwrap();
+    let loud = at("127.0.0.2:7000");
+    server.door().register(loud, Arc::new(Loud));
+    std::thread::sleep(Duration::from_millis(50));
+    let mut client = ByHand::new(server.listening()[0]);
+    client.allocate();
+    assert_eq!(client.bind(0x4000, loud), 0);
+    for _ in 0..50 {
+        client.socket.send(b"\x40\x00\x00\x04ping").unwrap();
+    }
+    let mut other = ByHand::new(server.listening()[0]);
+    other.allocate();
+    server.stop();
+}
+
+#[test]
+fn slow_and_foreign_streams_are_closed_and_hold_nobody_up() {
+    let server = Server::start(&settings()).unwrap();
+    let address = server.listening()[0];
+    let mut silent: Vec<TcpStream> =
+        (0..50).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut begun = TcpStream::connect(address).unwrap();
+    begun.write_all(b"\x00\x03\xFF\xFC").unwrap();
+    let mut web = TcpStream::connect(address).unwrap();
+    web.write_all(b"\x16\x03\x01 TLS where none is").unwrap();
+    web.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    assert_eq!(web.read(&mut [0; 10]).unwrap(), 0, "closed at once");
+    let mut good = TcpStream::connect(address).unwrap();
+    let request = build(1.into(), (MessageClass::Request, BINDING), &[], None);
+    // In pieces, and two at once.
+    good.write_all(&request[..7]).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    good.write_all(&[&request[7..], &request[..]].concat()).unwrap();
+    let mut answers = [0; 64];
+    good.read_exact(&mut answers).unwrap();
+    assert_eq!((&answers[..2], &answers[32..34]), (&[1, 1][..], &[1, 1][..]));
+    for stream in silent.iter_mut().chain([&mut begun]) {
+        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0, "closed after ten seconds");
+    }
+    assert!(counter(&server, "streams_closed") >= 51);
+    server.stop();
+}
+
+#[test]
+fn a_flood_of_rubbish_takes_nothing_from_a_stream_that_runs() {
+    let server = Arc::new(Server::start(&settings()).unwrap());
+    let address = server.listening()[0];
+    let peer = UdpSocket::bind(LOCAL).unwrap();
+    let mut client = ByHand::new(address);
+    let relayed = client.allocate();
+    assert_eq!(client.bind(0x4000, peer.local_addr().unwrap()), 0);
+    // `FLOOD_SECONDS` makes it long, and as fast as it goes.
+    let seconds = std::env::var("FLOOD_SECONDS").map_or(0, |seconds| seconds.parse().unwrap());
+    let begun = std::time::Instant::now();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flood = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let sockets: Vec<UdpSocket> =
+                (1..=50).map(|n| UdpSocket::bind(format!("127.0.1.{n}:0")).unwrap()).collect();
+            let seed = build(
+                9.into(),
+                (MessageClass::Request, ALLOCATE),
+                &[&RequestedTransport::new(17)],
+                None,
+            );
+            let mut state = 1_u64;
+            let mut sent = 0_u64;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let mut datagram = seed.clone();
+                let place = (state >> 40) as usize % datagram.len();
+                datagram[place] = (state >> 32) as u8;
+                let socket = &sockets[(state >> 50) as usize % sockets.len()];
+                sent += u64::from(socket.send_to(&datagram, address).is_ok());
+                if sent.is_multiple_of(100) && seconds == 0 {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+            sent
+        })
+    };
+    peer.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let mut buffer = [0; 100];
+    for n in 0_u32.. {
+        if n >= 2000 && begun.elapsed().as_secs() >= seconds {
+            break;
+        }
+        client.socket.send(&[&b"\x40\x00\x00\x04"[..], &n.to_be_bytes()].concat()).unwrap();
+        let (length, from) = peer.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..length], from), (&n.to_be_bytes()[..], relayed));
+        peer.send_to(&n.to_be_bytes(), relayed).unwrap();
+        let length = client.socket.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[4..length], n.to_be_bytes());
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let sent = flood.join().unwrap();
+    println!("{:.0} datagrams a second", sent as f64 / begun.elapsed().as_secs_f64());
+    assert!(sent > 500);
+    assert!(counter(&server, "dropped_malformed") > 0);
+    assert_eq!(server.open(), 1);
+    server.stop();
+}
+
+#[test]
+fn permissions_outside_open_a_real_port_and_the_end_closes_it() {
+    let server = Server::start(&settings()).unwrap();
+    let mut client = ByHand::new(server.listening()[0]);
+    let relayed = client.allocate();
+    assert!(UdpSocket::bind(relayed).is_ok(), "not bound before it is needed");
+    use turn_types::attribute::XorPeerAddress;
+    let permit = |client: &mut ByHand| {
+        let answer = client.ask(CREATE_PERMISSION, |transaction| {
+            vec![Box::new(XorPeerAddress::new(at("127.0.0.9:1"), transaction))]
+        });
+        answer.code()
+    };
+    let squatter = UdpSocket::bind(relayed).unwrap();
+    assert_eq!(permit(&mut client), 508, "somebody else has the port");
+    drop(squatter);
+    assert_eq!(permit(&mut client), 0);
+    assert!(UdpSocket::bind(relayed).is_err());
+    server.revoke("ann", Duration::from_secs(60));
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(UdpSocket::bind(relayed).is_ok());
+    assert_eq!(client.ask(ALLOCATE, |_| vec![Box::new(RequestedTransport::new(17))]).code(), 401);
+    server.stop();
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = UdpSocket::bind(LOCAL).unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Server::start(&Settings { listen: vec![address], ..settings() }).err().unwrap();
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    let first = Server::start(&settings()).unwrap();
+    let again = Settings { listen: first.listening().to_vec(), ..settings() };
+    assert!(Server::start(&again).is_err(), "two relays must not share a port");
+    first.stop();
+}
