@@ -1,11 +1,15 @@
 //! Checks a set-up from end to end and says in plain words what it finds.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use switchboard::auth::Auth;
 use switchboard::clock::Clock;
-use switchboard::config::AuthMode;
+use switchboard::config::{AuthMode, TurnMode};
+use switchboard::relay::{self, Relay};
+use switchboard_turn::Transport;
+use switchboard_turn::driver::{Allocated, ProbeError};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::{Setup, open_store, print};
@@ -20,6 +24,7 @@ enum Finding {
 use Finding::{Bad, Good, Note};
 
 pub(super) async fn doctor(setup: Setup) -> ExitCode {
+    let relays = embedded(&setup).await;
     let findings = [
         ("configuration", Good("can be read; `check-config` prints it".into())),
         ("store", store(&setup).await),
@@ -27,8 +32,9 @@ pub(super) async fn doctor(setup: Setup) -> ExitCode {
         ("keys", keys(&setup).await),
         ("origins", origins(&setup)),
         ("stun", stun(&setup).await),
-        ("turn", turn(&setup)),
+        ("turn", external(&setup)),
     ];
+    let findings = findings.into_iter().chain(relays.into_iter().map(|found| ("relay", found)));
     let mut bad = 0;
     for (name, finding) in findings {
         let (mark, text) = match finding {
@@ -146,17 +152,57 @@ async fn binding(host: &str) -> std::io::Result<()> {
     }
 }
 
-fn turn(setup: &Setup) -> Finding {
+fn external(setup: &Setup) -> Finding {
     let urls = &setup.config.turn.external_urls;
-    if urls.is_empty() {
+    if urls.is_empty() && setup.config.turn.mode == TurnMode::Off {
         return Note(
-            "turn.external_urls is empty: people behind strict firewalls will not get through"
+            "turn.mode is off and turn.external_urls is empty: people behind strict firewalls will not get through"
                 .into(),
         );
     }
     let odd = urls.iter().find(|url| !url.starts_with("turn:") && !url.starts_with("turns:"));
     match odd {
         Some(url) => Bad(format!("turn.external_urls: {url} begins with neither turn: nor turns:")),
+        None if urls.is_empty() => Good("the embedded relay alone".into()),
         None => Good(format!("credentials for {} are handed out", urls.join(", "))),
     }
+}
+
+/// Allocates at every listener of the embedded relay: the running one, or one started for this.
+async fn embedded(setup: &Setup) -> Vec<Finding> {
+    let turn = setup.config.turn.clone();
+    if turn.mode == TurnMode::Off {
+        return vec![];
+    }
+    if turn.port == 0 {
+        return vec![Note("turn.port is 0: a free port, which only the server knows".into())];
+    }
+    let expires = u64::try_from(Clock::system().now().seconds()).unwrap_or_default() + 60;
+    let probed = tokio::task::spawn_blocking(move || {
+        let own = Relay::start(&turn);
+        let probed = relay::probe(&turn, expires);
+        if let Ok(own) = &own
+            && let Some(server) = own.server()
+        {
+            server.stop();
+        }
+        (own.err().map(|error| error.to_string()), probed)
+    });
+    let Ok((not_started, probed)) = probed.await else { return vec![] };
+    let reachable = "; what is inside the firewall cannot tell whether the outside gets through";
+    let told = |(at, transport, outcome): (
+        SocketAddr,
+        Transport,
+        Result<Allocated, ProbeError>,
+    )| match (outcome, &not_started) {
+        (Ok(given), _) => Good(format!(
+            "{at} {transport:?} gives allocations; a peer will see {}{reachable}",
+            given.relayed
+        )),
+        (Err(error), Some(why)) => {
+            Bad(format!("{at} {transport:?}: {error}, and none could be started: {why}"))
+        }
+        (Err(error), None) => Bad(format!("{at} {transport:?}: {error}")),
+    };
+    probed.into_iter().map(told).collect()
 }

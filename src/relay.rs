@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard_turn::driver::{Server, Settings, StartError};
-use switchboard_turn::{AllocationView, Credentials, Pace, Quotas, Reach};
+use switchboard_turn::driver::{Allocated, ProbeError, Server, Settings, StartError};
+use switchboard_turn::{AllocationView, Credentials, Pace, Quotas, Reach, Transport};
 
 use crate::config::{Turn, TurnMode};
 use crate::event::IceServer;
@@ -55,6 +55,11 @@ impl Relay {
         })
     }
 
+    /// Whether clients are told of a relay.
+    pub fn is_offered(&self) -> bool {
+        !self.urls.is_empty()
+    }
+
     /// Closes the allocations of a user whose account is closed.
     pub fn shut_out(&self, user: UserId) {
         if let Some(server) = &self.server {
@@ -76,6 +81,27 @@ impl Relay {
         }
     }
 
+    /// Tells the metrics what the relay counts, every second for as long as the server runs.
+    pub async fn keep_counting(self: Arc<Self>) {
+        let Some(server) = &self.server else { return };
+        loop {
+            metrics::gauge!("rtc_turn_allocations").set(server.open());
+            let mut bytes = 0;
+            for (name, _, value) in server.counters() {
+                bytes += if name.starts_with("bytes_") { value } else { 0 };
+                match name.strip_prefix("refused_") {
+                    Some(reason) => {
+                        metrics::counter!("rtc_turn_denied_total", "reason" => reason)
+                    }
+                    None => metrics::counter!(format!("rtc_turn_{name}_total")),
+                }
+                .absolute(value);
+            }
+            metrics::counter!("rtc_turn_bytes_total").absolute(bytes);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// The relay itself.
     pub fn server(&self) -> Option<&Arc<Server>> {
         self.server.as_ref()
@@ -86,6 +112,34 @@ impl Relay {
         let server = Arc::clone(self.server.as_ref()?);
         tokio::task::spawn_blocking(move || server.allocations()).await.ok()
     }
+}
+
+/// Asks every listener of `turn` for an allocation that is good until `expires`, in seconds since 1970: its address, how it is
+/// reached, and what a client is given or why not. Blocks.
+pub fn probe(
+    turn: &Turn,
+    expires: u64,
+) -> Vec<(SocketAddr, Transport, Result<Allocated, ProbeError>)> {
+    let settings = settings(turn);
+    let Some((name, word)) = settings.credentials.mint(expires, "doctor", None) else {
+        return vec![];
+    };
+    let here = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port())
+        }
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port())
+        }
+        _ => address,
+    };
+    let plain = [Transport::Udp, Transport::Tcp].into_iter();
+    let plain = plain.flat_map(|transport| settings.listen.iter().map(move |at| (*at, transport)));
+    let tls = settings.listen_tls.iter().map(|at| (*at, Transport::Tls));
+    let asked = plain.chain(tls).map(|(at, transport)| {
+        (at, transport, switchboard_turn::driver::probe(here(at), transport, &name, &word))
+    });
+    asked.collect()
 }
 
 fn credentials(turn: &Turn) -> Credentials {

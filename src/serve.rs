@@ -169,6 +169,7 @@ fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
         }
     });
     tokio::spawn(forget(app.clone()));
+    tokio::spawn(app.relay.clone().keep_counting());
     if let Some(server) = app.relay.server().cloned() {
         tokio::spawn(keep_certificate_fresh(server));
     }

@@ -1,13 +1,14 @@
-//! What only `--dev` has: tokens for the demo's users.
+//! What operators see of the relay, and what only `--dev` has: tokens for the demo's users.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use switchboard_turn::{AllocationView, Transport};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::{Answer, Refusal, Success, ok};
-use super::extract::{Body, Query};
+use super::extract::{Body, Operator, Query};
 use crate::app::App;
 use crate::auth::{Grant, mint};
 use crate::error::{Problem, Reason};
@@ -16,7 +17,66 @@ use crate::ids::{Short, UserId};
 use crate::people::DEV_PEOPLE;
 
 pub(super) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(dev_token, dev_token_for))
+    OpenApiRouter::new().routes(routes!(dev_token, dev_token_for)).routes(routes!(allocations))
+}
+
+/// One allocation of the embedded relay.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Allocation {
+    /// Whose it is: a user's id, or the name of a user of `turn.users`.
+    user: String,
+    /// The call its credential is bound to.
+    call_id: Option<String>,
+    /// `udp`, `tcp` or `tls`.
+    transport: &'static str,
+    /// Where the client writes from.
+    client: String,
+    /// Where its packets come from, as peers see it.
+    relayed: Vec<String>,
+    /// Seconds since it was opened.
+    age: u64,
+    /// Seconds until it runs out, unless it is refreshed.
+    expires_in: u64,
+    /// Addresses it may hear from.
+    permissions: usize,
+    /// Channels that are bound.
+    channels: usize,
+    packets_to_peers: u64,
+    bytes_to_peers: u64,
+    packets_to_client: u64,
+    bytes_to_client: u64,
+}
+
+impl From<AllocationView> for Allocation {
+    fn from(view: AllocationView) -> Self {
+        Self {
+            user: view.subject.user.to_string(),
+            call_id: view.subject.call.map(|call| call.to_string()),
+            transport: match view.client.transport {
+                Transport::Udp => "udp",
+                Transport::Tcp => "tcp",
+                Transport::Tls => "tls",
+            },
+            client: view.client.remote.to_string(),
+            relayed: view.relayed.iter().map(ToString::to_string).collect(),
+            age: view.age,
+            expires_in: view.expires_in,
+            permissions: view.permissions,
+            channels: view.channels,
+            packets_to_peers: view.to_peers.packets,
+            bytes_to_peers: view.to_peers.bytes,
+            packets_to_client: view.to_client.packets,
+            bytes_to_client: view.to_client.bytes,
+        }
+    }
+}
+
+/// Every allocation of the embedded relay; empty without one.
+#[utoipa::path(get, path = "/api/admin/turn/allocations", tag = "Admin", responses((status = 200, body = Success<Vec<Allocation>>)))]
+async fn allocations(State(app): State<App>, _: Operator) -> Answer<Vec<Allocation>> {
+    let allocations = app.relay.allocations().await.unwrap_or_default();
+    Ok(ok(allocations.into_iter().map(Allocation::from).collect(), "Allocations of the relay"))
 }
 
 /// Whose token.

@@ -140,7 +140,7 @@ async fn info(State(app): State<App>) -> Json<Value> {
         "features": {
             "chat": true, "receipts": true, "presence": true, "typing": true, "offlineDelivery": true, "sync": true,
             "calls": true, "groups": false, "attachments": false, "search": false, "rooms": false, "recording": false,
-            "turn": !app.config.turn.external_urls.is_empty(), "whip": false, "whep": false,
+            "turn": app.relay.is_offered(), "whip": false, "whep": false,
         },
         "endpoints": {
             "chat": "/api/chat", "calls": "/api/calls", "health": "/health", "openapi": "/api/openapi.json",

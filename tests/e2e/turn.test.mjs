@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { frames, launch, page } from './support/browser.mjs'
-import { Server, freePort, until } from './support/server.mjs'
+import { Server, freePort, token, until } from './support/server.mjs'
 
 const run = promisify(execFile)
 const hasCoturn = spawnSync('which', ['turnutils_uclient']).status === 0
@@ -82,9 +82,9 @@ for (const [name, options, to = '127.0.0.1'] of [
 }
 
 for (const [name, wanted] of [
-  ['UDP', 'turn:127.0.0.1:[0-9]+\\?transport=udp'],
   ['TCP', 'turn:127.0.0.1:[0-9]+\\?transport=tcp'],
   ['TLS', 'turns:127.0.0.1:[0-9]+\\?transport=tcp'],
+  ['UDP', 'turn:127.0.0.1:[0-9]+\\?transport=udp'],
 ]) {
   test(`Chromium completes a call through the relay alone, over ${name}`, { timeout: 90000 }, async () => {
     const only = (pattern) => {
@@ -115,6 +115,28 @@ for (const [name, wanted] of [
       })
       assert.deepEqual(pair, { policy: 'relay', types: ['relay', 'relay'], protocol: name.toLowerCase() })
     }
+    // The last of them, because it closes an account.
+    if (name === 'UDP') await watched()
     await ada.context().close(); await ben.context().close()
   })
+}
+
+/** What an operator sees while two people talk through the relay, and how a closed account ends it. */
+async function watched() {
+  const admin = { authorization: `Bearer ${token(1, { role: 'admin' })}` }
+  const seen = async (query = '') => (await server.rest(null, 'GET', `/api/admin/turn/allocations${query}`, undefined, admin)).json.data
+  const all = await seen()
+  for (const user of ['101', '102']) {
+    const busy = all.find((one) => one.user === user && one.bytesToPeers > 10000 && one.bytesToClient > 10000)
+    assert.ok(busy, JSON.stringify(all))
+    assert.equal(busy.transport, 'udp')
+  }
+  assert.equal((await server.rest(101, 'GET', '/api/admin/turn/allocations')).status, 403)
+  await until(async () => {
+    const metrics = await (await fetch(`${server.url}/metrics`, { headers: admin })).text()
+    const figure = (name) => Number(metrics.match(new RegExp(`^${name} (\\S+)`, 'm'))?.[1])
+    return figure('rtc_turn_allocations') >= 2 && figure('rtc_turn_packets_inside_total') > 100
+  }, 'the figures of the relay')
+  assert.equal((await server.rest(null, 'DELETE', '/api/users/102', undefined, admin)).status, 202)
+  await until(async () => !(await seen()).some((one) => one.user === '102'), 'the allocations of a closed account to end')
 }

@@ -2,6 +2,7 @@
 
 mod clock;
 mod outgoing;
+mod probe;
 mod sockets;
 mod stream;
 mod tls;
@@ -21,6 +22,7 @@ use ipnet::IpNet;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+pub use self::probe::{Allocated, ProbeError, probe};
 pub use self::tls::{Certificate, CertificateError};
 use self::worker::{Acceptor, Parts, Worker};
 use crate::door::{Batch, Door};
