@@ -15,6 +15,7 @@ RUN rustup target add "$(uname -m)-unknown-linux-musl" \
 WORKDIR /build
 COPY Cargo.toml Cargo.lock clippy.toml ./
 COPY src src
+COPY turn turn
 COPY benches benches
 COPY config.toml ./
 COPY --from=pages /build/web/dist web/dist
@@ -28,6 +29,6 @@ COPY --from=program /image/switchboard /switchboard
 COPY --from=program --chown=65532:65532 /image/data /data
 USER 65532:65532
 VOLUME ["/data"]
-EXPOSE 3001
+EXPOSE 3001 3478/tcp 3478/udp 5349/tcp
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/switchboard", "--data", "/data"]
