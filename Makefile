@@ -2,10 +2,11 @@
 # test   everything: formatting, lints, unit and store tests, pages, end-to-end tests in Node and Chromium
 # check  the inner loop: formatting, lints, docs, Rust tests
 # build  the release binary with its pages inside: target/release/switchboard
+# fuzz   the relay's decoders and the whole relay, a minute each (SECONDS=60)
 # bench  the figures of docs/performance.md
 # image  a container image from the Dockerfile, with whatever builder there is
 
-.PHONY: run test check build bench image web e2e lint
+.PHONY: run test check build bench fuzz image web e2e lint
 CARGO ?= cargo
 PORT ?= 3001
 
@@ -36,6 +37,15 @@ build: web
 bench: build tests/node_modules/.package-lock.json
 	$(CARGO) build --release --package switchboard-bench
 	benches/run
+
+# What `cargo fuzz` passes to rustc, without the sanitizers that want another compiler.
+SECONDS ?= 60
+fuzz: export RUSTFLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1
+fuzz:
+	cd turn/fuzz && $(CARGO) build --quiet --release --target-dir ../../target/fuzz --target $$(rustc -vV | sed -n 's/host: //p')
+	cd turn/fuzz && for target in frames message relay; do mkdir -p ../../target/fuzz/$$target && \
+	  ../../target/fuzz/*/release/$$target -max_total_time=$(SECONDS) -max_len=2048 -verbosity=0 -print_final_stats=1 ../../target/fuzz/$$target corpus/$$target || exit 1; done
 
 image:
 	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker build -t switchboard .; \

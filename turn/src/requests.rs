@@ -211,7 +211,7 @@ impl Relay {
         if let Some(index) = self.clients.get(&client).copied() {
             self.close(index);
         }
-        let wanted = Wanted::read(request)?;
+        let (wanted, lifetime) = (Wanted::read(request)?, lifetime(request)?);
         if self.ledger.is_draining() {
             self.counters.refused_capacity.add(1);
             return Err(FULL);
@@ -226,7 +226,7 @@ impl Relay {
             self.counters.refused_capacity.add(1);
             return Err(refusal);
         }
-        allocation.lifetime = lifetime(request)?.clamp(LIFETIME, LIFETIME_MAX);
+        allocation.lifetime = lifetime.clamp(LIFETIME, LIFETIME_MAX);
         allocation.expires = now + allocation.lifetime;
         let answer = allocated(request, &allocation);
         self.settle(allocation);

@@ -516,6 +516,24 @@ fn quotas_hold_and_are_given_back() {
 }
 
 #[test]
+fn a_refused_allocation_counts_for_nothing() {
+    use stun_types::attribute::{AttributeType, RawAttribute};
+    let ann = client("9.1.1.1:1000");
+    let quotas = Quotas { per_user: 1, total: 1 };
+    let mut bench = Bench::new(Setup { quotas, ports: 50_000..=50_000, ..Setup::default() });
+    let transport = RequestedTransport::new(17);
+    let short = RawAttribute::new(AttributeType::new(0x000D), b"x");
+    let signature = signed_by("ann");
+    assert_eq!(bench.ask(ann, &signature, ALLOCATE, &[&transport, &short]).code(), 400);
+    assert_eq!(
+        bench.ask(ann, &signature, ALLOCATE, &[&transport, &EvenPort::new(true)]).code(),
+        508
+    );
+    assert_eq!(bench.ledger.allocations(), 0);
+    assert_eq!(bench.allocate(ann, "ann").code(), 0, "neither the quota nor the port is lost");
+}
+
+#[test]
 fn permissions_are_capped() {
     let ann = client("9.1.1.1:1000");
     let mut bench = Bench::new(Setup { permissions: 8, ..Setup::default() });

@@ -30,7 +30,7 @@ fn main() -> Outcome {
         listen_tls: vec![],
         certificate: None,
         advertised: vec!["127.0.0.1".parse()?],
-        ports: 20_000..=60_000,
+        ports: 17_000..=31_999,
         credentials: Credentials::new(b"", [("user".to_owned(), "pass".to_owned())]),
         reach: Reach::Open,
         allow_peers: vec!["127.0.0.0/8".parse()?],
