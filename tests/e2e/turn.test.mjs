@@ -1,8 +1,12 @@
 // The embedded relay with other people's clients: coturn's own, and Chromium that may use nothing but a relay.
 import assert from 'node:assert/strict'
 import { execFile, spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { connect as secure } from 'node:tls'
 import { promisify } from 'node:util'
 import { frames, launch, page } from './support/browser.mjs'
 import { Server, freePort, token, until } from './support/server.mjs'
@@ -17,9 +21,10 @@ let browser
 let echo
 let ice
 const peerPort = await freePort()
+const folder = mkdtempSync(join(tmpdir(), 'switchboard-cert-'))
 
 before(async () => {
-  const folder = await certificate()
+  await certificate(folder)
   server = await Server.start({
     args: ['--dev'],
     env: {
@@ -45,15 +50,13 @@ after(async () => {
   echo?.kill()
   await browser?.close()
   await server?.stop()
+  rmSync(folder, { recursive: true })
 })
 
-async function certificate() {
-  const { mkdtempSync } = await import('node:fs')
-  const folder = mkdtempSync('/tmp/switchboard-cert-')
+async function certificate(folder) {
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
   await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
     '-keyout', join(folder, 'key.pem'), '-out', join(folder, 'cert.pem'), ...subject])
-  return folder
 }
 
 const port = (scheme) => ice.urls.find((url) => url.startsWith(`${scheme}:127.0.0.1:`)).match(/:(\d+)\?/)[1]
@@ -80,6 +83,37 @@ for (const [name, options, to = '127.0.0.1'] of [
     assert.deepEqual(lost.slice(1), ['0', '0.000000', '0'], stdout)
   })
 }
+
+test('a wrong password is refused, and twenty clients with one are one line in the log', { skip, timeout: 60000 }, async () => {
+  const args = ['-n', '1', '-m', '1', '-u', ice.username, '-w', 'guess', '-c', ...outside('127.0.0.1'), '-p', port('turn'), '127.0.0.1']
+  const guess = () => run('turnutils_uclient', args, { timeout: 3000 }).then(() => 'let in', () => 'refused')
+  assert.deepEqual(new Set(await Promise.all([...Array(20)].map(guess))), new Set(['refused']))
+  const lines = server.log.split('\n').filter((line) => line.includes('credential was refused'))
+  assert.equal(lines.length, 1, server.log)
+  assert.ok(!server.log.includes(ice.credential))
+})
+
+test('a TLS handshake that stops half-way is given up', { timeout: 30000 }, async () => {
+  const started = Date.now()
+  const ended = [0, 1, 2].map((length) => new Promise((resolve) => {
+    const half = connect(Number(port('turns')), '127.0.0.1', () => half.write(Buffer.from([22, 3, 1, 2, 0, 1].slice(0, length * 3))))
+    half.resume().on('error', () => {}).on('close', () => resolve(Date.now() - started))
+  }))
+  for (const after of await Promise.all(ended)) assert.ok(after > 8000 && after < 14000, `closed after ${after} ms`)
+})
+
+test('a renewed certificate is used without a restart', { timeout: 60000 }, async () => {
+  const seen = () => new Promise((resolve, reject) => {
+    const line = secure({ port: Number(port('turns')), host: '127.0.0.1', rejectUnauthorized: false }, () => {
+      resolve(line.getPeerCertificate().fingerprint256)
+      line.end()
+    })
+    line.on('error', reject)
+  })
+  const before = await seen()
+  await certificate(folder)
+  await until(async () => await seen() !== before, 'the new certificate', 25000)
+})
 
 for (const [name, wanted] of [
   ['TCP', 'turn:127.0.0.1:[0-9]+\\?transport=tcp'],

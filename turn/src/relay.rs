@@ -23,7 +23,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How many closed allocations are remembered, so that a repeated closing is answered alike.
 pub(crate) const DEPARTED: usize = 256;
 /// Lines in the log about one source: one in so many seconds.
-const LOG_SECONDS: Duration = Duration::from_secs(60);
+const LOG_MINUTE: u32 = 60;
 
 /// What a relay goes by.
 #[derive(Clone, Debug)]
@@ -166,6 +166,7 @@ pub struct Relay {
     pub(crate) nonces: Nonces,
     pub(crate) limiter: Limiter,
     log_limiter: Limiter,
+    epoch: Instant,
     /// A moment, and the seconds since 1970 at it.
     wall: (Instant, u64),
     /// Addresses of whoever lives in this process.
@@ -194,6 +195,7 @@ impl Relay {
             nonces: Nonces::new(key, now),
             limiter: Limiter::new(rate, 2 * rate, now),
             log_limiter: Limiter::new(1, 1, now),
+            epoch: now,
             wall: (now, unix),
             insiders: HashSet::new(),
             clients: HashMap::new(),
@@ -229,8 +231,8 @@ impl Relay {
     /// Whether a line about `source` may go to the log.
     pub(crate) fn may_log(&mut self, source: IpAddr, now: Instant) -> bool {
         // The bucket knows seconds only: a minute of them is a second of a clock that runs as much slower.
-        let slow = now.saturating_duration_since(self.wall.0) / LOG_SECONDS.as_secs() as u32;
-        self.log_limiter.allows(source, self.wall.0 + slow)
+        let slow = now.saturating_duration_since(self.epoch) / LOG_MINUTE;
+        self.log_limiter.allows(source, self.epoch + slow)
     }
 
     /// A datagram, or one frame of a stream, of a client. Afterwards [`Self::poll_output`] is to be drained.

@@ -232,6 +232,12 @@ fn slow_and_foreign_streams_are_closed_and_hold_nobody_up() {
     server.stop();
 }
 
+/// Resident memory of this process, in KiB.
+fn resident() -> i64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<i64>().unwrap() * 4
+}
+
 #[test]
 fn a_flood_of_rubbish_takes_nothing_from_a_stream_that_runs() {
     let server = Arc::new(Server::start(&settings()).unwrap());
@@ -272,10 +278,13 @@ fn a_flood_of_rubbish_takes_nothing_from_a_stream_that_runs() {
         })
     };
     peer.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-    let mut buffer = [0; 100];
+    let (mut buffer, mut early) = ([0; 100], 0);
     for n in 0_u32.. {
         if n >= 2000 && begun.elapsed().as_secs() >= seconds {
             break;
+        }
+        if n == 500 {
+            early = resident();
         }
         client.socket.send(&[&b"\x40\x00\x00\x04"[..], &n.to_be_bytes()].concat()).unwrap();
         let (length, from) = peer.recv_from(&mut buffer).unwrap();
@@ -285,8 +294,11 @@ fn a_flood_of_rubbish_takes_nothing_from_a_stream_that_runs() {
         assert_eq!(&buffer[4..length], n.to_be_bytes());
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let grown = resident() - early;
     let sent = flood.join().unwrap();
-    println!("{:.0} datagrams a second", sent as f64 / begun.elapsed().as_secs_f64());
+    let rate = sent as f64 / begun.elapsed().as_secs_f64();
+    println!("{rate:.0} datagrams a second, {grown} KiB more after the first 500 answers");
+    assert!(grown < 4096, "{grown} KiB more");
     assert!(sent > 500);
     assert!(counter(&server, "dropped_malformed") > 0);
     assert_eq!(server.open(), 1);
