@@ -3,6 +3,7 @@
 mod clock;
 mod outgoing;
 mod probe;
+mod relaying;
 mod sockets;
 mod stream;
 mod tls;
