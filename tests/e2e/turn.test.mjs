@@ -158,7 +158,7 @@ for (const [name, wanted] of [
 /** What an operator sees while two people talk through the relay, and how a closed account ends it. */
 async function watched() {
   const admin = { authorization: `Bearer ${token(1, { role: 'admin' })}` }
-  const seen = async (query = '') => (await server.rest(null, 'GET', `/api/admin/turn/allocations${query}`, undefined, admin)).json.data
+  const seen = async () => (await server.rest(null, 'GET', '/api/admin/turn/allocations', undefined, admin)).json.data
   const all = await seen()
   for (const user of ['101', '102']) {
     const busy = all.find((one) => one.user === user && one.bytesToPeers > 10000 && one.bytesToClient > 10000)

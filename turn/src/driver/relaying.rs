@@ -50,8 +50,6 @@ pub(super) struct Core {
     pub(super) across: Vec<Batch>,
     pub(super) mailboxes: Vec<Mailbox>,
     pub(super) message: Vec<u8>,
-    pub(super) round: u64,
-    pub(super) last_round: HashMap<SocketKey, u64>,
 }
 
 impl Core {
@@ -121,6 +119,11 @@ impl Core {
             self.inside.push((to, batch));
             return room;
         }
+        self.put_across(from, to, payload)
+    }
+
+    /// Queues a packet for the worker at which a relayed address lives; false when there is none, or no room.
+    pub(super) fn put_across(&mut self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> bool {
         let home = self.relay.home_of(to);
         let batch = home.and_then(|home| self.across.get_mut(usize::from(home.worker)));
         batch.is_some_and(|batch| batch.push(from, to, payload))
@@ -237,9 +240,7 @@ impl Core {
             batch.clear();
             self.inside.push((address, batch));
             for (from, to, payload) in replies.iter() {
-                let home = self.relay.home_of(to);
-                let across = home.and_then(|home| self.across.get_mut(usize::from(home.worker)));
-                if !across.is_some_and(|batch| batch.push(from, to, payload)) {
+                if !self.put_across(from, to, payload) {
                     self.counters.dropped_full.add(1);
                 }
             }
@@ -326,7 +327,6 @@ impl Core {
         if self.to_peers.route().is_some_and(|route| route.socket == key) {
             self.flush_to_peers();
         }
-        self.last_round.remove(&key);
         if let Some(socket) = self.sockets.remove(&key) {
             let _ = epoll.delete(&socket.socket);
         }

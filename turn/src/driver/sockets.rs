@@ -80,8 +80,9 @@ pub(super) struct RelaySocket {
     pub(super) socket: UdpSocket,
     /// Whether it receives in trains, which pays while much arrives, and costs while little does.
     pub(super) trains: bool,
-    /// In how many rounds one after the other something was there.
-    pub(super) warmth: u8,
+    /// In how many rounds one after the other something was there, and the last of them.
+    warmth: u8,
+    last_round: u64,
     /// Whether it forbids fragmentation, as a client has once asked for.
     whole: bool,
 }
@@ -97,11 +98,13 @@ impl RelaySocket {
         }
         let _ = socket.set_recv_buffer_size(RELAY_BUFFER);
         socket.bind(&address.into())?;
-        Ok(Self { socket: socket.into(), trains: false, warmth: 0, whole: false })
+        Ok(Self { socket: socket.into(), trains: false, warmth: 0, last_round: 0, whole: false })
     }
 
-    /// Counts a round in which something was there; true when it is time to receive in trains.
-    pub(super) fn warm(&mut self, again: bool) {
+    /// Notes a round in which something was there; the third in a row makes it receive in trains.
+    pub(super) fn warm(&mut self, round: u64) {
+        let again = self.last_round + 1 == round;
+        self.last_round = round;
         self.warmth = if again { self.warmth.saturating_add(1) } else { 0 };
         if self.warmth >= 2 && !self.trains {
             let v4 = self.socket.local_addr().is_ok_and(|address| address.is_ipv4());

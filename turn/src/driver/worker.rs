@@ -98,6 +98,8 @@ pub(super) struct Worker {
     listeners: Vec<UdpSocket>,
     acceptors: Vec<Acceptor>,
     housekeeping: Instant,
+    /// How many times it has woken up.
+    round: u64,
     core: Core,
 }
 
@@ -134,8 +136,6 @@ impl Worker {
             across: parts.mailboxes.iter().map(|_| Batch::default()).collect(),
             mailboxes: parts.mailboxes,
             message: Vec::new(),
-            round: 0,
-            last_round: HashMap::new(),
         };
         Ok(Self {
             epoll,
@@ -147,6 +147,7 @@ impl Worker {
             listeners: parts.listeners,
             acceptors: parts.acceptors,
             housekeeping: now,
+            round: 0,
             core,
         })
     }
@@ -166,7 +167,7 @@ impl Worker {
                 }
             };
             let now = clock::now();
-            self.core.round += 1;
+            self.round += 1;
             for event in events.iter().take(ready) {
                 self.handle(Token::unpack(event.data()), event.events(), now);
             }
@@ -241,13 +242,12 @@ impl Worker {
     }
 
     fn receive_from_peers(&mut self, key: SocketKey, now: Instant) {
-        let round = self.core.round;
+        let round = self.round;
         let Some(socket) = self.core.sockets.get_mut(&key) else { return };
         if !socket.trains {
             let room = channel::HEADER;
             let Ok((length, peer)) = self.inbox.receive_one(&socket.socket, room) else { return };
-            let last = self.core.last_round.insert(key, round);
-            socket.warm(last.is_some_and(|last| last + 1 == round));
+            socket.warm(round);
             return self.core.relay_in_place(
                 key,
                 peer,
