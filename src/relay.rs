@@ -87,7 +87,7 @@ impl Relay {
         loop {
             metrics::gauge!("rtc_turn_allocations").set(server.open());
             let mut bytes = 0;
-            for (name, _, value) in server.counters() {
+            for (name, value) in server.counters() {
                 bytes += if name.starts_with("bytes_") { value } else { 0 };
                 match name.strip_prefix("refused_") {
                     Some(reason) => {

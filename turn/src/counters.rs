@@ -11,9 +11,9 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Each counter's name, what it counts, and how many.
-            pub fn read(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-                [$((stringify!($name), concat!($($text),+).trim_ascii(), self.$name.value()),)+].into_iter()
+            /// Each counter's name, and how many.
+            pub fn read(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name.value()),)+].into_iter()
             }
         }
     };

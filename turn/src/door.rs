@@ -13,6 +13,8 @@ use crate::ledger::{Family, Ledger};
 
 /// Packets of one batch at most.
 pub const BATCH_PACKETS: usize = 512;
+/// Bytes of one batch at most.
+pub const BATCH_BYTES: usize = 1 << 20;
 
 /// Packets on their way, one behind the other in one piece of memory.
 #[derive(Debug, Default)]
@@ -31,7 +33,8 @@ struct Packet {
 impl Batch {
     /// Adds a packet; false when the batch is full.
     pub fn push(&mut self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> bool {
-        if self.packets.len() >= BATCH_PACKETS {
+        let full = self.packets.len() >= BATCH_PACKETS;
+        if full || self.bytes.len() + payload.len() > BATCH_BYTES {
             return false;
         }
         self.bytes.extend_from_slice(payload);

@@ -47,6 +47,14 @@ impl From<Full> for Refusal {
     }
 }
 
+/// A signed request, with all that its answer depends on.
+struct Ask<'a> {
+    client: Client,
+    request: &'a Request<'a>,
+    signer: Signer,
+    now: Instant,
+}
+
 /// Who signed a request, and with what.
 struct Signer {
     subject: Subject,
@@ -126,19 +134,16 @@ impl Relay {
             let answer = request.not_understood(&unknown);
             return self.reply(client, answer.signed(&signer.key, signer.algorithm));
         }
+        let ask = Ask { client, request, signer, now };
         let answered = match request.method {
-            message::ALLOCATE => self.allocate(client, request, &signer, now),
-            message::REFRESH => self.refresh(client, request, &signer, now),
-            message::CREATE_PERMISSION => self.create_permission(client, request, &signer, now),
-            _ => self.channel_bind(client, request, &signer, now),
+            message::ALLOCATE => self.allocate(&ask),
+            message::REFRESH => self.refresh(&ask),
+            message::CREATE_PERMISSION => self.create_permission(&ask),
+            _ => self.channel_bind(&ask),
         };
-        match answered {
-            Ok(Some(answer)) => self.reply(client, answer.signed(&signer.key, signer.algorithm)),
-            Ok(None) => {}
-            Err(Refusal(code)) => {
-                let answer = request.error(code);
-                self.reply(client, answer.signed(&signer.key, signer.algorithm));
-            }
+        let answer = answered.unwrap_or_else(|Refusal(code)| Some(request.error(code)));
+        if let Some(answer) = answer {
+            self.reply(client, answer.signed(&ask.signer.key, ask.signer.algorithm));
         }
     }
 
@@ -195,13 +200,9 @@ impl Relay {
     }
 
     /// An Allocate request (RFC 8656 §7.2).
-    fn allocate(
-        &mut self,
-        client: Client,
-        request: &Request<'_>,
-        signer: &Signer,
-        now: Instant,
-    ) -> Result<Option<Answer>, Refusal> {
+    fn allocate(&mut self, ask: &Ask<'_>) -> Result<Option<Answer>, Refusal> {
+        let Ask { client, request, signer, now } = ask;
+        let (client, now) = (*client, *now);
         let transaction = u128::from(request.transaction());
         if let Some((_, allocation)) = self.allocation_of(&client, now) {
             let repeated = allocation.transaction == transaction;
@@ -254,22 +255,17 @@ impl Relay {
         wanted: &Wanted,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let mut first = Err(FAMILY_UNSUPPORTED);
-        for &family in wanted.families {
-            let taken = self.take_address(allocation, family, wanted.wish, now);
-            if let (Err(Refusal(code)), true) = (taken, wanted.families.len() > 1) {
-                allocation.missing = Some((family, code));
-            }
-            first = first.or(taken);
-            if taken.is_ok() && matches!(wanted.wish, Wish::Reserved(_)) {
-                break;
-            }
-        }
+        let mut take = |family| self.take_address(allocation, family, wanted.wish, now);
         if matches!(wanted.wish, Wish::Reserved(_)) {
-            allocation.missing = None;
-            return first.map_err(|_| FULL);
+            // The token alone says which family it is for.
+            let taken = wanted.families.iter().any(|&family| take(family).is_ok());
+            return if taken { Ok(()) } else { Err(FULL) };
         }
-        first
+        let taken: Vec<_> = wanted.families.iter().map(|&family| (family, take(family))).collect();
+        let mut missing =
+            taken.iter().filter_map(|(family, taken)| Some((*family, taken.err()?.0)));
+        allocation.missing = missing.next_back().filter(|_| taken.len() > 1);
+        taken.iter().map(|(_, taken)| *taken).reduce(Result::or).unwrap_or(Err(FAMILY_UNSUPPORTED))
     }
 
     fn take_address(
@@ -298,13 +294,9 @@ impl Relay {
     }
 
     /// A Refresh request (RFC 8656 §8.2).
-    fn refresh(
-        &mut self,
-        client: Client,
-        request: &Request<'_>,
-        signer: &Signer,
-        now: Instant,
-    ) -> Result<Option<Answer>, Refusal> {
+    fn refresh(&mut self, ask: &Ask<'_>) -> Result<Option<Answer>, Refusal> {
+        let Ask { client, request, signer, now } = ask;
+        let (client, now) = (*client, *now);
         let transaction = u128::from(request.transaction());
         let wished = lifetime(request)?;
         let index = match self.own(&client, signer, now) {
@@ -352,13 +344,9 @@ impl Relay {
     }
 
     /// A CreatePermission request (RFC 8656 §10.2): all of its peers, or none.
-    fn create_permission(
-        &mut self,
-        client: Client,
-        request: &Request<'_>,
-        signer: &Signer,
-        now: Instant,
-    ) -> Result<Option<Answer>, Refusal> {
+    fn create_permission(&mut self, ask: &Ask<'_>) -> Result<Option<Answer>, Refusal> {
+        let Ask { client, request, signer, now } = ask;
+        let (client, now) = (*client, *now);
         let index = self.own(&client, signer, now)?;
         let peers = request.peers()?;
         if peers.is_empty() {
@@ -385,13 +373,9 @@ impl Relay {
     }
 
     /// A ChannelBind request (RFC 8656 §12.2).
-    fn channel_bind(
-        &mut self,
-        client: Client,
-        request: &Request<'_>,
-        signer: &Signer,
-        now: Instant,
-    ) -> Result<Option<Answer>, Refusal> {
+    fn channel_bind(&mut self, ask: &Ask<'_>) -> Result<Option<Answer>, Refusal> {
+        let Ask { client, request, signer, now } = ask;
+        let (client, now) = (*client, *now);
         let index = self.own(&client, signer, now)?;
         let number = request.attribute::<ChannelNumber>()?.ok_or(BAD_REQUEST)?;
         let may = |number: &Number| number.is_current() || self.rules.old_channels;

@@ -9,7 +9,7 @@ mod stream;
 mod tls;
 mod worker;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
@@ -227,16 +227,11 @@ impl Server {
         Arc::clone(&self.door)
     }
 
-    /// Each counter's name, what it counts, and the sum over the workers.
-    pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let mut sums: Vec<(&str, &str, u64)> = Vec::new();
-        for counters in &self.counters {
-            for (place, (name, text, value)) in counters.read().enumerate() {
-                match sums.get_mut(place) {
-                    Some(sum) => sum.2 += value,
-                    None => sums.push((name, text, value)),
-                }
-            }
+    /// Each counter's name, and the sum over the workers.
+    pub fn counters(&self) -> BTreeMap<&'static str, u64> {
+        let mut sums = BTreeMap::new();
+        for (name, value) in self.counters.iter().flat_map(|counters| counters.read()) {
+            *sums.entry(name).or_default() += value;
         }
         sums
     }
