@@ -311,7 +311,8 @@ fn a_flood_of_rubbish_takes_nothing_from_a_stream_that_runs() {
     let sent = rubbish.sent + flood.map_or(0, |flood| flood.join().unwrap());
     let rate = sent as f64 / begun.elapsed().as_secs_f64();
     println!("{rate:.0} datagrams a second, {grown} KiB more after the first 500 answers");
-    assert!(grown < 4096, "{grown} KiB more");
+    // The memory is that of the process: other tests run in it unless this one was asked for by name, to be long.
+    assert!(seconds == 0 || grown < 4096, "{grown} KiB more");
     assert!(sent > 5000);
     assert!(counter(&server, "dropped_malformed") > 0);
     assert_eq!(server.open(), 1);
