@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// Defines `Counters`: one [`Counter`] for each documented name.
+#[macro_export]
 macro_rules! counters {
     ($($(#[doc = $text:literal])+ $name:ident,)+) => {
         /// Counters of one worker.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $($(#[doc = $text])+ pub $name: Counter,)+
+            $($(#[doc = $text])+ pub $name: $crate::Counter,)+
         }
 
         impl Counters {
@@ -63,7 +65,8 @@ counters! {
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    pub(crate) fn add(&self, n: u64) {
+    /// Adds `n`; only one thread may.
+    pub fn add(&self, n: u64) {
         // One writer a counter: a load and a store cost less than a locked addition.
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }

@@ -23,6 +23,13 @@ use ipnet::IpNet;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+/// UDP as the drivers of this house use it: many datagrams by one call, both ways.
+pub mod udp {
+    pub use super::outgoing::{BYTES, Route, Sent, send};
+    pub use super::sockets::{BATCH, Inbox, listen_tcp, listen_udp, offload};
+    pub use quinn_udp::{RecvMeta, UdpSocketState};
+}
+
 pub use self::probe::{Allocated, ProbeError, probe};
 pub use self::tls::{Certificate, CertificateError};
 use self::worker::{Acceptor, Parts, Worker};

@@ -6,17 +6,19 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use quinn_udp::{EcnCodepoint, Transmit, UdpSocketState};
 
 /// Bytes that leave by one call at most: a datagram's greatest length, less the headers.
-const BYTES: usize = 65_535 - 48;
+pub const BYTES: usize = 65_535 - 48;
 
 /// Where a datagram leaves and where it goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Route<K> {
+pub struct Route<K> {
     /// The socket it leaves by.
-    pub(super) socket: K,
-    pub(super) to: SocketAddr,
+    pub socket: K,
+    /// Where it goes.
+    pub to: SocketAddr,
     /// The address of this machine that it comes from, where the socket has several.
-    pub(super) from: Option<IpAddr>,
-    pub(super) ecn: Option<EcnCodepoint>,
+    pub from: Option<IpAddr>,
+    /// What the header says about congestion.
+    pub ecn: Option<EcnCodepoint>,
 }
 
 /// Datagrams of one size for one route.
@@ -31,9 +33,11 @@ pub(super) struct Run<K> {
 
 /// What became of a run.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sent {
-    pub(super) full: u64,
-    pub(super) failed: u64,
+pub struct Sent {
+    /// Datagrams for which a buffer had no room.
+    pub full: u64,
+    /// Datagrams that the kernel would not send.
+    pub failed: u64,
 }
 
 impl<K: Copy + PartialEq> Run<K> {
@@ -86,7 +90,8 @@ impl<K: Copy + PartialEq> Run<K> {
     }
 }
 
-fn send<K>(
+/// Sends `count` datagrams of `segment` bytes each (the last may be shorter) by one call, or one by one where that cannot be.
+pub fn send<K>(
     socket: &UdpSocket,
     state: &UdpSocketState,
     route: &Route<K>,

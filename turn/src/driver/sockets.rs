@@ -8,7 +8,7 @@ use quinn_udp::{RecvMeta, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Datagrams (or trains of equal ones) that one call receives.
-pub(super) const BATCH: usize = 32;
+pub const BATCH: usize = 32;
 /// Bytes of the largest train.
 const TRAIN: usize = 65_536;
 /// Bytes from one train to the next: no power of two, so that they do not all fall into the same lines of the caches.
@@ -19,7 +19,7 @@ const LISTENER_BUFFER: usize = 4 << 20;
 const RELAY_BUFFER: usize = 1 << 20;
 
 /// Opens a UDP socket that shares its address with those of the other workers.
-pub(super) fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+pub fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = shared(address, Type::DGRAM, Protocol::UDP)?;
     let _ = socket.set_recv_buffer_size(LISTENER_BUFFER);
     let _ = socket.set_send_buffer_size(LISTENER_BUFFER);
@@ -40,7 +40,7 @@ pub(super) fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Opens a TCP listener that shares its address with those of the other workers.
-pub(super) fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+pub fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = shared(address, Type::STREAM, Protocol::TCP)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -69,7 +69,7 @@ fn receive_in_trains(socket: &UdpSocket, v4: bool) -> io::Result<()> {
 }
 
 /// What the kernel can do for UDP, found out on a socket that is thrown away: on the sockets of clients nothing is to change.
-pub(super) fn offload() -> io::Result<UdpSocketState> {
+pub fn offload() -> io::Result<UdpSocketState> {
     let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
         .or_else(|_| UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)))?;
     UdpSocketState::new((&probe).into())
@@ -122,23 +122,26 @@ impl RelaySocket {
 }
 
 /// Memory that datagrams are received into.
-pub(super) struct Inbox {
+pub struct Inbox {
     bytes: Box<[u8]>,
     pub(super) meta: [RecvMeta; BATCH],
 }
 
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Inbox {
-    pub(super) fn new() -> Self {
+    /// Memory for one batch.
+    pub fn new() -> Self {
         let bytes = vec![0; BATCH * STRIDE].into_boxed_slice();
         Self { bytes, meta: [RecvMeta::default(); BATCH] }
     }
 
     /// Receives as many trains as one call gives; returns how many.
-    pub(super) fn receive(
-        &mut self,
-        socket: &UdpSocket,
-        state: &UdpSocketState,
-    ) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: &UdpSocket, state: &UdpSocketState) -> io::Result<usize> {
         let mut trains = self.bytes.chunks_exact_mut(STRIDE);
         let mut slices: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
             IoSliceMut::new(
@@ -163,6 +166,13 @@ impl Inbox {
         let meta = *self.meta.get(index)?;
         let begin = index * STRIDE;
         Some((meta, self.bytes.get(begin..begin + meta.len)?))
+    }
+
+    /// The train at `index`, to be worked on in place.
+    pub fn train_mut(&mut self, index: usize) -> Option<(RecvMeta, &mut [u8])> {
+        let meta = *self.meta.get(index)?;
+        let begin = index * STRIDE;
+        Some((meta, self.bytes.get_mut(begin..begin + meta.len)?))
     }
 
     /// The beginning of the memory.

@@ -1,0 +1,231 @@
+//! What a forwarder must know of the codecs: where a picture that needs no other begins, and how VP8 numbers its pictures.
+//! Payloads are never decoded, and every length is checked.
+
+/// A codec by its name in SDP.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Codec {
+    /// RFC 7587.
+    Opus,
+    /// RFC 7741.
+    Vp8,
+    /// RFC 9628.
+    Vp9,
+    /// RFC 6184, packetization mode 1.
+    H264,
+    /// The AV1 RTP specification of the Alliance for Open Media.
+    Av1,
+}
+
+/// What kind of media.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+}
+
+impl Codec {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Opus, Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
+
+    /// Sound or pictures.
+    pub fn kind(self) -> Kind {
+        if self == Self::Opus { Kind::Audio } else { Kind::Video }
+    }
+
+    /// Its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opus => "opus",
+            Self::Vp8 => "vp8",
+            Self::Vp9 => "vp9",
+            Self::H264 => "h264",
+            Self::Av1 => "av1",
+        }
+    }
+
+    /// The codec of this name, in any case.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Ticks of the RTP clock in a second.
+    pub(crate) fn clock(self) -> u32 {
+        if self == Self::Opus { 48_000 } else { 90_000 }
+    }
+}
+
+/// What the first bytes of a payload say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Picture {
+    /// A picture that can be shown without any other begins here.
+    pub(crate) keyframe: bool,
+    pub(crate) vp8: Option<Vp8>,
+}
+
+/// The payload descriptor of VP8 (RFC 7741 §4.2), as far as it is rewritten.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Vp8 {
+    /// Where the picture id is, its length in bytes, and its value.
+    pub(crate) picture: Option<(u8, u8, u16)>,
+    /// Where TL0PICIDX is, and its value.
+    pub(crate) base_layer: Option<(u8, u8)>,
+    /// Temporal layer, and whether one may switch up to it here.
+    pub(crate) temporal: Option<(u8, bool)>,
+    /// The first packet of a picture.
+    pub(crate) start: bool,
+}
+
+/// Looks at the beginning of a payload.
+pub(crate) fn look(codec: Codec, payload: &[u8], dependency: Option<&[u8]>) -> Picture {
+    match codec {
+        Codec::Opus => Picture::default(),
+        Codec::Vp8 => vp8(payload).unwrap_or_default(),
+        Codec::Vp9 => Picture { keyframe: vp9_keyframe(payload).unwrap_or(false), vp8: None },
+        Codec::H264 => Picture { keyframe: h264_keyframe(payload).unwrap_or(false), vp8: None },
+        Codec::Av1 => Picture { keyframe: av1_keyframe(payload, dependency), vp8: None },
+    }
+}
+
+fn vp8(payload: &[u8]) -> Option<Picture> {
+    let &first = payload.first()?;
+    let mut vp8 = Vp8 { start: first & 0x10 != 0 && first & 0x07 == 0, ..Vp8::default() };
+    let mut at = 1_usize;
+    if first & 0x80 != 0 {
+        let &flags = payload.get(at)?;
+        at += 1;
+        if flags & 0x80 != 0 {
+            let &high = payload.get(at)?;
+            let place = u8::try_from(at).ok()?;
+            if high & 0x80 != 0 {
+                let &low = payload.get(at + 1)?;
+                vp8.picture = Some((place, 2, u16::from_be_bytes([high & 0x7F, low])));
+                at += 2;
+            } else {
+                vp8.picture = Some((place, 1, high.into()));
+                at += 1;
+            }
+        }
+        if flags & 0x40 != 0 {
+            vp8.base_layer = Some((u8::try_from(at).ok()?, *payload.get(at)?));
+            at += 1;
+        }
+        if flags & 0x30 != 0 {
+            let &temporal = payload.get(at)?;
+            vp8.temporal = (flags & 0x20 != 0).then_some((temporal >> 6, temporal & 0x20 != 0));
+            at += 1;
+        }
+    }
+    let keyframe = vp8.start && payload.get(at)? & 1 == 0;
+    Some(Picture { keyframe, vp8: Some(vp8) })
+}
+
+/// Not inter-predicted, the beginning of a picture, the lowest spatial layer (RFC 9628 §4.2).
+fn vp9_keyframe(payload: &[u8]) -> Option<bool> {
+    let &first = payload.first()?;
+    let (picture, inter, layers, begins) =
+        (first & 0x80 != 0, first & 0x40 != 0, first & 0x20 != 0, first & 0x08 != 0);
+    if inter || !begins {
+        return Some(false);
+    }
+    let mut at = 1;
+    if picture {
+        at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
+    }
+    let spatial = if layers { payload.get(at)? >> 1 & 7 } else { 0 };
+    Some(spatial == 0)
+}
+
+/// A sequence parameter set or the first slice of an IDR picture (RFC 6184 §5.4).
+fn h264_keyframe(payload: &[u8]) -> Option<bool> {
+    const IDR: u8 = 5;
+    const PARAMETERS: u8 = 7;
+    const STAP_A: u8 = 24;
+    const FU_A: u8 = 28;
+    let &first = payload.first()?;
+    match first & 0x1F {
+        IDR | PARAMETERS => Some(true),
+        STAP_A => {
+            let mut rest = payload.get(1..)?;
+            while let Some((&[high, low], after)) = rest.split_first_chunk::<2>() {
+                let (unit, behind) =
+                    after.split_at_checked(u16::from_be_bytes([high, low]).into())?;
+                if matches!(unit.first()? & 0x1F, IDR | PARAMETERS) {
+                    return Some(true);
+                }
+                rest = behind;
+            }
+            Some(false)
+        }
+        FU_A => {
+            let &header = payload.get(1)?;
+            Some(header & 0x80 != 0 && matches!(header & 0x1F, IDR | PARAMETERS))
+        }
+        _ => Some(false),
+    }
+}
+
+/// A new coded video sequence (the N bit), or a dependency descriptor that carries the structure.
+fn av1_keyframe(payload: &[u8], dependency: Option<&[u8]>) -> bool {
+    let structure = dependency.is_some_and(|descriptor| {
+        // start_of_frame, end_of_frame, template id; then template_dependency_structure_present_flag.
+        descriptor.first().is_some_and(|first| first & 0x80 != 0)
+            && descriptor.get(3).is_some_and(|flags| flags & 0x80 != 0)
+    });
+    structure || payload.first().is_some_and(|head| head & 0x88 == 0x08)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vp8_descriptor_tells_picture_layer_and_keyframe() {
+        let payload = [0x90, 0xE0, 0x80 | 0x12, 0x34, 0x07, 0x60, 0x10, 0, 0, 0x9D];
+        let picture = look(Codec::Vp8, &payload, None);
+        let expected = Vp8 {
+            picture: Some((2, 2, 0x1234)),
+            base_layer: Some((4, 7)),
+            temporal: Some((1, true)),
+            start: true,
+        };
+        assert_eq!(picture, Picture { keyframe: true, vp8: Some(expected) });
+        let mut later = payload;
+        later[6] |= 1;
+        assert!(!look(Codec::Vp8, &later, None).keyframe);
+        later[0] &= !0x10;
+        assert!(!look(Codec::Vp8, &later, None).vp8.unwrap().start);
+    }
+
+    #[test]
+    fn keyframes_of_the_other_codecs() {
+        let key = |codec, payload: &[u8]| look(codec, payload, None).keyframe;
+        assert!(key(Codec::Vp9, &[0x88, 0x01, 0x00]) && !key(Codec::Vp9, &[0xC8, 0x01, 0x00]));
+        assert!(!key(Codec::Vp9, &[0xA8, 0x01, 0x02]), "an upper spatial layer");
+        assert!(key(Codec::H264, &[0x65, 0]) && !key(Codec::H264, &[0x61, 0]));
+        assert!(key(Codec::H264, &[0x78, 0, 1, 0x67, 0, 1, 0x68]), "a STAP-A with parameters");
+        assert!(key(Codec::H264, &[0x7C, 0x85]) && !key(Codec::H264, &[0x7C, 0x05]));
+        assert!(key(Codec::Av1, &[0x18]) && !key(Codec::Av1, &[0x10]));
+    }
+
+    #[test]
+    fn payloads_cut_anywhere_are_no_keyframes_and_no_panics() {
+        let payloads: [&[u8]; 7] = [
+            &[0x18, 0, 0, 0],
+            &[0x10, 0x06],
+            &[0x10, 0x04],
+            &[0x90, 0xF0, 0x92, 0x34, 7, 0x60, 0x10],
+            &[0xFF; 12],
+            &[0x78, 0, 9, 0x67],
+            &[],
+        ];
+        for payload in payloads {
+            for length in 0..=payload.len() {
+                for codec in Codec::ALL {
+                    look(codec, &payload[..length], Some(&payload[..length]));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What the SFU counts. Each worker counts for itself, without contention; who reads adds up.
+
+switchboard_turn::counters! {
+    /// Peers that were connected.
+    peers_connected,
+    /// Peers that were given up: no handshake, another certificate, silence.
+    peers_failed,
+    /// Packets of media received.
+    packets_received,
+    /// Bytes of media received.
+    bytes_received,
+    /// Packets of media sent.
+    packets_sent,
+    /// Bytes of media sent.
+    bytes_sent,
+    /// Packets sent again because a viewer missed them.
+    packets_resent,
+    /// Packets of publishers that were asked for.
+    packets_requested,
+    /// Keyframes that were asked for.
+    keyframes_requested,
+    /// Keyframes that viewers asked for.
+    keyframes_wanted,
+    /// Datagrams from nobody known, or that are nothing known.
+    dropped_unknown,
+    /// Datagrams whose lengths lie, or that came before there were keys.
+    dropped_malformed,
+    /// Packets that were not authentic.
+    dropped_forged,
+    /// Packets that were there already.
+    dropped_replayed,
+    /// Packets of SSRCs that nobody announced.
+    dropped_unannounced,
+    /// Datagrams that the kernel or a full queue did not take.
+    dropped_full,
+    /// Datagrams handed over to another worker.
+    handed_over,
+}

@@ -1,0 +1,311 @@
+//! One stream of RTP as it comes in: what is missing, how it fares (RFC 3550 §6.4.1 and appendix A), how many bits it has, and
+//! whether a keyframe is to be asked for.
+
+use std::time::{Duration, Instant};
+
+use crate::history::History;
+use crate::rtcp::ReportBlock;
+use crate::rtp::Unwrapper;
+
+/// Missing packets that are asked for at the same time.
+const MISSING: usize = 256;
+/// A packet is asked for this often, and no longer than this.
+const ASKED: u8 = 8;
+const PATIENCE: Duration = Duration::from_millis(800);
+/// The pause between two requests for the same packet.
+const AGAIN: Duration = Duration::from_millis(60);
+/// The pause between two keyframe requests.
+const KEYFRAME_PAUSE: Duration = Duration::from_millis(500);
+/// The time over which bits are counted.
+const RATE_WINDOW: Duration = Duration::from_millis(500);
+/// A layer without packets for so long is one that the publisher does not send.
+const SILENT: Duration = Duration::from_millis(1500);
+
+/// NTP and RTP time of the publisher at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClockPair {
+    /// 32.32 fixed point seconds since 1900, by the publisher's clock.
+    pub(crate) ntp: u64,
+    pub(crate) rtp: u32,
+    /// When it arrived.
+    pub(crate) at: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    sequence: u64,
+    since: Instant,
+    next: Instant,
+    asked: u8,
+}
+
+/// A stream that a publisher sends; one of several with simulcast.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) ssrc: Option<u32>,
+    pub(crate) history: History,
+    pub(crate) clock: Option<ClockPair>,
+    numbers: Unwrapper,
+    first: u64,
+    missing: Vec<Missing>,
+    /// Packets received, those that came by retransmission included.
+    pub(crate) received: u64,
+    pub(crate) bytes: u64,
+    reported: (u64, u64),
+    transit: Option<i64>,
+    jitter: f64,
+    rate: Rate,
+    last: Option<Instant>,
+    keyframe_wanted: bool,
+    keyframe_asked: Option<Instant>,
+    /// Keyframe requests and requests for packets that were sent.
+    pub(crate) keyframe_requests: u64,
+    pub(crate) nacks: u64,
+}
+
+/// What a packet is to its layer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Arrival {
+    /// It is worth keeping.
+    New(u64),
+    /// It is too late or was there.
+    Useless,
+}
+
+impl Layer {
+    pub(crate) fn new() -> Self {
+        Self {
+            ssrc: None,
+            history: History::default(),
+            clock: None,
+            numbers: Unwrapper::default(),
+            first: 0,
+            missing: Vec::new(),
+            received: 0,
+            bytes: 0,
+            reported: (0, 0),
+            transit: None,
+            jitter: 0.0,
+            rate: Rate::default(),
+            last: None,
+            keyframe_wanted: false,
+            keyframe_asked: None,
+            keyframe_requests: 0,
+            nacks: 0,
+        }
+    }
+
+    /// Notes a packet, `repeated` when it came by retransmission.
+    pub(crate) fn arrive(
+        &mut self,
+        sequence: u16,
+        length: usize,
+        repeated: bool,
+        now: Instant,
+    ) -> Arrival {
+        let continued = self.numbers.peek(sequence);
+        let highest = self.numbers.highest();
+        match highest {
+            None if repeated => return Arrival::Useless,
+            None => self.first = continued,
+            // A retransmission of what was never missed would open a gap that nobody made.
+            Some(highest) if repeated && continued > highest => return Arrival::Useless,
+            Some(highest) if continued > highest => self.note_gap(highest + 1..continued, now),
+            Some(highest) if highest - continued > 1024 => return Arrival::Useless,
+            Some(_) => self.missing.retain(|missing| missing.sequence != continued),
+        }
+        self.numbers.note(continued);
+        self.received += 1;
+        self.bytes += length as u64;
+        self.rate.add(length, now);
+        self.last = Some(now);
+        Arrival::New(continued)
+    }
+
+    /// RFC 3550 appendix A.8; not for retransmissions.
+    pub(crate) fn time(&mut self, timestamp: u32, ticks: u32, since_start: Duration) {
+        let arrival = since_start.as_micros() as i128 * i128::from(ticks) / 1_000_000;
+        #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
+        let transit = i64::from((arrival as u32).wrapping_sub(timestamp));
+        if let Some(before) = self.transit.replace(transit) {
+            #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
+            let distance = f64::from(((transit - before) as i32).unsigned_abs());
+            self.jitter += (distance - self.jitter) / 16.0;
+        }
+    }
+
+    fn note_gap(&mut self, gap: std::ops::Range<u64>, now: Instant) {
+        let length = gap.end - gap.start;
+        if length > MISSING as u64 {
+            // Too much to be asked for: a new picture helps more.
+            self.missing.clear();
+            self.want_keyframe();
+            return;
+        }
+        let room = MISSING.saturating_sub(self.missing.len());
+        let missing = gap.take(room);
+        self.missing.extend(missing.map(|sequence| Missing {
+            sequence,
+            since: now,
+            next: now,
+            asked: 0,
+        }));
+    }
+
+    /// Whether packets are missing that can still be asked for.
+    pub(crate) fn lacks(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
+    /// Collects what is to be asked for now.
+    pub(crate) fn ask(&mut self, now: Instant, wanted: &mut Vec<u16>) {
+        self.missing.retain(|missing| {
+            missing.asked < ASKED && now.saturating_duration_since(missing.since) < PATIENCE
+        });
+        for missing in self.missing.iter_mut().filter(|missing| missing.next <= now) {
+            missing.asked += 1;
+            missing.next = now + AGAIN * u32::from(missing.asked.min(3));
+            #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
+            wanted.push(missing.sequence as u16);
+            self.nacks += 1;
+        }
+    }
+
+    /// A viewer needs a keyframe.
+    pub(crate) fn want_keyframe(&mut self) {
+        self.keyframe_wanted = true;
+    }
+
+    /// One has begun.
+    pub(crate) fn keyframe_begins(&mut self) {
+        self.keyframe_wanted = false;
+    }
+
+    /// Whether to ask for one now.
+    pub(crate) fn asks_for_keyframe(&mut self, now: Instant) -> bool {
+        let paused = self.keyframe_asked.is_some_and(|at| now < at + KEYFRAME_PAUSE);
+        if !self.keyframe_wanted || paused || self.ssrc.is_none() {
+            return false;
+        }
+        // It stays wanted until one begins: requests get lost, too.
+        self.keyframe_asked = Some(now);
+        self.keyframe_requests += 1;
+        true
+    }
+
+    /// When a keyframe is to be asked for.
+    pub(crate) fn keyframe_deadline(&self, now: Instant) -> Option<Instant> {
+        let due = self.keyframe_asked.map_or(now, |at| at + KEYFRAME_PAUSE);
+        (self.keyframe_wanted && self.ssrc.is_some()).then_some(due)
+    }
+
+    /// Bits in a second.
+    pub(crate) fn bitrate(&self, now: Instant) -> u64 {
+        if self.is_sent(now) { self.rate.bits_per_second } else { 0 }
+    }
+
+    /// Whether the publisher sends it.
+    pub(crate) fn is_sent(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now.saturating_duration_since(last) < SILENT)
+    }
+
+    /// What is to be reported of it, since the last report.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "fields of a report"
+    )]
+    pub(crate) fn report(&mut self, now: Instant) -> Option<ReportBlock> {
+        let (ssrc, highest) = (self.ssrc?, self.numbers.highest()?);
+        let expected = highest + 1 - self.first;
+        let (expected_before, received_before) =
+            std::mem::replace(&mut self.reported, (expected, self.received));
+        let wanted = expected.saturating_sub(expected_before);
+        let lost = wanted.saturating_sub(self.received.saturating_sub(received_before));
+        let (last_report, delay) = self.clock.map_or((0, 0), |clock| {
+            let since = now.saturating_duration_since(clock.at).as_micros() * 65_536 / 1_000_000;
+            ((clock.ntp >> 16) as u32, since as u32)
+        });
+        Some(ReportBlock {
+            ssrc,
+            fraction_lost: (lost * 256).checked_div(wanted).unwrap_or(0).min(255) as u8,
+            lost: i32::try_from(expected.saturating_sub(self.received)).unwrap_or(i32::MAX),
+            highest: (highest - 0x1_0000) as u32,
+            jitter: self.jitter as u32,
+            last_report,
+            delay,
+        })
+    }
+}
+
+/// Bits in a second, over half a second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rate {
+    begun: Option<Instant>,
+    bytes: usize,
+    bits_per_second: u64,
+}
+
+impl Rate {
+    pub(crate) fn add(&mut self, bytes: usize, now: Instant) {
+        let begun = *self.begun.get_or_insert(now);
+        let passed = now.saturating_duration_since(begun);
+        if passed >= RATE_WINDOW {
+            let bits = self.bytes as u128 * 8_000;
+            let measured = u64::try_from(bits / passed.as_millis().max(1)).unwrap_or(u64::MAX);
+            self.bits_per_second = match self.bits_per_second {
+                0 => measured,
+                before => u64::midpoint(before, measured),
+            };
+            (self.begun, self.bytes) = (Some(now), 0);
+        }
+        self.bytes += bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtls::tests::noon;
+
+    #[test]
+    fn a_gap_is_asked_for_until_it_is_filled_or_too_old() {
+        let noon = noon();
+        let mut layer = Layer::new();
+        layer.ssrc = Some(9);
+        for sequence in [10, 11, 14] {
+            layer.arrive(sequence, 100, false, noon);
+        }
+        let ask = |layer: &mut Layer, ms| {
+            let mut wanted = Vec::new();
+            layer.ask(noon + Duration::from_millis(ms), &mut wanted);
+            wanted
+        };
+        assert_eq!(ask(&mut layer, 0), [12, 13]);
+        assert!(ask(&mut layer, 10).is_empty());
+        assert_eq!(layer.arrive(12, 100, true, noon), Arrival::New(0x1_0000 + 12));
+        assert_eq!(ask(&mut layer, 70), [13]);
+        assert!(ask(&mut layer, 900).is_empty());
+        assert!(!layer.lacks());
+        let block = layer.report(noon).unwrap();
+        assert_eq!((block.fraction_lost, block.lost, block.highest), (51, 1, 14));
+    }
+
+    #[test]
+    fn keyframes_are_asked_for_once_in_a_while_until_one_comes() {
+        let noon = noon();
+        let mut layer = Layer::new();
+        layer.ssrc = Some(9);
+        let mut asked = 0;
+        for ms in 0..2000 {
+            if ms < 1200 {
+                layer.want_keyframe();
+            }
+            if ms == 1200 {
+                layer.keyframe_begins();
+            }
+            asked += u32::from(layer.asks_for_keyframe(noon + Duration::from_millis(ms)));
+        }
+        assert_eq!(asked, 3);
+    }
+}

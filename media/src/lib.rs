@@ -1,0 +1,35 @@
+//! An SFU: it ends WebRTC peer connections (ICE-lite, DTLS-SRTP) and forwards their media.
+//!
+//! [`Worker`] is the whole machine without sockets, threads or a clock; [`driver`] gives it those. What is agreed on with a
+//! client is made by [`negotiation`] from descriptions (SDP) and handed to the worker as plain data, a [`PeerPlan`].
+
+mod arrivals;
+mod bandwidth;
+mod codec;
+mod counters;
+mod description;
+pub mod driver;
+mod dtls;
+mod history;
+mod ice;
+mod layer;
+pub mod negotiation;
+mod peer;
+mod plan;
+mod rtcp;
+mod rtp;
+mod sending;
+mod srtp;
+mod subscription;
+mod track;
+mod worker;
+
+pub use codec::{Codec, Kind};
+pub use counters::Counters;
+pub use description::{Description, DescriptionError, Direction, Section};
+pub use dtls::{DtlsError, Identity, IdentityError};
+pub use ice::{IceCredentials, Source, Via};
+pub use plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, SendCodec, SendPlan, TrackKey};
+pub use rtp::ExtensionIds;
+pub use subscription::Wish;
+pub use worker::{Command, Event, Gone, Transmit, Worker};

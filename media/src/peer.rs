@@ -1,0 +1,259 @@
+//! One peer connection: ICE, DTLS and SRTP of one client, and what was agreed on with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::arrivals::Arrivals;
+use crate::bandwidth::Bandwidth;
+use crate::dtls::{Dtls, Identity, Keys};
+use crate::ice::Ice;
+use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, TrackKey};
+use crate::rtp::{Header, Unwrapper, Values};
+use crate::sending::{Outbound, Sending};
+use crate::srtp::{Direction, Window};
+
+/// SSRCs of one peer that no description names.
+const UNSIGNALLED: usize = 8;
+/// Senders of RTCP that one peer may have.
+const RTCP_SENDERS: usize = 64;
+/// The continued number that SRTP counts as its index 0.
+const FIRST_INDEX: u64 = 0x1_0000;
+
+/// Where packets of an SSRC belong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Home {
+    /// The place of its plan among those of the peer.
+    pub(crate) receive: usize,
+    pub(crate) layer: u8,
+    pub(crate) repair: bool,
+}
+
+/// One SSRC that the peer sends.
+#[derive(Debug)]
+struct Inbound {
+    numbers: Unwrapper,
+    window: Window,
+    home: Option<Home>,
+}
+
+/// Why a packet was not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refused {
+    /// No keys yet, not RTP, or lengths that lie.
+    Malformed,
+    Replayed,
+    Forged,
+    /// An SSRC that nobody announced.
+    Unknown,
+}
+
+/// A packet that was opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    pub(crate) header: Header,
+    pub(crate) home: Home,
+    /// Its length without the tag.
+    pub(crate) length: usize,
+}
+
+/// A section that the peer sends in.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    pub(crate) plan: ReceivePlan,
+    /// The place of its track.
+    pub(crate) track: usize,
+}
+
+/// See the module.
+pub(crate) struct Peer {
+    pub(crate) key: PeerKey,
+    pub(crate) room: RoomKey,
+    pub(crate) ice: Ice,
+    pub(crate) dtls: Dtls,
+    inbound_keys: Option<Direction>,
+    pub(crate) outbound: Option<Outbound>,
+    inbound: HashMap<u32, Inbound>,
+    rtcp_windows: HashMap<u32, Window>,
+    pub(crate) receiving: Vec<Receiving>,
+    pub(crate) sending: Vec<Sending>,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) plan: PeerPlan,
+    /// The SSRC that our RTCP comes from where we send no media.
+    pub(crate) own_ssrc: u32,
+    rtcp_index: u32,
+    pub(crate) begun: Instant,
+    pub(crate) reported: Instant,
+    pub(crate) connected: bool,
+    /// When what is sent to it is to be thought over, and what was found last.
+    pub(crate) allocated: Option<Instant>,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        key: PeerKey,
+        room: RoomKey,
+        identity: Arc<Identity>,
+        plan: PeerPlan,
+        now: Instant,
+    ) -> Self {
+        Self {
+            key,
+            room,
+            ice: Ice::new(plan.ice.clone(), now),
+            dtls: Dtls::new(identity, plan.fingerprint),
+            inbound_keys: None,
+            outbound: None,
+            inbound: HashMap::new(),
+            rtcp_windows: HashMap::new(),
+            receiving: Vec::new(),
+            sending: Vec::new(),
+            arrivals: Arrivals::default(),
+            plan,
+            own_ssrc: 1,
+            rtcp_index: 0,
+            begun: now,
+            reported: now,
+            connected: false,
+            allocated: None,
+        }
+    }
+
+    /// Takes the keys of a finished handshake.
+    pub(crate) fn secure(&mut self, keys: Keys) {
+        self.inbound_keys = Some(keys.inbound);
+        let bandwidth = Bandwidth::new();
+        self.outbound = Some(Outbound { keys: keys.outbound, bandwidth, epoch: self.begun });
+    }
+
+    /// How long it has been there.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.begun)
+    }
+
+    /// Names the SSRCs that descriptions mention.
+    pub(crate) fn expect(&mut self, receive: usize, plan: &ReceivePlan) {
+        for (layer, &(media, repair)) in (0..).zip(&plan.ssrcs) {
+            let home = Home { receive, layer, repair: false };
+            self.inbound.insert(media, Inbound::at(home));
+            if let Some(repair) = repair {
+                self.inbound.insert(repair, Inbound::at(Home { repair: true, ..home }));
+            }
+        }
+    }
+
+    /// Forgets what belonged to sections that are there no longer, or are others now.
+    pub(crate) fn forget_homes(&mut self) {
+        self.inbound.values_mut().for_each(|inbound| inbound.home = None);
+    }
+
+    /// Opens an RTP packet in place.
+    pub(crate) fn open(&mut self, packet: &mut [u8]) -> Result<Opened, Refused> {
+        let keys = self.inbound_keys.as_mut().ok_or(Refused::Malformed)?;
+        let header = Header::parse(packet).ok_or(Refused::Malformed)?;
+        let mut fresh =
+            Inbound { numbers: Unwrapper::default(), window: Window::default(), home: None };
+        let known = self.inbound.get_mut(&header.ssrc);
+        let is_known = known.is_some();
+        let inbound = known.unwrap_or(&mut fresh);
+        let continued = inbound.numbers.peek(header.sequence);
+        let index = continued.checked_sub(FIRST_INDEX).ok_or(Refused::Replayed)?;
+        if inbound.numbers.highest().is_some() && !inbound.window.is_new(index) {
+            return Err(Refused::Replayed);
+        }
+        let length =
+            keys.open(packet, header.length, header.ssrc, index).map_err(|_| Refused::Forged)?;
+        inbound.numbers.note(continued);
+        inbound.window.note(index);
+        if let Some(home) = inbound.home {
+            return Ok(Opened { header, home, length });
+        }
+        let home = self.find_home(&header, packet.get(..length).unwrap_or_default());
+        let unsignalled = self.inbound.values().filter(|inbound| inbound.home.is_none()).count();
+        match home {
+            Some(home) => {
+                fresh.home = Some(home);
+                match self.inbound.get_mut(&header.ssrc) {
+                    Some(inbound) => inbound.home = Some(home),
+                    None => drop(self.inbound.insert(header.ssrc, fresh)),
+                }
+                Ok(Opened { header, home, length })
+            }
+            None => {
+                if !is_known && unsignalled < UNSIGNALLED {
+                    self.inbound.insert(header.ssrc, fresh);
+                }
+                Err(Refused::Unknown)
+            }
+        }
+    }
+
+    /// Where an SSRC that no description named belongs, by what its extensions say (RFC 8843 §9.2, RFC 8852).
+    fn find_home(&self, header: &Header, packet: &[u8]) -> Option<Home> {
+        (0..).zip(&self.receiving).find_map(|(receive, receiving)| {
+            let plan = &receiving.plan;
+            let values = Values::read(header, packet, &plan.extensions);
+            let repair = plan.repair_type == Some(header.payload_type);
+            let media = header.payload_type == plan.payload_type
+                || plan.red_type == Some(header.payload_type);
+            if (!media && !repair) || values.mid.is_some_and(|mid| mid != plan.mid.as_bytes()) {
+                return None;
+            }
+            let named = if repair { values.repaired_rid } else { values.rid };
+            let layer = match named {
+                Some(rid) => plan.rids.iter().position(|known| known.as_bytes() == rid)?,
+                // Without names, the only section that can be meant.
+                None if values.mid.is_some() && plan.rids.is_empty() => 0,
+                None => return None,
+            };
+            Some(Home { receive, layer: u8::try_from(layer).ok()?, repair })
+        })
+    }
+
+    /// Opens an RTCP compound in place; returns its length.
+    pub(crate) fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, Refused> {
+        let keys = self.inbound_keys.as_mut().ok_or(Refused::Malformed)?;
+        let (length, index, sender) = keys.open_rtcp(packet).map_err(|_| Refused::Forged)?;
+        let is_known = self.rtcp_windows.contains_key(&sender);
+        if !is_known && self.rtcp_windows.len() >= RTCP_SENDERS {
+            return Err(Refused::Unknown);
+        }
+        let window = self.rtcp_windows.entry(sender).or_default();
+        if is_known && !window.is_new(index.into()) {
+            return Err(Refused::Replayed);
+        }
+        window.note(index.into());
+        Ok(length)
+    }
+
+    /// Seals the compound at the end of `out` that begins at `begin`; all compounds to this peer share one count.
+    pub(crate) fn seal_rtcp(&mut self, out: &mut Vec<u8>, begin: usize) {
+        self.rtcp_index += 1;
+        let sealed = match &mut self.outbound {
+            Some(outbound) => outbound.keys.seal_rtcp(out, begin, self.rtcp_index).is_ok(),
+            None => false,
+        };
+        if !sealed {
+            out.truncate(begin);
+        }
+    }
+
+    /// The stream that has this SSRC.
+    pub(crate) fn line_of(&self, ssrc: u32) -> Option<usize> {
+        self.sending.iter().position(|sending| sending.plan.ssrc == ssrc)
+    }
+
+    /// Tracks that it gets, with their lines.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (usize, TrackKey)> {
+        self.sending
+            .iter()
+            .enumerate()
+            .filter_map(|(line, sending)| sending.track.map(|track| (line, track)))
+    }
+}
+
+impl Inbound {
+    fn at(home: Home) -> Self {
+        Self { numbers: Unwrapper::default(), window: Window::default(), home: Some(home) }
+    }
+}

@@ -1,0 +1,268 @@
+//! One stream of RTP as it goes out to a viewer: the owner of its sequence numbers, through every switch of layer or track.
+
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::bandwidth::Bandwidth;
+use crate::history::Kept;
+use crate::plan::{SendCodec, SendPlan, TrackKey};
+use crate::rtcp::ReportBlock;
+use crate::rtp::{Extension, Writer};
+use crate::srtp::{Direction, OVERHEAD, Window};
+
+/// Bytes of retransmissions in a second, besides half of what is sent anew.
+const RESEND_FLOOR: u64 = 60_000;
+
+/// How a packet is to look to the viewer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Rewritten {
+    /// The continued sequence number.
+    pub(crate) sequence: u64,
+    pub(crate) timestamp: u32,
+    /// Added to VP8 picture ids and TL0PICIDX.
+    pub(crate) picture: u16,
+    pub(crate) base_layer: u8,
+    pub(crate) red: bool,
+}
+
+/// What all streams to one peer share.
+pub(crate) struct Outbound {
+    pub(crate) keys: Direction,
+    pub(crate) bandwidth: Bandwidth,
+    /// Seconds in 6.18 fixed point, for abs-send-time.
+    pub(crate) epoch: Instant,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) plan: SendPlan,
+    /// What it shows now.
+    pub(crate) track: Option<TrackKey>,
+    /// The next sequence number, continued.
+    pub(crate) next: u64,
+    pub(crate) last_timestamp: u32,
+    pub(crate) last_at: Option<Instant>,
+    /// The last VP8 picture id and TL0PICIDX.
+    pub(crate) picture: u16,
+    pub(crate) base_layer: u8,
+    repair_next: u64,
+    sealed: Window,
+    repair_sealed: Window,
+    pub(crate) packets: u32,
+    pub(crate) bytes: u32,
+    pub(crate) resent: u64,
+    allowance: (Option<Instant>, u64),
+    /// When the last sender report went out, and the middle of its NTP time.
+    pub(crate) reported: Option<Instant>,
+    pub(crate) report_sent: Option<(u32, Instant)>,
+    pub(crate) loss: u8,
+    pub(crate) round_trip: Option<Duration>,
+}
+
+impl Sending {
+    pub(crate) fn new(plan: SendPlan) -> Self {
+        let mut random = [0_u8; 4];
+        // Without random bytes numbers begin at 0, which RFC 3550 §5.1 only advises against.
+        let _ = SystemRandom::new().fill(&mut random);
+        let [a, b, c, d] = random;
+        let number = |high: u8, low: u8| u64::from(u16::from_be_bytes([high & 0x3F, low])) + 1;
+        Self {
+            plan,
+            track: None,
+            next: number(a, b),
+            last_timestamp: 0,
+            last_at: None,
+            picture: 0,
+            base_layer: 0,
+            repair_next: number(c, d),
+            sealed: Window::default(),
+            repair_sealed: Window::default(),
+            packets: 0,
+            bytes: 0,
+            resent: 0,
+            allowance: (None, RESEND_FLOOR),
+            reported: None,
+            report_sent: None,
+            loss: 0,
+            round_trip: None,
+        }
+    }
+
+    /// Takes the viewer's report: share of packets lost, and the time there and back (RFC 3550 §6.4.1).
+    pub(crate) fn hear(&mut self, block: &ReportBlock, now: Instant) {
+        self.loss = block.fraction_lost;
+        if let Some((middle, at)) = self.report_sent
+            && middle == block.last_report
+        {
+            let delay = Duration::from_micros(u64::from(block.delay) * 1_000_000 / 65_536);
+            self.round_trip = now.saturating_duration_since(at).checked_sub(delay);
+        }
+    }
+
+    /// Appends the sealed packet to `out`; false when that index was sealed before.
+    pub(crate) fn write(
+        &mut self,
+        outbound: &mut Outbound,
+        codec: SendCodec,
+        packet: &Kept<'_>,
+        rewritten: &Rewritten,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if !self.sealed.is_new(rewritten.sequence) {
+            return false;
+        }
+        let payload_type = match codec.red_type {
+            Some(red) if rewritten.red => red,
+            _ => codec.payload_type,
+        };
+        let place = (payload_type, self.plan.ssrc, rewritten.sequence);
+        let begin = out.len();
+        let header = self.header(outbound, place, packet, rewritten.timestamp, now, out);
+        let payload = out.len();
+        out.extend_from_slice(packet.payload);
+        renumber(out, payload, packet, rewritten);
+        let ssrc = self.plan.ssrc;
+        if outbound.keys.seal(out, begin, header, ssrc, rewritten.sequence).is_err() {
+            out.truncate(begin);
+            return false;
+        }
+        self.sealed.note(rewritten.sequence);
+        if rewritten.sequence >= self.next {
+            self.next = rewritten.sequence + 1;
+            self.last_timestamp = rewritten.timestamp;
+            self.last_at = Some(now);
+        }
+        self.packets = self.packets.wrapping_add(1);
+        #[expect(clippy::cast_possible_truncation, reason = "it wraps (RFC 3550 §6.4.1)")]
+        let octets = packet.payload.len() as u32;
+        self.bytes = self.bytes.wrapping_add(octets);
+        self.allowance.1 += u64::from(octets) / 2;
+        outbound.bandwidth.sent(out.len() - begin, now);
+        true
+    }
+
+    /// Appends a retransmission (RFC 4588 §4) of what was sent as `rewritten`; false when there is no such stream or it is too
+    /// much.
+    pub(crate) fn rewrite_lost(
+        &mut self,
+        outbound: &mut Outbound,
+        codec: SendCodec,
+        packet: &Kept<'_>,
+        rewritten: &Rewritten,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Some(repair_type) = codec.repair_type else { return false };
+        let length = packet.payload.len() as u64;
+        if !self.may_resend(length, now) || !self.repair_sealed.is_new(self.repair_next) {
+            return false;
+        }
+        let index = self.repair_next;
+        let begin = out.len();
+        let place = (repair_type, self.plan.repair_ssrc, index);
+        let header = self.header(outbound, place, packet, rewritten.timestamp, now, out);
+        #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
+        out.extend_from_slice(&(rewritten.sequence as u16).to_be_bytes());
+        let payload = out.len();
+        out.extend_from_slice(packet.payload);
+        renumber(out, payload, packet, rewritten);
+        if outbound.keys.seal(out, begin, header, self.plan.repair_ssrc, index).is_err() {
+            out.truncate(begin);
+            return false;
+        }
+        self.repair_sealed.note(index);
+        self.repair_next += 1;
+        self.resent += 1;
+        outbound.bandwidth.sent(out.len() - begin, now);
+        true
+    }
+
+    /// Retransmissions may take half of what is sent anew, and a little besides.
+    fn may_resend(&mut self, length: u64, now: Instant) -> bool {
+        let (since, left) = &mut self.allowance;
+        let begun = *since.get_or_insert(now);
+        let passed = now.saturating_duration_since(begun).as_millis();
+        if passed >= 100 {
+            let gained = u64::try_from(passed).unwrap_or(1_000).min(1_000) * RESEND_FLOOR / 1_000;
+            *left = (*left + gained).min(20 * RESEND_FLOOR);
+            *since = Some(now);
+        }
+        if *left < length {
+            return false;
+        }
+        *left -= length;
+        true
+    }
+
+    /// Writes a header with the extensions of this connection; returns its length.
+    fn header(
+        &self,
+        outbound: &mut Outbound,
+        (payload_type, ssrc, sequence): (u8, u32, u64),
+        packet: &Kept<'_>,
+        timestamp: u32,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        out.reserve(packet.payload.len() + 64 + OVERHEAD);
+        #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
+        let number = sequence as u16;
+        let mut writer =
+            Writer::new(out, (payload_type, packet.meta.marker), number, timestamp, ssrc);
+        let ids = &self.plan.extensions;
+        if packet.dependency.len() > 16 && ids.id(Extension::Dependency).is_some() {
+            writer.long_extensions();
+        }
+        if let Some(id) = ids.id(Extension::TransportSequence) {
+            writer.extension(Some(id), &outbound.bandwidth.number().to_be_bytes());
+        }
+        if let Some(id) = ids.id(Extension::SendTime) {
+            let micros = now.saturating_duration_since(outbound.epoch).as_micros();
+            let [.., high, middle, low] = ((micros << 18) / 1_000_000).to_be_bytes();
+            writer.extension(Some(id), &[high, middle, low]);
+        }
+        if let Some(level) = packet.meta.audio_level {
+            writer.extension(ids.id(Extension::AudioLevel), &[level]);
+        }
+        if let Some(orientation) = packet.meta.orientation {
+            writer.extension(ids.id(Extension::Orientation), &[orientation]);
+        }
+        if let Some(delay) = packet.meta.playout_delay {
+            writer.extension(ids.id(Extension::PlayoutDelay), &delay);
+        }
+        if !packet.dependency.is_empty() {
+            writer.extension(ids.id(Extension::Dependency), packet.dependency);
+        }
+        writer.finish()
+    }
+}
+
+/// Writes the numbers of VP8 pictures that this viewer is to see.
+fn renumber(out: &mut [u8], payload: usize, packet: &Kept<'_>, rewritten: &Rewritten) {
+    let Some(vp8) = packet.meta.picture.vp8 else { return };
+    if let Some((place, length, number)) = vp8.picture {
+        let at = payload + usize::from(place);
+        let number = number.wrapping_add(rewritten.picture);
+        let [high, low] = number.to_be_bytes();
+        match length {
+            2 => {
+                if let Some(bytes) = out.get_mut(at..at + 2) {
+                    bytes.copy_from_slice(&[high | 0x80, low]);
+                }
+            }
+            _ => {
+                if let Some(byte) = out.get_mut(at) {
+                    *byte = low & 0x7F;
+                }
+            }
+        }
+    }
+    if let Some((place, number)) = vp8.base_layer
+        && let Some(byte) = out.get_mut(payload + usize::from(place))
+    {
+        *byte = number.wrapping_add(rewritten.base_layer);
+    }
+}

@@ -1,0 +1,159 @@
+//! A published track: its layers, who gets it, and which packets are to be passed on.
+
+use std::time::Instant;
+
+use crate::codec::{Codec, Kind};
+use crate::history::{History, Meta};
+use crate::layer::{ClockPair, Layer};
+use crate::plan::{RoomKey, TrackKey};
+use crate::rtp::{Header, Values};
+use crate::subscription::Subscription;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) key: TrackKey,
+    pub(crate) room: RoomKey,
+    /// The place of its publisher and of its plan there.
+    pub(crate) owner: usize,
+    pub(crate) receive: usize,
+    pub(crate) codec: Codec,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) muted: bool,
+    /// What came in and is to be passed on: layer and number.
+    pub(crate) fresh: Vec<(u8, u64)>,
+    /// Layers that were sent when this was last looked at, and those that somebody wanted.
+    pub(crate) sent: Vec<bool>,
+    pub(crate) wanted: Vec<bool>,
+    /// Loudness, 0 to 1.
+    pub(crate) level: f32,
+}
+
+/// What a packet did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Taken {
+    pub(crate) new: bool,
+    pub(crate) lacks: bool,
+}
+
+impl Track {
+    pub(crate) fn new(
+        key: TrackKey,
+        room: RoomKey,
+        owner: usize,
+        receive: usize,
+        codec: Codec,
+        rids: &[String],
+    ) -> Self {
+        let count = rids.len().max(1);
+        Self {
+            key,
+            room,
+            owner,
+            receive,
+            codec,
+            layers: (0..count).map(|_| Layer::new()).collect(),
+            subscriptions: Vec::new(),
+            muted: false,
+            fresh: Vec::new(),
+            sent: vec![false; count],
+            wanted: vec![true; count],
+            level: 0.0,
+        }
+    }
+
+    /// Takes a packet of `layer`, in plain text. `repeated` is the sequence number that a retransmission restores.
+    pub(crate) fn take(
+        &mut self,
+        layer: u8,
+        (header, values, payload): (&Header, &Values<'_>, &[u8]),
+        repeated: Option<u16>,
+        red: bool,
+        (begun, now): (Instant, Instant),
+    ) -> Taken {
+        let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
+        let sequence = repeated.unwrap_or(header.sequence);
+        if repeated.is_none() {
+            stream.ssrc.get_or_insert(header.ssrc);
+        }
+        let arrival = stream.arrive(sequence, payload.len(), repeated.is_some(), now);
+        let lacks = stream.lacks();
+        let crate::layer::Arrival::New(continued) = arrival else {
+            return Taken { new: false, lacks };
+        };
+        if repeated.is_none() {
+            let since = now.saturating_duration_since(begun);
+            stream.time(header.timestamp, self.codec.clock(), since);
+        }
+        if payload.is_empty() || self.muted {
+            return Taken { new: true, lacks };
+        }
+        let picture = crate::codec::look(self.codec, payload, values.dependency);
+        if picture.keyframe {
+            stream.keyframe_begins();
+        }
+        let meta = Meta {
+            sequence: continued,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            picture,
+            red,
+            audio_level: values.audio_level,
+            orientation: values.orientation,
+            playout_delay: values.playout_delay,
+            arrived: now,
+        };
+        if stream.history.keep(meta, values.dependency.unwrap_or_default(), payload) {
+            self.fresh.push((layer, continued));
+        }
+        if let Some(level) = values.audio_level {
+            self.hear(level);
+        }
+        Taken { new: true, lacks }
+    }
+
+    /// Follows the loudness that the publisher states, in -dBov with a voice flag (RFC 6464).
+    fn hear(&mut self, level: u8) {
+        let loud = (127.0 - f32::from(level & 0x7F)) / 127.0;
+        let weight = if loud > self.level { 0.3 } else { 0.05 };
+        self.level += (loud - self.level) * weight;
+    }
+
+    /// The history of a layer.
+    pub(crate) fn history(&self, layer: u8) -> Option<&History> {
+        self.layers.get(usize::from(layer)).map(|layer| &layer.history)
+    }
+
+    /// Layers that the publisher sends, the lowest first, with their bits in a second.
+    pub(crate) fn offers(&self, now: Instant) -> Vec<(u8, u64)> {
+        let sent = |(place, layer): (u8, &Layer)| {
+            layer.is_sent(now).then(|| (place, layer.bitrate(now).max(30_000)))
+        };
+        (0..).zip(&self.layers).filter_map(sent).collect()
+    }
+
+    /// Asks for a keyframe of every layer that somebody waits for.
+    pub(crate) fn want_keyframes(&mut self) {
+        if self.codec.kind() == Kind::Audio || self.muted {
+            return;
+        }
+        for target in self.subscriptions.iter().filter(|it| it.waits()).filter_map(|it| it.target) {
+            if let Some(layer) = self.layers.get_mut(usize::from(target)) {
+                layer.want_keyframe();
+            }
+        }
+    }
+
+    /// Takes a sender report of one of the layers.
+    pub(crate) fn note_clock(&mut self, ssrc: u32, ntp: u64, rtp: u32, now: Instant) {
+        if let Some(layer) = self.layers.iter_mut().find(|layer| layer.ssrc == Some(ssrc)) {
+            layer.clock = Some(ClockPair { ntp, rtp, at: now });
+        }
+    }
+
+    /// The subscription of a viewer's line.
+    pub(crate) fn subscription(&mut self, viewer: usize, line: usize) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|it| it.viewer == viewer && it.line == line)
+    }
+}

@@ -1,0 +1,517 @@
+//! One worker: its rooms, peers and tracks, and the way of a packet through them. It owns no socket, thread or clock.
+//!
+//! Give it datagrams and the time, then take what it has to send with [`Worker::poll_output`] until there is no more. A packet is
+//! opened once; when a batch is through, every viewer's packets are written one behind the other, so that they can leave
+//! together.
+
+mod commands;
+mod timeouts;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use slab::Slab;
+
+pub use self::commands::Command;
+use crate::codec::Codec;
+use crate::counters::Counters;
+use crate::dtls::{DtlsError, Identity, Progress};
+use crate::ice::{Checked, Source, addressed_to};
+use crate::peer::{Opened, Peer, Refused};
+use crate::plan::{PeerKey, RoomKey, TrackKey};
+use crate::rtcp::{Rtcp, read};
+use crate::rtp::{Values, is_rtcp};
+use crate::track::Track;
+
+/// Something that happened to a peer or a track.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Keys are agreed on and media can flow.
+    Connected {
+        /// Who.
+        peer: PeerKey,
+        /// Since the peer was set up, in milliseconds.
+        after_ms: u32,
+    },
+    /// The peer is gone and forgotten.
+    Gone {
+        /// Who.
+        peer: PeerKey,
+        /// Why.
+        reason: Gone,
+    },
+    /// The publisher sends other layers than before.
+    Sent {
+        /// Which track.
+        track: TrackKey,
+        /// For each layer, the lowest first.
+        layers: Vec<bool>,
+    },
+    /// Viewers want other layers than before.
+    Wanted {
+        /// Which track.
+        track: TrackKey,
+        /// For each layer, the lowest first.
+        layers: Vec<bool>,
+    },
+    /// A viewer gets another layer.
+    Switched {
+        /// Who.
+        peer: PeerKey,
+        /// Of which track.
+        track: TrackKey,
+        /// The layer, counted from the lowest.
+        layer: u8,
+    },
+    /// A viewer's path no longer takes, or takes again, any layer of a track.
+    Paused {
+        /// Who.
+        peer: PeerKey,
+        /// Which track.
+        track: TrackKey,
+        /// Whether it is paused now.
+        paused: bool,
+    },
+    /// Who is heard, the loudest first.
+    Speakers {
+        /// Where.
+        room: RoomKey,
+        /// Tracks and their loudness, 0 to 1.
+        levels: Vec<(TrackKey, f32)>,
+    },
+}
+
+/// Why a peer is gone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Gone {
+    /// It was told to.
+    Closed,
+    /// It said goodbye.
+    Left,
+    /// It was silent for 30 s.
+    Silent,
+    /// Its handshake failed.
+    Handshake(DtlsError),
+}
+
+/// Datagrams for one destination, one behind the other.
+#[derive(Debug)]
+pub struct Transmit<'a> {
+    /// Where they go.
+    pub to: Source,
+    /// All of them.
+    pub bytes: &'a [u8],
+    /// How long each is.
+    pub lengths: &'a [u16],
+}
+
+/// See the module.
+pub struct Worker {
+    identity: Arc<Identity>,
+    pub(crate) counters: Arc<Counters>,
+    peers: Slab<Peer>,
+    peer_of: HashMap<PeerKey, usize>,
+    by_fragment: HashMap<String, usize>,
+    by_source: HashMap<Source, usize>,
+    tracks: Slab<Track>,
+    track_of: HashMap<TrackKey, usize>,
+    timers: BinaryHeap<Reverse<(Instant, PeerKey)>>,
+    scheduled: HashMap<PeerKey, Instant>,
+    /// Tracks with packets that are to be passed on, and which viewer is next.
+    dirty: Vec<usize>,
+    cursor: usize,
+    burst: Vec<u8>,
+    lengths: Vec<u16>,
+    /// Datagrams that are not media, or are media sent again.
+    control: Vec<u8>,
+    control_queue: VecDeque<(Source, usize, u16)>,
+    events: Vec<Event>,
+    listened: Instant,
+    speakers: HashMap<RoomKey, Vec<(TrackKey, u8)>>,
+    scratch: Vec<u16>,
+}
+
+impl Worker {
+    /// A worker without peers.
+    pub fn new(identity: Arc<Identity>, now: Instant) -> Self {
+        Self {
+            identity,
+            counters: Arc::default(),
+            peers: Slab::new(),
+            peer_of: HashMap::new(),
+            by_fragment: HashMap::new(),
+            by_source: HashMap::new(),
+            tracks: Slab::new(),
+            track_of: HashMap::new(),
+            timers: BinaryHeap::new(),
+            scheduled: HashMap::new(),
+            dirty: Vec::new(),
+            cursor: 0,
+            burst: Vec::new(),
+            lengths: Vec::new(),
+            control: Vec::new(),
+            control_queue: VecDeque::new(),
+            events: Vec::new(),
+            listened: now,
+            speakers: HashMap::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Whether a peer of this worker is reached at `source`.
+    pub fn knows(&self, source: &Source) -> bool {
+        self.by_source.contains_key(source)
+    }
+
+    /// What happened since this was asked last.
+    pub fn events(&mut self) -> std::vec::Drain<'_, Event> {
+        self.events.drain(..)
+    }
+
+    /// Takes a datagram; it is opened in place. False when it belongs to none of this worker's peers.
+    pub fn handle_datagram(&mut self, source: Source, datagram: &mut [u8], now: Instant) -> bool {
+        // RFC 7983.
+        match datagram.first() {
+            Some(128..=191) => {
+                let Some(&place) = self.by_source.get(&source) else { return false };
+                match is_rtcp(datagram) {
+                    true => self.handle_rtcp(place, datagram, now),
+                    false => self.handle_rtp(place, datagram, now),
+                }
+                true
+            }
+            Some(0..=3) => self.handle_check(source, datagram, now),
+            Some(20..=63) => {
+                let Some(&place) = self.by_source.get(&source) else { return false };
+                self.handle_dtls(place, datagram, now);
+                true
+            }
+            _ => {
+                self.counters.dropped_unknown.add(1);
+                true
+            }
+        }
+    }
+
+    fn handle_check(&mut self, source: Source, datagram: &[u8], now: Instant) -> bool {
+        let Some(fragment) = addressed_to(datagram) else {
+            self.counters.dropped_unknown.add(1);
+            return true;
+        };
+        let Some(&place) = self.by_fragment.get(fragment) else { return false };
+        let Some(peer) = self.peers.get_mut(place) else { return false };
+        match peer.ice.handle(now, source, datagram) {
+            Checked::Drop => self.counters.dropped_forged.add(1),
+            Checked::Reply { bytes, .. } => {
+                if peer.ice.knows(&source) {
+                    self.by_source.insert(source, place);
+                }
+                self.queue(source, &bytes);
+            }
+        }
+        true
+    }
+
+    fn handle_dtls(&mut self, place: usize, datagram: &[u8], now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let progress = peer.dtls.read(now, datagram);
+        self.send_handshake(place);
+        match progress {
+            Ok(Progress::None) => {}
+            Ok(Progress::Closed) => return self.remove(place, Gone::Left, now),
+            Ok(Progress::Keys(keys)) => {
+                if let Some(peer) = self.peers.get_mut(place) {
+                    peer.secure(keys);
+                    let after = u32::try_from(peer.age(now).as_millis()).unwrap_or(u32::MAX);
+                    peer.connected = true;
+                    self.events.push(Event::Connected { peer: peer.key, after_ms: after });
+                    self.counters.peers_connected.add(1);
+                }
+                self.begin_showing(place, now);
+            }
+            Err(error) => return self.remove(place, Gone::Handshake(error), now),
+        }
+        self.schedule(place, now);
+    }
+
+    fn send_handshake(&mut self, place: usize) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let path = peer.ice.path();
+        let datagrams: Vec<BytesMut> = std::iter::from_fn(|| peer.dtls.poll_transmit()).collect();
+        for datagram in datagrams {
+            if let Some(path) = path {
+                self.queue(path, &datagram);
+            }
+        }
+    }
+
+    fn handle_rtp(&mut self, place: usize, datagram: &mut [u8], now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let opened = match peer.open(datagram) {
+            Ok(opened) => opened,
+            Err(refused) => return self.count_refused(refused),
+        };
+        self.counters.packets_received.add(1);
+        self.counters.bytes_received.add(datagram.len() as u64);
+        if self.pass_on(place, opened, datagram, now).is_none() {
+            self.counters.dropped_malformed.add(1);
+        }
+    }
+
+    /// Gives an opened packet to its track; `None` when it is cut short.
+    fn pass_on(
+        &mut self,
+        place: usize,
+        opened: Opened,
+        datagram: &[u8],
+        now: Instant,
+    ) -> Option<()> {
+        let packet = datagram.get(..opened.length)?;
+        let Opened { header, home, .. } = opened;
+        let peer = self.peers.get_mut(place)?;
+        let receiving = peer.receiving.get(home.receive)?;
+        let plan = &receiving.plan;
+        let values = Values::read(&header, packet, &plan.extensions);
+        if let Some(sequence) = values.transport_sequence {
+            peer.arrivals.note(sequence, now.saturating_duration_since(peer.begun), now);
+        }
+        let payload = header.payload(packet)?;
+        let red = plan.red_type == Some(header.payload_type);
+        let known = red
+            || header.payload_type == plan.payload_type
+            || (home.repair && plan.repair_type == Some(header.payload_type));
+        if !known {
+            return None;
+        }
+        let (repeated, payload) = match (home.repair, payload.split_first_chunk::<2>()) {
+            (false, _) => (None, payload),
+            (true, Some((&sequence, payload))) => (Some(u16::from_be_bytes(sequence)), payload),
+            // Padding that probes the path.
+            (true, None) => return Some(()),
+        };
+        let (begun, place_of_track) = (peer.begun, receiving.track);
+        let needs_feedback = peer.arrivals.deadline();
+        let track = self.tracks.get_mut(place_of_track)?;
+        let was_clean = track.fresh.is_empty();
+        let taken =
+            track.take(home.layer, (&header, &values, payload), repeated, red, (begun, now));
+        if was_clean && !track.fresh.is_empty() {
+            self.dirty.push(place_of_track);
+        }
+        if taken.lacks {
+            self.schedule(place, now);
+        } else if let Some(at) = needs_feedback {
+            self.schedule(place, at);
+        }
+        Some(())
+    }
+
+    fn count_refused(&self, refused: Refused) {
+        match refused {
+            Refused::Malformed => self.counters.dropped_malformed.add(1),
+            Refused::Replayed => self.counters.dropped_replayed.add(1),
+            Refused::Forged => self.counters.dropped_forged.add(1),
+            Refused::Unknown => self.counters.dropped_unannounced.add(1),
+        }
+    }
+
+    fn handle_rtcp(&mut self, place: usize, datagram: &mut [u8], now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let length = match peer.open_rtcp(datagram) {
+            Ok(length) => length,
+            Err(refused) => return self.count_refused(refused),
+        };
+        let mut wanted: Vec<(usize, u16)> = Vec::new();
+        let mut keyframes: Vec<usize> = Vec::new();
+        let tracks = &mut self.tracks;
+        read(datagram.get(..length).unwrap_or_default(), |said| match said {
+            Rtcp::SenderReport { ssrc, ntp, rtp } => {
+                for receiving in &peer.receiving {
+                    if let Some(track) = tracks.get_mut(receiving.track) {
+                        track.note_clock(ssrc, ntp, rtp, now);
+                    }
+                }
+            }
+            Rtcp::Report(block) => {
+                if let Some(line) = peer.line_of(block.ssrc)
+                    && let Some(sending) = peer.sending.get_mut(line)
+                {
+                    sending.hear(&block, now);
+                }
+            }
+            Rtcp::KeyframeRequest { ssrc } => keyframes.extend(peer.line_of(ssrc)),
+            Rtcp::Nack { ssrc, sequence } => {
+                if let Some(line) = peer.line_of(ssrc) {
+                    wanted.push((line, sequence));
+                }
+            }
+            Rtcp::Remb { bitrate } => {
+                if let Some(outbound) = &mut peer.outbound {
+                    outbound.bandwidth.remb(bitrate, now);
+                }
+            }
+            Rtcp::Twcc(twcc) => {
+                if let Some(outbound) = &mut peer.outbound {
+                    outbound.bandwidth.feedback(&twcc, now);
+                }
+            }
+            Rtcp::Bye { .. } => {}
+        });
+        keyframes.into_iter().for_each(|line| self.keyframe_wanted(place, line, now));
+        self.send_again(place, &wanted, now);
+    }
+
+    /// A viewer cannot go on without a keyframe.
+    fn keyframe_wanted(&mut self, viewer: usize, line: usize, now: Instant) {
+        self.counters.keyframes_wanted.add(1);
+        let Some(track) = self.track_shown(viewer, line) else { return };
+        let Some(track) = self.tracks.get_mut(track) else { return };
+        let current = track.subscription(viewer, line).and_then(|it| it.current.or(it.target));
+        let owner = track.owner;
+        if let Some(layer) = current.and_then(|layer| track.layers.get_mut(usize::from(layer))) {
+            layer.want_keyframe();
+            self.schedule(owner, now);
+        }
+    }
+
+    fn track_shown(&self, viewer: usize, line: usize) -> Option<usize> {
+        let key = self.peers.get(viewer)?.sending.get(line)?.track?;
+        self.track_of.get(&key).copied()
+    }
+
+    /// Sends what a viewer missed once more.
+    fn send_again(&mut self, viewer: usize, wanted: &[(usize, u16)], now: Instant) {
+        for &(line, sequence) in wanted {
+            let sent = self.send_one_again(viewer, line, sequence, now);
+            self.counters.packets_resent.add(u64::from(sent.unwrap_or(false)));
+        }
+    }
+
+    fn send_one_again(
+        &mut self,
+        viewer: usize,
+        line: usize,
+        sequence: u16,
+        now: Instant,
+    ) -> Option<bool> {
+        let track = self.track_shown(viewer, line)?;
+        let track = self.tracks.get_mut(track)?;
+        let codec = track.codec;
+        let peer = self.peers.get_mut(viewer)?;
+        let path = peer.ice.path()?;
+        let (sending, outbound) = (peer.sending.get_mut(line)?, peer.outbound.as_mut()?);
+        #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
+        let behind = (sending.next as u16).wrapping_sub(sequence);
+        let sent = sending.next.checked_sub(u64::from(behind))?;
+        let subscription = track.subscription(viewer, line)?;
+        let (layer, origin) = subscription.origin(sent)?;
+        let subscription =
+            track.subscriptions.iter().find(|it| it.viewer == viewer && it.line == line)?;
+        let kept = track.history(layer)?.kept(origin)?;
+        let looked = subscription.looked(layer, kept.meta)?;
+        let codec = *sending.plan.takes(codec)?;
+        let begin = self.control.len();
+        let written = sending.rewrite_lost(outbound, codec, &kept, &looked, now, &mut self.control);
+        if written {
+            let length = u16::try_from(self.control.len() - begin).unwrap_or(u16::MAX);
+            self.control_queue.push_back((path, begin, length));
+        }
+        Some(written)
+    }
+
+    /// Queues a datagram that is not media.
+    fn queue(&mut self, to: Source, datagram: &[u8]) {
+        let Ok(length) = u16::try_from(datagram.len()) else { return };
+        if length > 0 {
+            self.control_queue.push_back((to, self.control.len(), length));
+            self.control.extend_from_slice(datagram);
+        }
+    }
+
+    /// The next datagrams to send; `None` when there is nothing left, and not before.
+    pub fn poll_output(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        if let Some((to, begin, length)) = self.control_queue.pop_front() {
+            self.lengths.clear();
+            self.lengths.push(length);
+            let bytes = self.control.get(begin..begin + usize::from(length)).unwrap_or_default();
+            return Some(Transmit { to, bytes, lengths: &self.lengths });
+        }
+        self.control.clear();
+        let to = self.next_burst(now)?;
+        Some(Transmit { to, bytes: &self.burst, lengths: &self.lengths })
+    }
+
+    /// Writes the packets of one track for the next of its viewers.
+    fn next_burst(&mut self, now: Instant) -> Option<Source> {
+        loop {
+            let &place = self.dirty.last()?;
+            let Some(track) = self.tracks.get_mut(place) else {
+                self.dirty.pop();
+                continue;
+            };
+            let Some(subscription) = track.subscriptions.get_mut(self.cursor) else {
+                track.fresh.clear();
+                self.dirty.pop();
+                self.cursor = 0;
+                continue;
+            };
+            self.cursor += 1;
+            let Some(peer) = self.peers.get_mut(subscription.viewer) else { continue };
+            let Some(path) = peer.ice.path() else { continue };
+            let Some(outbound) = peer.outbound.as_mut() else { continue };
+            let Some(sending) = peer.sending.get_mut(subscription.line) else { continue };
+            let Some(&codec) = sending.plan.takes(track.codec) else { continue };
+            self.burst.clear();
+            self.lengths.clear();
+            for &(layer, number) in &track.fresh {
+                if subscription.current != Some(layer) && subscription.target != Some(layer) {
+                    continue;
+                }
+                let kept = track
+                    .layers
+                    .get(usize::from(layer))
+                    .and_then(|layer| layer.history.kept(number));
+                let Some(kept) = kept else { continue };
+                let (rewritten, switched) =
+                    subscription.take(layer, kept.meta, track.codec, &track.layers, sending);
+                if switched && track.layers.len() > 1 {
+                    self.events.push(Event::Switched { peer: peer.key, track: track.key, layer });
+                }
+                let Some(rewritten) = rewritten else { continue };
+                let begin = self.burst.len();
+                if sending.write(outbound, codec, &kept, &rewritten, now, &mut self.burst) {
+                    let length = self.burst.len() - begin;
+                    self.lengths.push(u16::try_from(length).unwrap_or(u16::MAX));
+                }
+            }
+            if !self.lengths.is_empty() {
+                self.counters.packets_sent.add(self.lengths.len() as u64);
+                self.counters.bytes_sent.add(self.burst.len() as u64);
+                return Some(path);
+            }
+        }
+    }
+
+    /// Sees to it that the peer's timers are looked at, at the latest at `at`.
+    fn schedule(&mut self, place: usize, at: Instant) {
+        let Some(peer) = self.peers.get(place) else { return };
+        let sooner = self.scheduled.get(&peer.key).is_none_or(|&scheduled| at < scheduled);
+        if sooner {
+            self.scheduled.insert(peer.key, at);
+            self.timers.push(Reverse((at, peer.key)));
+        }
+    }
+
+    /// What a track is coded with.
+    pub fn codec(&self, track: TrackKey) -> Option<Codec> {
+        self.tracks.get(*self.track_of.get(&track)?).map(|track| track.codec)
+    }
+}

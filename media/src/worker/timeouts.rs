@@ -1,0 +1,324 @@
+//! What a worker does when time passes: reports, requests, and what each viewer is to get.
+
+use std::cmp::Reverse;
+use std::time::{Duration, Instant};
+
+use super::{Event, Gone, Worker};
+use crate::bandwidth::{Candidate, allocate};
+use crate::codec::Kind;
+use crate::plan::TrackKey;
+use crate::rtcp::{Compound, ReportBlock};
+use crate::subscription::Wish;
+use crate::track::Track;
+
+/// How often reception is reported, and how often sender reports are sent.
+const REPORT: Duration = Duration::from_secs(1);
+/// How often what a viewer gets is thought over.
+const ALLOCATE: Duration = Duration::from_millis(200);
+/// How often missing packets are looked at.
+const REPAIR: Duration = Duration::from_millis(20);
+/// How often it is looked at who speaks.
+const LISTEN: Duration = Duration::from_millis(250);
+/// Loudness below this is silence: -55 dBov.
+const AUDIBLE: f32 = 0.56;
+/// Speakers that are named.
+const SPEAKERS: usize = 5;
+/// Bits in a second that a publisher may send who wants to be told (REMB).
+const PUBLISHER: u64 = 4_000_000;
+/// Bits in a second that one audio track is taken to need.
+const AUDIO: u64 = 60_000;
+
+impl Worker {
+    /// When [`Self::handle_timeout`] is due.
+    pub fn deadline(&self) -> Instant {
+        let listen = self.listened + LISTEN;
+        self.timers.peek().map_or(listen, |Reverse((at, _))| listen.min(*at))
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&Reverse((at, key))) = self.timers.peek() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            // An entry that a sooner one has replaced.
+            if self.scheduled.get(&key) != Some(&at) {
+                continue;
+            }
+            self.scheduled.remove(&key);
+            if let Some(&place) = self.peer_of.get(&key) {
+                self.peer_timeout(place, now);
+            }
+        }
+        if now >= self.listened + LISTEN {
+            self.listened = now;
+            self.listen();
+            self.watch_layers(now);
+        }
+    }
+
+    fn peer_timeout(&mut self, place: usize, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if now >= peer.ice.deadline() {
+            return self.remove(place, Gone::Silent, now);
+        }
+        if let Err(error) = peer.dtls.handle_timeout(now) {
+            return self.remove(place, Gone::Handshake(error), now);
+        }
+        self.send_handshake(place);
+        let next = match self.peers.get(place).is_some_and(|peer| peer.connected) {
+            true => self.report(place, now),
+            false => None,
+        };
+        let Some(peer) = self.peers.get(place) else { return };
+        let next = [Some(peer.ice.deadline()), peer.dtls.deadline(), next];
+        if let Some(next) = next.into_iter().flatten().min() {
+            self.schedule(place, next.max(now + Duration::from_millis(1)));
+        }
+    }
+
+    /// Sends a peer what it is to know; returns when to look again.
+    fn report(&mut self, place: usize, now: Instant) -> Option<Instant> {
+        let mut next = self.report_to_publisher(place, now);
+        let viewer = self.peers.get(place).is_some_and(|peer| peer.shown().next().is_some());
+        if viewer {
+            self.send_sender_reports(place, now);
+            let due = self.peers.get(place)?.allocated;
+            if due.is_none_or(|due| now >= due) {
+                self.share(place, now);
+                if let Some(peer) = self.peers.get_mut(place) {
+                    peer.allocated = Some(now + ALLOCATE);
+                }
+            }
+            let allocated = self.peers.get(place)?.allocated;
+            next = [next, allocated].into_iter().flatten().min();
+        }
+        next
+    }
+
+    fn report_to_publisher(&mut self, place: usize, now: Instant) -> Option<Instant> {
+        let peer = self.peers.get_mut(place)?;
+        if peer.receiving.is_empty() {
+            return None;
+        }
+        let path = peer.ice.path()?;
+        let mut due = vec![peer.reported + REPORT];
+        let mut blocks: Vec<ReportBlock> = Vec::new();
+        let full = now >= peer.reported + REPORT;
+        if full {
+            peer.reported = now;
+            due = vec![now + REPORT];
+            let tracks = &mut self.tracks;
+            for receiving in &peer.receiving {
+                let layers = tracks.get_mut(receiving.track).map(|track| &mut track.layers);
+                blocks.extend(layers.into_iter().flatten().filter_map(|layer| layer.report(now)));
+            }
+        }
+        let begin = self.control.len();
+        let mut compound = Compound::new(&mut self.control, peer.own_ssrc, &blocks);
+        let mut useful = full;
+        let (mut requests, mut keyframes) = (0, 0);
+        for receiving in &peer.receiving {
+            let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
+            for layer in &mut track.layers {
+                let Some(ssrc) = layer.ssrc else { continue };
+                if receiving.plan.nack && layer.lacks() {
+                    self.scratch.clear();
+                    layer.ask(now, &mut self.scratch);
+                    if !self.scratch.is_empty() {
+                        compound.nack(ssrc, &self.scratch);
+                        requests += self.scratch.len() as u64;
+                    }
+                    due.extend(layer.lacks().then_some(now + REPAIR));
+                }
+                if layer.asks_for_keyframe(now) {
+                    compound.keyframe_request(ssrc);
+                    keyframes += 1;
+                }
+                due.extend(layer.keyframe_deadline(now));
+            }
+        }
+        if full && peer.receiving.iter().any(|receiving| receiving.plan.remb) {
+            let ssrcs: Vec<u32> = blocks.iter().map(|block| block.ssrc).collect();
+            compound.remb(PUBLISHER, &ssrcs);
+        }
+        if peer.arrivals.deadline().is_some_and(|at| now >= at) {
+            peer.arrivals.report(&mut compound, 0);
+            useful = true;
+        }
+        due.extend(peer.arrivals.deadline());
+        useful |= requests + keyframes > 0;
+        self.counters.packets_requested.add(requests);
+        self.counters.keyframes_requested.add(keyframes);
+        if useful {
+            peer.seal_rtcp(&mut self.control, begin);
+        } else {
+            self.control.truncate(begin);
+        }
+        let length = self.control.len() - begin;
+        if let (1.., Ok(length)) = (length, u16::try_from(length)) {
+            self.control_queue.push_back((path, begin, length));
+        }
+        due.into_iter().min()
+    }
+
+    fn send_sender_reports(&mut self, place: usize, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let Some(path) = peer.ice.path() else { return };
+        for line in 0..peer.sending.len() {
+            let Some(sending) = peer.sending.get_mut(line) else { continue };
+            let quiet =
+                sending.reported.is_some_and(|at| now < at + REPORT) || sending.packets == 0;
+            let Some(&track) = sending.track.and_then(|track| self.track_of.get(&track)) else {
+                continue;
+            };
+            let Some(track) = self.tracks.get(track).filter(|_| !quiet) else { continue };
+            let subscription =
+                track.subscriptions.iter().find(|it| it.viewer == place && it.line == line);
+            let clock = subscription.and_then(|it| it.clock(now, track.codec, &track.layers));
+            let Some(clock) = clock else { continue };
+            sending.reported = Some(now);
+            #[expect(clippy::cast_possible_truncation, reason = "the middle (RFC 3550 §6.4.1)")]
+            let middle = (clock.0 >> 16) as u32;
+            sending.report_sent = Some((middle, now));
+            let begin = self.control.len();
+            let counts = (sending.packets, sending.bytes);
+            let ssrc = sending.plan.ssrc;
+            Compound::sender_report(&mut self.control, ssrc, clock, counts, CNAME);
+            peer.seal_rtcp(&mut self.control, begin);
+            let length = self.control.len() - begin;
+            if let (1.., Ok(length)) = (length, u16::try_from(length)) {
+                self.control_queue.push_back((path, begin, length));
+            }
+        }
+    }
+
+    /// Shares what a viewer's path takes among the pictures it is shown; sound always passes.
+    fn share(&mut self, place: usize, now: Instant) {
+        let Some(peer) = self.peers.get(place) else { return };
+        let Some(outbound) = &peer.outbound else { return };
+        let estimate = outbound.bandwidth.estimate(now);
+        let mut bits = estimate.unwrap_or(u64::MAX / 4);
+        let mut candidates = Vec::new();
+        let mut places = Vec::new();
+        for (line, key) in peer.shown() {
+            let Some(&at) = self.track_of.get(&key) else { continue };
+            let Some(track) = self.tracks.get_mut(at) else { continue };
+            if track.codec.kind() == Kind::Audio {
+                bits = bits.saturating_sub(AUDIO);
+                continue;
+            }
+            let offers = track.offers(now);
+            let Some(subscription) = track.subscription(place, line) else { continue };
+            let layers = match subscription.wish {
+                _ if offers.is_empty() => continue,
+                Wish::Off => Vec::new(),
+                Wish::Auto => offers,
+                Wish::Layer(most) => {
+                    let fits: Vec<_> =
+                        offers.iter().copied().filter(|&(layer, _)| layer <= most).collect();
+                    if fits.is_empty() { offers.into_iter().take(1).collect() } else { fits }
+                }
+            };
+            candidates.push(Candidate {
+                priority: subscription.priority,
+                layers,
+                current: subscription.current,
+            });
+            places.push((at, line));
+        }
+        let shares = allocate(bits, &candidates);
+        for ((at, line), share) in places.into_iter().zip(shares) {
+            self.give(place, at, line, share, now);
+        }
+    }
+
+    fn give(&mut self, viewer: usize, at: usize, line: usize, share: Option<u8>, now: Instant) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        let key = track.key;
+        let Some(subscription) = track.subscription(viewer, line) else { return };
+        subscription.target = share;
+        let paused = share.is_none() && subscription.wish != Wish::Off;
+        let tell = paused != subscription.told_paused;
+        subscription.told_paused = paused;
+        if share.is_none() {
+            subscription.halt();
+        }
+        let waits = subscription.waits();
+        if let (true, Some(peer)) = (tell, self.peers.get(viewer)) {
+            self.events.push(Event::Paused { peer: peer.key, track: key, paused });
+        }
+        if waits {
+            self.want_keyframes(at, now);
+        }
+    }
+
+    /// Says who speaks, where that has changed.
+    fn listen(&mut self) {
+        let mut rooms: std::collections::HashMap<_, Vec<(TrackKey, u8)>> =
+            self.speakers.keys().map(|&room| (room, Vec::new())).collect();
+        for (_, track) in &mut self.tracks {
+            if track.codec.kind() == Kind::Audio {
+                if track.level > AUDIBLE {
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "0 to 20"
+                    )]
+                    let level = (track.level * 20.0) as u8;
+                    rooms.entry(track.room).or_default().push((track.key, level));
+                }
+                // Silence that is not sent (DTX) is silence, too.
+                track.level *= 0.85;
+            }
+        }
+        for (room, mut levels) in rooms {
+            levels.sort_by_key(|&(track, level)| (Reverse(level), track));
+            levels.truncate(SPEAKERS);
+            let before = self.speakers.get(&room).map(Vec::as_slice).unwrap_or_default();
+            if before == levels {
+                continue;
+            }
+            let told = levels.iter().map(|&(track, level)| (track, f32::from(level) / 20.0));
+            self.events.push(Event::Speakers { room, levels: told.collect() });
+            match levels.is_empty() {
+                true => drop(self.speakers.remove(&room)),
+                false => drop(self.speakers.insert(room, levels)),
+            }
+        }
+    }
+
+    /// Says which layers are sent and which are wanted, where that has changed.
+    fn watch_layers(&mut self, now: Instant) {
+        for (_, track) in &mut self.tracks {
+            if track.layers.len() < 2 {
+                continue;
+            }
+            let sent: Vec<bool> = track.layers.iter().map(|layer| layer.is_sent(now)).collect();
+            if sent != track.sent {
+                track.sent.clone_from(&sent);
+                self.events.push(Event::Sent { track: track.key, layers: sent });
+            }
+            let wanted = wanted(track);
+            if wanted != track.wanted {
+                track.wanted.clone_from(&wanted);
+                self.events.push(Event::Wanted { track: track.key, layers: wanted });
+            }
+        }
+    }
+}
+
+/// Layers that somebody's wish allows; without viewers the lowest, so that the next one sees something soon.
+fn wanted(track: &Track) -> Vec<bool> {
+    let most = track.subscriptions.iter().filter_map(|it| match it.wish {
+        Wish::Auto => Some(u8::MAX),
+        Wish::Layer(layer) => Some(layer),
+        Wish::Off => None,
+    });
+    let most = most.max().unwrap_or(0);
+    (0..track.layers.len()).map(|layer| layer <= usize::from(most)).collect()
+}
+
+/// The name that ties our streams together (RFC 7022 §4.2 wants it not to say who we are).
+const CNAME: &str = "switchboard";
