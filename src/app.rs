@@ -19,6 +19,8 @@ use crate::outbox::{Bounds, Outbox};
 use crate::people::People;
 use crate::presence::Presence;
 use crate::relay::Relay;
+use crate::rooms::Rooms;
+use crate::sfu::Sfu;
 use crate::store::Store;
 use crate::view::View;
 
@@ -42,6 +44,8 @@ pub struct Services {
     pub chat: Arc<Chat>,
     pub calls: Arc<Calls>,
     pub presence: Arc<Presence>,
+    pub sfu: Arc<Sfu>,
+    pub rooms: Arc<Rooms>,
     draining: AtomicBool,
 }
 
@@ -59,10 +63,10 @@ impl App {
         config: Config,
         clock: Clock,
         store: Arc<dyn Store>,
-        relay: Relay,
+        (relay, sfu): (Relay, Sfu),
         dev: bool,
     ) -> Result<(Self, mpsc::Receiver<UserId>), AuthError> {
-        let relay = Arc::new(relay);
+        let (relay, sfu) = (Arc::new(relay), Arc::new(sfu));
         let config = Arc::new(config);
         let bounds = Bounds {
             entries: config.socket.queue_entries,
@@ -98,6 +102,8 @@ impl App {
                 outbox.clone(),
                 view.clone(),
             )),
+            rooms: Arc::new(Rooms::new(&config, clock.clone(), sfu.clone(), outbox.clone())),
+            sfu,
             calls: Arc::new(Calls::new(
                 config.clone(),
                 clock.clone(),

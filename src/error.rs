@@ -50,6 +50,14 @@ reasons! {
     IdentityMismatch = "IDENTITY_MISMATCH" 403,
     /// The caller is not in this conversation.
     NotAMember = "NOT_A_MEMBER" 403,
+    /// The caller is no moderator of this room.
+    NotAModerator = "NOT_A_MODERATOR" 403,
+    /// The caller may not publish this here.
+    PublishForbidden = "PUBLISH_FORBIDDEN" 403,
+    /// The caller may not receive here.
+    SubscribeForbidden = "SUBSCRIBE_FORBIDDEN" 403,
+    /// The caller may not send data here.
+    DataForbidden = "DATA_FORBIDDEN" 403,
     /// The account was disabled.
     UserDisabled = "USER_DISABLED" 403,
     /// The thing does not exist, or not for this caller.
@@ -60,8 +68,14 @@ reasons! {
     UnknownUser = "UNKNOWN_USER" 404,
     /// The call does not exist, or not for this caller.
     CallNotFound = "CALL_NOT_FOUND" 404,
+    /// The room does not exist, or not for this caller.
+    RoomNotFound = "ROOM_NOT_FOUND" 404,
+    /// Nobody publishes such a track here.
+    TrackNotFound = "TRACK_NOT_FOUND" 404,
     /// The path exists, the method does not.
     MethodNotAllowed = "METHOD_NOT_ALLOWED" 405,
+    /// No codec is known to both sides.
+    CodecUnsupported = "CODEC_UNSUPPORTED" 406,
     /// The state of the thing has moved on.
     Conflict = "CONFLICT" 409,
     /// The same `clientId` came with another body.
@@ -76,10 +90,24 @@ reasons! {
     AnsweredElsewhere = "ANSWERED_ELSEWHERE" 409,
     /// The person called is in another call and takes no second one.
     UserBusy = "USER_BUSY" 409,
+    /// The room has as many participants as it may.
+    RoomFull = "ROOM_FULL" 409,
+    /// A moderator has locked the room.
+    RoomLocked = "ROOM_LOCKED" 409,
+    /// A moderator has to let the caller in; `room:joined` tells when.
+    LobbyWait = "LOBBY_WAIT" 409,
+    /// The caller publishes as many tracks as it may.
+    TrackLimit = "TRACK_LIMIT" 409,
+    /// An answer to an offer that is not the last one.
+    StaleRev = "STALE_REV" 409,
     /// The event log no longer reaches back that far.
     CursorTooOld = "CURSOR_TOO_OLD" 410,
     /// The call is over.
     CallGone = "CALL_GONE" 410,
+    /// The session of the room is over, or the secret is another.
+    ResumeFailed = "RESUME_FAILED" 410,
+    /// What was to be changed has changed meanwhile (`If-Match`).
+    PreconditionFailed = "PRECONDITION_FAILED" 412,
     /// A text over the limit.
     ContentTooLong = "CONTENT_TOO_LONG" 413,
     /// A request body over the limit.
@@ -88,6 +116,8 @@ reasons! {
     SdpTooLarge = "SDP_TOO_LARGE" 413,
     /// A body that is not JSON.
     MediaType = "UNSUPPORTED_MEDIA_TYPE" 415,
+    /// A description without anything that can be sent or received here.
+    NoMedia = "NO_MEDIA" 422,
     /// Neither a device nor a buffer could take the signal.
     PeerUnreachable = "PEER_UNREACHABLE" 424,
     /// Nobody is there to ring.

@@ -114,6 +114,18 @@ uuid_id!(
     CallId
 );
 uuid_id!(
+    /// Names a participant for as long as it is in a room; `participantId` on the wire.
+    ParticipantId
+);
+uuid_id!(
+    /// Names a participant's session in a room; `sessionId` of `room:*`.
+    RoomSessionId
+);
+uuid_id!(
+    /// Names a published track; `trackId` on the wire.
+    TrackId
+);
+uuid_id!(
     /// Names one piece of work that goes on after its request; `jobId` on the wire.
     JobId
 );
@@ -210,6 +222,42 @@ impl<const N: usize> utoipa::PartialSchema for Short<N> {
 impl<const N: usize> ToSchema for Short<N> {
     fn name() -> std::borrow::Cow<'static, str> {
         format!("Text{N}").into()
+    }
+}
+
+/// Names a room: 1 to 64 letters, digits, `-` and `_`.
+#[derive(Clone, Debug, Display, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+pub struct RoomId(String);
+
+impl RoomId {
+    /// The room of a call.
+    pub fn of_call(call: CallId) -> Self {
+        Self(format!("call_{call}"))
+    }
+
+    /// A fresh name.
+    pub fn fresh(id: Uuid) -> Self {
+        Self(id.to_string())
+    }
+}
+
+impl FromStr for RoomId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let fits = (1..=64).contains(&text.len()) && text.bytes().all(plain);
+        let told = InvalidId("a room id, 1 to 64 letters, digits, - and _");
+        if fits { Ok(Self(text.to_owned())) } else { Err(told) }
+    }
+}
+
+impl<'de> Deserialize<'de> for RoomId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 

@@ -17,6 +17,8 @@ pub mod peer;
 pub mod people;
 pub mod presence;
 pub mod relay;
+pub mod rooms;
+pub mod sfu;
 pub mod socket;
 pub mod store;
 pub mod view;

@@ -13,6 +13,7 @@ use switchboard::event::Role;
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
 use switchboard::relay::Relay;
+use switchboard::sfu::Sfu;
 use switchboard::store::Profile;
 use switchboard::{http, socket};
 use switchboard_turn::driver::Server;
@@ -31,7 +32,10 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     store.take_over().await?;
     let clock = Clock::system();
     let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
-    let (app, changes) = App::new(setup.config.clone(), clock, store.clone(), relay, setup.dev)?;
+    let (sfu, media) =
+        Sfu::start(&setup.config.media).map_err(|error| format!("media: {error}"))?;
+    let (config, parts) = (setup.config.clone(), (relay, sfu));
+    let (app, changes) = App::new(config, clock, store.clone(), parts, setup.dev)?;
     if let Err(error) = app.auth.refresh_keys().await {
         tracing::warn!(%error, "the JWKS could not be read yet");
     }
@@ -54,9 +58,12 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     }));
     serve_metrics(&setup.config).await?;
     run_background(&app, changes);
+    let rooms = app.rooms.clone();
+    tokio::spawn(async move { rooms.follow(media).await });
+    tokio::spawn(app.sfu.clone().keep_counting());
 
     let mut signals = Signals::new()?;
-    announce(&setup, local, &app.relay)?;
+    announce(&setup, local, &app)?;
     tracing::info!(http = %local, version = env!("CARGO_PKG_VERSION"), "ready");
 
     signals.next().await;
@@ -70,6 +77,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
         _ = serving => {}
         () = signals.next() => tracing::warn!("stopping at once"),
     }
+    app.sfu.server().stop();
     if let Some(server) = app.relay.server() {
         server.stop();
     }
@@ -228,7 +236,7 @@ async fn make_dev_users(app: &App) -> Outcome {
     Ok(())
 }
 
-fn announce(setup: &Setup, local: SocketAddr, relay: &Relay) -> Outcome {
+fn announce(setup: &Setup, local: SocketAddr, app: &App) -> Outcome {
     if setup.dev {
         let base = format!(
             "http://{}:{}",
@@ -252,8 +260,10 @@ fn announce(setup: &Setup, local: SocketAddr, relay: &Relay) -> Outcome {
         print(&format!("  Docs  {base}/docs\n"))?;
         print(&format!("  Admin token (a day): {admin}\n"))?;
     }
-    let turn = relay.server().and_then(|server| server.listening().first());
+    let media = app.sfu.server().listening().first();
+    let media = media.map_or_else(|| "-".into(), SocketAddr::to_string);
+    let turn = app.relay.server().and_then(|server| server.listening().first());
     let turn = turn.map_or_else(|| "-".into(), SocketAddr::to_string);
-    print(&format!("ready http={local} media=- turn={turn}"))?;
+    print(&format!("ready http={local} media={media} turn={turn}"))?;
     Ok(std::io::stdout().flush()?)
 }

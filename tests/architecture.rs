@@ -9,9 +9,9 @@ const LAYERS: &[&[&str]] = &[
     &["main", "serve", "doctor"],
     &["http", "socket"],
     &["app"],
-    &["calls", "chat", "people", "presence"],
+    &["calls", "chat", "people", "presence", "rooms"],
     &["view"],
-    &["auth", "incall", "limits", "outbox", "peer", "relay", "store"],
+    &["auth", "incall", "limits", "outbox", "peer", "relay", "sfu", "store"],
     &["config", "clock", "event", "error", "ids"],
 ];
 

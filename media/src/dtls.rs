@@ -147,6 +147,11 @@ impl Dtls {
         }
     }
 
+    /// The peer's certificate has this SHA-256, as it says now.
+    pub(crate) fn expect(&mut self, fingerprint: [u8; 32]) {
+        self.fingerprint = fingerprint;
+    }
+
     /// Takes a datagram.
     pub(crate) fn read(&mut self, now: Instant, datagram: &[u8]) -> Result<Progress, DtlsError> {
         if !self.limits.admit(datagram) {

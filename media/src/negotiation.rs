@@ -90,6 +90,29 @@ impl Connection {
         &self.ice.ufrag
     }
 
+    /// Whether the client has this user name fragment.
+    pub fn is_of(&self, ufrag: &str) -> bool {
+        self.remote.as_ref().is_some_and(|(known, _)| known == ufrag)
+    }
+
+    /// The client has begun ICE anew, with this fragment.
+    pub fn restarted_by(&mut self, ufrag: &str) {
+        if let Some((known, _)) = &mut self.remote {
+            ufrag.clone_into(known);
+        }
+        self.restart();
+    }
+
+    /// Our credentials and candidates alone (RFC 8840 §9).
+    pub fn fragment(&self) -> String {
+        let mut text = format!(
+            "a=ice-lite\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
+            self.ice.ufrag, self.ice.pwd
+        );
+        self.write_candidates(&mut text);
+        text
+    }
+
     /// Answers an offer; `accept` decides about each section that can be used.
     pub fn answer(
         &mut self,
@@ -101,7 +124,10 @@ impl Connection {
         let mut lines = Vec::new();
         for (index, section) in offer.sections.iter().enumerate() {
             let before = self.lines.get(index);
-            if before.is_some_and(|line| line.mid != section.mid) {
+            // A section that was rejected may become another one (RFC 9429 §5.2.2).
+            let other =
+                |line: &Line| line.mid != section.mid && !matches!(line.role, Role::Rejected);
+            if before.is_some_and(other) {
                 let why = format!("has section {:?} where another one was before", section.mid);
                 return Err(DescriptionError::Invalid(why));
             }
@@ -308,12 +334,11 @@ impl Connection {
         Ok(())
     }
 
-    /// What the worker is to do; `None` until the client is known.
-    pub fn plan(&self) -> Option<PeerPlan> {
-        let (_, fingerprint) = self.remote.as_ref()?;
+    /// What the worker is to do.
+    pub fn plan(&self) -> PeerPlan {
         let mut plan = PeerPlan {
             ice: self.ice.clone(),
-            fingerprint: *fingerprint,
+            fingerprint: self.remote.as_ref().map(|(_, fingerprint)| *fingerprint),
             receives: Vec::new(),
             sends: Vec::new(),
         };
@@ -324,7 +349,7 @@ impl Connection {
                 Role::Rejected => {}
             }
         }
-        Some(plan)
+        plan
     }
 
     fn text(&self, offer: bool) -> String {

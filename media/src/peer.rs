@@ -101,7 +101,7 @@ impl Peer {
             key,
             room,
             ice: Ice::new(plan.ice.clone(), now),
-            dtls: Dtls::new(identity, plan.fingerprint),
+            dtls: Dtls::new(identity, plan.fingerprint.unwrap_or_default()),
             inbound_keys: None,
             outbound: None,
             inbound: HashMap::new(),

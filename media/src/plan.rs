@@ -21,8 +21,8 @@ pub struct TrackKey(pub u64);
 pub struct PeerPlan {
     /// Our side's credentials; others than before mean an ICE restart.
     pub ice: IceCredentials,
-    /// SHA-256 of the certificate the peer will show.
-    pub fingerprint: [u8; 32],
+    /// SHA-256 of the certificate the peer will show; `None` until it has answered: checks are answered, handshakes wait.
+    pub fingerprint: Option<[u8; 32]>,
     /// What it sends.
     pub receives: Vec<ReceivePlan>,
     /// What it may be sent.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use ipnet::IpNet;
+use switchboard_media::Codec;
 
-use super::{AuthMode, Config, LogFormat, Secret, Turn, TurnMode, weakness};
+use super::{AuthMode, Config, LogFormat, RoomCreate, Secret, Turn, TurnMode, weakness};
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +160,11 @@ fn dev_defaults(figment: Figment, flags: &Flags) -> Result<Figment, ConfigError>
     joined = joined.join(Serialized::default("ice.stun_servers", Vec::<String>::new()));
     let secret = dev_secret(&flags.data)?;
     joined = joined.join(Serialized::default("turn.secret", format!("turn-{secret}")));
+    joined = joined.join(Serialized::default("rooms.create", RoomCreate::Anyone));
+    if joined.find_value("media.host").is_err() {
+        joined = joined.join(Serialized::default("media.host", "127.0.0.1"));
+        joined = joined.join(Serialized::default("media.udp_port", 0));
+    }
     if joined.find_value("turn.mode").is_err() {
         joined = joined.join(Serialized::default("turn.mode", TurnMode::Open));
         joined = joined.join(Serialized::default("turn.host", "127.0.0.1"));
@@ -224,6 +230,15 @@ fn check(config: &Config, flags: &Flags) -> Result<(), ConfigError> {
     }
     check_auth(config)?;
     check_turn(&config.turn)?;
+    if let Some(odd) = config.media.codecs.iter().find(|name| Codec::named(name).is_none()) {
+        return wrong("media.codecs", &format!("knows opus, vp8, vp9, h264, av1, not {odd:?}"));
+    }
+    if config.rooms.max_participants == 0 || config.rooms.tracks_per_participant == 0 {
+        return wrong(
+            "rooms.max_participants",
+            "and rooms.tracks_per_participant: 0 would refuse everybody",
+        );
+    }
     if config.server.allowed_origins.iter().any(|origin| origin == "*") {
         return wrong(
             "server.allowed_origins",

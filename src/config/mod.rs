@@ -8,6 +8,6 @@ mod section;
 pub use load::{ConfigError, Flags, load};
 pub use secret::{Secret, weakness};
 pub use section::{
-    Audience, Auth, AuthMode, Call, Chat, Compat, Config, Directory, Ice, Limits, LogFormat,
-    Metrics, Presence, Server, Socket, Store, Turn, TurnMode, XUserId,
+    Audience, Auth, AuthMode, Call, Chat, Compat, Config, Directory, Ice, Limits, LogFormat, Media,
+    Metrics, Presence, RoomCreate, Rooms, Server, Socket, Store, Turn, TurnMode, XUserId,
 };

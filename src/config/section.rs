@@ -69,6 +69,10 @@ pub struct Config {
     pub ice: Ice,
     /// `[turn]`: the relay for people behind NATs and firewalls, the embedded one or an external one such as coturn.
     pub turn: Turn,
+    /// `[media]`: the SFU, which takes and forwards the media of rooms.
+    pub media: Media,
+    /// `[rooms]`: group rooms.
+    pub rooms: Rooms,
     /// `[metrics]`: figures for Prometheus.
     pub metrics: Metrics,
     /// `[compat]`: like the service this one replaces.
@@ -489,6 +493,73 @@ impl Default for Turn {
             external_urls: vec![],
             secret: Secret::default(),
             credential_ttl: 3600,
+        }
+    }
+}
+
+/// `[media]`: the SFU, which takes and forwards the media of rooms.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// Address to receive media on. `--dev` takes 127.0.0.1 unless this is set.
+    pub host: IpAddr,
+    /// UDP port of all media; open it in the firewall; 0 picks a free one, as `--dev` does unless this is set.
+    pub udp_port: u16,
+    /// Addresses that clients reach the media port at, the best first; behind a 1:1 NAT the outer one, with a LAN both. Empty:
+    /// those of this machine's interfaces.
+    pub advertised_ips: Vec<IpAddr>,
+    /// Threads; 0: one for each core, 16 at most.
+    pub workers: usize,
+    /// Codecs that rooms may use unless they say otherwise, of opus, vp8, vp9, h264, av1.
+    pub codecs: Vec<String>,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            host: Ipv4Addr::UNSPECIFIED.into(),
+            udp_port: 3479,
+            advertised_ips: vec![],
+            workers: 0,
+            codecs: ["opus", "vp8", "vp9", "h264", "av1"].map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// Who may open a room.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum RoomCreate {
+    Operators,
+    Anyone,
+}
+
+/// `[rooms]`: group rooms.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rooms {
+    /// Who may open a room: `operators` (the application's backend and admins, by REST), or `anyone`, by entering it. `--dev`
+    /// says `anyone` unless this is set.
+    pub create: RoomCreate,
+    /// Rooms at the same time.
+    pub max_rooms: usize,
+    /// Participants of one room.
+    pub max_participants: usize,
+    /// Participants of one room together with viewers by WHEP.
+    pub max_viewers: usize,
+    /// Tracks that one participant may publish.
+    pub tracks_per_participant: usize,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self {
+            create: RoomCreate::Operators,
+            max_rooms: 1000,
+            max_participants: 100,
+            max_viewers: 1000,
+            tracks_per_participant: 6,
         }
     }
 }

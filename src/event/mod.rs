@@ -2,6 +2,7 @@
 
 mod call;
 mod message;
+pub mod room;
 mod user;
 
 pub use call::{
@@ -152,6 +153,44 @@ events! {
     CallFailed(Box<Refused>) = "call:failed",
     /// An event failed, for clients that pass no acknowledgement.
     Error(Box<Refused>) = "error",
+    /// Somebody came into the room.
+    RoomJoined(Box<room::RoomParticipant>) = "room:joined",
+    /// Somebody left the room.
+    RoomLeft(room::RoomLeft) = "room:left",
+    /// A participant is otherwise than before.
+    RoomParticipantUpdated(Box<room::RoomParticipant>) = "room:participant-updated",
+    /// A track can be received from now on.
+    RoomTrackPublished(Box<room::RoomTrackPublished>) = "room:track-published",
+    /// A track can no longer be received.
+    RoomTrackUnpublished(room::RoomTrackUnpublished) = "room:track-unpublished",
+    /// A track was muted, or is no longer.
+    RoomTrackMuted(room::RoomTrackMuted) = "room:track-muted",
+    /// What can be received; answer with `room:answer`.
+    RoomOffer(Box<room::RoomOffer>) = "room:offer",
+    /// Another layer of a track arrives.
+    RoomLayerChanged(room::RoomLayerChanged) = "room:layer-changed",
+    /// Which layers of one's own track somebody wants.
+    RoomPublishLayers(room::RoomPublishLayers) = "room:publish-layers",
+    /// No layer of a track fits the path; sound goes on.
+    RoomTrackPaused(room::RoomTrackFlow) = "room:track-paused",
+    /// A track fits the path again.
+    RoomTrackResumed(room::RoomTrackFlow) = "room:track-resumed",
+    /// Who is heard, on change.
+    RoomSpeakers(room::RoomSpeakers) = "room:speakers",
+    /// Data of another participant.
+    RoomData(Box<room::RoomData>) = "room:data",
+    /// A hand was raised or lowered.
+    RoomHand(room::RoomHand) = "room:hand",
+    /// A reaction.
+    RoomReaction(room::RoomReaction) = "room:reaction",
+    /// Who waits to be let in; to moderators.
+    RoomLobby(room::RoomLobby) = "room:lobby",
+    /// A moderator did something to one.
+    RoomModerated(room::RoomModerated) = "room:moderated",
+    /// The room is over.
+    RoomClosed(room::RoomClosed) = "room:closed",
+    /// The whole room, where not all that was missed could be told.
+    RoomState(Box<room::RoomState>) = "room:state",
 }
 
 /// `session:ready`.

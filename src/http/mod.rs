@@ -8,9 +8,11 @@ mod docs;
 mod edge;
 mod extract;
 mod pages;
+mod rooms;
 mod server;
 mod system;
 mod users;
+mod whip;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -31,6 +33,8 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .nest("/api", users::router())
         .nest("/api/chat", users::directory_router().merge(chat::router()))
         .nest("/api/calls", calls::router())
+        .nest("/api/rooms", rooms::router())
+        .merge(whip::router())
 }
 
 /// The whole server as one service: endpoints, aliases of the original, pages, and Socket.IO in front.

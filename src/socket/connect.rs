@@ -178,7 +178,7 @@ fn open(app: App, socket: &SocketRef, admitted: Admitted) -> (Arc<Connection>, O
     let (session, replaced) = app.outbox.open(about, Box::new(Sender(line.clone())), most);
     replaced.iter().for_each(|old| old.end("REPLACED", None));
     session.set_expires_at(identity.expires_at);
-    let connection = Arc::new(Connection::new(app, session, line));
+    let connection = Arc::new(Connection::new(app, session, identity.role, line));
     tracing::debug!(session = %connection.session.about.id, user = %identity.user_id, "connected");
 
     let receiving = connection.clone();
@@ -272,6 +272,7 @@ async fn closed(connection: &Connection, reason: DisconnectReason) {
     tracing::debug!(session = %session.about.id, ?reason, "disconnected");
     let last = app.outbox.close(session);
     app.presence.forget(session);
+    app.rooms.lost(session.about.user, session.about.id);
     app.calls.session_closed(session).await;
     // What was written to a connection that had silently died may be lost: it is told again.
     let lost =

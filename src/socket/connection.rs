@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::calls::Actor;
 use crate::chat::ChatError;
 use crate::error::{Problem, Reason};
-use crate::event::{Event, Refused};
+use crate::event::{Event, Refused, Role};
 use crate::limits::ConnectionLimits;
 use crate::outbox::{Frame, Session};
 
@@ -23,6 +23,8 @@ const INBOX: usize = 1024;
 pub(super) struct Connection {
     pub(super) app: App,
     pub(super) session: Arc<Session>,
+    /// What the token says about its bearer.
+    pub(super) role: Role,
     pub(super) limits: ConnectionLimits,
     pub(super) line: Arc<Line>,
     inbox: Mutex<Inbox>,
@@ -37,9 +39,17 @@ struct Inbox {
 }
 
 impl Connection {
-    pub(super) fn new(app: App, session: Arc<Session>, line: Arc<Line>) -> Self {
+    pub(super) fn new(app: App, session: Arc<Session>, role: Role, line: Arc<Line>) -> Self {
         let limits = app.limits.for_connection();
-        Self { app, session, limits, line, inbox: Mutex::default(), syncing: Mutex::default() }
+        Self {
+            app,
+            session,
+            role,
+            limits,
+            line,
+            inbox: Mutex::default(),
+            syncing: Mutex::default(),
+        }
     }
 
     /// Who acts, for the rules of calls.

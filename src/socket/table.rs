@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::connection::Connection;
 use super::incoming::{Parts, parse};
-use super::{calls, chat, session};
+use super::{calls, chat, rooms, session};
 use crate::error::Problem;
 use crate::event::{Schemas, register};
 
@@ -138,6 +138,48 @@ events! {
     "webrtc:answer" => calls::answer(calls::AnswerSignal) -> crate::calls::Delivery,
     /// Passes an ICE candidate to the other side; null ends the list.
     "webrtc:ice-candidate" => calls::candidate(calls::Candidate) -> crate::calls::Delivery,
+    /// Comes into a room, or goes on with a session that was lost.
+    "room:join" => rooms::join(rooms::Join) -> rooms::JoinAck,
+    /// Leaves a room.
+    "room:leave" => rooms::leave(rooms::Which) -> Done,
+    /// Publishes tracks by an offer of the `publish` connection.
+    "room:publish" => rooms::publish(rooms::Publish) -> crate::rooms::Publishing,
+    /// Publishes fewer tracks: what the new offer no longer sends.
+    "room:unpublish" => rooms::unpublish(rooms::Unpublish) -> crate::rooms::Publishing,
+    /// Asks for tracks; `room:offer` follows.
+    "room:subscribe" => rooms::subscribe(rooms::Tracks) -> crate::rooms::Subscribed,
+    /// Wants tracks no longer.
+    "room:unsubscribe" => rooms::unsubscribe(rooms::Tracks) -> crate::rooms::Subscribed,
+    /// Answers a `room:offer`.
+    "room:answer" => rooms::answer(rooms::Answer) -> Done,
+    /// A candidate of the client.
+    "room:ice-candidate" => rooms::candidate(rooms::Candidate) -> Done,
+    /// Begins ICE anew.
+    "room:ice-restart" => rooms::restart(rooms::Restart) -> rooms::Restarted,
+    /// Says which layer of a track is wanted.
+    "room:layer" => rooms::layer(rooms::Layer) -> Done,
+    /// Mutes a track of one's own, or no longer.
+    "room:mute" => rooms::mute(rooms::Mute) -> Done,
+    /// Mutes somebody else; for moderators.
+    "room:mute-remote" => rooms::mute_remote(rooms::Moderate) -> Done,
+    /// Sends somebody out; for moderators.
+    "room:kick" => rooms::kick(rooms::Moderate) -> Done,
+    /// Changes what somebody may do; for moderators.
+    "room:permissions" => rooms::permissions(rooms::Moderate) -> Done,
+    /// Lets somebody in from the lobby, or not; for moderators.
+    "room:admit" => rooms::admit(rooms::Moderate) -> Done,
+    /// Locks the room, or opens it; for moderators.
+    "room:lock" => rooms::lock(rooms::Lock) -> Done,
+    /// Ends the room; for moderators.
+    "room:end" => rooms::end(rooms::Which) -> Done,
+    /// Raises or lowers one's hand.
+    "room:hand" => rooms::hand(rooms::Hand) -> Done,
+    /// Shows a reaction.
+    "room:reaction" => rooms::reaction(rooms::Reaction) -> Done,
+    /// Sends data to others in the room.
+    "room:data" => rooms::data(rooms::Data) -> Done,
+    /// Says something of oneself.
+    "room:metadata" => rooms::metadata(rooms::Metadata) -> Done,
 }
 
 /// The name that an event is described under; the others are aliases.

@@ -294,11 +294,35 @@ fn unshared(addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
     addresses.iter().map(chosen).collect()
 }
 
+/// The addresses of this machine's interfaces; the loopback ones only where there are no others.
+fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let mut all: Vec<IpAddr> = interfaces
+        .filter_map(|interface| interface.address)
+        .filter_map(|address| {
+            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+        })
+        .collect();
+    let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    all.retain(|ip| !link_local(ip));
+    if all.iter().any(|ip| !ip.is_loopback()) {
+        all.retain(|ip| !ip.is_loopback());
+    }
+    all
+}
+
 /// What clients are told: each advertised address with the port of the listener of its family.
 fn advertised(listening: &[SocketAddr], advertised: &[IpAddr]) -> Vec<SocketAddr> {
-    if advertised.is_empty() {
-        return listening.to_vec();
-    }
+    let own: Vec<IpAddr>;
+    let advertised = match advertised {
+        [] if listening.iter().any(|address| address.ip().is_unspecified()) => {
+            own = own_addresses();
+            own.as_slice()
+        }
+        [] => return listening.to_vec(),
+        named => named,
+    };
     let with_port = |ip: &IpAddr| {
         let same = listening.iter().find(|address| address.is_ipv4() == ip.is_ipv4());
         same.map(|address| SocketAddr::new(*ip, address.port()))

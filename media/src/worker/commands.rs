@@ -114,6 +114,9 @@ impl Worker {
             peer.ice.restart(plan.ice.clone());
             self.by_fragment.insert(plan.ice.ufrag.clone(), place);
         }
+        if let (None, Some(fingerprint)) = (peer.plan.fingerprint, plan.fingerprint) {
+            peer.dtls.expect(fingerprint);
+        }
         let (receives, sends) = (plan.receives.clone(), plan.sends.clone());
         peer.plan = plan;
         self.receive(place, receives);

@@ -222,6 +222,10 @@ impl Worker {
 
     fn handle_dtls(&mut self, place: usize, datagram: &[u8], now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.plan.fingerprint.is_none() {
+            // Nobody knows yet whose certificate is the right one; the client repeats itself.
+            return;
+        }
         let progress = peer.dtls.read(now, datagram);
         self.send_handshake(place);
         match progress {

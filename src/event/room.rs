@@ -1,0 +1,268 @@
+//! What is told in rooms. Every event carries the participant's own `seq`, gap-free, and the session it is for.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::ids::{ParticipantId, RoomId, RoomSessionId, TrackId, UserId};
+
+/// The place of an event in what a session of a room is told.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stamp {
+    /// Counts from 1.
+    pub seq: u64,
+    /// The session that `room:join` gave.
+    pub session_id: RoomSessionId,
+}
+
+/// A room.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Room {
+    /// Its name on the wire.
+    pub room_id: RoomId,
+    /// Its name for people.
+    pub name: Option<String>,
+    /// The user who made it; null: the application.
+    pub owner: Option<UserId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// Nobody else may come in.
+    pub locked: bool,
+    /// Who comes waits for a moderator.
+    pub lobby: bool,
+    /// Participants at most.
+    pub max_participants: usize,
+    /// Who is there.
+    pub participants: usize,
+    /// Tracks that are published.
+    pub tracks: usize,
+    /// Codecs that may be published.
+    pub codecs: Vec<&'static str>,
+}
+
+/// What a participant may do.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Permissions {
+    /// Publish tracks.
+    pub can_publish: bool,
+    /// Receive tracks.
+    pub can_subscribe: bool,
+    /// Send data, reactions and a raised hand.
+    pub can_data: bool,
+    /// What it may publish; empty: everything.
+    pub sources: Vec<TrackSource>,
+}
+
+impl Default for Permissions {
+    fn default() -> Self {
+        Self { can_publish: true, can_subscribe: true, can_data: true, sources: Vec::new() }
+    }
+}
+
+/// Sound or pictures.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum TrackKind {
+    Audio,
+    Video,
+}
+
+/// What a track shows.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum TrackSource {
+    Microphone,
+    Camera,
+    Screen,
+    ScreenAudio,
+    Custom,
+}
+
+/// A layer of a track.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackLayer {
+    /// Its name in the description.
+    pub rid: String,
+    /// Pixels, as the publisher said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Pixels, as the publisher said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// Frames in a second at most, as the publisher said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fps: Option<u32>,
+    /// Whether it is sent.
+    #[serde(default)]
+    pub active: bool,
+}
+
+/// A published track.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Track {
+    /// Its name on the wire.
+    pub track_id: TrackId,
+    /// Whose it is.
+    pub participant_id: ParticipantId,
+    /// Sound or pictures.
+    pub kind: TrackKind,
+    /// What it shows.
+    pub source: TrackSource,
+    /// Its name for people.
+    pub name: Option<String>,
+    /// Whether it is muted.
+    pub muted: bool,
+    /// What it is coded with.
+    pub codec: &'static str,
+    /// Its simulcast layers, the lowest first.
+    pub layers: Vec<TrackLayer>,
+}
+
+/// How a participant is reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Reached {
+    New,
+    Connected,
+    Reconnecting,
+}
+
+/// Somebody in a room.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Participant {
+    /// Its name on the wire.
+    pub participant_id: ParticipantId,
+    /// The account.
+    pub user_id: Option<UserId>,
+    /// Its name for people.
+    pub name: String,
+    /// When it came.
+    pub joined_at: Timestamp,
+    /// What it publishes.
+    pub tracks: Vec<Track>,
+    /// What it may do.
+    pub permissions: Permissions,
+    /// Whether it may moderate.
+    pub moderator: bool,
+    /// Whether its hand is raised.
+    pub hand_raised: bool,
+    /// How it is reached.
+    pub connection: Reached,
+    /// What it says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+}
+
+/// A session description.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct SessionDescription {
+    /// `offer` or `answer`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The text (RFC 8866).
+    pub sdp: String,
+}
+
+/// Which section shows which track.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferedTrack {
+    /// The section.
+    pub mid: String,
+    /// The track.
+    pub track_id: TrackId,
+    /// Whose it is.
+    pub participant_id: ParticipantId,
+}
+
+/// Whether a layer is wanted.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct WantedLayer {
+    /// Its name in the description.
+    pub rid: String,
+    /// Whether somebody wants it.
+    pub active: bool,
+}
+
+/// Somebody who is heard.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Speaker {
+    /// Who.
+    pub participant_id: ParticipantId,
+    /// Loudness, 0 to 1.
+    pub level: f32,
+}
+
+macro_rules! told {
+    ($(#[doc = $about:literal] $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            #[doc = $about]
+            #[derive(Clone, Debug, Serialize, ToSchema)]
+            #[serde(rename_all = "camelCase")]
+            #[allow(missing_docs)]
+            pub struct $name {
+                #[serde(flatten)]
+                pub stamp: Stamp,
+                $($(#[$meta])* pub $field: $type,)*
+            }
+        )*
+    };
+}
+
+told! {
+    /// Somebody came in, or is otherwise than before.
+    RoomParticipant { participant: Participant, }
+    /// Somebody left.
+    RoomLeft { participant_id: ParticipantId, reason: &'static str, }
+    /// A track can be received from now on.
+    RoomTrackPublished { participant_id: ParticipantId, track: Track, }
+    /// A track can no longer be received.
+    RoomTrackUnpublished { participant_id: ParticipantId, track_id: TrackId, }
+    /// A track was muted, or is no longer.
+    RoomTrackMuted { track_id: TrackId, muted: bool, by: ParticipantId, }
+    /// What can be received; answer with `room:answer` and the same `rev`.
+    RoomOffer { rev: u64, offer: SessionDescription, tracks: Vec<OfferedTrack>, }
+    /// Another layer of a track arrives.
+    RoomLayerChanged {
+        track_id: TrackId,
+        rid: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        width: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        height: Option<u32>,
+        reason: &'static str,
+    }
+    /// Which layers somebody wants: the others need not be sent.
+    RoomPublishLayers { track_id: TrackId, layers: Vec<WantedLayer>, }
+    /// A track does not fit the path, or fits again.
+    RoomTrackFlow { track_id: TrackId, reason: &'static str, }
+    /// Who is heard, the loudest first.
+    RoomSpeakers { speakers: Vec<Speaker>, dominant: Option<ParticipantId>, }
+    /// Data of another participant.
+    RoomData { participant_id: ParticipantId, topic: String, payload: Value, }
+    /// A hand was raised or lowered.
+    RoomHand { participant_id: ParticipantId, raised: bool, }
+    /// A reaction.
+    RoomReaction { participant_id: ParticipantId, emoji: String, }
+    /// Who waits to be let in; to moderators.
+    RoomLobby { waiting: Vec<Participant>, }
+    /// A moderator did something to one.
+    RoomModerated { action: &'static str, by: Option<ParticipantId>, reason: Option<String>, }
+    /// The room is over.
+    RoomClosed { reason: &'static str, }
+    /// Everything, where not all that was missed could be told.
+    RoomState { room: Room, participants: Vec<Participant>, }
+}

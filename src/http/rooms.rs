@@ -1,0 +1,194 @@
+//! `/api/rooms`, for the application's backend, admins, owners and participants.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Meta, Success, ok, with};
+use super::extract::{Body, Caller, Path};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::error::Problem;
+use crate::event::Role;
+use crate::event::room::{Participant, Permissions, Room, TrackKind};
+use crate::ids::{ParticipantId, RoomId, Short, UserId};
+use crate::rooms::{Change, Draft, Moderation, PassDraft, RoomError};
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, open))
+        .routes(routes!(room, change, close))
+        .routes(routes!(participants))
+        .routes(routes!(kick))
+        .routes(routes!(mute))
+        .routes(routes!(permit))
+        .routes(routes!(pass))
+}
+
+impl Caller {
+    /// Who looks: an operator sees everything.
+    fn looking(self) -> Option<UserId> {
+        if self.operates() { None } else { Some(self.id) }
+    }
+
+    pub(super) fn operates(self) -> bool {
+        matches!(self.role, Role::Admin | Role::Service)
+    }
+}
+
+/// All rooms; for operators.
+#[utoipa::path(get, path = "", tag = "Rooms", responses((status = 200, body = Success<Vec<Room>>)))]
+async fn list(State(app): State<App>, caller: Caller) -> Answer<Vec<Room>> {
+    if !caller.operates() {
+        return Err(RoomError::NotAModerator.into());
+    }
+    let rooms = app.rooms.all();
+    let total = i64::try_from(rooms.len()).ok();
+    Ok(with(rooms, Meta { message: "Rooms retrieved successfully", total, ..Meta::default() }))
+}
+
+/// Opens a room.
+#[utoipa::path(post, path = "", tag = "Rooms", request_body = Draft, responses((status = 200, body = Success<Room>)))]
+async fn open(State(app): State<App>, caller: Caller, Body(draft): Body<Draft>) -> Answer<Room> {
+    if !caller.operates() && !app.rooms.opens_by_entering() {
+        return Err(RoomError::NotAModerator.into());
+    }
+    Ok(ok(app.rooms.open(caller.looking(), &draft)?, "Room opened"))
+}
+
+/// One room.
+#[utoipa::path(get, path = "/{roomId}", tag = "Rooms", params(("roomId" = String, Path)), responses((status = 200, body = Success<Room>)))]
+async fn room(State(app): State<App>, caller: Caller, Path(id): Path<RoomId>) -> Answer<Room> {
+    Ok(ok(app.rooms.room(&id, caller.looking())?, "Room retrieved successfully"))
+}
+
+/// Changes a room; for its owner and operators.
+#[utoipa::path(patch, path = "/{roomId}", tag = "Rooms", params(("roomId" = String, Path)), request_body = Change, responses((status = 200, body = Success<Room>)))]
+async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<RoomId>,
+    Body(change): Body<Change>,
+) -> Answer<Room> {
+    Ok(ok(app.rooms.change(&id, caller.looking(), &change)?, "Room changed"))
+}
+
+/// Closes a room; for its owner and operators.
+#[utoipa::path(delete, path = "/{roomId}", tag = "Rooms", params(("roomId" = String, Path)), responses((status = 200, body = Success<Closed>)))]
+async fn close(State(app): State<App>, caller: Caller, Path(id): Path<RoomId>) -> Answer<Closed> {
+    app.rooms.close(&id, caller.looking())?;
+    Ok(ok(Closed { room_id: id }, "Room closed"))
+}
+
+/// A room that was closed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RoomClosing)]
+struct Closed {
+    room_id: RoomId,
+}
+
+/// Who is in a room.
+#[utoipa::path(get, path = "/{roomId}/participants", tag = "Rooms", params(("roomId" = String, Path)), responses((status = 200, body = Success<Vec<Participant>>)))]
+async fn participants(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<RoomId>,
+) -> Answer<Vec<Participant>> {
+    Ok(ok(app.rooms.participants(&id, caller.looking())?, "Participants retrieved successfully"))
+}
+
+/// Why.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RoomKick)]
+struct Kick {
+    reason: Option<Short<200>>,
+}
+
+/// Sends somebody out.
+#[utoipa::path(post, path = "/{roomId}/participants/{participantId}/kick", tag = "Rooms", params(("roomId" = String, Path), ("participantId" = String, Path)), request_body = Kick, responses((status = 200, body = Success<Participant>)))]
+async fn kick(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, who)): Path<(RoomId, ParticipantId)>,
+    Body(kick): Body<Kick>,
+) -> Answer<Participant> {
+    let shown = app.rooms.participant(&id, who);
+    let what = Moderation::Kick(who, kick.reason.map(Short::into_string));
+    app.rooms.moderate_from_outside(&id, caller.looking(), what)?;
+    Ok(ok(shown?, "Participant removed"))
+}
+
+/// What to mute.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RoomMuting)]
+struct Muting {
+    kind: Option<TrackKind>,
+}
+
+/// Mutes somebody.
+#[utoipa::path(post, path = "/{roomId}/participants/{participantId}/mute", tag = "Rooms", params(("roomId" = String, Path), ("participantId" = String, Path)), request_body = Muting, responses((status = 200, body = Success<Participant>)))]
+async fn mute(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, who)): Path<(RoomId, ParticipantId)>,
+    Body(muting): Body<Muting>,
+) -> Answer<Participant> {
+    let what = Moderation::Mute(who, muting.kind);
+    app.rooms.moderate_from_outside(&id, caller.looking(), what)?;
+    Ok(ok(app.rooms.participant(&id, who)?, "Participant muted"))
+}
+
+/// What somebody may do.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RoomPermits)]
+struct Permits {
+    #[serde(flatten)]
+    permissions: Permissions,
+    moderator: Option<bool>,
+}
+
+/// Changes what somebody may do.
+#[utoipa::path(post, path = "/{roomId}/participants/{participantId}/permissions", tag = "Rooms", params(("roomId" = String, Path), ("participantId" = String, Path)), request_body = Permits, responses((status = 200, body = Success<Participant>)))]
+async fn permit(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, who)): Path<(RoomId, ParticipantId)>,
+    Body(permits): Body<Permits>,
+) -> Answer<Participant> {
+    let what = Moderation::Permit(who, permits.permissions, permits.moderator);
+    app.rooms.moderate_from_outside(&id, caller.looking(), what)?;
+    Ok(ok(app.rooms.participant(&id, who)?, "Permissions changed"))
+}
+
+/// A right to come in: the `token` of `room:join`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RoomToken)]
+struct Pass {
+    token: String,
+    expires_at: Timestamp,
+}
+
+/// Gives out a right to come in; for its owner and operators.
+#[utoipa::path(post, path = "/{roomId}/tokens", tag = "Rooms", params(("roomId" = String, Path)), request_body = PassDraft, responses((status = 200, body = Success<Pass>)))]
+async fn pass(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<RoomId>,
+    Body(draft): Body<PassDraft>,
+) -> Answer<Pass> {
+    let (token, expires_at) = app.rooms.pass(&id, caller.looking(), draft)?;
+    Ok(ok(Pass { token, expires_at }, "Token given"))
+}
+
+/// A name for somebody who came by HTTP.
+pub(super) async fn name_of(app: &App, caller: Caller) -> Result<String, Problem> {
+    let me = app.people.me(caller.id).await?;
+    Ok(me.name.unwrap_or_else(|| caller.id.to_string()))
+}

@@ -1,0 +1,236 @@
+//! `/whip` and `/whep`: publishing and receiving by HTTP alone (RFC 9725, draft-ietf-wish-whep).
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::Refusal;
+use super::extract::{Caller, Path};
+use super::rooms::name_of;
+use crate::app::App;
+use crate::error::{Problem, Reason};
+use crate::ids::{ParticipantId, RoomId, RoomSessionId};
+use crate::rooms::{Resource, Side};
+
+const SDP: &str = "application/sdp";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+type Outcome = Result<Response, Refusal>;
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(publish, publish_options))
+        .routes(routes!(patch, end))
+        .routes(routes!(view, view_options))
+        .routes(routes!(view_one))
+        .routes(routes!(patch_view, end_view))
+        .routes(routes!(layer))
+}
+
+/// The body, when it is of this type.
+fn body<'a>(headers: &HeaderMap, wanted: &str, text: &'a str) -> Result<&'a str, Refusal> {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let said = said.and_then(|said| said.split(';').next()).unwrap_or_default().trim();
+    if said.eq_ignore_ascii_case(wanted) {
+        return Ok(text);
+    }
+    let told = format!("Content-Type must be {wanted}, not {said:?}");
+    Err(Problem::new(Reason::MediaType, told).into())
+}
+
+/// ICE servers as `Link` headers (RFC 9725 §4.6).
+fn links(app: &App, caller: Caller) -> Vec<HeaderValue> {
+    let servers = app.calls.webrtc_config(caller.id, None).ice_servers;
+    let mut links = Vec::new();
+    for server in servers {
+        for url in &server.urls {
+            let mut link = format!("<{url}>; rel=\"ice-server\"");
+            if let (Some(username), Some(credential)) = (&server.username, &server.credential) {
+                link += &format!(
+                    "; username=\"{username}\"; credential=\"{credential}\"; credential-type=\"password\""
+                );
+            }
+            links.extend(HeaderValue::from_str(&link));
+        }
+    }
+    links
+}
+
+async fn offer(
+    app: &App,
+    caller: Caller,
+    headers: &HeaderMap,
+    (room, side): (RoomId, Side),
+    text: &str,
+) -> Outcome {
+    let text = body(headers, SDP, text)?;
+    let who = (caller.id, caller.operates(), name_of(app, caller).await?);
+    let Resource { session, answer, etag } = app.rooms.offer_by_http(&room, who, side, text)?;
+    let kind = if side == Side::Publish { "whip" } else { "whep" };
+    let mut response = (StatusCode::CREATED, answer).into_response();
+    let told = response.headers_mut();
+    told.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+    told.insert(header::LOCATION, value(&format!("/{kind}/sessions/{session}")));
+    told.insert(header::ETAG, value(&etag));
+    told.insert(HeaderName::from_static("accept-patch"), HeaderValue::from_static(FRAGMENT));
+    for link in links(app, caller) {
+        told.append(header::LINK, link);
+    }
+    told.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Location, ETag, Link, Accept-Patch"),
+    );
+    Ok(response)
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Publishes into a room; the answer is in the body, the session in `Location`.
+#[utoipa::path(post, path = "/whip/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), request_body(content = String, content_type = "application/sdp"), responses((status = 201, body = String, content_type = "application/sdp")))]
+async fn publish(
+    State(app): State<App>,
+    caller: Caller,
+    Path(room): Path<RoomId>,
+    headers: HeaderMap,
+    text: String,
+) -> Outcome {
+    offer(&app, caller, &headers, (room, Side::Publish), &text).await
+}
+
+/// Receives a whole room, participant after participant.
+#[utoipa::path(post, path = "/whep/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), request_body(content = String, content_type = "application/sdp"), responses((status = 201, body = String, content_type = "application/sdp")))]
+async fn view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(room): Path<RoomId>,
+    headers: HeaderMap,
+    text: String,
+) -> Outcome {
+    offer(&app, caller, &headers, (room, Side::View(None)), &text).await
+}
+
+/// Receives one participant.
+#[utoipa::path(post, path = "/whep/{roomId}/{participantId}", tag = "WHIP and WHEP", params(("roomId" = String, Path), ("participantId" = String, Path)), request_body(content = String, content_type = "application/sdp"), responses((status = 201, body = String, content_type = "application/sdp")))]
+async fn view_one(
+    State(app): State<App>,
+    caller: Caller,
+    Path((room, who)): Path<(RoomId, ParticipantId)>,
+    headers: HeaderMap,
+    text: String,
+) -> Outcome {
+    offer(&app, caller, &headers, (room, Side::View(Some(who))), &text).await
+}
+
+fn options(app: &App, caller: Caller) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("accept-post"), HeaderValue::from_static(SDP));
+    for link in links(app, caller) {
+        response.headers_mut().append(header::LINK, link);
+    }
+    response
+}
+
+/// What may be posted, and the ICE servers.
+#[utoipa::path(options, path = "/whip/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), responses((status = 204)))]
+async fn publish_options(
+    State(app): State<App>,
+    caller: Caller,
+    _: Path<RoomId>,
+) -> Response {
+    options(&app, caller)
+}
+
+/// What may be posted, and the ICE servers.
+#[utoipa::path(options, path = "/whep/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), responses((status = 204)))]
+async fn view_options(State(app): State<App>, caller: Caller, _: Path<RoomId>) -> Response {
+    options(&app, caller)
+}
+
+fn patched(
+    app: &App,
+    caller: Caller,
+    session: RoomSessionId,
+    headers: &HeaderMap,
+    text: &str,
+) -> Outcome {
+    let text = body(headers, FRAGMENT, text)?;
+    let tag = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
+    let Some((fragment, etag)) = app.rooms.patch_by_http(caller.id, session, tag, text)? else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let mut response = fragment.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(FRAGMENT));
+    response.headers_mut().insert(header::ETAG, value(&etag));
+    Ok(response)
+}
+
+/// A candidate, or an ICE restart.
+#[utoipa::path(patch, path = "/whip/sessions/{sessionId}", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), request_body(content = String, content_type = "application/trickle-ice-sdpfrag"), responses((status = 204), (status = 200, body = String, content_type = "application/trickle-ice-sdpfrag")))]
+async fn patch(
+    State(app): State<App>,
+    caller: Caller,
+    Path(session): Path<RoomSessionId>,
+    headers: HeaderMap,
+    text: String,
+) -> Outcome {
+    patched(&app, caller, session, &headers, &text)
+}
+
+/// A candidate, or an ICE restart.
+#[utoipa::path(patch, path = "/whep/sessions/{sessionId}", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), request_body(content = String, content_type = "application/trickle-ice-sdpfrag"), responses((status = 204), (status = 200, body = String, content_type = "application/trickle-ice-sdpfrag")))]
+async fn patch_view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(session): Path<RoomSessionId>,
+    headers: HeaderMap,
+    text: String,
+) -> Outcome {
+    patched(&app, caller, session, &headers, &text)
+}
+
+/// Ends publishing.
+#[utoipa::path(delete, path = "/whip/sessions/{sessionId}", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), responses((status = 200)))]
+async fn end(
+    State(app): State<App>,
+    caller: Caller,
+    Path(session): Path<RoomSessionId>,
+) -> Outcome {
+    app.rooms.end_by_http(caller.id, session)?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// Ends receiving.
+#[utoipa::path(delete, path = "/whep/sessions/{sessionId}", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), responses((status = 200)))]
+async fn end_view(
+    State(app): State<App>,
+    caller: Caller,
+    Path(session): Path<RoomSessionId>,
+) -> Outcome {
+    app.rooms.end_by_http(caller.id, session)?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// Which layer a viewer wants: the name of one, `auto`, or `off`.
+#[utoipa::path(post, path = "/whep/sessions/{sessionId}/layer", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), request_body = LayerChoice, responses((status = 204)))]
+async fn layer(
+    State(app): State<App>,
+    caller: Caller,
+    Path(session): Path<RoomSessionId>,
+    super::extract::Body(choice): super::extract::Body<LayerChoice>,
+) -> Outcome {
+    app.rooms.layer_by_http(caller.id, session, &choice.rid)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A layer.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+pub(super) struct LayerChoice {
+    rid: String,
+}

@@ -1,0 +1,124 @@
+//! Why something is not possible in a room.
+
+use switchboard_media::DescriptionError;
+
+use crate::error::{Failure, Reason};
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RoomError {
+    /// There is no such room for this caller.
+    #[error("There is no such room")]
+    NotFound,
+    /// There is no such session or participant.
+    #[error("There is no such participant in this room; join it first")]
+    NotInRoom,
+    /// There is no such track.
+    #[error("Nobody publishes such a track in this room")]
+    NoTrack,
+    /// A name that is taken.
+    #[error("There is a room of that id already")]
+    Exists,
+    /// As many as may be.
+    #[error("The room has its {0} participants; wait until somebody leaves")]
+    Full(usize),
+    /// As many rooms as may be.
+    #[error("The server has its {0} rooms (limits.rooms)")]
+    TooMany(usize),
+    /// Closed by a moderator.
+    #[error("The room is locked; ask a moderator to open it")]
+    Locked,
+    /// Somebody has to open.
+    #[error("A moderator has to let you in; wait for room:joined")]
+    Lobby,
+    /// As many tracks as may be.
+    #[error("A participant may publish {0} tracks; unpublish one first")]
+    TrackLimit(usize),
+    /// Rights.
+    #[error("You may not publish this here")]
+    MayNotPublish,
+    /// Rights.
+    #[error("You may not receive here")]
+    MayNotSubscribe,
+    /// Rights.
+    #[error("You may not send data here")]
+    MayNotSendData,
+    /// Rights.
+    #[error("Only a moderator of the room may do this")]
+    NotAModerator,
+    /// A room token that is none.
+    #[error("This room token is not valid, or no longer")]
+    Token,
+    /// The session is over.
+    #[error("This session of the room is over; join again")]
+    Resume,
+    /// An answer to an older offer.
+    #[error("The answer is to revision {have}, the last offer is {last}; answer that one")]
+    Stale {
+        /// What came.
+        have: u64,
+        /// What was expected.
+        last: u64,
+    },
+    /// Somebody else changed it.
+    #[error("The session has another ETag by now; read it again")]
+    Changed,
+    /// A field that is wrong.
+    #[error("{1}")]
+    Invalid(&'static str, String),
+    /// A description too long.
+    #[error("The description has {have} bytes; at most {limit} are taken")]
+    TooLarge {
+        /// What came.
+        have: usize,
+        /// What may come.
+        limit: usize,
+    },
+    /// A description that cannot be used.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
+    /// The server is going down.
+    #[error("The server is going down; reconnect")]
+    Draining,
+}
+
+impl Failure for RoomError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotFound => Reason::RoomNotFound,
+            Self::NotInRoom => Reason::NotFound,
+            Self::NoTrack => Reason::TrackNotFound,
+            Self::Exists => Reason::Conflict,
+            Self::Full(_) => Reason::RoomFull,
+            Self::TooMany(_) => Reason::Unavailable,
+            Self::Locked => Reason::RoomLocked,
+            Self::Lobby => Reason::LobbyWait,
+            Self::TrackLimit(_) => Reason::TrackLimit,
+            Self::MayNotPublish => Reason::PublishForbidden,
+            Self::MayNotSubscribe => Reason::SubscribeForbidden,
+            Self::MayNotSendData => Reason::DataForbidden,
+            Self::NotAModerator => Reason::NotAModerator,
+            Self::Token => Reason::TokenInvalid,
+            Self::Resume => Reason::ResumeFailed,
+            Self::Stale { .. } => Reason::StaleRev,
+            Self::Changed => Reason::PreconditionFailed,
+            Self::Invalid(..) => Reason::InvalidData,
+            Self::TooLarge { .. } => Reason::SdpTooLarge,
+            Self::Description(DescriptionError::Invalid(_)) => Reason::SdpInvalid,
+            Self::Description(DescriptionError::NoMedia(_)) => Reason::NoMedia,
+            Self::Description(DescriptionError::Codec { .. }) => Reason::CodecUnsupported,
+            Self::Draining => Reason::Draining,
+        }
+    }
+
+    fn details(&self) -> Option<serde_json::Value> {
+        match self {
+            Self::Invalid(field, _) => Some(serde_json::json!({ "field": field })),
+            Self::TooLarge { limit, .. } => Some(serde_json::json!({ "limit": limit })),
+            Self::TrackLimit(limit) | Self::Full(limit) => {
+                Some(serde_json::json!({ "limit": limit }))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What the SFU reports, told to those it concerns.
+
+use std::time::Duration;
+
+use switchboard_media::{Event as Media, PeerKey, TrackKey};
+use tokio::sync::mpsc::Receiver;
+
+use super::state::{Door, Room};
+use super::{Rooms, State};
+use crate::event::Event;
+use crate::event::room::{
+    RoomLayerChanged, RoomPublishLayers, RoomSpeakers, RoomTrackFlow, Speaker, WantedLayer,
+};
+use crate::ids::RoomId;
+
+impl Rooms {
+    /// Follows the SFU, and ends what is over; runs as long as the server.
+    pub async fn follow(&self, mut events: Receiver<Media>) {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.heard(event),
+                    None => return,
+                },
+                _ = second.tick() => self.tidy(),
+            }
+        }
+    }
+
+    fn heard(&self, event: Media) {
+        match event {
+            Media::Connected { peer, after_ms } => {
+                metrics::histogram!("rtc_media_setup_seconds").record(f64::from(after_ms) / 1000.0);
+                self.reached(peer, true);
+            }
+            Media::Gone { peer, reason } => {
+                tracing::debug!(?peer, ?reason, "a peer connection ended");
+                self.gone(peer);
+            }
+            Media::Sent { track, layers } => self.with_track(track, |room, at| {
+                let Some(track) = room.members.get_mut(at.0).and_then(|it| it.tracks.get_mut(at.1))
+                else {
+                    return;
+                };
+                track.layers.iter_mut().zip(layers).for_each(|(layer, sent)| layer.active = sent);
+            }),
+            Media::Wanted { track, layers } => self.with_track(track, |room, at| {
+                let Some(member) = room.members.get_mut(at.0) else { return };
+                let Some(track) = member.tracks.get(at.1) else { return };
+                let wanted = track.layers.iter().zip(layers);
+                let wanted =
+                    wanted.map(|(layer, active)| WantedLayer { rid: layer.rid.clone(), active });
+                let (track_id, layers) = (track.id, wanted.collect());
+                member.tell(&self.outbox, |stamp| {
+                    Event::RoomPublishLayers(RoomPublishLayers { stamp, track_id, layers })
+                });
+            }),
+            Media::Switched { peer, track, layer } => self.switched(peer, track, layer),
+            Media::Paused { peer, track, paused } => self.with_peer(peer, |room, place| {
+                let Some(track_id) = room.track_by_key(track).map(|(_, track)| track.id) else {
+                    return;
+                };
+                let Some(member) = room.members.get_mut(place) else { return };
+                member.tell(&self.outbox, |stamp| {
+                    let flow = RoomTrackFlow { stamp, track_id, reason: "bandwidth" };
+                    if paused {
+                        Event::RoomTrackPaused(flow)
+                    } else {
+                        Event::RoomTrackResumed(flow)
+                    }
+                });
+            }),
+            Media::Speakers { room, levels } => self.speak(room, &levels),
+        }
+    }
+
+    fn with_room(&self, find: impl Fn(&Room) -> bool, act: impl FnOnce(&mut Room)) {
+        let mut state = self.state();
+        if let Some(room) = state.rooms.values_mut().find(|room| find(room)) {
+            act(room);
+        }
+    }
+
+    fn with_track(&self, key: TrackKey, act: impl FnOnce(&mut Room, (usize, usize))) {
+        let place = |room: &Room| {
+            room.members.iter().enumerate().find_map(|(member, it)| {
+                Some((member, it.tracks.iter().position(|track| track.key == key)?))
+            })
+        };
+        self.with_room(
+            |room| place(room).is_some(),
+            |room| {
+                if let Some(at) = place(room) {
+                    act(room, at);
+                }
+            },
+        );
+    }
+
+    fn with_peer(&self, peer: PeerKey, act: impl FnOnce(&mut Room, usize)) {
+        let mut state = self.state();
+        let State { rooms, peers } = &mut *state;
+        let Some(room) = peers.get(&peer).and_then(|id| rooms.get_mut(id)) else { return };
+        let place = room.members.iter_mut().position(|member| member.link_of(peer).is_some());
+        if let Some(place) = place {
+            act(room, place);
+        }
+    }
+
+    fn reached(&self, peer: PeerKey, connected: bool) {
+        self.with_peer(peer, |room, place| {
+            let Some(member) = room.members.get_mut(place) else { return };
+            let before = member.shown().connection;
+            if let Some(link) = member.link_of(peer) {
+                link.connected = connected;
+            }
+            let session = member.session;
+            if member.shown().connection != before {
+                self.changed(room, session);
+            }
+        });
+    }
+
+    /// A peer connection is over. Who came by WHIP or WHEP leaves with it; a client makes a new one.
+    fn gone(&self, peer: PeerKey) {
+        let mut leaves: Option<(RoomId, _)> = None;
+        let mut unpublished = None;
+        self.with_peer(peer, |room, place| {
+            let id = room.id.clone();
+            let Some(member) = room.members.get_mut(place) else { return };
+            match member.door {
+                Door::Whip | Door::Whep => leaves = Some((id, member.id)),
+                Door::Socket(_) => {
+                    if member.publish.as_ref().is_some_and(|link| link.peer == peer) {
+                        member.publish = None;
+                        let gone: Vec<_> = member.tracks.drain(..).map(|track| track.id).collect();
+                        let owner = member.id;
+                        self.tell_unpublished(room, owner, &gone);
+                    } else {
+                        member.subscribe = None;
+                    }
+                    unpublished = Some(id);
+                }
+            }
+        });
+        self.state().peers.remove(&peer);
+        if let Some((room, member)) = leaves {
+            self.remove(&room, member, "network");
+        }
+        if let Some(id) = unpublished {
+            self.bring_up_to_date(&mut self.state(), &id);
+        }
+    }
+
+    fn switched(&self, peer: PeerKey, track: TrackKey, layer: u8) {
+        self.with_peer(peer, |room, place| {
+            let Some((_, track)) = room.track_by_key(track) else { return };
+            let Some(layer) = track.layers.get(usize::from(layer)).cloned() else { return };
+            let track_id = track.id;
+            let Some(member) = room.members.get_mut(place) else { return };
+            member.tell(&self.outbox, |stamp| {
+                let (rid, width, height) = (layer.rid, layer.width, layer.height);
+                let reason = "bandwidth";
+                Event::RoomLayerChanged(RoomLayerChanged {
+                    stamp,
+                    track_id,
+                    rid,
+                    width,
+                    height,
+                    reason,
+                })
+            });
+        });
+    }
+
+    fn speak(&self, key: switchboard_media::RoomKey, levels: &[(TrackKey, f32)]) {
+        self.with_room(
+            |room| room.key == key,
+            |room| {
+                let heard: Vec<Speaker> = levels
+                    .iter()
+                    .filter_map(|&(track, level)| {
+                        let (member, _) = room.track_by_key(track)?;
+                        Some(Speaker { participant_id: member.id, level })
+                    })
+                    .collect();
+                // Who spoke last stays the dominant speaker through a pause.
+                if let Some(loudest) = heard.first() {
+                    room.dominant = Some(loudest.participant_id);
+                }
+                let dominant = room.dominant;
+                room.tell(&self.outbox, None, |stamp| {
+                    Event::RoomSpeakers(RoomSpeakers { stamp, speakers: heard.clone(), dominant })
+                });
+            },
+        );
+    }
+}

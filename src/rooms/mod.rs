@@ -1,0 +1,619 @@
+//! Rooms: who is in, who may do what, who publishes and who receives. Media goes through the SFU; here is only what was agreed on.
+//!
+//! All rooms stand behind one lock that is never held across an await; a negotiation takes a fraction of a millisecond.
+
+mod error;
+mod follow;
+mod media;
+mod moderate;
+mod state;
+mod whip;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use switchboard_media::{Codec, PeerKey};
+use utoipa::ToSchema;
+
+pub use self::error::RoomError;
+pub use self::media::{LayerWish, PublishedTrack, Publishing, Subscribed, TrackOrder};
+pub use self::moderate::Moderation;
+use self::state::{Door, Member, Newcomer, Outboxes, Pass, Room};
+pub use self::whip::{Resource, Side};
+use crate::clock::{Clock, Timestamp};
+use crate::config;
+use crate::event::Event;
+use crate::event::room::{
+    Participant, Permissions, Room as ShownRoom, RoomClosed, RoomLeft, RoomLobby, RoomParticipant,
+    RoomState,
+};
+use crate::ids::{ParticipantId, RoomId, RoomSessionId, SessionId, Short, UserId};
+use crate::sfu::Sfu;
+
+type Result<T> = std::result::Result<T, RoomError>;
+
+/// How long a lost session is waited for.
+const LOST: Duration = Duration::from_secs(30);
+/// How long an empty room stays.
+const EMPTY: Duration = Duration::from_secs(30);
+/// How long a room stays that nobody has entered yet.
+const UNUSED: Duration = Duration::from_secs(600);
+/// Bytes of what a participant says of itself.
+const METADATA: usize = 2048;
+
+/// See the module.
+pub struct Rooms {
+    clock: Clock,
+    sfu: Arc<Sfu>,
+    outbox: Outboxes,
+    config: config::Rooms,
+    sdp_bytes: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    rooms: HashMap<RoomId, Room>,
+    /// In which room a peer connection is.
+    peers: HashMap<PeerKey, RoomId>,
+}
+
+/// How a room is to be.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Draft {
+    /// Its id; made up when left out.
+    pub room_id: Option<RoomId>,
+    /// Its name for people.
+    pub name: Option<Short<128>>,
+    /// Participants at most.
+    pub max_participants: Option<usize>,
+    /// Whether who comes waits for a moderator.
+    pub lobby: bool,
+    /// Codecs that may be published, of `opus`, `vp8`, `vp9`, `h264`, `av1`.
+    pub codecs: Option<Vec<String>>,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What is to be otherwise.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Change {
+    /// Whether nobody else may come in.
+    pub locked: Option<bool>,
+    /// Whether who comes waits for a moderator.
+    pub lobby: Option<bool>,
+    /// Participants at most.
+    pub max_participants: Option<usize>,
+    /// Its name for people.
+    pub name: Option<Short<128>>,
+}
+
+/// A right to come in.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PassDraft {
+    /// For this user alone.
+    pub user_id: Option<UserId>,
+    /// The name that is shown.
+    pub name: Option<Short<120>>,
+    /// Seconds, 86400 at most.
+    pub ttl: Option<u64>,
+    /// What its bearer may do.
+    pub permissions: Permissions,
+    /// Whether its bearer moderates.
+    pub moderator: bool,
+}
+
+/// Who wants to come in.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// The account.
+    pub user: UserId,
+    /// An admin or service moderates everywhere.
+    pub operator: bool,
+    /// The socket.
+    pub socket: SessionId,
+    /// The name that is shown.
+    pub name: String,
+    /// A room token.
+    pub token: Option<String>,
+    /// Whether it wants every track.
+    pub auto_subscribe: bool,
+    /// What it says of itself.
+    pub metadata: Option<Value>,
+    /// A session to go on with: its id, its secret, and the last event that arrived.
+    pub resume: Option<(RoomSessionId, String, u64)>,
+}
+
+/// Somebody came in.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Its session.
+    pub session: RoomSessionId,
+    /// What a later connection shows to go on with it.
+    pub secret: String,
+    /// The room.
+    pub room: ShownRoom,
+    /// Itself.
+    pub own: Participant,
+    /// The others.
+    pub others: Vec<Participant>,
+    /// The number of the last event.
+    pub seq: u64,
+}
+
+impl Rooms {
+    /// No rooms yet.
+    pub fn new(config: &config::Config, clock: Clock, sfu: Arc<Sfu>, outbox: Outboxes) -> Self {
+        let (sdp_bytes, config) = (config.limits.sdp_bytes, config.rooms.clone());
+        Self { clock, sfu, outbox, config, sdp_bytes, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a room.
+    pub fn open(&self, owner: Option<UserId>, draft: &Draft) -> Result<ShownRoom> {
+        self.open_for(owner, None, draft)
+    }
+
+    /// Opens the room of a call for its people, unless it is open.
+    pub fn open_call(&self, room: &RoomId, people: &[UserId]) -> Result<()> {
+        if let Some(room) = self.state().rooms.get_mut(room) {
+            room.invited = Some(people.to_vec());
+            return Ok(());
+        }
+        let draft = Draft { room_id: Some(room.clone()), ..Draft::default() };
+        self.open_for(None, Some(people.to_vec()), &draft).map(drop)
+    }
+
+    fn open_for(
+        &self,
+        owner: Option<UserId>,
+        invited: Option<Vec<UserId>>,
+        draft: &Draft,
+    ) -> Result<ShownRoom> {
+        let id = draft.room_id.clone().unwrap_or_else(|| RoomId::fresh(self.clock.id()));
+        let codecs = match &draft.codecs {
+            None => self.sfu.codecs().to_vec(),
+            Some(names) => codecs(names)?,
+        };
+        let most = self.most(draft.max_participants)?;
+        let mut state = self.state();
+        if state.rooms.contains_key(&id) {
+            return Err(RoomError::Exists);
+        }
+        if state.rooms.len() >= self.config.max_rooms {
+            return Err(RoomError::TooMany(self.config.max_rooms));
+        }
+        let room = Room {
+            id: id.clone(),
+            key: self.sfu.server().open_room(),
+            name: draft.name.as_ref().map(|name| name.as_str().to_owned()),
+            owner,
+            created_at: self.clock.now(),
+            expires_at: draft.expires_at,
+            locked: false,
+            lobby: draft.lobby,
+            most,
+            codecs,
+            invited,
+            passes: Vec::new(),
+            members: Vec::new(),
+            dominant: None,
+            empty_since: None,
+        };
+        let shown = room.shown();
+        state.rooms.insert(id, room);
+        Ok(shown)
+    }
+
+    fn most(&self, wanted: Option<usize>) -> Result<usize> {
+        let limit = self.config.max_participants;
+        match wanted {
+            None => Ok(limit),
+            Some(wanted) if (1..=limit).contains(&wanted) => Ok(wanted),
+            Some(_) => Err(RoomError::Invalid(
+                "maxParticipants",
+                format!("maxParticipants is 1 to {limit}"),
+            )),
+        }
+    }
+
+    /// Whether anybody may open a room by entering it.
+    pub fn opens_by_entering(&self) -> bool {
+        self.config.create == config::RoomCreate::Anyone
+    }
+
+    /// All rooms.
+    pub fn all(&self) -> Vec<ShownRoom> {
+        let mut rooms: Vec<_> = self.state().rooms.values().map(Room::shown).collect();
+        rooms.sort_by(|a, b| a.room_id.cmp(&b.room_id));
+        rooms
+    }
+
+    /// One room, for an operator, its owner or somebody in it.
+    pub fn room(&self, id: &RoomId, me: Option<UserId>) -> Result<ShownRoom> {
+        self.visible(id, me, |room| Ok(room.shown()))
+    }
+
+    /// Who is in a room, for an operator, its owner or somebody in it.
+    pub fn participants(&self, id: &RoomId, me: Option<UserId>) -> Result<Vec<Participant>> {
+        self.visible(id, me, |room| Ok(room.present().map(Member::shown).collect()))
+    }
+
+    fn visible<T>(
+        &self,
+        id: &RoomId,
+        me: Option<UserId>,
+        look: impl FnOnce(&mut Room) -> Result<T>,
+    ) -> Result<T> {
+        let mut state = self.state();
+        let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
+        let inside = |me| room.owner == Some(me) || room.present().any(|member| member.user == me);
+        if me.is_some_and(|me| !inside(me)) {
+            return Err(RoomError::NotFound);
+        }
+        look(room)
+    }
+
+    /// As [`Self::visible`], for what only the owner or an operator may do.
+    fn owned<T>(
+        &self,
+        id: &RoomId,
+        me: Option<UserId>,
+        act: impl FnOnce(&mut Room) -> Result<T>,
+    ) -> Result<T> {
+        self.visible(id, me, |room| match me {
+            Some(me) if room.owner != Some(me) => Err(RoomError::NotAModerator),
+            _ => act(room),
+        })
+    }
+
+    /// Changes a room.
+    pub fn change(&self, id: &RoomId, me: Option<UserId>, change: &Change) -> Result<ShownRoom> {
+        let most = change.max_participants.map(|most| self.most(Some(most))).transpose()?;
+        self.owned(id, me, |room| {
+            room.locked = change.locked.unwrap_or(room.locked);
+            room.lobby = change.lobby.unwrap_or(room.lobby);
+            room.most = most.unwrap_or(room.most);
+            if let Some(name) = &change.name {
+                room.name = Some(name.as_str().to_owned());
+            }
+            Ok(room.shown())
+        })
+    }
+
+    /// Closes a room.
+    pub fn close(&self, id: &RoomId, me: Option<UserId>) -> Result<()> {
+        self.owned(id, me, |_| Ok(()))?;
+        self.shut(id, "ended");
+        Ok(())
+    }
+
+    /// Gives out a right to come in; gives its text and its end.
+    pub fn pass(
+        &self,
+        id: &RoomId,
+        me: Option<UserId>,
+        draft: PassDraft,
+    ) -> Result<(String, Timestamp)> {
+        let ttl = draft.ttl.unwrap_or(3600);
+        if !(1..=86_400).contains(&ttl) {
+            return Err(RoomError::Invalid("ttl", "ttl is 1 to 86400 seconds".into()));
+        }
+        let now = self.clock.now();
+        let until = now.after(Duration::from_secs(ttl));
+        let token = secret();
+        self.owned(id, me, |room| {
+            room.passes.retain(|pass| pass.until > now);
+            if room.passes.len() >= 1000 {
+                return Err(RoomError::Invalid(
+                    "ttl",
+                    "a room has 1000 tokens at most; use shorter ones".into(),
+                ));
+            }
+            room.passes.push(Pass {
+                token: token.clone(),
+                user: draft.user_id,
+                name: draft.name.map(Short::into_string),
+                permissions: draft.permissions,
+                moderator: draft.moderator,
+                until,
+            });
+            Ok(())
+        })?;
+        Ok((token, until))
+    }
+
+    /// Somebody comes in.
+    pub fn join(&self, id: &RoomId, joining: Joining) -> Result<Joined> {
+        check_metadata(joining.metadata.as_ref())?;
+        if let Some((session, secret, last)) = joining.resume.clone() {
+            return self.resume(id, &joining, session, &secret, last);
+        }
+        if self.opens_by_entering() && !self.state().rooms.contains_key(id) {
+            let draft = Draft { room_id: Some(id.clone()), ..Draft::default() };
+            match self.open_for(Some(joining.user), None, &draft) {
+                Ok(_) | Err(RoomError::Exists) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let member = {
+            let mut state = self.state();
+            let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
+            self.admit(room, &joining)?
+        };
+        let mut state = self.state();
+        let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
+        let (session, waiting, moderator) =
+            (member.session, room.lobby && !member.moderator, member.moderator);
+        room.members.push(member);
+        if let Some(member) = room.members.last_mut() {
+            member.waiting = waiting;
+        }
+        room.empty_since = None;
+        if waiting {
+            tell_lobby(room, &self.outbox);
+            return Err(RoomError::Lobby);
+        }
+        tracing::info!(room = %id, user = %joining.user, moderator, "joined");
+        self.announce(room, session);
+        let joined = joined(room, session)?;
+        self.bring_up_to_date(&mut state, id);
+        Ok(joined)
+    }
+
+    fn admit(&self, room: &Room, joining: &Joining) -> Result<Member> {
+        let now = self.clock.now();
+        let pass = match &joining.token {
+            None => None,
+            Some(token) => Some(
+                room.passes
+                    .iter()
+                    .find(|pass| pass.token == *token && pass.until > now)
+                    .filter(|pass| pass.user.is_none_or(|user| user == joining.user))
+                    .ok_or(RoomError::Token)?,
+            ),
+        };
+        let invited = room.invited.as_ref().is_none_or(|people| people.contains(&joining.user));
+        let owner = room.owner == Some(joining.user) || joining.operator;
+        if !invited && pass.is_none() && !owner {
+            return Err(RoomError::NotFound);
+        }
+        if room.locked && !owner {
+            return Err(RoomError::Locked);
+        }
+        if room.members.len() >= room.most {
+            return Err(RoomError::Full(room.most));
+        }
+        Ok(Member::new(Newcomer {
+            id: ParticipantId::new(self.clock.id()),
+            session: RoomSessionId::new(self.clock.id()),
+            secret: secret(),
+            door: Door::Socket(Some(joining.socket)),
+            user: joining.user,
+            name: pass.and_then(|pass| pass.name.clone()).unwrap_or_else(|| joining.name.clone()),
+            at: now,
+            permissions: pass.map(|pass| pass.permissions.clone()).unwrap_or_default(),
+            moderator: owner || pass.is_some_and(|pass| pass.moderator),
+            auto_subscribe: joining.auto_subscribe,
+            metadata: joining.metadata.clone(),
+        }))
+    }
+
+    /// Tells the others of somebody who is in now.
+    fn announce(&self, room: &mut Room, session: RoomSessionId) {
+        let Some(member) = room.by_session(session) else { return };
+        let (id, participant) = (member.id, member.shown());
+        room.tell(&self.outbox, Some(id), |stamp| {
+            Event::RoomJoined(Box::new(RoomParticipant { stamp, participant: participant.clone() }))
+        });
+    }
+
+    fn resume(
+        &self,
+        id: &RoomId,
+        joining: &Joining,
+        session: RoomSessionId,
+        secret: &str,
+        last: u64,
+    ) -> Result<Joined> {
+        let mut state = self.state();
+        let room = state.rooms.get_mut(id).ok_or(RoomError::Resume)?;
+        let shown = room.shown();
+        let people: Vec<_> = room.present().map(Member::shown).collect();
+        let member = room.by_session(session).ok_or(RoomError::Resume)?;
+        if member.user != joining.user || member.secret != secret || member.waiting {
+            return Err(RoomError::Resume);
+        }
+        member.door = Door::Socket(Some(joining.socket));
+        member.lost = None;
+        if !member.replay(&self.outbox, last) {
+            member.tell(&self.outbox, |stamp| {
+                Event::RoomState(Box::new(RoomState { stamp, room: shown, participants: people }))
+            });
+        }
+        self.changed(room, session);
+        joined(room, session)
+    }
+
+    /// Tells the others that somebody is otherwise than before.
+    fn changed(&self, room: &mut Room, session: RoomSessionId) {
+        let Some(member) = room.by_session(session) else { return };
+        let (id, participant) = (member.id, member.shown());
+        room.tell(&self.outbox, Some(id), |stamp| {
+            Event::RoomParticipantUpdated(Box::new(RoomParticipant {
+                stamp,
+                participant: participant.clone(),
+            }))
+        });
+    }
+
+    /// Somebody leaves by itself.
+    pub fn leave(&self, me: UserId, session: RoomSessionId) -> Result<()> {
+        let (room, member) = self.find(me, session)?;
+        self.remove(&room, member, "left");
+        Ok(())
+    }
+
+    /// The room of a session of this user, and who it is there.
+    fn find(&self, me: UserId, session: RoomSessionId) -> Result<(RoomId, ParticipantId)> {
+        let state = self.state();
+        let found = state.rooms.values().find_map(|room| {
+            let own = |member: &&Member| member.session == session && member.user == me;
+            Some((room.id.clone(), room.members.iter().find(own)?.id))
+        });
+        found.ok_or(RoomError::NotInRoom)
+    }
+
+    /// Does something with the participant of a session.
+    fn act<T>(
+        &self,
+        me: UserId,
+        session: RoomSessionId,
+        act: impl FnOnce(&mut Room, ParticipantId) -> Result<T>,
+    ) -> Result<T> {
+        let (id, member) = self.find(me, session)?;
+        let mut state = self.state();
+        let room = state.rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
+        if room.by_id(member).is_none_or(|member| member.waiting) {
+            return Err(RoomError::Lobby);
+        }
+        act(room, member)
+    }
+
+    /// Takes somebody out of a room.
+    fn remove(&self, id: &RoomId, gone: ParticipantId, reason: &'static str) {
+        let mut state = self.state();
+        let State { rooms, peers } = &mut *state;
+        let Some(room) = rooms.get_mut(id) else { return };
+        let Some(place) = room.members.iter().position(|member| member.id == gone) else { return };
+        let member = room.members.remove(place);
+        for link in [&member.publish, &member.subscribe].into_iter().flatten() {
+            peers.remove(&link.peer);
+            let close = switchboard_media::Command::Close { peer: link.peer };
+            self.sfu.server().tell(room.key, close);
+        }
+        if member.waiting {
+            return tell_lobby(room, &self.outbox);
+        }
+        let tracks: Vec<_> = member.tracks.iter().map(|track| track.id).collect();
+        self.tell_unpublished(room, gone, &tracks);
+        room.tell(&self.outbox, None, |stamp| {
+            Event::RoomLeft(RoomLeft { stamp, participant_id: gone, reason })
+        });
+        if room.members.is_empty() {
+            room.empty_since = Some(self.clock.now());
+        }
+        self.bring_up_to_date(&mut state, id);
+    }
+
+    /// Closes a room for everybody.
+    fn shut(&self, id: &RoomId, reason: &'static str) {
+        let mut state = self.state();
+        let State { rooms, peers } = &mut *state;
+        let Some(mut room) = rooms.remove(id) else { return };
+        room.members.iter_mut().for_each(|member| {
+            member.tell(&self.outbox, |stamp| Event::RoomClosed(RoomClosed { stamp, reason }));
+        });
+        for link in room.members.iter().flat_map(|it| [&it.publish, &it.subscribe]).flatten() {
+            peers.remove(&link.peer);
+            let close = switchboard_media::Command::Close { peer: link.peer };
+            self.sfu.server().tell(room.key, close);
+        }
+        self.sfu.server().close_room(room.key);
+    }
+
+    /// A socket is gone; its rooms wait for it a while.
+    pub fn lost(&self, user: UserId, socket: SessionId) {
+        let mut state = self.state();
+        let now = self.clock.now();
+        for room in state.rooms.values_mut() {
+            let gone: Vec<_> = room
+                .members
+                .iter_mut()
+                .filter(|member| member.user == user && member.door == Door::Socket(Some(socket)))
+                .map(|member| {
+                    member.door = Door::Socket(None);
+                    member.lost = Some(now);
+                    member.session
+                })
+                .collect();
+            gone.into_iter().for_each(|session| self.changed(room, session));
+        }
+    }
+
+    /// Ends what is over: sessions that did not come back, rooms without anybody.
+    pub fn tidy(&self) {
+        let now = self.clock.now();
+        let (mut gone, mut over) = (Vec::new(), Vec::new());
+        for room in self.state().rooms.values() {
+            let lost = |member: &&Member| member.lost.is_some_and(|since| now.since(since) > LOST);
+            gone.extend(
+                room.members.iter().filter(lost).map(|member| (room.id.clone(), member.id)),
+            );
+            let empty = match room.empty_since {
+                Some(since) => now.since(since) > EMPTY,
+                None => room.members.is_empty() && now.since(room.created_at) > UNUSED,
+            };
+            if empty || room.expires_at.is_some_and(|end| end <= now) {
+                over.push((room.id.clone(), if empty { "empty" } else { "expired" }));
+            }
+        }
+        gone.into_iter().for_each(|(room, member)| self.remove(&room, member, "network"));
+        over.into_iter().for_each(|(room, reason)| self.shut(&room, reason));
+    }
+
+    /// Rooms and participants there are.
+    pub fn count(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.rooms.len(), state.rooms.values().map(|room| room.members.len()).sum())
+    }
+}
+
+fn joined(room: &mut Room, session: RoomSessionId) -> Result<Joined> {
+    let shown = room.shown();
+    let member = room.by_session(session).ok_or(RoomError::NotInRoom)?;
+    let (own, secret, seq) = (member.shown(), member.secret.clone(), member.seq());
+    let others = room.present().filter(|other| other.session != session).map(Member::shown);
+    Ok(Joined { session, secret, room: shown, own, others: others.collect(), seq })
+}
+
+fn tell_lobby(room: &mut Room, outbox: &Outboxes) {
+    let waiting: Vec<_> =
+        room.members.iter().filter(|member| member.waiting).map(Member::shown).collect();
+    for member in room.members.iter_mut().filter(|member| member.moderator && !member.waiting) {
+        let waiting = waiting.clone();
+        member.tell(outbox, |stamp| Event::RoomLobby(RoomLobby { stamp, waiting }));
+    }
+}
+
+fn check_metadata(metadata: Option<&Value>) -> Result<()> {
+    match metadata.map(|metadata| metadata.to_string().len()) {
+        Some(bytes) if bytes > METADATA => {
+            let why = format!("metadata has {bytes} bytes as JSON; at most {METADATA} are kept");
+            Err(RoomError::Invalid("metadata", why))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn codecs(names: &[String]) -> Result<Vec<Codec>> {
+    let known = |name: &String| {
+        let told = || format!("codecs knows opus, vp8, vp9, h264 and av1, not {name:?}");
+        Codec::named(name).ok_or_else(|| RoomError::Invalid("codecs", told()))
+    };
+    names.iter().map(known).collect()
+}
+
+/// 122 random bits as text.
+fn secret() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}

@@ -1,0 +1,236 @@
+//! Publishing and receiving by HTTP alone: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
+
+use std::collections::HashMap;
+
+use switchboard_media::negotiation::{Accept, Connection};
+use switchboard_media::{Command, RoomKey, Wish};
+
+use super::state::{Door, Link, Member, Newcomer, Room};
+use super::{Result, RoomError, Rooms, State, secret};
+use crate::event::Event;
+use crate::event::room::{Permissions, RoomParticipant};
+use crate::ids::{ParticipantId, RoomId, RoomSessionId, UserId};
+
+/// Media sections of one offer: a viewer may ask for a whole room.
+const SECTIONS: usize = 256;
+
+/// Which way media goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// WHIP.
+    Publish,
+    /// WHEP, of one participant or of all.
+    View(Option<ParticipantId>),
+}
+
+/// A session made by HTTP.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// Its name.
+    pub session: RoomSessionId,
+    /// Our answer.
+    pub answer: String,
+    /// Changes with every ICE restart.
+    pub etag: String,
+}
+
+impl Rooms {
+    /// Takes the offer of a WHIP or WHEP client.
+    pub fn offer_by_http(
+        &self,
+        id: &RoomId,
+        (user, operator, name): (UserId, bool, String),
+        side: Side,
+        offer: &str,
+    ) -> Result<Resource> {
+        let offer = self.read(offer, SECTIONS)?;
+        if self.opens_by_entering() && !self.state().rooms.contains_key(id) {
+            let draft = super::Draft { room_id: Some(id.clone()), ..Default::default() };
+            match self.open_for(Some(user), None, &draft) {
+                Ok(_) | Err(RoomError::Exists) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut state = self.state();
+        let State { rooms, peers } = &mut *state;
+        let room = rooms.get_mut(id).ok_or(RoomError::NotFound)?;
+        self.may_enter(room, user, operator)?;
+        let mut member = self.newcomer(user, name, side);
+        let (member_id, session) = (member.id, member.session);
+        let (answer, peer) = match side {
+            Side::Publish => {
+                room.members.push(member);
+                match self.take_offer(room, member_id, &offer, &[]) {
+                    Ok((answer, _, peer)) => (answer, peer),
+                    Err(error) => {
+                        room.members.retain(|member| member.id != member_id);
+                        return Err(error);
+                    }
+                }
+            }
+            Side::View(only) => {
+                if only.is_some_and(|only| room.by_id(only).is_none()) {
+                    return Err(RoomError::NotInRoom);
+                }
+                let server = self.sfu.server();
+                let mut connection = Connection::new(server.endpoint().clone(), &room.codecs);
+                let receives = |receives| if receives { Accept::Send } else { Accept::Reject };
+                let answer =
+                    connection.answer(&offer, |section| receives(section.direction.receives))?;
+                let peer = server.peer();
+                let plan = Box::new(connection.plan());
+                server.tell(room.key, Command::Connect { room: room.key, peer, plan });
+                member.only = only;
+                member.subscribe = Some(link(peer, connection));
+                room.members.push(member);
+                (answer, peer)
+            }
+        };
+        room.empty_since = None;
+        peers.insert(peer, id.clone());
+        let participant = room.by_id(member_id).map(|member| member.shown());
+        if let (Side::Publish, Some(participant)) = (side, participant) {
+            room.tell(&self.outbox, Some(member_id), |stamp| {
+                let participant = participant.clone();
+                Event::RoomJoined(Box::new(RoomParticipant { stamp, participant }))
+            });
+        }
+        let etag = etag(room, member_id).unwrap_or_default();
+        self.bring_up_to_date(&mut state, id);
+        Ok(Resource { session, answer, etag })
+    }
+
+    fn may_enter(&self, room: &Room, user: UserId, operator: bool) -> Result<()> {
+        let owner = operator || room.owner == Some(user);
+        if !owner && room.invited.as_ref().is_some_and(|people| !people.contains(&user)) {
+            return Err(RoomError::NotFound);
+        }
+        if !owner && room.locked {
+            return Err(RoomError::Locked);
+        }
+        if !owner && room.lobby {
+            return Err(RoomError::Lobby);
+        }
+        // Viewers by HTTP are an audience; the limit is for those who take part.
+        let most = self.config.max_viewers.max(room.most);
+        if room.members.len() >= most {
+            return Err(RoomError::Full(most));
+        }
+        Ok(())
+    }
+
+    fn newcomer(&self, user: UserId, name: String, side: Side) -> Member {
+        Member::new(Newcomer {
+            id: ParticipantId::new(self.clock.id()),
+            session: RoomSessionId::new(self.clock.id()),
+            secret: secret(),
+            door: if side == Side::Publish { Door::Whip } else { Door::Whep },
+            user,
+            name,
+            at: self.clock.now(),
+            permissions: Permissions::default(),
+            moderator: false,
+            auto_subscribe: false,
+            metadata: None,
+        })
+    }
+
+    fn by_http<T>(
+        &self,
+        me: UserId,
+        session: RoomSessionId,
+        act: impl FnOnce(RoomKey, &mut Member) -> Result<T>,
+    ) -> Result<T> {
+        let (id, member) = self.find(me, session)?;
+        let mut state = self.state();
+        let room = state.rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
+        let key = room.key;
+        let member = room.by_id(member).ok_or(RoomError::NotInRoom)?;
+        match member.door {
+            Door::Whip | Door::Whep => act(key, member),
+            Door::Socket(_) => Err(RoomError::NotInRoom),
+        }
+    }
+
+    /// Takes a fragment (RFC 8840): candidates say nothing new to the lite side; other credentials are an ICE restart, which
+    /// is answered with a fragment and an ETag.
+    pub fn patch_by_http(
+        &self,
+        me: UserId,
+        session: RoomSessionId,
+        if_match: Option<&str>,
+        fragment: &str,
+    ) -> Result<Option<(String, String)>> {
+        let ufrag = fragment
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("a=ice-ufrag:"))
+            .map(str::to_owned);
+        let server = self.sfu.server().clone();
+        self.by_http(me, session, |room, member| {
+            let link = member.publish.as_mut().or(member.subscribe.as_mut());
+            let link = link.ok_or(RoomError::NotInRoom)?;
+            let current = quoted(link.connection.ufrag());
+            let matches = |tag: &str| tag == "*" || tag.split(',').any(|tag| tag.trim() == current);
+            let restarts = ufrag.as_deref().is_some_and(|ufrag| !link.connection.is_of(ufrag));
+            // RFC 9725 §4.3.3: a restart may name any state.
+            if if_match.is_some_and(|tag| !matches(tag)) {
+                return Err(RoomError::Changed);
+            }
+            let Some(ufrag) = ufrag.filter(|_| restarts) else { return Ok(None) };
+            link.connection.restarted_by(&ufrag);
+            let (peer, plan) = (link.peer, Box::new(link.connection.plan()));
+            server.tell(room, Command::Configure { peer, plan });
+            Ok(Some((link.connection.fragment(), quoted(link.connection.ufrag()))))
+        })
+    }
+
+    /// Ends a session.
+    pub fn end_by_http(&self, me: UserId, session: RoomSessionId) -> Result<()> {
+        self.by_http(me, session, |_, _| Ok(()))?;
+        self.leave(me, session)
+    }
+
+    /// Which layer a WHEP viewer wants of every picture.
+    pub fn layer_by_http(&self, me: UserId, session: RoomSessionId, rid: &str) -> Result<()> {
+        let (id, member) = self.find(me, session)?;
+        self.by_http(me, session, |_, _| Ok(()))?;
+        let mut state = self.state();
+        let room = state.rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
+        let (key, member) = (room.key, room.by_id(member).ok_or(RoomError::NotInRoom)?);
+        let link = member.subscribe.as_ref().ok_or(RoomError::NoTrack)?;
+        let (peer, shown) = (link.peer, link.shows.values().copied().collect::<Vec<_>>());
+        for track in shown.into_iter().filter_map(|id| room.track(id)).map(|(_, track)| track) {
+            let wish = match (rid, track.layers.iter().position(|layer| layer.rid == rid)) {
+                ("off", _) => Wish::Off,
+                (_, Some(place)) => Wish::Layer(u8::try_from(place).unwrap_or(u8::MAX)),
+                _ => Wish::Auto,
+            };
+            let (track, priority, temporal) = (track.key, 128, u8::MAX);
+            self.sfu.server().tell(key, Command::Prefer { peer, track, wish, priority, temporal });
+        }
+        Ok(())
+    }
+}
+
+fn link(peer: switchboard_media::PeerKey, connection: Connection) -> Link {
+    Link {
+        peer,
+        connection,
+        rev: 1,
+        answered: true,
+        stale: false,
+        set_up: true,
+        connected: false,
+        shows: HashMap::new(),
+    }
+}
+
+fn etag(room: &mut Room, id: ParticipantId) -> Option<String> {
+    let member = room.by_id(id)?;
+    let link = member.publish.as_ref().or(member.subscribe.as_ref())?;
+    Some(quoted(link.connection.ufrag()))
+}
+
+fn quoted(tag: &str) -> String {
+    format!("\"{tag}\"")
+}
