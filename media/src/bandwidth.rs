@@ -7,17 +7,24 @@ use std::time::{Duration, Instant};
 use rtc_interceptor::{BandwidthEstimator as _, Gcc, PacketReport};
 use rtc_rtcp::transport_feedbacks::cc_feedback_report::Ecn;
 
+use crate::layer::Rate;
 use crate::rtcp::Twcc;
 use crate::rtp::Unwrapper;
 
-/// Bits in a second: what is believed before anything is known, and the least and the most that ever is.
-const INITIAL: f64 = 1_000_000.0;
+/// Bits in a second: what is believed before anything is known, and the least and the most that ever is. It begins high: what a
+/// path does not take shows at once, and what it would take does not show until it is sent.
+const INITIAL: f64 = 20_000_000.0;
 const LEAST: f64 = 80_000.0;
 const MOST: f64 = 50_000_000.0;
 /// Packets whose fate is not known yet.
 const UNKNOWN: usize = 4096;
 /// How long feedback may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a path must be quiet before more is tried, at first and after trials that failed.
+const QUIET: Duration = Duration::from_millis(2500);
+const LONG_QUIET: Duration = Duration::from_secs(20);
+/// A trial that is followed by trouble so soon has failed.
+const TRIAL: Duration = Duration::from_secs(4);
 /// Without feedback for so long an estimate says nothing any more.
 const STALE: Duration = Duration::from_secs(5);
 
@@ -37,6 +44,13 @@ pub(crate) struct Bandwidth {
     gcc: Option<Box<Gcc>>,
     reports: Vec<PacketReport>,
     fed_back: Option<Instant>,
+    /// Bits in a second that arrive.
+    arrives: Rate,
+    /// When the estimate fell last, and how long to wait before more is tried.
+    trouble: Option<Instant>,
+    quiet: Duration,
+    /// What is tried beyond the estimate, and since when.
+    trial: Option<(u64, Instant)>,
     remb: Option<(u64, Instant)>,
     numbered: bool,
 }
@@ -50,6 +64,10 @@ impl Bandwidth {
             gcc: None,
             reports: Vec::new(),
             fed_back: None,
+            arrives: Rate::default(),
+            trouble: None,
+            quiet: QUIET,
+            trial: None,
             remb: None,
             numbered: false,
         }
@@ -91,6 +109,7 @@ impl Bandwidth {
             let arrival = at.map(|_| Duration::from_micros(micros.max(0).unsigned_abs()));
             if arrival.is_some() {
                 newest = Some(sent.at);
+                self.arrives.add(sent.size.into(), now);
             }
             reports.push(PacketReport {
                 ssrc: 0,
@@ -107,12 +126,40 @@ impl Bandwidth {
         });
         if !reports.is_empty() {
             self.fed_back = Some(now);
-            self.gcc
-                .get_or_insert_with(|| Box::new(Gcc::new(INITIAL, LEAST, MOST)))
-                .on_reports(now, &reports);
+            let gcc = self.gcc.get_or_insert_with(|| Box::new(Gcc::new(INITIAL, LEAST, MOST)));
+            let before = gcc.target_bitrate();
+            gcc.on_reports(now, &reports);
+            if gcc.target_bitrate() < before * 0.98 {
+                self.troubled(now);
+            }
         }
         self.reports = reports;
         newest.map(|sent| now.saturating_duration_since(sent))
+    }
+
+    /// The estimate has fallen.
+    fn troubled(&mut self, now: Instant) {
+        self.trouble = Some(now);
+        if let Some((_, since)) = self.trial.take() {
+            let failed = now.saturating_duration_since(since) < TRIAL;
+            self.quiet = if failed { (self.quiet * 2).min(LONG_QUIET) } else { QUIET };
+        }
+        // Loss lets the estimate fall step by step; from far above what arrives that takes too long.
+        #[expect(clippy::cast_precision_loss, reason = "bits in a second")]
+        let arrives = self.arrives.bits_per_second() as f64;
+        if let Some(gcc) =
+            self.gcc.as_mut().filter(|gcc| arrives > LEAST && gcc.target_bitrate() > 2.0 * arrives)
+        {
+            **gcc = Gcc::new(arrives, LEAST, MOST);
+        }
+    }
+
+    /// More would be sent if it fitted, `bits` a second in all: tries it when the path was quiet for a while.
+    pub(crate) fn try_more(&mut self, bits: u64, now: Instant) {
+        let last = self.trouble.into_iter().chain(self.trial.map(|(_, since)| since)).max();
+        if last.is_none_or(|last| now.saturating_duration_since(last) >= self.quiet) {
+            self.trial = Some((bits, now));
+        }
     }
 
     /// Takes the receiver's own estimate.
@@ -130,7 +177,8 @@ impl Bandwidth {
             .gcc
             .as_ref()
             .filter(|_| self.fed_back.is_some_and(fresh))
-            .map(|gcc| gcc.target_bitrate() as u64);
+            .map(|gcc| gcc.target_bitrate() as u64)
+            .map(|estimate| estimate.max(self.trial.map_or(0, |(bits, _)| bits)));
         estimated.or(self.remb.filter(|&(_, at)| fresh(at)).map(|(bitrate, _)| bitrate))
     }
 }

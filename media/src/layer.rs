@@ -261,6 +261,10 @@ impl Rate {
         }
         self.bytes += bytes;
     }
+
+    pub(crate) fn bits_per_second(&self) -> u64 {
+        self.bits_per_second
+    }
 }
 
 #[cfg(test)]

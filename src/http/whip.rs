@@ -139,11 +139,7 @@ fn options(app: &App, caller: Caller) -> Response {
 
 /// What may be posted, and the ICE servers.
 #[utoipa::path(options, path = "/whip/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), responses((status = 204)))]
-async fn publish_options(
-    State(app): State<App>,
-    caller: Caller,
-    _: Path<RoomId>,
-) -> Response {
+async fn publish_options(State(app): State<App>, caller: Caller, _: Path<RoomId>) -> Response {
     options(&app, caller)
 }
 

@@ -229,6 +229,13 @@ impl Worker {
             places.push((at, line));
         }
         let shares = allocate(bits, &candidates);
+        if let Some(more) = next_step(&candidates, &shares)
+            && let Some(outbound) =
+                self.peers.get_mut(place).and_then(|peer| peer.outbound.as_mut())
+        {
+            let sound = estimate.unwrap_or(0).saturating_sub(bits);
+            outbound.bandwidth.try_more(more + sound, now);
+        }
         for ((at, line), share) in places.into_iter().zip(shares) {
             self.give(place, at, line, share, now);
         }
@@ -307,6 +314,22 @@ impl Worker {
             }
         }
     }
+}
+
+/// Bits in a second of all that is shared out and the next step upward; `None` when everybody has what is there.
+fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<u64> {
+    let mut all = 0;
+    let mut steps: Vec<(u8, u64)> = Vec::new();
+    for (candidate, share) in candidates.iter().zip(shares) {
+        let reached = candidate.layers.iter().position(|(layer, _)| Some(*layer) == *share);
+        let bits = |place: usize| candidate.layers.get(place).map(|&(_, bits)| bits);
+        let now = reached.and_then(bits).unwrap_or(0);
+        all += now;
+        let next = reached.map_or(0, |reached| reached + 1);
+        steps.extend(bits(next).map(|next| (candidate.priority, next + next / 8 - now.min(next))));
+    }
+    let (_, step) = steps.into_iter().max_by_key(|&(priority, step)| (priority, Reverse(step)))?;
+    Some(all + step)
 }
 
 /// Layers that somebody's wish allows; without viewers the lowest, so that the next one sees something soon.
