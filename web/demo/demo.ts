@@ -16,6 +16,8 @@ const typing = new Set<number>()
 let shown = new Map<string, Message & { state?: 'sending' | 'failed' }>()
 let older: string | null = null
 
+$<HTMLAnchorElement>('room').href += location.search
+
 // Logging in
 
 async function devToken(): Promise<string> {

@@ -9,9 +9,11 @@
 import { io, type Socket } from 'socket.io-client'
 import { ActiveCall, type CallOptions } from './call.js'
 import { Emitter } from './emitter.js'
-import type { Call, ClientEvents, Conversation, IceServer, Incoming, Message, ServerEvents, User, UserId } from './types.js'
+import { type JoinOptions, Room } from './room.js'
+import type { Call, ClientEvents, Conversation, IceServer, Incoming, Message, RoomEvents, ServerEvents, User, UserId } from './types.js'
 
 export * from './call.js'
+export * from './room.js'
 export * from './types.js'
 
 /** Why the server said no. */
@@ -53,6 +55,8 @@ export interface LocalEvents {
   incoming: ActiveCall
   /** More was missed than can be replayed: load lists and conversations again. */
   reset: { cursor: string }
+  /** Something in one of the rooms one is in; `Room` sorts it out. */
+  room: [keyof RoomEvents, RoomEvents[keyof RoomEvents]]
   /** Every event that was sent or received, for logs and curiosity. */
   traffic: { direction: 'in' | 'out'; event: string; payload: unknown; ack?: unknown }
 }
@@ -178,6 +182,7 @@ export class Switchboard extends Emitter<ServerEvents & LocalEvents> {
         break
     }
     this.tell(event, payload as never)
+    if (event.startsWith('room:')) this.tell('room', [event as keyof RoomEvents, payload as never])
     const callId = (payload as { callId?: string } | null)?.callId
     if (callId) this.calls.get(callId)?.receive(event, payload)
   }
@@ -199,6 +204,11 @@ export class Switchboard extends Emitter<ServerEvents & LocalEvents> {
     const call = this.#keep(new ActiveCall(this, incoming, false))
     void this.ask('call:ringing', { callId: incoming.callId }).catch(() => undefined)
     this.tell('incoming', call)
+  }
+
+  /** Comes into a group room. */
+  join(roomId: string, options: JoinOptions = {}): Promise<Room> {
+    return Room.join(this, roomId, options)
   }
 
   /** Sends any event and waits for its acknowledgement. */

@@ -100,7 +100,56 @@ export interface SyncBatch { events: LogEntry[]; cursor: string; more: boolean }
 interface Signal { callId: string; fromUserId: UserId; toUserId: UserId }
 
 /** What the server sends. */
-export interface ServerEvents {
+export type TrackSource = 'microphone' | 'camera' | 'screen' | 'screen-audio' | 'custom'
+
+/** A published track. */
+export interface RoomTrack {
+  trackId: string; participantId: string; kind: 'audio' | 'video'; source: TrackSource; name: string | null; muted: boolean
+  codec: string; layers: { rid: string; width?: number; height?: number; fps?: number; active: boolean }[]
+}
+
+/** Somebody in a room. */
+export interface Participant {
+  participantId: string; userId: UserId | null; name: string; joinedAt: string; tracks: RoomTrack[]
+  permissions: { canPublish: boolean; canSubscribe: boolean; canData: boolean; sources: TrackSource[] }
+  moderator: boolean; handRaised: boolean; connection: 'new' | 'connected' | 'reconnecting'; metadata?: unknown
+}
+
+export interface RoomInfo {
+  roomId: string; name: string | null; owner: UserId | null; createdAt: string; expiresAt: string | null; locked: boolean
+  lobby: boolean; maxParticipants: number; participants: number; tracks: number; codecs: string[]
+}
+
+export interface PublishedTrack { mid: string; trackId: string; codec: string }
+
+interface Stamp { seq: number; sessionId: string }
+
+/** What is told in rooms; every event has its place (`seq`) and the session it is for. */
+export interface RoomEvents {
+  'room:joined': Stamp & { participant: Participant }
+  'room:left': Stamp & { participantId: string; reason: string }
+  'room:participant-updated': Stamp & { participant: Participant }
+  'room:track-published': Stamp & { participantId: string; track: RoomTrack }
+  'room:track-unpublished': Stamp & { participantId: string; trackId: string }
+  'room:track-muted': Stamp & { trackId: string; muted: boolean; by: string }
+  'room:offer': Stamp & { rev: number; offer: Description; tracks: { mid: string; trackId: string; participantId: string }[] }
+  'room:layer-changed': Stamp & { trackId: string; rid: string; width?: number; height?: number; reason: string }
+  'room:publish-layers': Stamp & { trackId: string; layers: { rid: string; active: boolean }[] }
+  'room:track-paused': Stamp & { trackId: string; reason: string }
+  'room:track-resumed': Stamp & { trackId: string; reason: string }
+  'room:speakers': Stamp & { speakers: { participantId: string; level: number }[]; dominant: string | null }
+  'room:data': Stamp & { participantId: string; topic: string; payload: unknown }
+  'room:hand': Stamp & { participantId: string; raised: boolean }
+  'room:reaction': Stamp & { participantId: string; emoji: string }
+  'room:lobby': Stamp & { waiting: Participant[] }
+  'room:moderated': Stamp & { action: string; by: string | null; reason: string | null }
+  'room:closed': Stamp & { reason: string }
+  'room:state': Stamp & { room: RoomInfo; participants: Participant[] }
+}
+
+interface Moderate { sessionId: string; participantId: string; kind?: 'audio' | 'video'; reason?: string; admit?: boolean }
+
+export interface ServerEvents extends RoomEvents {
   'session:ready': {
     sessionId: string; userId: UserId; serverTime: string; cursor: string; resumed: boolean; protocol: 2
     limits: Record<string, unknown>; iceTtl: number
@@ -158,6 +207,35 @@ type Nothing = Record<never, never>
 
 /** What a client sends, and the fields of the acknowledgement beside `ok`. */
 export interface ClientEvents {
+  'room:join': [
+    { roomId?: string; callId?: string; token?: string; name?: string; autoSubscribe?: boolean; metadata?: unknown
+      resume?: { sessionId: string; secret: string; lastSeq: number } },
+    { sessionId: string; resumeSecret: string; room: RoomInfo; self: Participant; participants: Participant[]
+      iceServers: IceServer[]; iceTransportPolicy: 'all' | 'relay'; seq: number; recording: unknown },
+  ]
+  'room:leave': [{ sessionId: string }, object]
+  'room:publish': [
+    { sessionId: string; offer: Description
+      tracks: { mid: string; source?: TrackSource; name?: string; muted?: boolean; encodings?: { rid: string; width?: number; height?: number }[] }[] },
+    { answer: Description; rev: number; tracks: PublishedTrack[] },
+  ]
+  'room:unpublish': [{ sessionId: string; offer: Description }, { answer: Description; rev: number; tracks: PublishedTrack[] }]
+  'room:subscribe': [{ sessionId: string; trackIds: string[] }, { accepted: string[]; rejected: { trackId: string; reason: string }[] }]
+  'room:unsubscribe': [{ sessionId: string; trackIds: string[] }, { accepted: string[]; rejected: { trackId: string; reason: string }[] }]
+  'room:answer': [{ sessionId: string; rev: number; answer: Description }, object]
+  'room:ice-candidate': [{ sessionId: string; target: 'publish' | 'subscribe'; candidate: Candidate | null }, object]
+  'room:ice-restart': [{ sessionId: string; target: 'publish' | 'subscribe'; offer?: Description }, { answer?: Description }]
+  'room:layer': [{ sessionId: string; trackId: string; rid: string; maxWidth?: number; maxHeight?: number; priority?: number }, object]
+  'room:mute': [{ sessionId: string; trackId: string; muted: boolean }, object]
+  'room:mute-remote': [Moderate, object]
+  'room:kick': [Moderate, object]
+  'room:admit': [Moderate, object]
+  'room:lock': [{ sessionId: string; locked: boolean }, object]
+  'room:end': [{ sessionId: string }, object]
+  'room:hand': [{ sessionId: string; raised: boolean }, object]
+  'room:reaction': [{ sessionId: string; emoji: string }, object]
+  'room:data': [{ sessionId: string; topic: string; payload: unknown; to?: string[] }, object]
+  'room:metadata': [{ sessionId: string; metadata?: unknown; name?: string }, object]
   'message:send': [
     Place & { content: string; messageType?: MessageType; clientId?: string; replyTo?: string; mentions?: UserId[] },
     { messageId: string; conversationId: string; seq: number; createdAt: string; clientId?: string; duplicate: boolean },

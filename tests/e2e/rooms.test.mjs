@@ -1,0 +1,88 @@
+// Group rooms through the SFU: tabs of Chromium, and Firefox beside them. Screenshots go to test-results/.
+import assert from 'node:assert/strict'
+import { mkdirSync } from 'node:fs'
+import { after, before, test } from 'node:test'
+import { launch, page } from './support/browser.mjs'
+import { Server, root, sleep, until } from './support/server.mjs'
+
+const shots = `${root}/test-results`
+let server
+let browser
+before(async () => {
+  mkdirSync(shots, { recursive: true })
+  server = await Server.start({ args: ['--dev'] })
+  browser = await launch()
+})
+after(async () => {
+  await browser?.close()
+  await server?.stop()
+})
+
+const tab = (user, room, options) => page(browser, `${server.url}/demo/room?u=${user}&room=${room}`, options)
+
+/** Frames that each received picture of a tab has shown, by participant. */
+const shown = (made) =>
+  made.$$eval('.tile:not([data-mine]) video:not([hidden])', (videos) => videos.map((video) => ({
+    who: video.closest('.tile').dataset.participant, frames: video.getVideoPlaybackQuality().totalVideoFrames, width: video.videoWidth,
+  })))
+
+/** Waits until a tab shows this many pictures, and all of them move. */
+async function moving(made, count, within = 10_000) {
+  await until(async () => {
+    const before = await shown(made)
+    if (before.length !== count) return false
+    await sleep(400)
+    const after = await shown(made)
+    return after.length === count && after.every(({ frames }, n) => frames > before[n].frames + 2)
+  }, within)
+}
+
+const stats = (made, which) => made.evaluate(async (which) => {
+  const report = (await window.switchboardRoom().stats())[which]
+  return [...report.values()].map((one) => ({ ...one }))
+}, which)
+
+test('three tabs in a room see and hear each other; layers, mute, late joiners, leaving', async () => {
+  const ada = await tab(101, 'three')
+  const ben = await tab(102, 'three')
+  const cem = await tab(103, 'three', { colorScheme: 'dark' })
+  for (const made of [ada, ben, cem]) await moving(made, 2)
+  for (const made of [ada, ben, cem]) {
+    const heard = (await stats(made, 'receiving')).filter(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio')
+    assert.equal(heard.filter(({ packetsReceived }) => packetsReceived > 10).length, 2, 'hears both others')
+  }
+  await ada.screenshot({ path: `${shots}/room-grid.png` })
+  await cem.click('#view')
+  await cem.screenshot({ path: `${shots}/room-speaker.png` })
+
+  // The publisher sends three layers; a viewer chooses.
+  await until(async () => (await stats(ada, 'sending')).filter(({ type, kind, framesSent }) => type === 'outbound-rtp' && kind === 'video' && framesSent > 0).length === 3, 10_000)
+  const of = await ada.evaluate(() => window.switchboardRoom().own.participantId)
+  const menu = ben.locator(`.tile[data-participant="${of}"] select`)
+  const width = async () => (await shown(ben)).find(({ who }) => who === of).width
+  await menu.selectOption('f')
+  await until(async () => (await width()) === 640, 10_000)
+  await menu.selectOption('q')
+  await until(async () => (await width()) === 160, 10_000)
+  await menu.selectOption('f')
+  await until(async () => (await width()) === 640, 10_000)
+  const encoders = (await stats(ada, 'sending')).filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video')
+  assert.ok(encoders.some(({ pliCount }) => pliCount > 0), 'a new viewer asks the publisher for a keyframe')
+
+  // A late joiner sees pictures within two seconds of entering.
+  await cem.click('#leave')
+  await until(async () => (await shown(ada)).length === 1, 5000)
+  await cem.locator('#enter').waitFor()
+  const entered = Date.now()
+  await cem.click('#enter button.main')
+  await moving(cem, 2, 5000)
+  assert.ok(Date.now() - entered < 4000, `took ${Date.now() - entered} ms, half a second of it to see movement`)
+
+  // Muting and a reload of the page.
+  await ben.click('#mic')
+  await ada.locator('.tile .marks', { hasText: '🔇' }).waitFor()
+  await ben.reload()
+  for (const made of [ada, ben, cem]) await moving(made, 2)
+  for (const made of [ada, ben, cem]) assert.deepEqual(made.errors, [])
+  for (const made of [ada, ben, cem]) await made.context().close()
+})
