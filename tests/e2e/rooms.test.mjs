@@ -18,7 +18,7 @@ after(async () => {
   await server?.stop()
 })
 
-const tab = (user, room, options) => page(browser, `${server.url}/demo/room?u=${user}&room=${room}`, options)
+const tab = (user, room, options) => page(browser, `${server.url}/demo/room?u=${user}&room=${room}&width=960`, options)
 
 /** Frames that each received picture of a tab has shown, by participant. */
 const shown = (made) =>
@@ -34,7 +34,7 @@ async function moving(made, count, within = 10_000) {
     await sleep(400)
     const after = await shown(made)
     return after.length === count && after.every(({ frames }, n) => frames > before[n].frames + 2)
-  }, within)
+  }, `${count} moving pictures`, within)
 }
 
 const stats = (made, which) => made.evaluate(async (which) => {
@@ -56,22 +56,22 @@ test('three tabs in a room see and hear each other; layers, mute, late joiners, 
   await cem.screenshot({ path: `${shots}/room-speaker.png` })
 
   // The publisher sends three layers; a viewer chooses.
-  await until(async () => (await stats(ada, 'sending')).filter(({ type, kind, framesSent }) => type === 'outbound-rtp' && kind === 'video' && framesSent > 0).length === 3, 10_000)
+  await until(async () => (await stats(ada, 'sending')).filter(({ type, kind, framesSent }) => type === 'outbound-rtp' && kind === 'video' && framesSent > 0).length === 3, 'three layers', 20_000)
   const of = await ada.evaluate(() => window.switchboardRoom().own.participantId)
   const menu = ben.locator(`.tile[data-participant="${of}"] select`)
   const width = async () => (await shown(ben)).find(({ who }) => who === of).width
   await menu.selectOption('f')
-  await until(async () => (await width()) === 640, 10_000)
+  await until(async () => (await width()) === 960, 'the high layer')
   await menu.selectOption('q')
-  await until(async () => (await width()) === 160, 10_000)
+  await until(async () => (await width()) === 240, 'the low layer')
   await menu.selectOption('f')
-  await until(async () => (await width()) === 640, 10_000)
+  await until(async () => (await width()) === 960, 'the high layer')
   const encoders = (await stats(ada, 'sending')).filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video')
   assert.ok(encoders.some(({ pliCount }) => pliCount > 0), 'a new viewer asks the publisher for a keyframe')
 
   // A late joiner sees pictures within two seconds of entering.
   await cem.click('#leave')
-  await until(async () => (await shown(ada)).length === 1, 5000)
+  await until(async () => (await shown(ada)).length === 1, 'one picture less')
   await cem.locator('#enter').waitFor()
   const entered = Date.now()
   await cem.click('#enter button.main')

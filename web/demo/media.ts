@@ -1,5 +1,5 @@
 /** Camera and microphone, or a test picture and a tone where there are none (or `?media=test` asks for them). */
-export async function media(video: boolean): Promise<MediaStream> {
+export async function media(video: boolean | MediaTrackConstraints): Promise<MediaStream> {
   if (new URLSearchParams(location.search).get('media') !== 'test') {
     try {
       return await navigator.mediaDevices.getUserMedia({ audio: true, video })

@@ -33,7 +33,8 @@ async function enter(): Promise<void> {
   document.title = `${name} · Switchboard`
   listen()
   show([...room.participants.values()])
-  own = await media(true)
+  const width = Number(query.get('width') ?? 1280)
+  own = await media({ width: { ideal: width }, height: { ideal: (width * 9) / 16 } })
   tile(room.own.participantId, `${room.own.name} (you)`, own, true)
   await room.publish(own)
 }

@@ -5,6 +5,8 @@
 //! together.
 
 mod commands;
+#[cfg(test)]
+mod tests;
 mod timeouts;
 
 use std::cmp::Reverse;
