@@ -28,7 +28,7 @@ impl Arrivals {
         let number = self.numbers.peek(sequence);
         let highest = self.numbers.highest();
         self.numbers.note(number);
-        if highest.is_none() || (self.waiting.is_empty() && number >= self.base) {
+        if highest.is_none() {
             self.base = number;
         }
         // Older than what was reported: too late to be of use.

@@ -427,7 +427,8 @@ impl Connection {
                 }
             }
             Role::Send { plan, shown, .. } => {
-                let open = line.direction.receives && (!offer || shown.is_some());
+                // What an answer said about a section that showed nothing is no word about what it shows now.
+                let open = if offer { shown.is_some() } else { line.direction.receives };
                 text.push_str(if open { "a=sendonly\r\n" } else { "a=inactive\r\n" });
                 write_codecs(text, codecs);
                 write_extensions(text, &plan.extensions);

@@ -78,6 +78,8 @@ pub(crate) struct Peer {
     pub(crate) receiving: Vec<Receiving>,
     pub(crate) sending: Vec<Sending>,
     pub(crate) arrivals: Arrivals,
+    /// The SSRC that media came from last: feedback that names none of its own is nothing to a publisher.
+    pub(crate) heard_ssrc: u32,
     pub(crate) plan: PeerPlan,
     /// The SSRC that our RTCP comes from where we send no media.
     pub(crate) own_ssrc: u32,
@@ -109,6 +111,7 @@ impl Peer {
             receiving: Vec::new(),
             sending: Vec::new(),
             arrivals: Arrivals::default(),
+            heard_ssrc: 0,
             plan,
             own_ssrc: 1,
             rtcp_index: 0,

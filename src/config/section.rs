@@ -508,7 +508,7 @@ pub struct Media {
     /// Addresses that clients reach the media port at, the best first; behind a 1:1 NAT the outer one, with a LAN both. Empty:
     /// those of this machine's interfaces.
     pub advertised_ips: Vec<IpAddr>,
-    /// Threads; 0: one for each core, 16 at most.
+    /// Threads; 0: one for every two cores, 16 at most.
     pub workers: usize,
     /// Codecs that rooms may use unless they say otherwise, of opus, vp8, vp9, h264, av1.
     pub codecs: Vec<String>,

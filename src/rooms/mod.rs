@@ -126,8 +126,21 @@ pub struct Joining {
     pub auto_subscribe: bool,
     /// What it says of itself.
     pub metadata: Option<Value>,
-    /// A session to go on with: its id, its secret, and the last event that arrived.
-    pub resume: Option<(RoomSessionId, String, u64)>,
+    /// A session to go on with.
+    pub resume: Option<Resuming>,
+}
+
+/// A session to go on with.
+#[derive(Clone, Debug)]
+pub struct Resuming {
+    /// Its id.
+    pub session: RoomSessionId,
+    /// What `room:join` gave for it.
+    pub secret: String,
+    /// The last event that arrived.
+    pub last: u64,
+    /// Whether its peer connections are gone.
+    pub fresh: bool,
 }
 
 /// Somebody came in.
@@ -335,8 +348,8 @@ impl Rooms {
     /// Somebody comes in.
     pub fn join(&self, id: &RoomId, joining: Joining) -> Result<Joined> {
         check_metadata(joining.metadata.as_ref())?;
-        if let Some((session, secret, last)) = joining.resume.clone() {
-            return self.resume(id, &joining, session, &secret, last);
+        if let Some(resuming) = &joining.resume {
+            return self.resume(id, &joining, resuming);
         }
         if self.opens_by_entering() && !self.state().rooms.contains_key(id) {
             let draft = Draft { room_id: Some(id.clone()), ..Draft::default() };
@@ -421,27 +434,41 @@ impl Rooms {
         &self,
         id: &RoomId,
         joining: &Joining,
-        session: RoomSessionId,
-        secret: &str,
-        last: u64,
+        Resuming { session, secret, last, fresh }: &Resuming,
     ) -> Result<Joined> {
+        let session = *session;
         let mut state = self.state();
-        let room = state.rooms.get_mut(id).ok_or(RoomError::Resume)?;
+        let State { rooms, peers } = &mut *state;
+        let room = rooms.get_mut(id).ok_or(RoomError::Resume)?;
+        let key = room.key;
         let shown = room.shown();
         let people: Vec<_> = room.present().map(Member::shown).collect();
         let member = room.by_session(session).ok_or(RoomError::Resume)?;
-        if member.user != joining.user || member.secret != secret || member.waiting {
+        if member.user != joining.user || member.secret != *secret || member.waiting {
             return Err(RoomError::Resume);
         }
         member.door = Door::Socket(Some(joining.socket));
         member.lost = None;
-        if !member.replay(&self.outbox, last) {
+        if !member.replay(&self.outbox, *last) {
             member.tell(&self.outbox, |stamp| {
                 Event::RoomState(Box::new(RoomState { stamp, room: shown, participants: people }))
             });
         }
+        if *fresh {
+            let links = [member.publish.take(), member.subscribe.take()];
+            for link in links.into_iter().flatten() {
+                peers.remove(&link.peer);
+                let close = switchboard_media::Command::Close { peer: link.peer };
+                self.sfu.server().tell(key, close);
+            }
+            let (owner, gone) = (member.id, std::mem::take(&mut member.tracks));
+            let gone: Vec<_> = gone.iter().map(|track| track.id).collect();
+            self.tell_unpublished(room, owner, &gone);
+        }
         self.changed(room, session);
-        joined(room, session)
+        let joined = joined(room, session)?;
+        self.bring_up_to_date(&mut state, id);
+        Ok(joined)
     }
 
     /// Tells the others that somebody is otherwise than before.

@@ -9,7 +9,9 @@ use crate::error::{Problem, Reason};
 use crate::event::room::{Participant, Permissions, Room, SessionDescription, TrackKind};
 use crate::event::{IceServer, Role};
 use crate::ids::{CallId, ParticipantId, RoomId, RoomSessionId, Short, TrackId};
-use crate::rooms::{Joining, LayerWish, Moderation, Publishing, RoomError, Subscribed, TrackOrder};
+use crate::rooms::{
+    Joining, LayerWish, Moderation, Publishing, Resuming, RoomError, Subscribed, TrackOrder,
+};
 
 /// A session of a room, named.
 #[derive(Deserialize, ToSchema)]
@@ -43,6 +45,9 @@ struct Resume {
     secret: String,
     #[serde(default)]
     last_seq: u64,
+    /// The connections are gone too, as after a reload of the page: what was published by them ends, and offers begin anew.
+    #[serde(default)]
+    fresh: bool,
 }
 
 fn yes() -> bool {
@@ -92,7 +97,12 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
         token: payload.token.map(Short::into_string),
         auto_subscribe: payload.auto_subscribe,
         metadata: payload.metadata,
-        resume: payload.resume.map(|it| (it.session_id, it.secret, it.last_seq)),
+        resume: payload.resume.map(|it| Resuming {
+            session: it.session_id,
+            secret: it.secret,
+            last: it.last_seq,
+            fresh: it.fresh,
+        }),
     };
     let joined = app.rooms.join(&room, joining)?;
     let ice = app.calls.webrtc_config(user, None);

@@ -26,7 +26,7 @@ async function token(): Promise<string> {
 async function enter(): Promise<void> {
   const board = await Switchboard.connect({ token: await token(), deviceId: `room-${query.get('u') ?? 'me'}`, deviceName: 'Room page' })
   const name = $<HTMLInputElement>('name').value
-  room = await Room.join(board, name)
+  room = await Room.join(board, name, { storage: sessionStorage })
   $('enter').hidden = true
   $('room').hidden = false
   $('title').textContent = name
@@ -213,7 +213,6 @@ toggle('screen', async (on) => {
 })
 $('react').addEventListener('click', () => void room.react('👍').catch((error: Error) => notice(error.message)))
 $('leave').addEventListener('click', () => void room.leave())
-addEventListener('pagehide', () => void room?.leave())
 
 /** Three bars: how much of what was sent to this page arrives. */
 setInterval(async () => {

@@ -36,7 +36,7 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Addresses that clients are told; the ports are those of `listen`. Empty: those of `listen`.
     pub advertised: Vec<IpAddr>,
-    /// Workers; 0 is one for each core, 16 at most.
+    /// Workers; 0 is one for every two cores, 16 at most.
     pub workers: usize,
 }
 
@@ -281,8 +281,9 @@ impl Server {
 }
 
 fn workers(wanted: usize) -> usize {
-    let all = || std::thread::available_parallelism().map_or(1, usize::from).min(16);
-    if wanted == 0 { all() } else { wanted.min(64) }
+    // Few workers with full batches need less of the processor than many with single packets.
+    let half = || std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2).min(16);
+    if wanted == 0 { half() } else { wanted.min(64) }
 }
 
 /// The addresses with the ports that were left open (port 0) chosen. Each must be nobody else's, since the workers share it.

@@ -18,6 +18,8 @@ use crate::{Event, Source, Transmit, Via, Worker};
 
 /// Batches that a socket may give in one round, so that time and commands get their turn.
 const BATCHES: usize = 4;
+/// Bytes that are taken before what they lead to is sent.
+const TOGETHER: usize = 128 << 10;
 /// Sources of other workers that are remembered.
 const STRANGERS: usize = 65_536;
 /// What an event is about when it is not a socket.
@@ -113,6 +115,7 @@ impl Running {
             let Some((_, socket)) = self.parts.sockets.get(index) else { return };
             let Ok(trains) = self.inbox.receive(socket, &self.offload) else { return };
             let now = clock::now();
+            let mut taken = 0;
             for train in 0..trains {
                 let Some((meta, bytes)) = self.inbox.train_mut(train) else { continue };
                 let source = Source { via: Via::Udp, remote: meta.addr, local: meta.dst_ip };
@@ -140,8 +143,13 @@ impl Running {
                     }
                 }
                 // A frame's packets came together and leave together, while they are in the cache.
-                send(&mut self.parts.worker, &self.parts.sockets, &self.offload, now);
+                taken += meta.len;
+                if taken >= TOGETHER {
+                    taken = 0;
+                    send(&mut self.parts.worker, &self.parts.sockets, &self.offload, now);
+                }
             }
+            send(&mut self.parts.worker, &self.parts.sockets, &self.offload, now);
             if trains < udp::BATCH {
                 return;
             }

@@ -286,6 +286,9 @@ impl Worker {
         let receiving = peer.receiving.get(home.receive)?;
         let plan = &receiving.plan;
         let values = Values::read(&header, packet, &plan.extensions);
+        if !home.repair {
+            peer.heard_ssrc = header.ssrc;
+        }
         if let Some(sequence) = values.transport_sequence {
             peer.arrivals.note(sequence, now.saturating_duration_since(peer.begun), now);
         }

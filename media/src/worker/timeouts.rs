@@ -144,7 +144,8 @@ impl Worker {
             compound.remb(PUBLISHER, &ssrcs);
         }
         if peer.arrivals.deadline().is_some_and(|at| now >= at) {
-            peer.arrivals.report(&mut compound, 0);
+            let heard = peer.heard_ssrc;
+            peer.arrivals.report(&mut compound, heard);
             useful = true;
         }
         due.extend(peer.arrivals.deadline());

@@ -39,6 +39,8 @@ export interface JoinOptions {
   name?: string
   /** Whether to receive every track. */
   autoSubscribe?: boolean
+  /** Keeps the session across reloads of the page, for example `sessionStorage`: one comes back as the same participant. */
+  storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>
 }
 
 /** The layers of a camera: a third, two thirds and all of its size. */
@@ -70,15 +72,21 @@ export class Room extends Emitter<RoomSignals> {
   }
 
   /** Comes into a room; rejects with `LOBBY_WAIT`, `ROOM_LOCKED`, `ROOM_FULL` or `ROOM_NOT_FOUND` where that is not possible. */
-  static async join(board: Switchboard, roomId: string, options: JoinOptions = {}): Promise<Room> {
+  static async join(board: Switchboard, roomId: string, { storage, ...options }: JoinOptions = {}): Promise<Room> {
     const early: [keyof RoomEvents, RoomEvents[keyof RoomEvents]][] = []
     const catching = board.on('room', ([event, payload]) => early.push([event, payload]))
-    const ack = await board.ask('room:join', { roomId, autoSubscribe: true, ...options })
+    const key = `switchboard-room-${roomId}`
+    const kept = storage?.getItem(key)
+    const resume = kept ? { ...(JSON.parse(kept) as { sessionId: string; secret: string }), fresh: true } : undefined
+    const ack = await (resume ? board.ask('room:join', { roomId, resume }).catch(() => undefined) : undefined)
+      ?? await board.ask('room:join', { roomId, autoSubscribe: true, ...options })
+    storage?.setItem(key, JSON.stringify({ sessionId: ack.sessionId, secret: ack.resumeSecret }))
     const config = { iceServers: ack.iceServers as IceServer[], iceTransportPolicy: ack.iceTransportPolicy, bundlePolicy: 'max-bundle' as const }
     const room = new Room(board, ack.room, ack.sessionId, ack.self, ack.resumeSecret, config, ack.seq)
     for (const participant of ack.participants) room.participants.set(participant.participantId, participant)
     room.participants.set(ack.self.participantId, ack.self)
     catching()
+    room.#stop.push(() => storage?.removeItem(key))
     room.#stop.push(board.on('room', ([event, payload]) => room.#take(event, payload)))
     room.#stop.push(board.on('session:ready', () => void room.#resume()))
     for (const [event, payload] of early) room.#take(event, payload)

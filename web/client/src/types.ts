@@ -209,7 +209,7 @@ type Nothing = Record<never, never>
 export interface ClientEvents {
   'room:join': [
     { roomId?: string; callId?: string; token?: string; name?: string; autoSubscribe?: boolean; metadata?: unknown
-      resume?: { sessionId: string; secret: string; lastSeq: number } },
+      resume?: { sessionId: string; secret: string; lastSeq?: number; fresh?: boolean } },
     { sessionId: string; resumeSecret: string; room: RoomInfo; self: Participant; participants: Participant[]
       iceServers: IceServer[]; iceTransportPolicy: 'all' | 'relay'; seq: number; recording: unknown },
   ]
