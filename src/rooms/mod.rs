@@ -346,10 +346,10 @@ impl Rooms {
     }
 
     /// Somebody comes in.
-    pub fn join(&self, id: &RoomId, joining: Joining) -> Result<Joined> {
+    pub fn join(&self, id: &RoomId, joining: &Joining) -> Result<Joined> {
         check_metadata(joining.metadata.as_ref())?;
         if let Some(resuming) = &joining.resume {
-            return self.resume(id, &joining, resuming);
+            return self.resume(id, joining, resuming);
         }
         if self.opens_by_entering() && !self.state().rooms.contains_key(id) {
             let draft = Draft { room_id: Some(id.clone()), ..Draft::default() };
@@ -361,7 +361,7 @@ impl Rooms {
         let member = {
             let mut state = self.state();
             let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
-            self.admit(room, &joining)?
+            self.admit(room, joining)?
         };
         let mut state = self.state();
         let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;

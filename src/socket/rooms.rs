@@ -104,7 +104,7 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
             fresh: it.fresh,
         }),
     };
-    let joined = app.rooms.join(&room, joining)?;
+    let joined = app.rooms.join(&room, &joining)?;
     let ice = app.calls.webrtc_config(user, None);
     Ok(JoinAck {
         session_id: joined.session,

@@ -228,9 +228,8 @@ impl Phone {
     fn take(&mut self, now: Instant, mut datagram: Vec<u8>) {
         match datagram[0] {
             20..=63 => {
-                if self.client.read(now, &datagram) {
-                    self.keys = Some(self.client.keys());
-                }
+                let complete = self.client.read(now, &datagram);
+                self.keys = self.keys.take().or_else(|| complete.then(|| self.client.keys()));
             }
             128.. if crate::rtp::is_rtcp(&datagram) => {
                 let (length, ..) = self.keys.as_mut().unwrap().1.open_rtcp(&mut datagram).unwrap();
