@@ -289,9 +289,10 @@ test('10,000 reconnects at once all succeed, and others do not notice', async (c
   // The server may hold the old connections and the new ones at once.
   const count = Math.min(10_000, Math.floor((limit - 500) / 2))
   if (count < 10_000) context.diagnostic(`ONLY ${count} connections: raise the limit of open files (ulimit -n 21000) for all 10,000`)
-  const open = (n) => new Promise((resolve, reject) => {
+  // As the official client does, one that is turned away comes again.
+  const open = (n, tries = 5) => new Promise((resolve, reject) => {
     const socket = new WebSocket(`ws://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=websocket`, { perMessageDeflate: false })
-    socket.on('error', reject)
+    socket.on('error', (error) => (tries > 0 ? setTimeout(() => open(n, tries - 1).then(resolve, reject), 1000) : reject(error)))
     socket.on('open', () => socket.send(`40${JSON.stringify({ token: token(1000 + (n % 2000)), cursor: 'new' })}`))
     socket.on('message', (data) => String(data).startsWith('42["session:ready"') && resolve(socket))
   })
