@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use switchboard_turn::door::Batch;
-use switchboard_turn::driver::udp;
+use switchboard_turn::driver::{own_addresses, udp};
 
 use self::running::{Parts, Running};
 use crate::negotiation::Endpoint;
@@ -296,15 +296,8 @@ fn unshared(addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
 }
 
 /// The addresses of this machine's interfaces; the loopback ones only where there are no others.
-fn own_addresses() -> Vec<IpAddr> {
-    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let mut all: Vec<IpAddr> = interfaces
-        .filter_map(|interface| interface.address)
-        .filter_map(|address| {
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        })
-        .collect();
+fn reachable_addresses() -> Vec<IpAddr> {
+    let mut all = own_addresses();
     let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
     all.retain(|ip| !link_local(ip));
     if all.iter().any(|ip| !ip.is_loopback()) {
@@ -318,7 +311,7 @@ fn advertised(listening: &[SocketAddr], advertised: &[IpAddr]) -> Vec<SocketAddr
     let own: Vec<IpAddr>;
     let advertised = match advertised {
         [] if listening.iter().any(|address| address.ip().is_unspecified()) => {
-            own = own_addresses();
+            own = reachable_addresses();
             own.as_slice()
         }
         [] => return listening.to_vec(),

@@ -9,7 +9,7 @@ mod stream;
 mod tls;
 mod worker;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
@@ -331,7 +331,7 @@ fn rules(settings: &Settings, listen: &[SocketAddr], listen_tls: &[SocketAddr]) 
 }
 
 /// The addresses of this machine's interfaces.
-fn own_addresses() -> HashSet<IpAddr> {
+pub fn own_addresses() -> Vec<IpAddr> {
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
     let addresses = interfaces.filter_map(|interface| interface.address);
     addresses
