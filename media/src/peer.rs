@@ -87,6 +87,8 @@ pub(crate) struct Peer {
     pub(crate) begun: Instant,
     pub(crate) reported: Instant,
     pub(crate) connected: bool,
+    /// When its timers are looked at next.
+    pub(crate) scheduled: Option<Instant>,
     /// When what is sent to it is to be thought over, and what was found last.
     pub(crate) allocated: Option<Instant>,
 }
@@ -118,6 +120,7 @@ impl Peer {
             begun: now,
             reported: now,
             connected: false,
+            scheduled: None,
             allocated: None,
         }
     }

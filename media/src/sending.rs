@@ -1,13 +1,12 @@
 //! One stream of RTP as it goes out to a viewer: the owner of its sequence numbers, through every switch of layer or track.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::bandwidth::Bandwidth;
 use crate::history::Kept;
 use crate::plan::{SendCodec, SendPlan, TrackKey};
-use crate::rtcp::ReportBlock;
 use crate::rtp::{Extension, Writer};
 use crate::srtp::{Direction, OVERHEAD, Window};
 
@@ -52,13 +51,9 @@ pub(crate) struct Sending {
     repair_sealed: Window,
     pub(crate) packets: u32,
     pub(crate) bytes: u32,
-    pub(crate) resent: u64,
     allowance: (Option<Instant>, u64),
-    /// When the last sender report went out, and the middle of its NTP time.
+    /// When the last sender report went out.
     pub(crate) reported: Option<Instant>,
-    pub(crate) report_sent: Option<(u32, Instant)>,
-    pub(crate) loss: u8,
-    pub(crate) round_trip: Option<Duration>,
 }
 
 impl Sending {
@@ -81,23 +76,8 @@ impl Sending {
             repair_sealed: Window::default(),
             packets: 0,
             bytes: 0,
-            resent: 0,
             allowance: (None, RESEND_FLOOR),
             reported: None,
-            report_sent: None,
-            loss: 0,
-            round_trip: None,
-        }
-    }
-
-    /// Takes the viewer's report: share of packets lost, and the time there and back (RFC 3550 §6.4.1).
-    pub(crate) fn hear(&mut self, block: &ReportBlock, now: Instant) {
-        self.loss = block.fraction_lost;
-        if let Some((middle, at)) = self.report_sent
-            && middle == block.last_report
-        {
-            let delay = Duration::from_micros(u64::from(block.delay) * 1_000_000 / 65_536);
-            self.round_trip = now.saturating_duration_since(at).checked_sub(delay);
         }
     }
 
@@ -119,14 +99,7 @@ impl Sending {
             _ => codec.payload_type,
         };
         let place = (payload_type, self.plan.ssrc, rewritten.sequence);
-        let begin = out.len();
-        let header = self.header(outbound, place, packet, rewritten.timestamp, now, out);
-        let payload = out.len();
-        out.extend_from_slice(packet.payload);
-        renumber(out, payload, packet, rewritten);
-        let ssrc = self.plan.ssrc;
-        if outbound.keys.seal(out, begin, header, ssrc, rewritten.sequence).is_err() {
-            out.truncate(begin);
+        if !self.append(outbound, place, packet, rewritten, None, now, out) {
             return false;
         }
         self.sealed.note(rewritten.sequence);
@@ -140,7 +113,6 @@ impl Sending {
         let octets = packet.payload.len() as u32;
         self.bytes = self.bytes.wrapping_add(octets);
         self.allowance.1 += u64::from(octets) / 2;
-        outbound.bandwidth.sent(out.len() - begin, now);
         true
     }
 
@@ -161,21 +133,45 @@ impl Sending {
             return false;
         }
         let index = self.repair_next;
-        let begin = out.len();
         let place = (repair_type, self.plan.repair_ssrc, index);
-        let header = self.header(outbound, place, packet, rewritten.timestamp, now, out);
         #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-        out.extend_from_slice(&(rewritten.sequence as u16).to_be_bytes());
-        let payload = out.len();
-        out.extend_from_slice(packet.payload);
-        renumber(out, payload, packet, rewritten);
-        if outbound.keys.seal(out, begin, header, self.plan.repair_ssrc, index).is_err() {
-            out.truncate(begin);
+        let original = Some(rewritten.sequence as u16);
+        if !self.append(outbound, place, packet, rewritten, original, now, out) {
             return false;
         }
         self.repair_sealed.note(index);
         self.repair_next += 1;
-        self.resent += 1;
+        true
+    }
+
+    /// Appends one sealed packet; `original` is the number that stands in front of a retransmission's payload.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two streams, and one way to write their packets"
+    )]
+    fn append(
+        &self,
+        outbound: &mut Outbound,
+        place: (u8, u32, u64),
+        packet: &Kept<'_>,
+        rewritten: &Rewritten,
+        original: Option<u16>,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (_, ssrc, index) = place;
+        let begin = out.len();
+        let header = self.header(outbound, place, packet, rewritten.timestamp, now, out);
+        if let Some(original) = original {
+            out.extend_from_slice(&original.to_be_bytes());
+        }
+        let payload = out.len();
+        out.extend_from_slice(packet.payload);
+        renumber(out, payload, packet, rewritten);
+        if outbound.keys.seal(out, begin, header, ssrc, index).is_err() {
+            out.truncate(begin);
+            return false;
+        }
         outbound.bandwidth.sent(out.len() - begin, now);
         true
     }

@@ -153,7 +153,16 @@ impl Track {
     }
 
     /// The subscription of a viewer's line.
-    pub(crate) fn subscription(&mut self, viewer: usize, line: usize) -> Option<&mut Subscription> {
+    pub(crate) fn subscription(&self, viewer: usize, line: usize) -> Option<&Subscription> {
+        self.subscriptions.iter().find(|it| it.viewer == viewer && it.line == line)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn subscription_mut(
+        &mut self,
+        viewer: usize,
+        line: usize,
+    ) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|it| it.viewer == viewer && it.line == line)
     }
 }

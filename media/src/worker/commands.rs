@@ -277,7 +277,6 @@ impl Worker {
         self.send_handshake(place);
         let Some(peer) = self.peers.try_remove(place) else { return };
         self.peer_of.remove(&peer.key);
-        self.scheduled.remove(&peer.key);
         self.by_source.retain(|_, &mut at| at != place);
         self.by_fragment.retain(|_, &mut at| at != place);
         for receiving in &peer.receiving {

@@ -121,7 +121,6 @@ pub struct Worker {
     tracks: Slab<Track>,
     track_of: HashMap<TrackKey, usize>,
     timers: BinaryHeap<Reverse<(Instant, PeerKey)>>,
-    scheduled: HashMap<PeerKey, Instant>,
     /// Tracks with packets that are to be passed on, and which viewer is next.
     dirty: Vec<usize>,
     cursor: usize,
@@ -149,7 +148,6 @@ impl Worker {
             tracks: Slab::new(),
             track_of: HashMap::new(),
             timers: BinaryHeap::new(),
-            scheduled: HashMap::new(),
             dirty: Vec::new(),
             cursor: 0,
             burst: Vec::new(),
@@ -349,13 +347,6 @@ impl Worker {
                     }
                 }
             }
-            Rtcp::Report(block) => {
-                if let Some(line) = peer.line_of(block.ssrc)
-                    && let Some(sending) = peer.sending.get_mut(line)
-                {
-                    sending.hear(&block, now);
-                }
-            }
             Rtcp::KeyframeRequest { ssrc } => keyframes.extend(peer.line_of(ssrc)),
             Rtcp::Nack { ssrc, sequence } => {
                 if let Some(line) = peer.line_of(ssrc) {
@@ -372,7 +363,8 @@ impl Worker {
                     outbound.bandwidth.feedback(&twcc, now);
                 }
             }
-            Rtcp::Bye { .. } => {}
+            // What viewers report of loss comes by transport-wide feedback, too.
+            Rtcp::Report(_) | Rtcp::Bye { .. } => {}
         });
         keyframes.into_iter().for_each(|line| self.keyframe_wanted(place, line, now));
         self.send_again(place, &wanted, now);
@@ -412,7 +404,7 @@ impl Worker {
         now: Instant,
     ) -> Option<bool> {
         let track = self.track_shown(viewer, line)?;
-        let track = self.tracks.get_mut(track)?;
+        let track = self.tracks.get(track)?;
         let codec = track.codec;
         let peer = self.peers.get_mut(viewer)?;
         let path = peer.ice.path()?;
@@ -422,8 +414,6 @@ impl Worker {
         let sent = sending.next.checked_sub(u64::from(behind))?;
         let subscription = track.subscription(viewer, line)?;
         let (layer, origin) = subscription.origin(sent)?;
-        let subscription =
-            track.subscriptions.iter().find(|it| it.viewer == viewer && it.line == line)?;
         let kept = track.history(layer)?.kept(origin)?;
         let looked = subscription.looked(layer, kept.meta)?;
         let codec = *sending.plan.takes(codec)?;
@@ -511,10 +501,9 @@ impl Worker {
 
     /// Sees to it that the peer's timers are looked at, at the latest at `at`.
     fn schedule(&mut self, place: usize, at: Instant) {
-        let Some(peer) = self.peers.get(place) else { return };
-        let sooner = self.scheduled.get(&peer.key).is_none_or(|&scheduled| at < scheduled);
-        if sooner {
-            self.scheduled.insert(peer.key, at);
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.scheduled.is_none_or(|scheduled| at < scheduled) {
+            peer.scheduled = Some(at);
             self.timers.push(Reverse((at, peer.key)));
         }
     }

@@ -614,7 +614,7 @@ fn a_thousand_who_come_and_go_leave_nothing_behind() {
         (worker.by_source.len(), worker.by_fragment.len(), worker.track_of.len()),
         (0, 0, 0)
     );
-    assert_eq!((worker.timers.len(), worker.scheduled.len(), worker.dirty.len()), (0, 0, 0));
+    assert_eq!((worker.timers.len(), worker.dirty.len()), (0, 0));
 }
 
 proptest::proptest! {

@@ -42,12 +42,10 @@ impl Worker {
                 break;
             }
             self.timers.pop();
-            // An entry that a sooner one has replaced.
-            if self.scheduled.get(&key) != Some(&at) {
-                continue;
-            }
-            self.scheduled.remove(&key);
-            if let Some(&place) = self.peer_of.get(&key) {
+            let Some(&place) = self.peer_of.get(&key) else { continue };
+            let Some(peer) = self.peers.get_mut(place) else { continue };
+            // Otherwise a sooner entry has replaced this one.
+            if peer.scheduled.take_if(|scheduled| *scheduled == at).is_some() {
                 self.peer_timeout(place, now);
             }
         }
@@ -175,14 +173,10 @@ impl Worker {
                 continue;
             };
             let Some(track) = self.tracks.get(track).filter(|_| !quiet) else { continue };
-            let subscription =
-                track.subscriptions.iter().find(|it| it.viewer == place && it.line == line);
+            let subscription = track.subscription(place, line);
             let clock = subscription.and_then(|it| it.clock(now, track.codec, &track.layers));
             let Some(clock) = clock else { continue };
             sending.reported = Some(now);
-            #[expect(clippy::cast_possible_truncation, reason = "the middle (RFC 3550 §6.4.1)")]
-            let middle = (clock.0 >> 16) as u32;
-            sending.report_sent = Some((middle, now));
             let begin = self.control.len();
             let counts = (sending.packets, sending.bytes);
             let ssrc = sending.plan.ssrc;
@@ -211,7 +205,7 @@ impl Worker {
                 continue;
             }
             let offers = track.offers(now);
-            let Some(subscription) = track.subscription(place, line) else { continue };
+            let Some(subscription) = track.subscription_mut(place, line) else { continue };
             let layers = match subscription.wish {
                 _ if offers.is_empty() => continue,
                 Wish::Off => Vec::new(),
@@ -245,7 +239,7 @@ impl Worker {
     fn give(&mut self, viewer: usize, at: usize, line: usize, share: Option<u8>, now: Instant) {
         let Some(track) = self.tracks.get_mut(at) else { return };
         let key = track.key;
-        let Some(subscription) = track.subscription(viewer, line) else { return };
+        let Some(subscription) = track.subscription_mut(viewer, line) else { return };
         subscription.target = share;
         let paused = share.is_none() && subscription.wish != Wish::Off;
         let tell = paused != subscription.told_paused;
