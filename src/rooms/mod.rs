@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-use switchboard_media::{Codec, PeerKey};
+use switchboard_media::{Codec, Command, PeerKey, RoomKey};
 use utoipa::ToSchema;
 
 pub use self::error::RoomError;
 pub use self::media::{LayerWish, PublishedTrack, Publishing, Subscribed, TrackOrder};
 pub use self::moderate::Moderation;
-use self::state::{Door, Member, Newcomer, Outboxes, Pass, Room};
+use self::state::{Door, Link, Member, Newcomer, Outboxes, Pass, Room};
 pub use self::whip::{Resource, Side};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
@@ -244,6 +244,18 @@ impl Rooms {
         self.config.create == config::RoomCreate::Anyone
     }
 
+    /// Opens a room for whoever enters it first, where that is allowed.
+    fn open_by_entering(&self, id: &RoomId, user: UserId) -> Result<()> {
+        if !self.opens_by_entering() {
+            return Ok(());
+        }
+        let draft = Draft { room_id: Some(id.clone()), ..Draft::default() };
+        match self.open_for(Some(user), None, &draft) {
+            Ok(_) | Err(RoomError::Exists) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// All rooms.
     pub fn all(&self) -> Vec<ShownRoom> {
         let mut rooms: Vec<_> = self.state().rooms.values().map(Room::shown).collect();
@@ -351,20 +363,10 @@ impl Rooms {
         if let Some(resuming) = &joining.resume {
             return self.resume(id, joining, resuming);
         }
-        if self.opens_by_entering() && !self.state().rooms.contains_key(id) {
-            let draft = Draft { room_id: Some(id.clone()), ..Draft::default() };
-            match self.open_for(Some(joining.user), None, &draft) {
-                Ok(_) | Err(RoomError::Exists) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let member = {
-            let mut state = self.state();
-            let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
-            self.admit(room, joining)?
-        };
+        self.open_by_entering(id, joining.user)?;
         let mut state = self.state();
         let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
+        let member = self.admit(room, joining)?;
         let (session, waiting, moderator) =
             (member.session, room.lobby && !member.moderator, member.moderator);
         room.members.push(member);
@@ -456,11 +458,7 @@ impl Rooms {
         }
         if *fresh {
             let links = [member.publish.take(), member.subscribe.take()];
-            for link in links.into_iter().flatten() {
-                peers.remove(&link.peer);
-                let close = switchboard_media::Command::Close { peer: link.peer };
-                self.sfu.server().tell(key, close);
-            }
+            links.iter().flatten().for_each(|link| self.hang_up(peers, key, link));
             let (owner, gone) = (member.id, std::mem::take(&mut member.tracks));
             let gone: Vec<_> = gone.iter().map(|track| track.id).collect();
             self.tell_unpublished(room, owner, &gone);
@@ -523,11 +521,8 @@ impl Rooms {
         let Some(room) = rooms.get_mut(id) else { return };
         let Some(place) = room.members.iter().position(|member| member.id == gone) else { return };
         let member = room.members.remove(place);
-        for link in [&member.publish, &member.subscribe].into_iter().flatten() {
-            peers.remove(&link.peer);
-            let close = switchboard_media::Command::Close { peer: link.peer };
-            self.sfu.server().tell(room.key, close);
-        }
+        let links = [&member.publish, &member.subscribe];
+        links.into_iter().flatten().for_each(|link| self.hang_up(peers, room.key, link));
         if member.waiting {
             return tell_lobby(room, &self.outbox);
         }
@@ -542,6 +537,12 @@ impl Rooms {
         self.bring_up_to_date(&mut state, id);
     }
 
+    /// Ends a peer connection.
+    fn hang_up(&self, peers: &mut HashMap<PeerKey, RoomId>, room: RoomKey, link: &Link) {
+        peers.remove(&link.peer);
+        self.sfu.server().tell(room, Command::Close { peer: link.peer });
+    }
+
     /// Closes a room for everybody.
     fn shut(&self, id: &RoomId, reason: &'static str) {
         let mut state = self.state();
@@ -551,9 +552,7 @@ impl Rooms {
             member.tell(&self.outbox, |stamp| Event::RoomClosed(RoomClosed { stamp, reason }));
         });
         for link in room.members.iter().flat_map(|it| [&it.publish, &it.subscribe]).flatten() {
-            peers.remove(&link.peer);
-            let close = switchboard_media::Command::Close { peer: link.peer };
-            self.sfu.server().tell(room.key, close);
+            self.hang_up(peers, room.key, link);
         }
         self.sfu.server().close_room(room.key);
     }

@@ -44,13 +44,7 @@ impl Rooms {
         offer: &str,
     ) -> Result<Resource> {
         let offer = self.read(offer, SECTIONS)?;
-        if self.opens_by_entering() && !self.state().rooms.contains_key(id) {
-            let draft = super::Draft { room_id: Some(id.clone()), ..Default::default() };
-            match self.open_for(Some(user), None, &draft) {
-                Ok(_) | Err(RoomError::Exists) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.open_by_entering(id, user)?;
         let mut state = self.state();
         let State { rooms, peers } = &mut *state;
         let room = rooms.get_mut(id).ok_or(RoomError::NotFound)?;
