@@ -488,14 +488,19 @@ impl Rooms {
         Ok(())
     }
 
-    /// The room of a session of this user, and who it is there.
+    /// The room of a session of this user, and who it is there; who waits in the lobby can do nothing yet.
     fn find(&self, me: UserId, session: RoomSessionId) -> Result<(RoomId, ParticipantId)> {
         let state = self.state();
         let found = state.rooms.values().find_map(|room| {
             let own = |member: &&Member| member.session == session && member.user == me;
-            Some((room.id.clone(), room.members.iter().find(own)?.id))
+            let member = room.members.iter().find(own)?;
+            Some((room.id.clone(), member.id, member.waiting))
         });
-        found.ok_or(RoomError::NotInRoom)
+        match found {
+            None => Err(RoomError::NotInRoom),
+            Some((_, _, true)) => Err(RoomError::Lobby),
+            Some((room, member, false)) => Ok((room, member)),
+        }
     }
 
     /// Does something with the participant of a session.
@@ -508,9 +513,6 @@ impl Rooms {
         let (id, member) = self.find(me, session)?;
         let mut state = self.state();
         let room = state.rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
-        if room.by_id(member).is_none_or(|member| member.waiting) {
-            return Err(RoomError::Lobby);
-        }
         act(room, member)
     }
 

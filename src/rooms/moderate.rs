@@ -34,9 +34,7 @@ impl Rooms {
     /// A moderator acts in the room of its session.
     pub fn moderate(&self, me: UserId, session: RoomSessionId, what: Moderation) -> Result<()> {
         let (id, member) = self.find(me, session)?;
-        let moderator = |room: &mut Room| {
-            room.by_id(member).is_some_and(|member| member.moderator && !member.waiting)
-        };
+        let moderator = |room: &mut Room| room.by_id(member).is_some_and(|member| member.moderator);
         if !self.state().rooms.get_mut(&id).is_some_and(moderator) {
             return Err(RoomError::NotAModerator);
         }
