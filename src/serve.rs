@@ -32,8 +32,9 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     store.take_over().await?;
     let clock = Clock::system();
     let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
-    let (sfu, media) =
-        Sfu::start(&setup.config.media).map_err(|error| format!("media: {error}"))?;
+    let door = relay.server().map(|server| server.door());
+    let (sfu, media) = Sfu::start(&setup.config.media, door.as_ref())
+        .map_err(|error| format!("media: {error}"))?;
     let (config, parts) = (setup.config.clone(), (relay, sfu));
     let (app, changes) = App::new(config, clock, store.clone(), parts, setup.dev)?;
     if let Err(error) = app.auth.refresh_keys().await {

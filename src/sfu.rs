@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use switchboard_media::driver::{Server, Settings, StartError};
 use switchboard_media::{Codec, Event};
+use switchboard_turn::door::Door;
 use tokio::sync::mpsc;
 
 use crate::config::Media;
@@ -20,11 +21,15 @@ pub struct Sfu {
 }
 
 impl Sfu {
-    /// Opens the media port; the receiver hears what happens to peers and tracks.
-    pub fn start(config: &Media) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
+    /// Opens the media port, which clients of the relay reach by its `door`; the receiver hears what happens to peers and tracks.
+    pub fn start(
+        config: &Media,
+        door: Option<&Arc<Door>>,
+    ) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
         let (tell, events) = mpsc::channel(EVENTS);
         let settings = Settings {
             listen: vec![SocketAddr::new(config.host, config.udp_port)],
+            listen_tcp: vec![SocketAddr::new(config.host, config.tcp_port)],
             advertised: config.advertised_ips.clone(),
             workers: config.workers,
         };
@@ -33,6 +38,9 @@ impl Sfu {
                 metrics::counter!("rtc_rtp_dropped_total", "reason" => "events").increment(1);
             }
         })?;
+        if let Some(door) = door {
+            server.live_behind(door);
+        }
         let codecs = config.codecs.iter().filter_map(|name| Codec::named(name)).collect();
         let sfu = Self { server: Arc::new(server), codecs };
         tracing::info!(addresses = ?sfu.server.endpoint().udp, "clients are told these addresses for media");

@@ -505,6 +505,8 @@ pub struct Media {
     pub host: IpAddr,
     /// UDP port of all media; open it in the firewall; 0 picks a free one, as `--dev` does unless this is set.
     pub udp_port: u16,
+    /// TCP port for clients that get no UDP through; 0 takes the number of `udp_port`.
+    pub tcp_port: u16,
     /// Addresses that clients reach the media port at, the best first; behind a 1:1 NAT the outer one, with a LAN both. Empty:
     /// those of this machine's interfaces.
     pub advertised_ips: Vec<IpAddr>,
@@ -519,6 +521,7 @@ impl Default for Media {
         Self {
             host: Ipv4Addr::UNSPECIFIED.into(),
             udp_port: 3479,
+            tcp_port: 0,
             advertised_ips: vec![],
             workers: 0,
             codecs: ["opus", "vp8", "vp9", "h264", "av1"].map(str::to_owned).to_vec(),

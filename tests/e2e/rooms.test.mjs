@@ -86,3 +86,41 @@ test('three tabs in a room see and hear each other; layers, mute, late joiners, 
   for (const made of [ada, ben, cem]) assert.deepEqual(made.errors, [])
   for (const made of [ada, ben, cem]) await made.context().close()
 })
+
+/** Has a page's connections take only one way: `relay-udp` and `relay-tcp` through the relay, `tcp` straight to the media port. */
+const forced = [(way) => {
+  const Plain = window.RTCPeerConnection
+  window.RTCPeerConnection = class extends Plain {
+    constructor(config = {}) {
+      const urls = (server) => [server.urls].flat().filter((url) => url.endsWith(`transport=${way.slice(6)}`))
+      const iceServers = (config.iceServers ?? []).map((server) => ({ ...server, urls: urls(server) })).filter(({ urls }) => urls.length)
+      super(way === 'tcp' ? { ...config, iceServers: [] } : { ...config, iceServers, iceTransportPolicy: 'relay' })
+    }
+
+    setRemoteDescription(description) {
+      const sdp = way === 'tcp' ? description.sdp.replace(/a=candidate:\S+ 1 udp .*\r\n/g, '') : description.sdp
+      return super.setRemoteDescription({ type: description.type, sdp })
+    }
+  }
+}]
+
+for (const way of ['relay-udp', 'relay-tcp', 'tcp']) {
+  test(`who gets through by ${way} only is in the room all the same`, async () => {
+    const url = (user) => `${server.url}/demo/room?u=${user}&room=by-${way}&width=640`
+    const far = await page(browser, url(104), {}, [...forced, way])
+    const near = await tab(105, `by-${way}`)
+    for (const made of [far, near]) await moving(made, 1)
+    for (const which of ['sending', 'receiving']) {
+      const report = await stats(far, which)
+      const pair = report.find(({ type, nominated, state }) => type === 'candidate-pair' && nominated && state === 'succeeded')
+      const ends = [pair.localCandidateId, pair.remoteCandidateId].map((id) => report.find((one) => one.id === id))
+      if (way === 'tcp') {
+        assert.equal(ends[1].protocol, 'tcp')
+      } else {
+        assert.equal(ends[0].candidateType, 'relay')
+        assert.equal(ends[0].relayProtocol, way.slice(6))
+      }
+    }
+    for (const made of [far, near]) await made.context().close()
+  })
+}

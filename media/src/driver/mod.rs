@@ -1,30 +1,35 @@
 //! The driver: sockets, threads and the clock around [`Worker`].
 //!
 //! Each worker has a socket of its own on the one UDP port; the kernel spreads flows over them. A flow whose peer lives with
-//! another worker is handed over to it in batches, after its first check has told whose it is.
+//! another worker is handed over to it in batches, after its first check has told whose it is. TCP connections move to the
+//! worker of their peer, and what clients send through the relay of this process comes by its [`Door`].
 
 mod clock;
+mod inside;
 mod running;
+mod streams;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use switchboard_turn::door::Batch;
+use switchboard_turn::door::{Batch, Door};
 use switchboard_turn::driver::{own_addresses, udp};
 
+use self::inside::Inside;
 use self::running::{Parts, Running};
+use self::streams::Arrived;
 use crate::negotiation::Endpoint;
 use crate::{
-    Command, Counters, Event, Identity, IdentityError, PeerKey, RoomKey, TrackKey, Worker,
+    Command, Counters, Event, Identity, IdentityError, PeerKey, RoomKey, TrackKey, Via, Worker,
 };
 
-/// Batches that may wait for one worker.
+/// Batches and connections that may wait for one worker.
 const MAIL: usize = 64;
 
 pub(crate) type Wake = Arc<EventFd>;
@@ -34,6 +39,8 @@ pub(crate) type Wake = Arc<EventFd>;
 pub struct Settings {
     /// Addresses to receive media on.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to take TCP connections on (RFC 6544, passive); port 0 is that of `listen` at the same place.
+    pub listen_tcp: Vec<SocketAddr>,
     /// Addresses that clients are told; the ports are those of `listen`. Empty: those of `listen`.
     pub advertised: Vec<IpAddr>,
     /// Workers; 0 is one for every two cores, 16 at most.
@@ -44,10 +51,12 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot receive media on {address}: {cause}")]
+    #[error("cannot receive media on {address} ({transport}): {cause}")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// UDP or TCP.
+        transport: &'static str,
         /// Why.
         cause: io::Error,
     },
@@ -65,16 +74,24 @@ pub(crate) enum Told {
     Do(Command),
 }
 
-/// Where other threads leave datagrams for a worker.
+/// What other threads leave for a worker.
+pub(crate) enum Mail {
+    /// Datagrams that came by the same way.
+    Datagrams(Via, Batch),
+    /// A TCP connection of one of its peers.
+    Stream(Arrived),
+}
+
+/// Where they leave it.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
-    batches: SyncSender<Batch>,
+    mail: SyncSender<Mail>,
     wake: Wake,
 }
 
 impl Mailbox {
-    pub(crate) fn put(&self, batch: Batch) -> bool {
-        let put = self.batches.try_send(batch).is_ok();
+    pub(crate) fn put(&self, mail: Mail) -> bool {
+        let put = self.mail.try_send(mail).is_ok();
         let _ = self.wake.write(1);
         put
     }
@@ -112,6 +129,8 @@ struct Hand {
 /// An SFU that runs.
 pub struct Server {
     hands: Vec<Hand>,
+    mailboxes: Vec<Mailbox>,
+    door: Arc<OnceLock<Arc<Door>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     endpoint: Endpoint,
     listening: Vec<SocketAddr>,
@@ -128,20 +147,21 @@ impl Server {
         tell: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let identity = Arc::new(Identity::generate()?);
-        let listening = unshared(&settings.listen)?;
+        let (listening, listening_tcp) = unshared(&settings.listen, &settings.listen_tcp)?;
         let endpoint = Endpoint {
             fingerprint: identity.fingerprint(),
             udp: advertised(&listening, &settings.advertised),
-            tcp: Vec::new(),
+            tcp: advertised(&listening_tcp, &settings.advertised),
         };
         let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(tell);
         let directory = Arc::new(Directory::default());
+        let door = Arc::new(OnceLock::new());
         let mut ends = Vec::new();
         for _ in 0..workers(settings.workers) {
             let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
             let wake = Arc::new(EventFd::from_flags(flags).map_err(io::Error::from)?);
-            let (batches, mail) = sync_channel(MAIL);
-            ends.push((Mailbox { batches, wake }, mail));
+            let (leave, mail) = sync_channel(MAIL);
+            ends.push((Mailbox { mail: leave, wake }, mail));
         }
         let mailboxes: Vec<Mailbox> = ends.iter().map(|(mailbox, _)| mailbox.clone()).collect();
         let (mut hands, mut threads) = (Vec::new(), Vec::new());
@@ -149,23 +169,18 @@ impl Server {
             let worker = Worker::new(Arc::clone(&identity), clock::now());
             let counters = worker.counters();
             let (told, receiver) = channel();
-            let sockets = listening
-                .iter()
-                .map(|&address| {
-                    let failed = |cause| StartError::Listen { address, cause };
-                    udp::listen_udp(address).map_err(failed)
-                })
-                .collect::<Result<Vec<UdpSocket>, _>>()?;
-            let sockets = listening.iter().map(SocketAddr::is_ipv4).zip(sockets).collect();
+            let sockets = open(&listening, "UDP", udp::listen_udp)?;
             let running = Running::new(Parts {
                 number,
                 worker,
-                sockets,
+                sockets: listening.iter().copied().zip(sockets).collect(),
+                listeners: open(&listening_tcp, "TCP", udp::listen_tcp)?,
                 told: receiver,
                 mail,
                 wake: Arc::clone(&mailbox.wake),
                 mailboxes: mailboxes.clone(),
                 directory: Arc::clone(&directory),
+                door: Arc::clone(&door),
                 tell: Arc::clone(&tell),
             })?;
             let thread = std::thread::Builder::new().name(format!("media-{number}"));
@@ -174,6 +189,8 @@ impl Server {
         }
         Ok(Self {
             hands,
+            mailboxes,
+            door,
             threads: Mutex::new(threads),
             endpoint,
             listening,
@@ -182,6 +199,18 @@ impl Server {
             peers: Mutex::default(),
             next: AtomicU64::new(1),
         })
+    }
+
+    /// From now on clients of the relay of this process reach the media port through its door, without the kernel.
+    pub fn live_behind(&self, door: &Arc<Door>) {
+        if self.door.set(Arc::clone(door)).is_err() {
+            return;
+        }
+        let inside = Inside::new(Arc::clone(&self.directory), self.mailboxes.clone());
+        let inside: Arc<Inside> = Arc::new(inside);
+        for address in self.endpoint.udp.iter().chain(&self.listening) {
+            door.register(*address, Arc::clone(&inside) as _);
+        }
     }
 
     /// What clients are told of this process.
@@ -287,12 +316,41 @@ fn workers(wanted: usize) -> usize {
 }
 
 /// The addresses with the ports that were left open (port 0) chosen. Each must be nobody else's, since the workers share it.
-fn unshared(addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
-    let chosen = |&address: &SocketAddr| {
-        let bound = UdpSocket::bind(address).and_then(|socket| socket.local_addr());
-        bound.map_err(|cause| StartError::Listen { address, cause })
-    };
-    addresses.iter().map(chosen).collect()
+fn unshared(
+    udp: &[SocketAddr],
+    tcp: &[SocketAddr],
+) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), StartError> {
+    let (mut chosen, mut chosen_tcp) = (Vec::new(), Vec::new());
+    for (place, &address) in udp.iter().enumerate() {
+        let mut tries = 0;
+        let (own, stream) = loop {
+            let failed = |cause| StartError::Listen { address, transport: "UDP", cause };
+            let own = UdpSocket::bind(address).and_then(|it| it.local_addr()).map_err(failed)?;
+            let Some(&wanted) = tcp.get(place) else { break (own, None) };
+            let follows = wanted.port() == 0;
+            let wanted = if follows { SocketAddr::new(wanted.ip(), own.port()) } else { wanted };
+            match TcpListener::bind(wanted) {
+                Ok(_) => break (own, Some(wanted)),
+                // Another free port may be free for both.
+                Err(_) if follows && address.port() == 0 && tries < 16 => tries += 1,
+                Err(cause) => {
+                    return Err(StartError::Listen { address: wanted, transport: "TCP", cause });
+                }
+            }
+        };
+        chosen.push(own);
+        chosen_tcp.extend(stream);
+    }
+    Ok((chosen, chosen_tcp))
+}
+
+fn open<S>(
+    addresses: &[SocketAddr],
+    transport: &'static str,
+    listen: impl Fn(SocketAddr) -> io::Result<S>,
+) -> Result<Vec<S>, StartError> {
+    let failed = |address| move |cause| StartError::Listen { address, transport, cause };
+    addresses.iter().map(|&address| listen(address).map_err(failed(address))).collect()
 }
 
 /// The addresses of this machine's interfaces; the loopback ones only where there are no others.

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use switchboard_turn::door::Batch;
+use switchboard_turn::door::{Batch, Door};
 use switchboard_turn::driver::udp::{self, Inbox, Route, UdpSocketState};
 
-use super::{Directory, Mailbox, Told, Wake, clock};
+use super::streams::{Arrived, Streams};
+use super::{Directory, Mail, Mailbox, Told, Wake, clock};
 use crate::ice::addressed_to;
 use crate::{Event, Source, Transmit, Via, Worker};
 
@@ -20,34 +21,66 @@ use crate::{Event, Source, Transmit, Via, Worker};
 const BATCHES: usize = 4;
 /// Bytes that are taken before what they lead to is sent.
 const TOGETHER: usize = 128 << 10;
+/// Bytes that are read from a stream at once.
+const READ: usize = 16 << 10;
 /// Sources of other workers that are remembered.
 const STRANGERS: usize = 65_536;
-/// What an event is about when it is not a socket.
+/// How often connections are looked at that belong to nobody.
+const SWEEP: Duration = Duration::from_secs(1);
+/// What an event is about: the number of a socket, or one of these with the number of a listener or a connection.
 const WAKE: u64 = u64::MAX;
+const LISTENER: u64 = 1 << 32;
+const STREAM: u64 = 2 << 32;
 
 /// What a thread is made of.
 pub(super) struct Parts {
     pub(super) number: usize,
     pub(super) worker: Worker,
-    /// Each with whether it speaks IPv4.
-    pub(super) sockets: Vec<(bool, UdpSocket)>,
+    pub(super) sockets: Vec<(SocketAddr, UdpSocket)>,
+    pub(super) listeners: Vec<TcpListener>,
     pub(super) told: Receiver<Told>,
-    pub(super) mail: Receiver<Batch>,
+    pub(super) mail: Receiver<Mail>,
     pub(super) wake: Wake,
     pub(super) mailboxes: Vec<Mailbox>,
     pub(super) directory: Arc<Directory>,
+    pub(super) door: Arc<OnceLock<Arc<Door>>>,
     pub(super) tell: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 pub(super) struct Running {
-    parts: Parts,
-    epoll: Epoll,
-    offload: UdpSocketState,
     inbox: Inbox,
     scratch: Vec<u8>,
+    read: Box<[u8]>,
+    out: Out,
+    home: Home,
+}
+
+/// The worker, and how it is told from the others.
+struct Home {
+    number: usize,
+    worker: Worker,
+    told: Receiver<Told>,
+    stopping: bool,
+    mail: Receiver<Mail>,
+    wake: Wake,
+    mailboxes: Vec<Mailbox>,
+    directory: Arc<Directory>,
+    tell: Arc<dyn Fn(Event) + Send + Sync>,
     /// Which worker has the peer of a source that writes here.
     strangers: HashMap<SocketAddr, usize>,
     across: Vec<Batch>,
+}
+
+/// All ways out.
+struct Out {
+    epoll: Epoll,
+    offload: UdpSocketState,
+    sockets: Vec<(SocketAddr, UdpSocket)>,
+    listeners: Vec<TcpListener>,
+    streams: Streams,
+    swept: Instant,
+    door: Arc<OnceLock<Arc<Door>>>,
+    through_door: Batch,
 }
 
 impl Running {
@@ -57,24 +90,47 @@ impl Running {
         for (index, (_, socket)) in (0..).zip(&parts.sockets) {
             epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, index))?;
         }
+        for (index, listener) in (LISTENER..).zip(&parts.listeners) {
+            epoll.add(listener.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, index))?;
+        }
         Ok(Self {
-            epoll,
-            offload: udp::offload()?,
             inbox: Inbox::new(),
             scratch: Vec::new(),
-            strangers: HashMap::new(),
-            across: parts.mailboxes.iter().map(|_| Batch::default()).collect(),
-            parts,
+            read: vec![0; READ].into_boxed_slice(),
+            out: Out {
+                epoll,
+                offload: udp::offload()?,
+                sockets: parts.sockets,
+                listeners: parts.listeners,
+                streams: Streams::default(),
+                swept: clock::now(),
+                door: parts.door,
+                through_door: Batch::default(),
+            },
+            home: Home {
+                number: parts.number,
+                worker: parts.worker,
+                told: parts.told,
+                stopping: false,
+                mail: parts.mail,
+                wake: parts.wake,
+                across: parts.mailboxes.iter().map(|_| Batch::default()).collect(),
+                mailboxes: parts.mailboxes,
+                directory: parts.directory,
+                tell: parts.tell,
+                strangers: HashMap::new(),
+            },
         })
     }
 
     /// Works until it is told to stop.
     pub(super) fn run(mut self) {
-        let mut events = [EpollEvent::empty(); 16];
-        loop {
-            let left = self.parts.worker.deadline().saturating_duration_since(clock::now());
+        let mut events = [EpollEvent::empty(); 64];
+        while !self.home.stopping {
+            let deadline = self.home.worker.deadline().min(self.out.swept + SWEEP);
+            let left = deadline.saturating_duration_since(clock::now());
             let left = u16::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
-            let ready = match self.epoll.wait(&mut events, EpollTimeout::from(left)) {
+            let ready = match self.out.epoll.wait(&mut events, EpollTimeout::from(left)) {
                 Ok(ready) => ready,
                 Err(nix::errno::Errno::EINTR) => 0,
                 Err(error) => {
@@ -82,74 +138,46 @@ impl Running {
                 }
             };
             for event in events.iter().take(ready) {
-                match usize::try_from(event.data()) {
-                    Ok(index) if event.data() != WAKE => self.receive(index),
-                    _ => drop(self.parts.wake.read()),
+                let number = u32::try_from(event.data() & u64::from(u32::MAX)).unwrap_or_default();
+                match event.data() {
+                    WAKE => drop(self.home.wake.read()),
+                    at if at >= STREAM => self.serve_stream(number),
+                    at if at >= LISTENER => self.accept(number),
+                    _ => self.receive(number as usize),
                 }
             }
             let now = clock::now();
-            if self.take_orders(now) {
-                return;
-            }
+            self.home.take_orders(now);
             self.take_mail(now);
-            self.parts.worker.handle_timeout(now);
-            self.send(now);
-            self.hand_over();
-            let tell = &self.parts.tell;
-            self.parts.worker.events().for_each(|event| tell(event));
+            self.home.worker.handle_timeout(now);
+            self.out.send(&mut self.home.worker, now);
+            self.home.hand_over();
+            self.out.sweep(&self.home.worker, now);
+            let tell = &self.home.tell;
+            self.home.worker.events().for_each(|event| tell(event));
         }
-    }
-
-    fn take_orders(&mut self, now: Instant) -> bool {
-        while let Ok(told) = self.parts.told.try_recv() {
-            match told {
-                Told::Stop => return true,
-                Told::Do(command) => self.parts.worker.handle_command(command, now),
-            }
-        }
-        false
     }
 
     fn receive(&mut self, index: usize) {
         for _ in 0..BATCHES {
-            let Some((_, socket)) = self.parts.sockets.get(index) else { return };
-            let Ok(trains) = self.inbox.receive(socket, &self.offload) else { return };
+            let Some((_, socket)) = self.out.sockets.get(index) else { return };
+            let Ok(trains) = self.inbox.receive(socket, &self.out.offload) else { return };
             let now = clock::now();
             let mut taken = 0;
             for train in 0..trains {
                 let Some((meta, bytes)) = self.inbox.train_mut(train) else { continue };
                 let source = Source { via: Via::Udp, remote: meta.addr, local: meta.dst_ip };
                 for datagram in bytes.chunks_mut(meta.stride.max(1)) {
-                    if !self.parts.worker.handle_datagram(source, datagram, now) {
-                        let elsewhere = elsewhere(
-                            &mut self.strangers,
-                            &self.parts.directory,
-                            meta.addr,
-                            datagram,
-                        );
-                        let own = self.parts.number;
-                        let batch = elsewhere.filter(|&worker| worker != own);
-                        let batch = batch.and_then(|worker| self.across.get_mut(worker));
-                        let to = SocketAddr::new(
-                            meta.dst_ip.unwrap_or(IpAddr::from([0, 0, 0, 0])),
-                            u16::from(meta.dst_ip.is_some()),
-                        );
-                        let counters = &self.parts.worker.counters;
-                        match batch.map(|batch| batch.push(meta.addr, to, datagram)) {
-                            None => counters.dropped_unknown.add(1),
-                            Some(true) => counters.handed_over.add(1),
-                            Some(false) => counters.dropped_full.add(1),
-                        }
-                    }
+                    self.home.take(source, datagram, now);
                 }
                 // A frame's packets came together and leave together, while they are in the cache.
                 taken += meta.len;
                 if taken >= TOGETHER {
                     taken = 0;
-                    send(&mut self.parts.worker, &self.parts.sockets, &self.offload, now);
+                    self.out.send(&mut self.home.worker, now);
                 }
             }
-            send(&mut self.parts.worker, &self.parts.sockets, &self.offload, now);
+            self.out.send(&mut self.home.worker, now);
             if trains < udp::BATCH {
                 return;
             }
@@ -157,31 +185,238 @@ impl Running {
     }
 
     fn take_mail(&mut self, now: Instant) {
-        while let Ok(batch) = self.parts.mail.try_recv() {
-            for (remote, to, datagram) in batch.iter() {
-                let local = (to.port() != 0).then_some(to.ip());
-                let source = Source { via: Via::Udp, remote, local };
-                self.scratch.clear();
-                self.scratch.extend_from_slice(datagram);
-                if !self.parts.worker.handle_datagram(source, &mut self.scratch, now) {
-                    self.parts.worker.counters.dropped_unknown.add(1);
+        while let Ok(mail) = self.home.mail.try_recv() {
+            match mail {
+                Mail::Datagrams(via, batch) => {
+                    for (remote, to, datagram) in batch.iter() {
+                        let local = (to.port() != 0).then_some(to.ip());
+                        self.scratch.clear();
+                        self.scratch.extend_from_slice(datagram);
+                        let source = Source { via, remote, local };
+                        if !self.home.worker.handle_datagram(source, &mut self.scratch, now) {
+                            self.home.worker.counters.dropped_unknown.add(1);
+                        }
+                    }
+                    self.out.send(&mut self.home.worker, now);
+                }
+                Mail::Stream(arrived) => {
+                    if let Some(place) = self.out.open_stream(arrived, now) {
+                        self.take_frames(place, now);
+                    }
                 }
             }
-            self.send(now);
         }
     }
 
-    fn send(&mut self, now: Instant) {
-        send(&mut self.parts.worker, &self.parts.sockets, &self.offload, now);
+    fn accept(&mut self, index: u32) {
+        let Some(listener) = self.out.listeners.get(index as usize) else { return };
+        let mut accepted = Vec::new();
+        while let Ok((socket, remote)) = listener.accept() {
+            accepted.push(Arrived { socket, remote, bytes: Vec::new() });
+        }
+        let now = clock::now();
+        for arrived in accepted {
+            self.out.open_stream(arrived, now);
+        }
+    }
+
+    fn serve_stream(&mut self, place: u32) {
+        let now = clock::now();
+        for _ in 0..BATCHES {
+            let Some(stream) = self.out.streams.get_mut(place) else { return };
+            let Ok(more) = stream.read(&mut self.read) else {
+                self.out.streams.take(place);
+                return;
+            };
+            self.take_frames(place, now);
+            if !more {
+                break;
+            }
+        }
+        self.out.flush_stream(place);
+    }
+
+    fn take_frames(&mut self, place: u32, now: Instant) {
+        loop {
+            let Some(stream) = self.out.streams.get_mut(place) else { return };
+            let (remote, local) = (stream.remote, stream.local);
+            match stream.frame(&mut self.scratch) {
+                Ok(Some(length)) => {
+                    let source = Source { via: Via::Tcp(place), remote, local };
+                    if self.home.worker.handle_datagram(source, &mut self.scratch, now) {
+                        stream.advance(length);
+                        stream.owned = stream.owned || self.home.worker.knows(&source);
+                        continue;
+                    }
+                    let owner = addressed_to(&self.scratch)
+                        .and_then(|fragment| self.home.directory.worker(fragment));
+                    match owner {
+                        Some(owner) if owner == self.home.number => {
+                            self.home.take_orders(now);
+                            self.home.worker.handle_datagram(source, &mut self.scratch, now);
+                            stream.advance(length);
+                        }
+                        // The whole connection belongs to another worker.
+                        Some(owner) => return self.move_stream(place, owner),
+                        None => {
+                            self.home.worker.counters.dropped_unknown.add(1);
+                            stream.advance(length);
+                        }
+                    }
+                }
+                Ok(None) => break,
+                Err(()) => {
+                    self.home.worker.counters.dropped_malformed.add(1);
+                    self.out.streams.take(place);
+                    return;
+                }
+            }
+        }
+        self.out.send(&mut self.home.worker, now);
+    }
+
+    fn move_stream(&mut self, place: u32, owner: usize) {
+        let Some(arrived) = self.out.streams.take(place) else { return };
+        let _ = self.out.epoll.delete(&arrived.socket);
+        let left = self.home.mailboxes.get(owner).map(|to| to.put(Mail::Stream(arrived)));
+        match left {
+            Some(true) => self.home.worker.counters.handed_over.add(1),
+            _ => self.home.worker.counters.dropped_full.add(1),
+        }
+    }
+}
+
+impl Home {
+    fn take_orders(&mut self, now: Instant) {
+        while let Ok(told) = self.told.try_recv() {
+            match told {
+                Told::Stop => self.stopping = true,
+                Told::Do(command) => self.worker.handle_command(command, now),
+            }
+        }
+    }
+
+    /// Gives a datagram to the worker, or lays it aside for the one that it belongs to.
+    fn take(&mut self, source: Source, datagram: &mut [u8], now: Instant) {
+        if self.worker.handle_datagram(source, datagram, now) {
+            return;
+        }
+        let elsewhere = elsewhere(&mut self.strangers, &self.directory, source.remote, datagram);
+        if elsewhere == Some(self.number) {
+            // The client was quicker than the order to set its peer up.
+            self.take_orders(now);
+            if self.worker.handle_datagram(source, datagram, now) {
+                return;
+            }
+        }
+        let counters = &self.worker.counters;
+        let batch = elsewhere.filter(|&worker| worker != self.number);
+        let batch = batch.and_then(|worker| self.across.get_mut(worker));
+        let unspecified = IpAddr::from([0, 0, 0, 0]);
+        let to =
+            SocketAddr::new(source.local.unwrap_or(unspecified), u16::from(source.local.is_some()));
+        match batch.map(|batch| batch.push(source.remote, to, datagram)) {
+            None => counters.dropped_unknown.add(1),
+            Some(true) => counters.handed_over.add(1),
+            Some(false) => counters.dropped_full.add(1),
+        }
     }
 
     fn hand_over(&mut self) {
-        for (batch, mailbox) in self.across.iter_mut().zip(&self.parts.mailboxes) {
+        for (batch, mailbox) in self.across.iter_mut().zip(&self.mailboxes) {
             let count = batch.len();
-            if count > 0 && !mailbox.put(std::mem::take(batch)) {
-                self.parts.worker.counters.dropped_full.add(count as u64);
+            if count > 0 && !mailbox.put(Mail::Datagrams(Via::Udp, std::mem::take(batch))) {
+                self.worker.counters.dropped_full.add(count as u64);
             }
         }
+    }
+}
+
+impl Out {
+    fn open_stream(&mut self, arrived: Arrived, now: Instant) -> Option<u32> {
+        let place = self.streams.open(arrived, now)?;
+        let stream = self.streams.get_mut(place)?;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, STREAM | u64::from(place));
+        if self.epoll.add(stream.socket(), event).is_err() {
+            self.streams.take(place);
+            return None;
+        }
+        Some(place)
+    }
+
+    fn flush_stream(&mut self, place: u32) {
+        let Some(stream) = self.streams.get_mut(place) else { return };
+        let Ok(waits) = stream.flush() else {
+            self.streams.take(place);
+            return;
+        };
+        if waits != stream.waits {
+            stream.waits = waits;
+            let out = if waits { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+            let mut event = EpollEvent::new(EpollFlags::EPOLLIN | out, STREAM | u64::from(place));
+            let _ = self.epoll.modify(stream.socket(), &mut event);
+        }
+    }
+
+    /// Closes connections that no peer has claimed, or whose peer is gone.
+    fn sweep(&mut self, worker: &Worker, now: Instant) {
+        if now < self.swept + SWEEP {
+            return;
+        }
+        self.swept = now;
+        let overdue = self.streams.overdue(now, |place, stream| {
+            let (remote, local) = (stream.remote, stream.local);
+            worker.knows(&Source { via: Via::Tcp(place), remote, local })
+        });
+        for place in overdue {
+            self.streams.take(place);
+        }
+    }
+
+    /// Sends all that the worker has to send.
+    fn send(&mut self, worker: &mut Worker, now: Instant) {
+        let mut lost = 0;
+        while let Some(transmit) = worker.poll_output(now) {
+            lost += match transmit.to.via {
+                Via::Udp => send_udp(&self.sockets, &self.offload, &transmit),
+                Via::Tcp(place) => {
+                    let lost = self.write_stream(place, &transmit);
+                    self.flush_stream(place);
+                    lost
+                }
+                Via::Door => self.put_through(&transmit),
+            };
+        }
+        if !self.through_door.is_empty() {
+            lost += self.door.get().map_or(0, |door| door.send(&self.through_door) as u64);
+            self.through_door.clear();
+        }
+        worker.counters.dropped_full.add(lost);
+    }
+
+    fn write_stream(&mut self, place: u32, transmit: &Transmit<'_>) -> u64 {
+        let stream = self.streams.get_mut(place);
+        // Another connection may have the place of one that is gone.
+        let Some(stream) = stream.filter(|stream| stream.remote == transmit.to.remote) else {
+            return 0;
+        };
+        transmit.datagrams().map(|datagram| u64::from(!stream.write(datagram))).sum()
+    }
+
+    fn put_through(&mut self, transmit: &Transmit<'_>) -> u64 {
+        let to = transmit.to.remote;
+        let own = self.sockets.iter().find(|(own, _)| own.is_ipv4() == to.is_ipv4());
+        let (Some((own, _)), Some(door)) = (own, self.door.get()) else { return 0 };
+        let from = SocketAddr::new(transmit.to.local.unwrap_or(own.ip()), own.port());
+        let mut lost = 0;
+        for datagram in transmit.datagrams() {
+            if !self.through_door.push(from, to, datagram) {
+                lost += door.send(&self.through_door) as u64;
+                self.through_door.clear();
+                self.through_door.push(from, to, datagram);
+            }
+        }
+        lost
     }
 }
 
@@ -201,42 +436,36 @@ fn elsewhere(
     Some(worker)
 }
 
-/// Sends all that the worker has to send: datagrams of one size for one destination by one call.
-fn send(
-    worker: &mut Worker,
-    sockets: &[(bool, UdpSocket)],
+/// Sends datagrams of one size for one destination by one call; returns how many were lost.
+fn send_udp(
+    sockets: &[(SocketAddr, UdpSocket)],
     offload: &UdpSocketState,
-    now: Instant,
-) {
+    transmit: &Transmit<'_>,
+) -> u64 {
+    let &Transmit { to, bytes, lengths } = transmit;
     let most = offload.max_gso_segments();
-    let mut lost = 0;
-    while let Some(Transmit { to, bytes, lengths }) = worker.poll_output(now) {
-        let socket = sockets.iter().find(|(v4, _)| *v4 == to.remote.is_ipv4());
-        let Some((_, socket)) = socket else { continue };
-        let route = Route { socket: (), to: to.remote, from: to.local, ecn: None };
-        let (mut rest, mut lengths) = (bytes, lengths);
-        while let Some(&segment) = lengths.first() {
-            let segment = usize::from(segment);
-            // Equal ones, and one shorter at the end.
-            let equal = lengths
-                .iter()
-                .take(most)
-                .take_while(|&&length| usize::from(length) == segment)
-                .count();
-            let tail =
-                lengths.get(equal).filter(|&&length| equal < most && usize::from(length) < segment);
-            let mut count = equal + usize::from(tail.is_some());
-            let mut length = equal * segment + tail.map_or(0, |&tail| usize::from(tail));
-            if length > udp::BYTES {
-                count = (udp::BYTES / segment.max(1)).min(equal).max(1);
-                length = count * segment;
-            }
-            let Some((run, after)) = rest.split_at_checked(length) else { break };
-            let sent = udp::send(socket, offload, &route, run, segment, count);
-            lost += sent.full + sent.failed;
-            rest = after;
-            lengths = lengths.get(count..).unwrap_or_default();
+    let socket = sockets.iter().find(|(own, _)| own.is_ipv4() == to.remote.is_ipv4());
+    let Some((_, socket)) = socket else { return 0 };
+    let route = Route { socket: (), to: to.remote, from: to.local, ecn: None };
+    let (mut rest, mut lengths, mut lost) = (bytes, lengths, 0);
+    while let Some(&segment) = lengths.first() {
+        let segment = usize::from(segment);
+        // Equal ones, and one shorter at the end.
+        let equal =
+            lengths.iter().take(most).take_while(|&&length| usize::from(length) == segment).count();
+        let tail =
+            lengths.get(equal).filter(|&&length| equal < most && usize::from(length) < segment);
+        let mut count = equal + usize::from(tail.is_some());
+        let mut length = equal * segment + tail.map_or(0, |&tail| usize::from(tail));
+        if length > udp::BYTES {
+            count = (udp::BYTES / segment.max(1)).min(equal).max(1);
+            length = count * segment;
         }
+        let Some((run, after)) = rest.split_at_checked(length) else { break };
+        let sent = udp::send(socket, offload, &route, run, segment, count);
+        lost += sent.full + sent.failed;
+        rest = after;
+        lengths = lengths.get(count..).unwrap_or_default();
     }
-    worker.counters.dropped_full.add(lost);
+    lost
 }

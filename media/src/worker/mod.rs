@@ -110,6 +110,18 @@ pub struct Transmit<'a> {
     pub lengths: &'a [u16],
 }
 
+impl Transmit<'_> {
+    /// Each datagram.
+    pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes;
+        self.lengths.iter().map_while(move |&length| {
+            let (datagram, after) = rest.split_at_checked(length.into())?;
+            rest = after;
+            Some(datagram)
+        })
+    }
+}
+
 /// See the module.
 pub struct Worker {
     identity: Arc<Identity>,
