@@ -25,11 +25,16 @@ test: check web
 	cd web && npm test
 	$(MAKE) e2e
 
-e2e: tests/node_modules/.package-lock.json
+e2e: tests/node_modules/.package-lock.json aiortc
 	$(CARGO) build --quiet
 	cd tests && npm test
 	@if command -v go >/dev/null && (cd tests/mongo && go build -o ../../target/mongo-wire .); then cd tests && npm run test:mongo; \
 	else echo; echo "SKIPPED: the end-to-end tests on MongoDB's protocol. Install Go 1.24 or later."; echo; fi
+
+# A WebRTC client in Python for the end-to-end tests; they say so where it is missing.
+.PHONY: aiortc
+aiortc:
+	@test -x target/venv/bin/python || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0; } || rm -rf target/venv
 
 build: web
 	$(CARGO) build --release

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { launch, page } from './support/browser.mjs'
+import { firefox } from './support/firefox.mjs'
 import { Server, root, sleep, until } from './support/server.mjs'
 
 const shots = `${root}/test-results`
@@ -41,6 +42,18 @@ const stats = (made, which) => made.evaluate(async (which) => {
   const report = (await window.switchboardRoom().stats())[which]
   return [...report.values()].map((one) => ({ ...one }))
 }, which)
+
+/** Waits until this many received pictures are decoded, and go on being so: what Firefox tells of its video elements is no use. */
+async function decoding(made, count, within = 20_000) {
+  const pictures = async () => (await stats(made, 'receiving')).filter(({ type, kind, frameWidth }) => type === 'inbound-rtp' && kind === 'video' && frameWidth > 0)
+  await until(async () => {
+    const before = await pictures()
+    await sleep(400)
+    const after = await pictures()
+    const moves = ({ id, framesDecoded }) => framesDecoded > (before.find((one) => one.id === id)?.framesDecoded ?? Infinity) + 2
+    return after.filter(moves).length === count
+  }, `${count} pictures decoded`, within)
+}
 
 test('three tabs in a room see and hear each other; layers, mute, late joiners, leaving', async () => {
   const ada = await tab(101, 'three')
@@ -85,6 +98,28 @@ test('three tabs in a room see and hear each other; layers, mute, late joiners, 
   for (const made of [ada, ben, cem]) await moving(made, 2)
   for (const made of [ada, ben, cem]) assert.deepEqual(made.errors, [])
   for (const made of [ada, ben, cem]) await made.context().close()
+})
+
+test('Firefox and Chromium are in one room', async () => {
+  const url = (user) => `${server.url}/demo/room?u=${user}&room=both&width=640`
+  const ada = await tab(101, 'both')
+  const { browser: fox, made: ben } = await firefox(url(102))
+  try {
+    const cem = await tab(103, 'both')
+    for (const made of [ada, ben, cem]) await decoding(made, 2)
+    await ben.screenshot({ path: `${shots}/room-firefox.png` })
+    const heard = (await stats(ben, 'receiving')).filter(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio')
+    assert.equal(heard.filter(({ packetsReceived }) => packetsReceived > 10).length, 2, 'Firefox hears both others')
+    const sent = (await stats(ben, 'sending')).filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video')
+    assert.ok(sent.some(({ pliCount }) => pliCount > 0), 'a new viewer asks Firefox for a keyframe')
+    await ben.reload()
+    await until(() => ben.evaluate(() => window.switchboardRoom?.() !== undefined), 'Firefox is in the room again', 20_000)
+    for (const made of [ada, ben, cem]) await decoding(made, 2)
+    for (const made of [ada, ben, cem]) assert.deepEqual(made.errors, [])
+    for (const made of [ada, cem]) await made.context().close()
+  } finally {
+    await fox.close()
+  }
 })
 
 /** Has a page's connections take only one way: `relay-udp` and `relay-tcp` through the relay, `tcp` straight to the media port. */
