@@ -180,7 +180,12 @@ impl Dtls {
                 EndpointEvent::HandshakeComplete => {
                     self.limits.complete = true;
                     self.kept = Vec::new();
-                    return self.keys().map(Progress::Keys);
+                    let keys = self.keys();
+                    if keys.is_err() {
+                        // Without our Finished the peer has no connection either.
+                        while self.endpoint.poll_transmit().is_some() {}
+                    }
+                    return keys.map(Progress::Keys);
                 }
                 EndpointEvent::PeerClosed => return Ok(Progress::Closed),
                 _ => {}
@@ -478,6 +483,7 @@ pub(crate) mod tests {
         let mut server = server(&client);
         server.fingerprint = [7; 32];
         assert!(matches!(shake(&mut server, &mut client, now), Err(DtlsError::WrongFingerprint)));
+        assert!(server.poll_transmit().is_none(), "the peer does not hear that it was finished");
     }
 
     #[test]

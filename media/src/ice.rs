@@ -16,6 +16,8 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 const SOURCES: usize = 8;
 /// Bytes of the longest check that is looked at.
 const CHECK: usize = 1_000;
+/// Bytes of a STUN header.
+const HEADER: usize = 20;
 
 const USE_CANDIDATE: AttributeType = AttributeType::new(0x0025);
 const ICE_CONTROLLED: AttributeType = AttributeType::new(0x8029);
@@ -86,7 +88,7 @@ pub(crate) fn addressed_to(datagram: &[u8]) -> Option<&str> {
         return None;
     }
     // USERNAME is looked up by hand: this runs before anything is known of the sender.
-    let mut rest = datagram.get(20..)?;
+    let mut rest = datagram.get(HEADER..)?;
     while let Some((&[t0, t1, l0, l1], after)) = rest.split_first_chunk::<4>() {
         let length = usize::from(u16::from_be_bytes([l0, l1]));
         let value = after.get(..length)?;
@@ -157,7 +159,11 @@ impl Ice {
     }
 
     fn check(&mut self, now: Instant, source: Source, bytes: &[u8]) -> Option<Checked> {
-        if bytes.len() > CHECK {
+        let &[_, _, high, low, ..] = bytes else { return None };
+        // The parser passes over what follows the message, which the length then hides from the integrity.
+        if bytes.len() > CHECK
+            || bytes.len() != HEADER + usize::from(u16::from_be_bytes([high, low]))
+        {
             return None;
         }
         let request = Message::from_bytes(bytes).ok()?;

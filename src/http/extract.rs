@@ -110,6 +110,34 @@ impl FromRequestParts<App> for Operator {
     }
 }
 
+/// The bytes of a body.
+async fn whole(request: Request, app: &App) -> Result<Bytes, Refusal> {
+    Bytes::from_request(request, app).await.map_err(|rejection| {
+        let response: Response = rejection.into_response();
+        let limit = app.config.limits.body_bytes;
+        if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
+            let details = Some(serde_json::json!({ "limit": limit }));
+            let message = format!("The body is larger than {limit} bytes");
+            return Refusal(Problem { reason: Reason::BodyTooLarge, message, details });
+        }
+        Refusal(Problem::invalid("", "The body was cut short"))
+    })
+}
+
+/// A body of text.
+#[derive(Debug)]
+pub(super) struct Text(pub(super) String);
+
+impl FromRequest<App> for Text {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        let bytes = whole(request, app).await?;
+        let text = String::from_utf8(bytes.into());
+        text.map(Self).map_err(|_| Problem::invalid("", "The body is not UTF-8").into())
+    }
+}
+
 /// A body of JSON.
 #[derive(Debug)]
 pub(super) struct Body<T>(pub(super) T);
@@ -132,16 +160,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
             )
             .into());
         }
-        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
-            let response: Response = rejection.into_response();
-            let limit = app.config.limits.body_bytes;
-            if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
-                let details = Some(serde_json::json!({ "limit": limit }));
-                let message = format!("The body is larger than {limit} bytes");
-                return Refusal(Problem { reason: Reason::BodyTooLarge, message, details });
-            }
-            Refusal(Problem::invalid("", "The body was cut short"))
-        })?;
+        let bytes = whole(request, app).await?;
         let deserializer = &mut serde_json::Deserializer::from_slice(if bytes.is_empty() {
             b"{}"
         } else {

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::Refusal;
-use super::extract::{Caller, Path};
+use super::extract::{Caller, Path, Text};
 use super::rooms::name_of;
 use crate::app::App;
 use crate::error::{Problem, Reason};
@@ -97,7 +97,7 @@ async fn publish(
     caller: Caller,
     Path(room): Path<RoomId>,
     headers: HeaderMap,
-    text: String,
+    Text(text): Text,
 ) -> Outcome {
     offer(&app, caller, &headers, (room, Side::Publish), &text).await
 }
@@ -109,7 +109,7 @@ async fn view(
     caller: Caller,
     Path(room): Path<RoomId>,
     headers: HeaderMap,
-    text: String,
+    Text(text): Text,
 ) -> Outcome {
     offer(&app, caller, &headers, (room, Side::View(None)), &text).await
 }
@@ -121,7 +121,7 @@ async fn view_one(
     caller: Caller,
     Path((room, who)): Path<(RoomId, ParticipantId)>,
     headers: HeaderMap,
-    text: String,
+    Text(text): Text,
 ) -> Outcome {
     offer(&app, caller, &headers, (room, Side::View(Some(who))), &text).await
 }
@@ -174,7 +174,7 @@ async fn patch(
     caller: Caller,
     Path(session): Path<RoomSessionId>,
     headers: HeaderMap,
-    text: String,
+    Text(text): Text,
 ) -> Outcome {
     patched(&app, caller, session, &headers, &text)
 }
@@ -186,7 +186,7 @@ async fn patch_view(
     caller: Caller,
     Path(session): Path<RoomSessionId>,
     headers: HeaderMap,
-    text: String,
+    Text(text): Text,
 ) -> Outcome {
     patched(&app, caller, session, &headers, &text)
 }

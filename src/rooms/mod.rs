@@ -488,6 +488,11 @@ impl Rooms {
         Ok(())
     }
 
+    /// Whether a session of this user is there.
+    pub fn has(&self, me: UserId, session: RoomSessionId) -> Result<()> {
+        self.find(me, session).map(drop)
+    }
+
     /// The room of a session of this user, and who it is there; who waits in the lobby can do nothing yet.
     fn find(&self, me: UserId, session: RoomSessionId) -> Result<(RoomId, ParticipantId)> {
         let state = self.state();

@@ -219,7 +219,8 @@ pub(super) struct Candidate {
 }
 
 /// The lite side of ICE waits for checks and needs no candidates of the other (RFC 8445 §2.5).
-pub(super) async fn candidate(_: Context, _: Candidate) -> Outcome<Done> {
+pub(super) async fn candidate(context: Context, payload: Candidate) -> Outcome<Done> {
+    context.app.rooms.has(context.session.about.user, payload.session_id)?;
     Ok(Done {})
 }
 

@@ -31,7 +31,9 @@ peer.ontrack = ({ track }) => {
   else new RTCVideoSink(track).onframe = noted
 }
 await peer.setLocalDescription(await peer.createOffer())
-const answered = await ask('POST', url, peer.localDescription.sdp)
+// Somebody else's certificate, for a test.
+const spoilt = process.env.SPOIL_FINGERPRINT ? peer.localDescription.sdp.replace(/(a=fingerprint:\S+ )\S\S/g, '$100') : peer.localDescription.sdp
+const answered = await ask('POST', url, spoilt)
 if (answered.status !== 201) throw new Error(`${answered.status}: ${await answered.text()}`)
 await peer.setRemoteDescription({ type: 'answer', sdp: await answered.text() })
 process.stdin.resume().on('end', async () => {
