@@ -1,37 +1,72 @@
-//! How much a viewer's path takes: packets are numbered (transport-wide), feedback tells which arrived when, and the Google
-//! Congestion Control of `rtc-interceptor` makes a bitrate of it. What then fits is in [`allocate`].
+//! How much a viewer's path takes: packets are numbered (transport-wide), feedback tells which arrived when, and a queue that
+//! builds up, or loss, lowers what is believed. More is believed after a probe: a burst that shows how far the path spreads it.
+//! What then fits is in [`allocate`].
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rtc_interceptor::{BandwidthEstimator as _, Gcc, PacketReport};
-use rtc_rtcp::transport_feedbacks::cc_feedback_report::Ecn;
-
-use crate::layer::Rate;
 use crate::rtcp::Twcc;
 use crate::rtp::Unwrapper;
 
-/// Bits in a second: what is believed before anything is known, and the least and the most that ever is. It begins high: what a
-/// path does not take shows at once, and what it would take does not show until it is sent.
-const INITIAL: f64 = 20_000_000.0;
-const LEAST: f64 = 80_000.0;
-const MOST: f64 = 50_000_000.0;
+/// Bits in a second: the least and the most that is ever believed.
+const LEAST: u64 = 80_000;
+const MOST: u64 = 50_000_000;
 /// Packets whose fate is not known yet.
 const UNKNOWN: usize = 4096;
 /// How long feedback may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a path must be quiet before more is tried, at first and after trials that failed.
-const QUIET: Duration = Duration::from_millis(2500);
-const LONG_QUIET: Duration = Duration::from_secs(20);
-/// A trial that is followed by trouble so soon has failed.
-const TRIAL: Duration = Duration::from_secs(4);
 /// Without feedback for so long an estimate says nothing any more.
 const STALE: Duration = Duration::from_secs(5);
+/// Over how long it is measured what arrives.
+const ARRIVING: Duration = Duration::from_millis(200);
+/// A path's delay without a queue is the least of so long (and the time before it).
+const BASE: Duration = Duration::from_secs(5);
+/// Microseconds of queue: below the first the path is free, above the second it is overused, above the third whether or not the
+/// queue still grows.
+const FREE: i64 = 15_000;
+const QUEUED: i64 = 35_000;
+const FULL: i64 = 150_000;
+/// What is kept of what arrives when a queue builds up, in percent.
+const KEEP: u64 = 85;
+/// Loss in percent: above the first nothing more is believed; above the second less, queue or not.
+const LOSSY: u64 = 10;
+const VERY_LOSSY: u64 = 25;
+/// Packets that a share of loss is taken of.
+const SAMPLE: u64 = 40;
+/// How long a path must be quiet before more is tried, at first and after probes that found nothing.
+const QUIET: Duration = Duration::from_secs(1);
+const LONG_QUIET: Duration = Duration::from_secs(6);
+/// How long a probe takes at the bitrate it asks about, and its packets at least and at most.
+const PROBE: Duration = Duration::from_millis(15);
+const PROBE_LEAST: u64 = 12;
+const PROBE_MOST: u64 = 40;
+/// Bytes of a packet that only probes, headers and tag included.
+const PROBE_BYTES: u64 = 290;
+/// How long the first probe's answer is waited for.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
+/// Bits in a second that the first probe asks about.
+const FIRST_PROBE: u64 = 3_000_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     at: Instant,
     size: u16,
+}
+
+/// A burst on its way.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    /// Numbers of its packets: the first, and the one after the last.
+    from: u64,
+    to: u64,
+    /// What it asks about.
+    bits: u64,
+    sent: Instant,
+    /// When its packets arrived, and the bytes of all but the first.
+    first: Option<Duration>,
+    last: Duration,
+    bytes: u64,
+    arrived: u64,
 }
 
 /// The path to one viewer.
@@ -41,18 +76,29 @@ pub(crate) struct Bandwidth {
     sent: VecDeque<Sent>,
     /// Continues the numbers of feedback; they follow `next`.
     numbers: Unwrapper,
-    gcc: Option<Box<Gcc>>,
-    reports: Vec<PacketReport>,
-    fed_back: Option<Instant>,
-    /// Bits in a second that arrive.
-    arrives: Rate,
-    /// When the estimate fell last, and how long to wait before more is tried.
-    trouble: Option<Instant>,
-    quiet: Duration,
-    /// What is tried beyond the estimate, and since when.
-    trial: Option<(u64, Instant)>,
-    remb: Option<(u64, Instant)>,
     numbered: bool,
+    begun: Option<Instant>,
+    fed_back: Option<Instant>,
+    /// Bits in a second; `None` while nothing is known.
+    estimate: Option<u64>,
+    /// When packets arrived by the viewer's clock, and their bytes, for the last while.
+    arriving: VecDeque<(Duration, u32)>,
+    /// The least delay, in microseconds, of the time before and of now, and since when.
+    base: (i64, i64, Option<Instant>),
+    /// The queue at the last feedback and at the one before, in microseconds.
+    queue: i64,
+    queue_before: i64,
+    /// Packets reported on, and those among them that were lost.
+    reported: u64,
+    lost: u64,
+    lossy: bool,
+    /// When the estimate was last lowered or raised, and how long to wait before more is tried.
+    lowered: Option<Instant>,
+    grown: Option<Instant>,
+    quiet: Duration,
+    probe: Option<Probe>,
+    probed: Option<Instant>,
+    remb: Option<(u64, Instant)>,
 }
 
 impl Bandwidth {
@@ -61,15 +107,23 @@ impl Bandwidth {
             next: 0x1_0000,
             sent: VecDeque::new(),
             numbers: Unwrapper::default(),
-            gcc: None,
-            reports: Vec::new(),
-            fed_back: None,
-            arrives: Rate::default(),
-            trouble: None,
-            quiet: QUIET,
-            trial: None,
-            remb: None,
             numbered: false,
+            begun: None,
+            fed_back: None,
+            estimate: None,
+            arriving: VecDeque::new(),
+            base: (i64::MAX, i64::MAX, None),
+            queue: 0,
+            queue_before: 0,
+            reported: 0,
+            lost: 0,
+            lossy: false,
+            lowered: None,
+            grown: None,
+            quiet: QUIET,
+            probe: None,
+            probed: None,
+            remb: None,
         }
     }
 
@@ -94,92 +148,225 @@ impl Bandwidth {
         self.next += 1;
     }
 
-    /// Takes transport-wide feedback; returns the round trip it implies.
-    pub(crate) fn feedback(&mut self, twcc: &Twcc<'_>, now: Instant) -> Option<Duration> {
+    /// Takes transport-wide feedback; whether less is believed now.
+    pub(crate) fn feedback(&mut self, twcc: &Twcc<'_>, now: Instant) -> bool {
+        let begun = *self.begun.get_or_insert(now);
         let oldest = self.next - self.sent.len() as u64;
-        let mut reports = std::mem::take(&mut self.reports);
-        reports.clear();
-        let mut newest = None;
+        let mut least: Option<i64> = None;
+        let (numbers, sent, arriving) = (&self.numbers, &self.sent, &mut self.arriving);
+        let (probe, reported, lost) = (&mut self.probe, &mut self.reported, &mut self.lost);
         twcc.each(|number, at| {
-            let id = self.numbers.peek(number);
+            let id = numbers.peek(number);
             let place = id.checked_sub(oldest).and_then(|place| usize::try_from(place).ok());
-            let Some(sent) = place.and_then(|place| self.sent.get(place)) else { return };
-            let micros =
-                i64::from(twcc.reference) * 64_000 + at.map_or(0, |at| i64::from(at) * 250);
-            let arrival = at.map(|_| Duration::from_micros(micros.max(0).unsigned_abs()));
-            if arrival.is_some() {
-                newest = Some(sent.at);
-                self.arrives.add(sent.size.into(), now);
+            let Some(sent) = place.and_then(|place| sent.get(place)) else { return };
+            let probing = probe.as_mut().filter(|probe| (probe.from..probe.to).contains(&id));
+            let Some(at) = at else {
+                if probing.is_none() {
+                    (*reported, *lost) = (*reported + 1, *lost + 1);
+                }
+                return;
+            };
+            let micros = i64::from(twcc.reference) * 64_000 + i64::from(at) * 250;
+            let arrival = Duration::from_micros(micros.max(0).unsigned_abs());
+            arriving.push_back((arrival, sent.size.into()));
+            match probing {
+                // A burst queues behind itself; it says nothing of the queue before it.
+                Some(probe) => probe.note(arrival, sent.size),
+                None => {
+                    *reported += 1;
+                    let delay = micros - since(begun, sent.at);
+                    least = Some(least.map_or(delay, |least| least.min(delay)));
+                }
             }
-            reports.push(PacketReport {
-                ssrc: 0,
-                id,
-                rtp_sequence_number: number,
-                is_twcc: true,
-                twcc_sequence_number: number,
-                size: sent.size.into(),
-                arrived: arrival.is_some(),
-                departure: sent.at,
-                arrival,
-                ecn: Ecn::default(),
-            });
         });
-        if !reports.is_empty() {
-            self.fed_back = Some(now);
-            let gcc = self.gcc.get_or_insert_with(|| Box::new(Gcc::new(INITIAL, LEAST, MOST)));
-            let before = gcc.target_bitrate();
-            gcc.on_reports(now, &reports);
-            if gcc.target_bitrate() < before * 0.98 {
-                self.troubled(now);
+        self.fed_back = Some(now);
+        let newest = self.arriving.iter().map(|&(at, _)| at).max().unwrap_or_default();
+        let old = newest.saturating_sub(ARRIVING);
+        while self.arriving.front().is_some_and(|&(at, _)| at < old) {
+            self.arriving.pop_front();
+        }
+        if let Some(least) = least {
+            self.note_delay(least, now);
+        }
+        self.judge_probe(now);
+        self.judge(now)
+    }
+
+    fn note_delay(&mut self, least: i64, now: Instant) {
+        let (before, current, since) = &mut self.base;
+        if since.is_none_or(|since| now.saturating_duration_since(since) >= BASE) {
+            (*before, *current, *since) = (*current, least, Some(now));
+        }
+        *current = (*current).min(least);
+        self.queue_before = self.queue;
+        self.queue = least.saturating_sub((*before).min(*current));
+    }
+
+    /// Bits in a second that arrive.
+    fn arrives(&self) -> u64 {
+        let bytes: u64 = self.arriving.iter().map(|&(_, bytes)| u64::from(bytes)).sum();
+        let span = match (self.arriving.front(), self.arriving.back()) {
+            (Some((first, _)), Some((last, _))) => last.saturating_sub(*first),
+            _ => Duration::ZERO,
+        };
+        bytes * 8_000 / u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(100)
+    }
+
+    /// Lowers or raises the estimate by what is known of queue and loss; whether it was lowered.
+    fn judge(&mut self, now: Instant) -> bool {
+        let mut loss = None;
+        if self.reported >= SAMPLE {
+            loss = Some(self.lost * 100 / self.reported);
+            self.lossy = loss.is_some_and(|loss| loss > LOSSY);
+            (self.reported, self.lost) = (0, 0);
+        }
+        let grows = self.queue >= self.queue_before;
+        let overused = (self.queue > QUEUED && self.queue_before > QUEUED && grows)
+            || (self.queue > 2 * QUEUED && grows)
+            || self.queue > FULL;
+        let losing =
+            loss.is_some_and(|loss| loss > VERY_LOSSY || (loss > LOSSY && self.queue > FREE));
+        if overused || losing {
+            let hold = Duration::from_micros(200_000 + self.queue.unsigned_abs());
+            if self.lowered.is_some_and(|at| now.saturating_duration_since(at) < hold) {
+                return false;
+            }
+            let believed = self.estimate.unwrap_or(MOST).min(self.arrives());
+            self.estimate = Some((believed * KEEP / 100).max(LEAST));
+            (self.lowered, self.grown) = (Some(now), Some(now));
+            return true;
+        }
+        if let Some(estimate) = self.estimate {
+            let passed = self.grown.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+            self.grown = Some(now);
+            // What is not used is not tried, and does not grow.
+            if self.queue < FREE && !self.lossy && self.arrives() * 3 / 2 > estimate {
+                let millis = u64::try_from(passed.as_millis()).unwrap_or(0).min(1000);
+                self.estimate = Some((estimate + estimate * 6 * millis / 100_000).min(MOST));
             }
         }
-        self.reports = reports;
-        newest.map(|sent| now.saturating_duration_since(sent))
+        false
     }
 
-    /// The estimate has fallen.
-    fn troubled(&mut self, now: Instant) {
-        self.trouble = Some(now);
-        if let Some((_, since)) = self.trial.take() {
-            let failed = now.saturating_duration_since(since) < TRIAL;
-            self.quiet = if failed { (self.quiet * 2).min(LONG_QUIET) } else { QUIET };
+    fn judge_probe(&mut self, now: Instant) {
+        let Some(probe) = self.probe else { return };
+        let sent = probe.to - probe.from;
+        let waited = now.saturating_duration_since(probe.sent) > PATIENCE;
+        if probe.arrived < sent - sent / 8 && !waited {
+            return;
         }
-        // Loss lets the estimate fall step by step; from far above what arrives that takes too long.
-        #[expect(clippy::cast_precision_loss, reason = "bits in a second")]
-        let arrives = self.arrives.bits_per_second() as f64;
-        if let Some(gcc) =
-            self.gcc.as_mut().filter(|gcc| arrives > LEAST && gcc.target_bitrate() > 2.0 * arrives)
-        {
-            **gcc = Gcc::new(arrives, LEAST, MOST);
+        self.probe = None;
+        if probe.arrived * 2 < sent {
+            self.quiet = (self.quiet * 3 / 2).min(LONG_QUIET);
+            return;
+        }
+        let span = probe.first.map_or(Duration::ZERO, |first| probe.last.saturating_sub(first));
+        // The clock of feedback counts quarters of a millisecond.
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX).max(1_000);
+        let found = (probe.bytes * 8_000_000 / micros * KEEP / 100).clamp(LEAST, MOST);
+        match self.estimate {
+            None => self.estimate = Some(found),
+            Some(estimate) if found > estimate => self.estimate = Some(found),
+            Some(_) => {}
+        }
+        self.quiet = match found >= probe.bits {
+            true => QUIET,
+            false => (self.quiet * 3 / 2).min(LONG_QUIET),
+        };
+    }
+
+    /// How many packets to send as a burst, to learn whether `bits` a second would pass; `None` when it is not the time.
+    pub(crate) fn wants_probe(&self, bits: u64, now: Instant) -> Option<u64> {
+        let last = self.lowered.into_iter().chain(self.probed).max();
+        let early = last.is_some_and(|last| now.saturating_duration_since(last) < self.quiet);
+        if early || self.probe.is_some() || self.queue >= FREE {
+            return None;
+        }
+        let bits = if self.estimate.is_none() { FIRST_PROBE } else { bits };
+        let bytes = bits / 8 * u64::try_from(PROBE.as_millis()).unwrap_or(0) / 1000;
+        // What is found is believed in part.
+        Some((bytes * 100 / KEEP / PROBE_BYTES).clamp(PROBE_LEAST, PROBE_MOST))
+    }
+
+    /// Whether the first answer to a probe may still come.
+    pub(crate) fn is_probing(&self, now: Instant) -> bool {
+        let fresh = |probe: Probe| now.saturating_duration_since(probe.sent) < FIRST_ANSWER;
+        self.probe.is_some_and(fresh) && self.fed_back.is_none()
+    }
+
+    /// The next packets, up to [`Self::probe_ends`], are a probe.
+    pub(crate) fn probe_begins(&mut self, bits: u64, now: Instant) {
+        let from = self.next;
+        self.probed = Some(now);
+        self.probe = Some(Probe {
+            from,
+            to: from,
+            bits,
+            sent: now,
+            first: None,
+            last: Duration::ZERO,
+            bytes: 0,
+            arrived: 0,
+        });
+    }
+
+    /// All packets of the probe are sent.
+    pub(crate) fn probe_ends(&mut self) {
+        let next = self.next;
+        self.probe = self.probe.filter(|probe| next > probe.from);
+        if let Some(probe) = &mut self.probe {
+            probe.to = next;
         }
     }
 
-    /// More would be sent if it fitted, `bits` a second in all: tries it when the path was quiet for a while.
+    /// Believes `bits` a second without a probe, where none can be sent; what the path does not take shows soon.
     pub(crate) fn try_more(&mut self, bits: u64, now: Instant) {
-        let last = self.trouble.into_iter().chain(self.trial.map(|(_, since)| since)).max();
-        if last.is_none_or(|last| now.saturating_duration_since(last) >= self.quiet) {
-            self.trial = Some((bits, now));
+        if self.wants_probe(bits, now).is_some() {
+            self.probed = Some(now);
+            self.estimate = self.estimate.map(|estimate| estimate.max(bits));
+            self.quiet = (self.quiet * 3 / 2).min(2 * LONG_QUIET);
         }
     }
 
     /// Takes the receiver's own estimate.
     pub(crate) fn remb(&mut self, bitrate: f32, now: Instant) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-        let bitrate = f64::from(bitrate).clamp(LEAST, MOST) as u64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float that does not fit becomes the nearest that does"
+        )]
+        let bitrate = (bitrate as u64).clamp(LEAST, MOST);
         self.remb = Some((bitrate, now));
     }
 
     /// Bits in a second that the path takes; `None` when nothing is known of it.
     pub(crate) fn estimate(&self, now: Instant) -> Option<u64> {
         let fresh = |at: Instant| now.saturating_duration_since(at) < STALE;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-        let estimated = self
-            .gcc
-            .as_ref()
+        self.estimate
             .filter(|_| self.fed_back.is_some_and(fresh))
-            .map(|gcc| gcc.target_bitrate() as u64)
-            .map(|estimate| estimate.max(self.trial.map_or(0, |(bits, _)| bits)));
-        estimated.or(self.remb.filter(|&(_, at)| fresh(at)).map(|(bitrate, _)| bitrate))
+            .or(self.remb.filter(|&(_, at)| fresh(at)).map(|(bitrate, _)| bitrate))
+    }
+}
+
+impl Probe {
+    fn note(&mut self, arrival: Duration, size: u16) {
+        match self.first {
+            None => (self.first, self.last) = (Some(arrival), arrival),
+            Some(_) => {
+                self.last = self.last.max(arrival);
+                self.bytes += u64::from(size);
+            }
+        }
+        self.arrived += 1;
+    }
+}
+
+/// Microseconds from `begun` to `at`, which may be earlier.
+fn since(begun: Instant, at: Instant) -> i64 {
+    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    match at.checked_duration_since(begun) {
+        Some(after) => micros(after),
+        None => -micros(begun.saturating_duration_since(at)),
     }
 }
 

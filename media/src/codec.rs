@@ -176,6 +176,34 @@ fn av1_keyframe(payload: &[u8], dependency: Option<&[u8]>) -> bool {
     structure || payload.first().is_some_and(|head| head & 0x88 == 0x08)
 }
 
+/// Where the newest block of a RED payload lies, which is what a viewer without RED gets (RFC 2198 §3).
+pub(crate) fn red_primary(payload: &[u8]) -> Option<&[u8]> {
+    let mut rest = payload;
+    let mut older = 0;
+    loop {
+        let (&first, after) = rest.split_first()?;
+        if first & 0x80 == 0 {
+            return after.get(older..);
+        }
+        let (&[_, _, high, low], after) = rest.split_first_chunk::<4>()?;
+        older += usize::from(u16::from_be_bytes([high & 0x03, low]));
+        rest = after;
+    }
+}
+
+/// Names all blocks of a RED payload by the number that the viewer knows their codec by.
+pub(crate) fn rename_red(payload: &mut [u8], payload_type: u8) {
+    let mut at = 0;
+    while let Some(first) = payload.get_mut(at) {
+        let more = *first & 0x80;
+        *first = more | payload_type;
+        if more == 0 {
+            return;
+        }
+        at += 4;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +224,19 @@ mod tests {
         assert!(!look(Codec::Vp8, &later, None).keyframe);
         later[0] &= !0x10;
         assert!(!look(Codec::Vp8, &later, None).vp8.unwrap().start);
+    }
+
+    #[test]
+    fn the_newest_block_of_red_is_the_last_one() {
+        // Two older blocks of 3 and 1 bytes, and the newest.
+        let mut payload = vec![0x80 | 111, 0, 0, 3, 0x80 | 111, 0, 0, 1, 111, 1, 2, 3, 4, 5, 6];
+        assert_eq!(red_primary(&payload), Some(&[5, 6][..]));
+        rename_red(&mut payload, 96);
+        assert_eq!((payload[0], payload[4], payload[8]), (0x80 | 96, 0x80 | 96, 96));
+        for length in 0..12 {
+            assert_eq!(red_primary(&payload[..length]), None);
+            rename_red(&mut payload.clone()[..length], 96);
+        }
     }
 
     #[test]

@@ -240,14 +240,14 @@ impl Layer {
 
 /// Bits in a second, over half a second.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rate {
+struct Rate {
     begun: Option<Instant>,
     bytes: usize,
     bits_per_second: u64,
 }
 
 impl Rate {
-    pub(crate) fn add(&mut self, bytes: usize, now: Instant) {
+    fn add(&mut self, bytes: usize, now: Instant) {
         let begun = *self.begun.get_or_insert(now);
         let passed = now.saturating_duration_since(begun);
         if passed >= RATE_WINDOW {
@@ -260,10 +260,6 @@ impl Rate {
             (self.begun, self.bytes) = (Some(now), 0);
         }
         self.bytes += bytes;
-    }
-
-    pub(crate) fn bits_per_second(&self) -> u64 {
-        self.bits_per_second
     }
 }
 

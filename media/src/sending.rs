@@ -5,13 +5,16 @@ use std::time::Instant;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::bandwidth::Bandwidth;
-use crate::history::Kept;
+use crate::codec::{Picture, red_primary, rename_red};
+use crate::history::{Kept, Meta};
 use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
 use crate::srtp::{Direction, OVERHEAD, Window};
 
 /// Bytes of retransmissions in a second, besides half of what is sent anew.
 const RESEND_FLOOR: u64 = 60_000;
+/// Bytes of padding in a packet that only probes (RFC 3550 §5.1: the last byte counts them).
+const PADDING: usize = 240;
 
 /// How a packet is to look to the viewer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,7 +102,7 @@ impl Sending {
             _ => codec.payload_type,
         };
         let place = (payload_type, self.plan.ssrc, rewritten.sequence);
-        if !self.append(outbound, place, packet, rewritten, None, now, out) {
+        if !self.append(outbound, (place, codec), packet, rewritten, None, now, out) {
             return false;
         }
         self.sealed.note(rewritten.sequence);
@@ -136,9 +139,52 @@ impl Sending {
         let place = (repair_type, self.plan.repair_ssrc, index);
         #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
         let original = Some(rewritten.sequence as u16);
-        if !self.append(outbound, place, packet, rewritten, original, now, out) {
+        if !self.append(outbound, (place, codec), packet, rewritten, original, now, out) {
             return false;
         }
+        self.repair_sealed.note(index);
+        self.repair_next += 1;
+        true
+    }
+
+    /// Appends a packet of padding alone on the stream of retransmissions, to probe the path; false when there is none.
+    pub(crate) fn write_probe(
+        &mut self,
+        outbound: &mut Outbound,
+        codec: SendCodec,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Some(repair_type) = codec.repair_type else { return false };
+        let index = self.repair_next;
+        if !self.repair_sealed.is_new(index) {
+            return false;
+        }
+        let begin = out.len();
+        let meta = Meta {
+            sequence: index,
+            timestamp: self.last_timestamp,
+            marker: false,
+            picture: Picture::default(),
+            red: false,
+            audio_level: None,
+            orientation: None,
+            playout_delay: None,
+            arrived: now,
+        };
+        let nothing = Kept { meta: &meta, dependency: &[], payload: &[] };
+        let place = (repair_type, self.plan.repair_ssrc, index);
+        let header = self.header(outbound, place, &nothing, self.last_timestamp, now, out);
+        if let Some(first) = out.get_mut(begin) {
+            *first |= 0x20;
+        }
+        out.resize(out.len() + PADDING - 1, 0);
+        out.extend(u8::try_from(PADDING));
+        if outbound.keys.seal(out, begin, header, self.plan.repair_ssrc, index).is_err() {
+            out.truncate(begin);
+            return false;
+        }
+        outbound.bandwidth.sent(out.len() - begin, now);
         self.repair_sealed.note(index);
         self.repair_next += 1;
         true
@@ -152,7 +198,7 @@ impl Sending {
     fn append(
         &self,
         outbound: &mut Outbound,
-        place: (u8, u32, u64),
+        (place, codec): ((u8, u32, u64), SendCodec),
         packet: &Kept<'_>,
         rewritten: &Rewritten,
         original: Option<u16>,
@@ -166,8 +212,23 @@ impl Sending {
             out.extend_from_slice(&original.to_be_bytes());
         }
         let payload = out.len();
-        out.extend_from_slice(packet.payload);
-        renumber(out, payload, packet, rewritten);
+        if rewritten.red {
+            let taken = match codec.red_type {
+                Some(_) => Some(packet.payload),
+                None => red_primary(packet.payload),
+            };
+            let Some(taken) = taken else {
+                out.truncate(begin);
+                return false;
+            };
+            out.extend_from_slice(taken);
+            if codec.red_type.is_some() {
+                rename_red(out.get_mut(payload..).unwrap_or_default(), codec.payload_type);
+            }
+        } else {
+            out.extend_from_slice(packet.payload);
+            renumber(out, payload, packet, rewritten);
+        }
         if outbound.keys.seal(out, begin, header, ssrc, index).is_err() {
             out.truncate(begin);
             return false;

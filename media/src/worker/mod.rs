@@ -348,6 +348,7 @@ impl Worker {
             Ok(length) => length,
             Err(refused) => return self.count_refused(refused),
         };
+        let mut narrower = false;
         let mut wanted: Vec<(usize, u16)> = Vec::new();
         let mut keyframes: Vec<usize> = Vec::new();
         let tracks = &mut self.tracks;
@@ -372,12 +373,17 @@ impl Worker {
             }
             Rtcp::Twcc(twcc) => {
                 if let Some(outbound) = &mut peer.outbound {
-                    outbound.bandwidth.feedback(&twcc, now);
+                    narrower |= outbound.bandwidth.feedback(&twcc, now);
                 }
             }
             // What viewers report of loss comes by transport-wide feedback, too.
             Rtcp::Report(_) | Rtcp::Bye { .. } => {}
         });
+        if narrower {
+            // What no longer fits is not to wait for its turn.
+            peer.allocated = Some(now);
+            self.schedule(place, now);
+        }
         keyframes.into_iter().for_each(|line| self.keyframe_wanted(place, line, now));
         self.send_again(place, &wanted, now);
     }

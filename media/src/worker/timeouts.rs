@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use super::{Event, Gone, Worker};
 use crate::bandwidth::{Candidate, allocate};
 use crate::codec::Kind;
+use crate::peer::Peer;
 use crate::plan::TrackKey;
 use crate::rtcp::{Compound, ReportBlock};
+use crate::rtp::Extension;
 use crate::subscription::Wish;
 use crate::track::Track;
 
@@ -191,9 +193,14 @@ impl Worker {
 
     /// Shares what a viewer's path takes among the pictures it is shown; sound always passes.
     fn share(&mut self, place: usize, now: Instant) {
+        let known = |peer: &Peer| Some(peer.outbound.as_ref()?.bandwidth.estimate(now));
+        if self.peers.get(place).and_then(known) == Some(None) {
+            self.probe(place, 0, now);
+        }
         let Some(peer) = self.peers.get(place) else { return };
         let Some(outbound) = &peer.outbound else { return };
         let estimate = outbound.bandwidth.estimate(now);
+        let carefully = estimate.is_none() && outbound.bandwidth.is_probing(now);
         let mut bits = estimate.unwrap_or(u64::MAX / 4);
         let mut candidates = Vec::new();
         let mut places = Vec::new();
@@ -206,7 +213,7 @@ impl Worker {
             }
             let offers = track.offers(now);
             let Some(subscription) = track.subscription_mut(place, line) else { continue };
-            let layers = match subscription.wish {
+            let mut layers = match subscription.wish {
                 _ if offers.is_empty() => continue,
                 Wish::Off => Vec::new(),
                 Wish::Auto => offers,
@@ -216,6 +223,10 @@ impl Worker {
                     if fits.is_empty() { offers.into_iter().take(1).collect() } else { fits }
                 }
             };
+            if carefully {
+                // A moment later it is known what the path takes.
+                layers.truncate(1);
+            }
             candidates.push(Candidate {
                 priority: subscription.priority,
                 layers,
@@ -224,16 +235,41 @@ impl Worker {
             places.push((at, line));
         }
         let shares = allocate(bits, &candidates);
-        if let Some(more) = next_step(&candidates, &shares)
-            && let Some(outbound) =
-                self.peers.get_mut(place).and_then(|peer| peer.outbound.as_mut())
-        {
-            let sound = estimate.unwrap_or(0).saturating_sub(bits);
-            outbound.bandwidth.try_more(more + sound, now);
+        let sound = estimate.unwrap_or(0).saturating_sub(bits);
+        if let Some(more) = next_step(&candidates, &shares) {
+            self.probe(place, more + sound, now);
         }
         for ((at, line), share) in places.into_iter().zip(shares) {
             self.give(place, at, line, share, now);
         }
+    }
+
+    /// Finds out, when it is the time, whether `bits` a second would pass.
+    fn probe(&mut self, viewer: usize, bits: u64, now: Instant) {
+        let Some(peer) = self.peers.get_mut(viewer) else { return };
+        let (Some(path), Some(outbound)) = (peer.ice.path(), peer.outbound.as_mut()) else {
+            return;
+        };
+        let Some(count) = outbound.bandwidth.wants_probe(bits, now) else { return };
+        let tracks = (&self.tracks, &self.track_of);
+        let line = peer.sending.iter_mut().find_map(|sending| {
+            let track = tracks.0.get(*tracks.1.get(&sending.track?)?)?;
+            let codec = *sending.plan.takes(track.codec)?;
+            let numbered = sending.plan.extensions.id(Extension::TransportSequence).is_some();
+            (codec.repair_type.is_some() && numbered).then_some((sending, codec))
+        });
+        let Some((sending, codec)) = line else { return outbound.bandwidth.try_more(bits, now) };
+        outbound.bandwidth.probe_begins(bits, now);
+        for _ in 0..count {
+            let begin = self.control.len();
+            if !sending.write_probe(outbound, codec, now, &mut self.control) {
+                break;
+            }
+            if let Ok(length) = u16::try_from(self.control.len() - begin) {
+                self.control_queue.push_back((path, begin, length));
+            }
+        }
+        outbound.bandwidth.probe_ends();
     }
 
     fn give(&mut self, viewer: usize, at: usize, line: usize, share: Option<u8>, now: Instant) {
