@@ -1,6 +1,6 @@
 //! A published track: its layers, who gets it, and which packets are to be passed on.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::codec::{Codec, Kind};
 use crate::history::{History, Meta};
@@ -8,6 +8,9 @@ use crate::layer::{ClockPair, Layer};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::Subscription;
+
+/// How long the packets of a picture wait for its last one, so that they leave together.
+const HOLD: Duration = Duration::from_millis(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Track {
     pub(crate) muted: bool,
     /// What came in and is to be passed on: layer and number.
     pub(crate) fresh: Vec<(u8, u64)>,
+    /// Until when the rest of their picture is waited for.
+    held_until: Option<Instant>,
     /// Layers that were sent when this was last looked at, and those that somebody wanted.
     pub(crate) sent: Vec<bool>,
     pub(crate) wanted: Vec<bool>,
@@ -57,6 +62,7 @@ impl Track {
             subscriptions: Vec::new(),
             muted: false,
             fresh: Vec::new(),
+            held_until: None,
             sent: vec![false; count],
             wanted: vec![true; count],
             level: 0.0,
@@ -105,12 +111,23 @@ impl Track {
             arrived: now,
         };
         if stream.history.keep(meta, values.dependency.unwrap_or_default(), payload) {
+            let whole = self.codec.kind() == Kind::Audio || header.marker;
+            self.held_until = match self.held_until.filter(|_| !self.fresh.is_empty()) {
+                _ if whole => Some(now),
+                Some(until) => Some(until),
+                None => Some(now + HOLD),
+            };
             self.fresh.push((layer, continued));
         }
         if let Some(level) = values.audio_level {
             self.hear(level);
         }
         Taken { new: true, lacks }
+    }
+
+    /// When its packets are to be passed on: when a picture is whole, or has been waited for long enough.
+    pub(crate) fn ready_at(&self) -> Option<Instant> {
+        self.held_until.filter(|_| !self.fresh.is_empty())
     }
 
     /// Follows the loudness that the publisher states, in -dBov with a voice flag (RFC 6464).

@@ -257,7 +257,7 @@ impl Worker {
         let Some(at) = self.track_of.remove(&key) else { return };
         let Some(track) = self.tracks.try_remove(at) else { return };
         self.dirty.retain(|&dirty| dirty != at);
-        self.cursor = 0;
+        self.passing = None;
         for subscription in &track.subscriptions {
             let line = self
                 .peers
@@ -289,7 +289,6 @@ impl Worker {
                 track.subscriptions.retain(|it| it.viewer != place);
             }
         }
-        self.cursor = 0;
         if matches!(reason, Gone::Silent | Gone::Handshake(_)) {
             self.counters.peers_failed.add(1);
         }

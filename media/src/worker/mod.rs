@@ -133,8 +133,9 @@ pub struct Worker {
     tracks: Slab<Track>,
     track_of: HashMap<TrackKey, usize>,
     timers: BinaryHeap<Reverse<(Instant, PeerKey)>>,
-    /// Tracks with packets that are to be passed on, and which viewer is next.
+    /// Tracks with packets that are to be passed on; the one of which that is being done, and which viewer is next.
     dirty: Vec<usize>,
+    passing: Option<usize>,
     cursor: usize,
     burst: Vec<u8>,
     lengths: Vec<u16>,
@@ -161,6 +162,7 @@ impl Worker {
             track_of: HashMap::new(),
             timers: BinaryHeap::new(),
             dirty: Vec::new(),
+            passing: None,
             cursor: 0,
             burst: Vec::new(),
             lengths: Vec::new(),
@@ -466,18 +468,33 @@ impl Worker {
         Some(Transmit { to, bytes: &self.burst, lengths: &self.lengths })
     }
 
+    /// The next track whose packets are to be passed on now.
+    fn next_track(&mut self, now: Instant) -> Option<usize> {
+        let tracks = &self.tracks;
+        let ready = |&place: &usize| {
+            let ready_at = tracks.get(place).and_then(Track::ready_at);
+            ready_at.is_none_or(|at| at <= now)
+        };
+        let at = self.dirty.iter().rposition(ready)?;
+        self.cursor = 0;
+        self.passing = Some(self.dirty.swap_remove(at));
+        self.passing
+    }
+
     /// Writes the packets of one track for the next of its viewers.
     fn next_burst(&mut self, now: Instant) -> Option<Source> {
         loop {
-            let &place = self.dirty.last()?;
+            let place = match self.passing {
+                Some(place) => place,
+                None => self.next_track(now)?,
+            };
             let Some(track) = self.tracks.get_mut(place) else {
-                self.dirty.pop();
+                self.passing = None;
                 continue;
             };
             let Some(subscription) = track.subscriptions.get_mut(self.cursor) else {
                 track.fresh.clear();
-                self.dirty.pop();
-                self.cursor = 0;
+                self.passing = None;
                 continue;
             };
             self.cursor += 1;

@@ -34,7 +34,9 @@ impl Worker {
     /// When [`Self::handle_timeout`] is due.
     pub fn deadline(&self) -> Instant {
         let listen = self.listened + LISTEN;
-        self.timers.peek().map_or(listen, |Reverse((at, _))| listen.min(*at))
+        let timers = self.timers.peek().map(|Reverse((at, _))| *at);
+        let held = self.dirty.iter().filter_map(|&track| self.tracks.get(track)?.ready_at());
+        held.chain(timers).fold(listen, Instant::min)
     }
 
     /// Does what is due.
