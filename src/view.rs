@@ -12,7 +12,7 @@ use crate::event::{
     AnsweredBy, Call, Conversation, Delivered, Event, LogEntry, MarkedRead, Message, Person,
     Presence, PresenceMode, Read, User, UserStatus,
 };
-use crate::ids::{ConversationId, UserId};
+use crate::ids::{ConversationId, RoomId, UserId};
 use crate::incall::InCall;
 use crate::outbox::Outbox;
 use crate::store::{
@@ -264,7 +264,7 @@ impl View {
             status: record.status,
             end_reason: record.end_reason,
             rev: record.rev,
-            room_id: format!("call_{}", record.id),
+            room_id: RoomId::of_call(record.first()),
             media: record.media,
             created_at: record.created_at,
             ringing_at: record.ringing_at,

@@ -63,12 +63,13 @@ impl Calls {
         self.in_call.enter(from);
         self.in_call.enter(to);
         self.tell_responded(live, by, Answer::Accept, None);
+        self.tell_group(live, Event::CallMemberJoined);
         let (media, reason) = (live.record.media, "policy");
         for user in [from, to] {
             self.outbox
                 .deliver(user, &Event::CallMediaPath(MediaPath { call_id: id, media, reason }));
         }
-        if !self.outbox.is_online(from) {
+        if !self.outbox.is_online(from) && live.record.depends_on(from) {
             live.side(from).lost_until = Some(self.clock.now().after(self.reconnect_window()));
             self.arm(live);
         }

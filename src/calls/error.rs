@@ -15,8 +15,8 @@ pub enum CallError {
     NobodyCalled,
     #[error("You cannot call yourself")]
     ToOneself,
-    #[error("Groups cannot be called yet; name one person in toUserId")]
-    Group,
+    #[error("Name 1 to {0} people")]
+    People(usize),
     #[error("Nobody has the user id {0}")]
     UnknownUser(UserId),
     #[error("You are already calling somebody; end that call first")]
@@ -56,7 +56,7 @@ pub enum CallError {
 impl Failure for CallError {
     fn reason(&self) -> Reason {
         match self {
-            Self::NobodyCalled | Self::ToOneself | Self::Group | Self::OtherPeer => {
+            Self::NobodyCalled | Self::ToOneself | Self::People(_) | Self::OtherPeer => {
                 Reason::InvalidData
             }
             Self::UnknownUser(_) => Reason::UnknownUser,
@@ -80,9 +80,10 @@ impl Failure for CallError {
 
     fn details(&self) -> Option<Value> {
         match self {
-            Self::NobodyCalled | Self::ToOneself | Self::Group | Self::OtherPeer => {
+            Self::NobodyCalled | Self::ToOneself | Self::OtherPeer => {
                 Some(json!({ "field": "toUserId" }))
             }
+            Self::People(limit) => Some(json!({ "field": "userIds", "limit": limit })),
             Self::InProgress(call) => Some(json!({ "callId": call })),
             Self::Busy(call) | Self::Merged(call) => Some(json!({ "call": call })),
             Self::Over(record) => {

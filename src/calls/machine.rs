@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::CallError;
 use crate::clock::Timestamp;
-use crate::event::{CallStatus, CallType, EndReason};
+use crate::event::{CallStatus, CallType, Direction, EndReason};
 use crate::ids::UserId;
 use crate::store::CallRecord;
 
@@ -23,6 +23,8 @@ pub(super) enum Input {
     End(UserId, EndReason),
     /// It becomes a video call or a voice call.
     Change(UserId, CallType),
+    /// Others are added, and media goes through the server's room.
+    Gather,
     /// The ringing deadline may have passed.
     Timeout,
     /// One side did not come back in time.
@@ -67,6 +69,10 @@ pub(super) fn step(
             over(call, Rejected, EndReason::Rejected, Some(*by), now)
         }
         Input::End(by, _) if pending => over(call, Ended, EndReason::Cancelled, Some(*by), now),
+        // Who was added to a call of several leaves by himself; that whoever added him leaves is not his end.
+        Input::End(by, _) if state == Accepted && call.group.is_some() && *by == call.from => {
+            return Ok(None);
+        }
         Input::End(by, reason) if state == Accepted => over(call, Ended, *reason, Some(*by), now),
         Input::End(..) => return Ok(None),
 
@@ -74,6 +80,11 @@ pub(super) fn step(
             CallRecord { kind: *kind, ..call.clone() }
         }
         Input::Change(..) if state == Accepted => return Ok(None),
+
+        Input::Gather if state == Accepted && call.media != Direction::Sfu => {
+            CallRecord { media: Direction::Sfu, ..call.clone() }
+        }
+        Input::Gather => return Ok(None),
 
         Input::Timeout if pending && call.deadline.is_some_and(|deadline| now >= deadline) => {
             over(call, Missed, EndReason::Timeout, None, now)
@@ -125,7 +136,6 @@ pub(super) fn summary(call: &CallRecord, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Direction;
     use crate::ids::{CallId, ConversationId};
 
     const NOON: Timestamp = Timestamp(1_900_000_000_000);
@@ -160,6 +170,7 @@ mod tests {
             answered_device: None,
             waiting: false,
             ratings: Vec::new(),
+            group: None,
             updated_at: NOON,
         }
     }

@@ -3,6 +3,7 @@
 
 mod answer;
 mod error;
+mod group;
 mod ice;
 mod live;
 mod machine;
@@ -32,6 +33,7 @@ use crate::view::{View, cursor, open_cursor};
 
 pub use answer::Respond;
 pub use error::CallError;
+pub use group::Added;
 pub use ice::WebrtcConfig;
 pub use signal::{Delivery, Rejoined, Signal};
 pub use start::Order;
@@ -106,7 +108,9 @@ impl Calls {
             if accepted {
                 let (from, to) = (live.record.from, live.record.to);
                 for user in [from, to] {
-                    live.side(user).lost_until = Some(back_by);
+                    if live.record.depends_on(user) {
+                        live.side(user).lost_until = Some(back_by);
+                    }
                     self.in_call.enter(user);
                 }
             }
@@ -186,7 +190,11 @@ impl Calls {
             self.in_call.leave(over.from);
             self.in_call.leave(over.to);
         }
+        let was_in = live.record.accepted_at.is_some();
         live.record = over;
+        if was_in {
+            self.tell_group(live, Event::CallMemberLeft);
+        }
         self.registry.remove(&live.record);
         self.relay.end_call(live.record.id);
         self.tell_end(&live.record, finished.missed_cursor);

@@ -28,6 +28,7 @@ struct Brief {
     to: UserId,
     status: CallStatus,
     client_id: Option<String>,
+    group: Option<CallId>,
 }
 
 /// How a new call stands to the running ones.
@@ -54,7 +55,9 @@ impl Registry {
         let pending = |user| {
             inner.of(user).iter().filter(|call| call.status.is_pending()).collect::<Vec<_>>()
         };
-        if let Some(own) = pending(record.from).iter().find(|call| call.from == record.from) {
+        let together = |call: &Brief| record.group.is_some() && call.group == record.group;
+        let own = |call: &&&Brief| call.from == record.from && !together(call);
+        if let Some(own) = pending(record.from).iter().find(own) {
             let repeat =
                 own.client_id.is_some() && own.client_id == record.client_id && own.to == record.to;
             return if repeat { Place::Repeat(own.id) } else { Place::InProgress(own.id) };
@@ -116,6 +119,14 @@ impl Registry {
         self.inner().of(user).iter().map(|brief| brief.id).collect()
     }
 
+    /// Everybody in the calls that share the room of `first`.
+    pub(super) fn people_of(&self, first: CallId) -> Vec<UserId> {
+        let inner = self.inner();
+        let together = |call: &Brief| call.id == first || call.group == Some(first);
+        let calls = inner.by_user.iter();
+        calls.filter(|(_, calls)| calls.iter().any(together)).map(|(user, _)| *user).collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.inner().calls.len()
     }
@@ -127,9 +138,9 @@ impl Calls {
     }
 
     fn add(&mut self, live: Live) -> Arc<AsyncMutex<Live>> {
-        let CallRecord { id, from, to, status, client_id, .. } = live.record.clone();
+        let CallRecord { id, from, to, status, client_id, group, .. } = live.record.clone();
         for user in [from, to] {
-            let brief = Brief { id, from, to, status, client_id: client_id.clone() };
+            let brief = Brief { id, from, to, status, client_id: client_id.clone(), group };
             self.by_user.entry(user).or_default().push(brief);
         }
         let slot = Arc::new(AsyncMutex::new(live));

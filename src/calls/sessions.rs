@@ -42,7 +42,7 @@ impl Calls {
             if live.user_on(session.about.id) != Some(user) {
                 continue;
             }
-            if live.record.status == CallStatus::Accepted {
+            if live.record.status == CallStatus::Accepted && live.record.depends_on(user) {
                 live.side(user).lost_until = Some(self.clock.now().after(self.reconnect_window()));
                 self.arm(&live);
                 self.tell_peer(&live, user, Event::CallReconnecting);

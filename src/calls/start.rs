@@ -14,7 +14,8 @@ use crate::store::{CallRecord, UserRecord};
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Order {
-    pub to: UserId,
+    /// Whom to call; several meet in a room.
+    pub to: Vec<UserId>,
     pub kind: CallType,
     pub client_id: Option<ClientId>,
     /// Whether to ring somebody who is in another call.
@@ -24,13 +25,32 @@ pub struct Order {
 }
 
 impl Calls {
-    /// Stores a new call and rings all devices of the person called.
-    pub async fn start(&self, by: &Actor, order: Order) -> Result<Call> {
-        let (from, to) = (by.user, order.to);
+    /// Calls one person, or several at once: then the calls that ring are named as well.
+    pub async fn start(&self, by: &Actor, order: Order) -> Result<(Call, Option<Vec<Call>>)> {
+        match order.to.as_slice() {
+            [] => Err(CallError::NobodyCalled),
+            &[to] => Ok((self.start_one(by, to, &order, None).await?, None)),
+            _ => {
+                let ringing = self.start_group(by, &order).await?;
+                let first = ringing.first().cloned().ok_or(CallError::NobodyCalled)?;
+                Ok((first, Some(ringing)))
+            }
+        }
+    }
+
+    /// Stores a new call, one of several where `group` is the first, and rings all devices of the person called.
+    pub(super) async fn start_one(
+        &self,
+        by: &Actor,
+        to: UserId,
+        order: &Order,
+        group: Option<CallId>,
+    ) -> Result<Call> {
+        let from = by.user;
         if from == to {
             return Err(CallError::ToOneself);
         }
-        let record = self.fresh(from, &order);
+        let record = self.fresh((from, to), order, group);
         let people = self.people(&record).await?.ok_or(CallError::UnknownUser(to))?;
         if !self.config.call.ring_offline && !self.outbox.is_online(to) {
             return Err(CallError::Offline);
@@ -39,22 +59,27 @@ impl Calls {
             Place::InProgress(call) => Err(CallError::InProgress(call)),
             Place::Repeat(call) => self.call(from, call).await,
             Place::Glare(call) => self.merge(by, call).await,
-            Place::Taken { live, in_call } => self.ring(live, &order, in_call, &people).await,
+            Place::Taken { live, in_call } => self.ring(live, order, in_call, &people).await,
         }
     }
 
-    fn fresh(&self, from: UserId, order: &Order) -> CallRecord {
+    fn fresh(
+        &self,
+        (from, to): (UserId, UserId),
+        order: &Order,
+        group: Option<CallId>,
+    ) -> CallRecord {
         let now = self.clock.now();
         CallRecord {
             id: CallId::new(self.clock.id()),
             from,
-            to: order.to,
-            conversation: ConversationId::direct(from, order.to),
+            to,
+            conversation: ConversationId::direct(from, to),
             kind: order.kind,
             status: CallStatus::Initiated,
             end_reason: None,
             rev: 1,
-            media: Direction::P2p,
+            media: if group.is_some() { Direction::Sfu } else { Direction::P2p },
             client_id: order.client_id.clone().map(ClientId::into_string),
             created_at: now,
             ringing_at: None,
@@ -65,6 +90,7 @@ impl Calls {
             answered_device: None,
             waiting: false,
             ratings: Vec::new(),
+            group,
             updated_at: now,
         }
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, UserId};
+use crate::ids::{CallId, ConversationId, RoomId, UserId};
 
 /// What a call carries.
 #[derive(
@@ -132,8 +132,8 @@ pub struct Call {
     pub end_reason: Option<EndReason>,
     /// Grows with each change.
     pub rev: i64,
-    /// The name of its room.
-    pub room_id: String,
+    /// The name of its room; calls of several share one.
+    pub room_id: RoomId,
     /// Which way media takes.
     pub media: Direction,
     /// When it was made.
@@ -320,6 +320,18 @@ pub struct MediaPath {
     pub media: Direction,
     /// Why.
     pub reason: &'static str,
+}
+
+/// `call:member-joined` and `call:member-left`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallMember {
+    /// The first call of the several.
+    pub call_id: CallId,
+    /// Who.
+    pub user_id: UserId,
+    /// Where they meet.
+    pub room_id: RoomId,
 }
 
 /// `call:update-request`.

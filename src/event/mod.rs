@@ -6,9 +6,10 @@ pub mod room;
 mod user;
 
 pub use call::{
-    Answer, Answered, AnsweredBy, AnsweredElsewhere, Call, CallEnded, CallPerson, CallReference,
-    CallSignal, CallStatus, CallType, Direction, EndReason, IceServer, Incoming, MediaPath,
-    MissedCalls, NoAnswer, Person, Responded, Response, Ringing, SignalKind, UpdateRequest,
+    Answer, Answered, AnsweredBy, AnsweredElsewhere, Call, CallEnded, CallMember, CallPerson,
+    CallReference, CallSignal, CallStatus, CallType, Direction, EndReason, IceServer, Incoming,
+    MediaPath, MissedCalls, NoAnswer, Person, Responded, Response, Ringing, SignalKind,
+    UpdateRequest,
 };
 pub use message::{
     CallEntry, Conversation, ConversationKind, Delivered, MarkedRead, Message, MessageType, Read,
@@ -141,6 +142,10 @@ events! {
     CallUnheld(CallPerson) = "call:unheld",
     /// The other side asks for video.
     CallUpdateRequest(Box<UpdateRequest>) = "call:update-request",
+    /// Somebody who was added to a call is in it.
+    CallMemberJoined(CallMember) = "call:member-joined",
+    /// Somebody who was added to a call is in it no longer.
+    CallMemberLeft(CallMember) = "call:member-left",
     /// The call went on at another device of the user.
     CallMoved(CallReference) = "call:moved",
     /// A session description or candidate of the other side.

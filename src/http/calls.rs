@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::answer::{Answer, Meta, Refusal, Success, ok, with};
 use super::extract::{Body, Caller, Path, Query};
 use crate::app::App;
-use crate::calls::{CallError, HistoryQuery, Order, Respond, Signal, WebrtcConfig};
+use crate::calls::{HistoryQuery, Order, Respond, Signal, WebrtcConfig};
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
 use crate::event::{Call, CallStatus, CallType, SignalKind};
@@ -112,20 +112,17 @@ async fn initiate(
     Body(body): Body<InitiateBody>,
 ) -> Answer<Call> {
     app.limits.call(caller.id)?;
-    let to = match (body.to_user_id, body.to_user_ids.as_deref()) {
-        (Some(to), None | Some([])) => to,
-        (None, Some([to])) => *to,
-        (_, Some([_, ..])) => return Err(CallError::Group.into()),
-        (None, _) => return Err(CallError::NobodyCalled.into()),
-    };
+    let mut people = body.to_user_ids.unwrap_or_default();
+    people.extend(body.to_user_id.filter(|to| !people.contains(to)));
     let order = Order {
-        to,
+        to: people,
         kind: body.call_type,
         client_id: body.client_id,
         waiting: true,
         ring: body.ring,
     };
-    Ok(ok(app.calls.start(&caller.actor(), order).await?, "Call initiated successfully"))
+    let (call, _) = app.calls.start(&caller.actor(), order).await?;
+    Ok(ok(call, "Call initiated successfully"))
 }
 
 /// One's calls that ring or run.

@@ -179,7 +179,10 @@ impl Rooms {
     /// Opens the room of a call for its people, unless it is open.
     pub fn open_call(&self, room: &RoomId, people: &[UserId]) -> Result<()> {
         if let Some(room) = self.state().rooms.get_mut(room) {
-            room.invited = Some(people.to_vec());
+            let invited = room.invited.get_or_insert_default();
+            let more = people.iter().filter(|user| !invited.contains(user)).copied();
+            let more: Vec<_> = more.collect();
+            invited.extend(more);
             return Ok(());
         }
         let draft = Draft { room_id: Some(room.clone()), ..Draft::default() };

@@ -9,7 +9,7 @@ use super::table::{Context, Done, Outcome};
 use crate::calls::{CallError, Delivery, Measured, Order, Respond as Answering, Signal};
 use crate::error::Problem;
 use crate::event::{Call, CallType, EndReason, IceServer, SignalKind};
-use crate::ids::{CallId, ClientId, Short, UserId};
+use crate::ids::{CallId, ClientId, RoomId, Short, UserId};
 
 /// A call, named.
 #[derive(Deserialize, ToSchema)]
@@ -24,6 +24,16 @@ pub(super) struct Which {
 #[schema(as = CallAck)]
 pub(super) struct OneCall {
     call: Call,
+}
+
+/// The call, or the calls of several that ring now and the room where they meet.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallInitiateAck)]
+pub(super) struct Initiated {
+    call: Call,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<Vec<Call>>,
 }
 
 /// Whom to call.
@@ -54,7 +64,7 @@ fn yes() -> bool {
     true
 }
 
-pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<OneCall> {
+pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Initiated> {
     context.app.limits.call(context.session.about.user)?;
     if payload.media == Some(Media::Relay) {
         return Err(Problem::invalid(
@@ -62,21 +72,63 @@ pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<One
             "media \"relay\" is not available on this server; leave it out or say \"p2p\"",
         ));
     }
-    let to = match (payload.to_user_id, payload.to_user_ids.as_deref()) {
-        (Some(to), None | Some([])) => to,
-        (None, Some([to])) => *to,
-        (Some(to), Some([same])) if to == *same => to,
-        (_, Some([_, ..])) => return Err(CallError::Group.into()),
-        (None, _) => return Err(CallError::NobodyCalled.into()),
-    };
+    let mut people = payload.to_user_ids.unwrap_or_default();
+    people.extend(payload.to_user_id.filter(|to| !people.contains(to)));
     let order = Order {
-        to,
+        to: people,
         kind: payload.call_type,
         client_id: payload.client_id,
         waiting: payload.waiting,
         ring: true,
     };
-    Ok(OneCall { call: context.app.calls.start(&context.actor(), order).await? })
+    let (call, calls) = context.app.calls.start(&context.actor(), order).await?;
+    Ok(Initiated { call, calls })
+}
+
+/// Whom to add to a call.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallAdd)]
+pub(super) struct Add {
+    call_id: CallId,
+    user_ids: Vec<UserId>,
+}
+
+/// The call, the room where everybody meets, and who rings.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallAddAck)]
+pub(super) struct AddAck {
+    call: Call,
+    room_id: RoomId,
+    calls: Vec<Call>,
+    refused: Vec<Refused>,
+}
+
+/// Who could not be called.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallRefused)]
+pub(super) struct Refused {
+    user_id: UserId,
+    reason: &'static str,
+    error: String,
+}
+
+pub(super) async fn add(context: Context, payload: Add) -> Outcome<AddAck> {
+    context.app.limits.call(context.session.about.user)?;
+    let actor = context.actor();
+    let added = context.app.calls.add(&actor, payload.call_id, &payload.user_ids).await?;
+    let refused = |(user_id, error): (UserId, CallError)| {
+        let problem = Problem::from(error);
+        Refused { user_id, reason: problem.reason.code(), error: problem.message }
+    };
+    Ok(AddAck {
+        call: added.call,
+        room_id: added.room,
+        calls: added.ringing,
+        refused: added.refused.into_iter().map(refused).collect(),
+    })
 }
 
 pub(super) async fn ringing(context: Context, payload: Which) -> Outcome<Done> {

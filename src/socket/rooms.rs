@@ -80,9 +80,8 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
     let room = match (payload.room_id, payload.call_id) {
         (Some(room), None) => room,
         (None, Some(call)) => {
-            let call = app.calls.call(user, call).await?;
-            let room = RoomId::of_call(call.call_id);
-            app.rooms.open_call(&room, &call.user_ids)?;
+            let (room, people) = app.calls.meeting(user, call).await?;
+            app.rooms.open_call(&room, &people)?;
             room
         }
         _ => return Err(Problem::invalid("roomId", "Name either roomId or callId")),

@@ -107,7 +107,7 @@ events! {
     /// Measures the way there and back.
     "session:ping" => session::ping(session::Ping) -> session::Pong,
     /// Calls somebody.
-    "call:initiate" => calls::initiate(calls::Initiate) -> calls::OneCall,
+    "call:initiate" => calls::initiate(calls::Initiate) -> calls::Initiated,
     /// This device shows the call.
     "call:ringing" => calls::ringing(calls::Which) -> Done,
     /// Takes or refuses a call; anything but `accept` refuses.
@@ -122,6 +122,8 @@ events! {
     "call:resume-hold" => calls::resume_hold(calls::Which) -> Done,
     /// Makes a voice call a video call, or the reverse.
     "call:update" => calls::update(calls::Update) -> calls::OneCall,
+    /// Adds people to a call, which becomes one of several in a room.
+    "call:add" => calls::add(calls::Add) -> calls::AddAck,
     /// Takes the call over on this device.
     "call:move" => calls::take_over(calls::Which) -> calls::Moved,
     /// Comes back to a call after a lost connection.

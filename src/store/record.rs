@@ -439,6 +439,9 @@ pub struct CallRecord {
     /// What the two thought of it, once it was over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ratings: Vec<Rating>,
+    /// In a call of several, the first, whose room all share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<CallId>,
     pub updated_at: Timestamp,
 }
 
@@ -458,6 +461,16 @@ impl CallRecord {
     /// Whether `user` is one of the two.
     pub fn has(&self, user: UserId) -> bool {
         self.from == user || self.to == user
+    }
+
+    /// The first of the calls that it shares a room with.
+    pub fn first(&self) -> CallId {
+        self.group.unwrap_or(self.id)
+    }
+
+    /// Whether it cannot go on without `user`: in a call of several, whoever added somebody may leave.
+    pub fn depends_on(&self, user: UserId) -> bool {
+        self.group.is_none() || user == self.to
     }
 
     /// The other one of the two.

@@ -83,6 +83,7 @@ pub(crate) fn call(from: i64, to: i64, ms: i64) -> CallRecord {
         answered_device: None,
         waiting: false,
         ratings: Vec::new(),
+        group: None,
         updated_at: at(ms),
     }
 }

@@ -942,3 +942,71 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn forwarding_a_packet_allocates_nothing() {
+    let mut world = World::new();
+    let ada = world.phone(vec![camera(1, 1)], vec![]);
+    let viewers: Vec<usize> = (0..20).map(|_| world.phone(vec![], vec![screen()])).collect();
+    for &viewer in &viewers {
+        world.show(viewer, "0", 1);
+    }
+    // The next picture's datagrams, sealed.
+    let picture = |world: &mut World, frame: u64| {
+        let mut sealed = Vec::new();
+        for part in 0..5 {
+            let mut packet = Vec::new();
+            let sequence = 1000 + frame * 5 + part;
+            let mut writer = Writer::new(
+                &mut packet,
+                (VP8, part == 4),
+                sequence as u16,
+                frame as u32 * 3000,
+                100,
+            );
+            writer.extension(Some(3), &(sequence as u16).to_be_bytes());
+            let header = writer.finish();
+            let key = frame == 0;
+            packet.extend_from_slice(&[
+                0x80 | u8::from(part == 0) << 4,
+                0x80,
+                0x80,
+                frame as u8,
+                u8::from(!key),
+            ]);
+            packet.resize(1200, 7);
+            let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
+            keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+            sealed.push(packet);
+        }
+        sealed
+    };
+    let source = world.phones[ada].source;
+    let mut forwarded = 0;
+    let mut allocated = 0;
+    for frame in 0..300 {
+        let datagrams = picture(&mut world, frame);
+        world.now += Duration::from_millis(33);
+        world.worker.handle_timeout(world.now);
+        while world.worker.poll_output(world.now).is_some() {}
+        let (worker, now) = (&mut world.worker, world.now);
+        let counted = allocation_counter::measure(|| {
+            for mut datagram in datagrams {
+                worker.handle_datagram(source, &mut datagram, now);
+            }
+            while let Some(transmit) = worker.poll_output(now) {
+                forwarded += if frame >= 200 { transmit.lengths.len() } else { 0 };
+            }
+        });
+        // Rings and queues have grown to their size by then.
+        if frame >= 200 {
+            allocated += counted.count_total;
+        }
+        world.events.extend(world.worker.events());
+    }
+    assert_eq!(
+        (forwarded, allocated),
+        (100 * 5 * 20, 0),
+        "packets forwarded, and allocations for them"
+    );
+}

@@ -86,6 +86,8 @@ export interface Call {
   toUser?: Person
 }
 
+export interface CallMember { callId: string; userId: UserId; roomId: string }
+
 export interface Incoming extends Call { waiting: boolean; recordPolicy: 'off' | 'auto' }
 export interface IceServer { urls: string[]; username?: string; credential?: string }
 export interface Description { type: 'offer' | 'answer' | 'pranswer'; sdp: string }
@@ -193,6 +195,8 @@ export interface ServerEvents extends RoomEvents {
   'call:unheld': { callId: string; userId: UserId; fromUserId: UserId }
   'call:update-request': { callId: string; fromUserId: UserId; callType: CallType; call: Call }
   'call:moved': { callId: string }
+  'call:member-joined': CallMember
+  'call:member-left': CallMember
   'webrtc:offer': Signal & { offer: Description; iceRestart?: boolean }
   'webrtc:answer': Signal & { answer: Description }
   'webrtc:ice-candidate': Signal & { candidate: Candidate | null }
@@ -257,7 +261,8 @@ export interface ClientEvents {
   'sync:ack': [{ cursor: string }, Nothing]
   'session:refresh': [{ token: string }, { expiresAt: string }]
   'session:ping': [{ t: number }, { t: number; serverTime: string }]
-  'call:initiate': [{ toUserId: UserId; callType?: CallType; clientId?: string; waiting?: boolean }, OneCall]
+  'call:initiate': [{ toUserId?: UserId; toUserIds?: UserId[]; callType?: CallType; clientId?: string; waiting?: boolean }, OneCall & { calls?: Call[] }]
+  'call:add': [{ callId: string; userIds: UserId[] }, OneCall & { roomId: string; calls: Call[]; refused: { userId: UserId; reason: string; error: string }[] }]
   'call:ringing': [{ callId: string }, Nothing]
   'call:respond': [
     { callId: string; response: 'accept' | 'reject'; reason?: 'busy' | 'declined'; holdOther?: boolean }, OneCall,
