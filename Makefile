@@ -2,7 +2,7 @@
 # test   everything: formatting, lints, unit and store tests, pages, end-to-end tests in Node and Chromium
 # check  the inner loop: formatting, lints, docs, Rust tests
 # build  the release binary with its pages inside: target/release/switchboard
-# fuzz   the relay's decoders and the whole relay, a minute each (SECONDS=60)
+# fuzz   the relay's decoders and the whole relay, the SFU's worker and its negotiation, a minute each (SECONDS=60)
 # bench  the figures of docs/performance.md
 # image  a container image from the Dockerfile, with whatever builder there is
 
@@ -48,9 +48,10 @@ SECONDS ?= 60
 fuzz: export RUSTFLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1
 fuzz:
-	cd turn/fuzz && $(CARGO) build --quiet --release --target-dir ../../target/fuzz --target $$(rustc -vV | sed -n 's/host: //p')
-	cd turn/fuzz && for target in frames message relay; do mkdir -p ../../target/fuzz/$$target && \
-	  ../../target/fuzz/*/release/$$target -max_total_time=$(SECONDS) -max_len=2048 -verbosity=0 -print_final_stats=1 ../../target/fuzz/$$target corpus/$$target || exit 1; done
+	for crate in turn media; do (cd $$crate/fuzz && $(CARGO) build --quiet --release --target-dir ../../target/fuzz --target $$(rustc -vV | sed -n 's/host: //p')) || exit 1; done
+	for target in turn/frames turn/message turn/relay media/worker media/negotiation; do \
+	  name=$${target#*/}; corpus=$${target%/*}/fuzz/corpus/$$name; mkdir -p target/fuzz/$$name && \
+	  target/fuzz/*/release/$$name -max_total_time=$(SECONDS) -max_len=8192 -verbosity=0 -print_final_stats=1 target/fuzz/$$name $$corpus || exit 1; done
 
 image:
 	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker build -t switchboard .; \

@@ -10,6 +10,16 @@ mod counters;
 mod description;
 pub mod driver;
 mod dtls;
+#[cfg(fuzzing)]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing
+)]
+pub mod fuzz;
 mod history;
 mod ice;
 mod layer;
