@@ -148,9 +148,15 @@ impl Peer {
         }
     }
 
-    /// Forgets what belonged to sections that are there no longer, or are others now.
-    pub(crate) fn forget_homes(&mut self) {
-        self.inbound.values_mut().for_each(|inbound| inbound.home = None);
+    /// Sections are in other places now, `moved` tells in which, or are there no longer. A browser names the section and layer of
+    /// an SSRC only until it hears that this has arrived, so what was found out stays.
+    pub(crate) fn rehome(&mut self, moved: &[Option<usize>]) {
+        for inbound in self.inbound.values_mut() {
+            inbound.home = inbound.home.and_then(|home| {
+                let receive = (*moved.get(home.receive)?)?;
+                Some(Home { receive, ..home })
+            });
+        }
     }
 
     /// Opens an RTP packet in place.

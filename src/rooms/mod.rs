@@ -369,6 +369,23 @@ impl Rooms {
         self.open_by_entering(id, joining.user)?;
         let mut state = self.state();
         let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
+        let door = Door::Socket(Some(joining.socket));
+        let again = |member: &&Member| member.user == joining.user && member.door == door;
+        if let Some(member) = room.members.iter().find(again) {
+            // It is in already, or was let in meanwhile.
+            if member.waiting {
+                return Err(RoomError::Lobby);
+            }
+            let session = member.session;
+            let joined = joined(room, session)?;
+            // It may have missed what it was offered before it knew of its session.
+            let link = room.by_session(session).and_then(|member| member.subscribe.as_mut());
+            if let Some(link) = link.filter(|link| !link.answered) {
+                (link.stale, link.answered) = (true, true);
+            }
+            self.bring_up_to_date(&mut state, id);
+            return Ok(joined);
+        }
         let member = self.admit(room, joining)?;
         let (session, waiting, moderator) =
             (member.session, room.lobby && !member.moderator, member.moderator);

@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { launch, page } from './support/browser.mjs'
 import { firefox } from './support/firefox.mjs'
-import { Server, root, sleep, until } from './support/server.mjs'
+import { Server, root, sleep, token, until } from './support/server.mjs'
 
 const shots = `${root}/test-results`
 let server
@@ -120,6 +120,44 @@ test('Firefox and Chromium are in one room', async () => {
   } finally {
     await fox.close()
   }
+})
+
+test('who waits in the lobby is let in by a moderator, or is not', async () => {
+  const admin = token(106, { role: 'admin', name: 'Ada' })
+  const opened = await server.rest(undefined, 'POST', '/api/rooms', { roomId: 'lobby', lobby: true }, { authorization: `Bearer ${admin}` })
+  assert.equal(opened.status, 200, opened.text)
+  const ada = await page(browser, `${server.url}/demo/room`)
+  await ada.fill('#name', 'lobby')
+  await ada.$eval('#token', (field, token) => (field.value = token), admin)
+  await ada.click('#enter button.main')
+  await ada.locator('#room:not([hidden])').waitFor()
+  const ben = await tab(107, 'lobby')
+  await ben.locator('#problem', { hasText: 'Waiting' }).waitFor()
+  await ada.screenshot({ path: `${shots}/room-lobby.png` })
+  await ada.locator('#lobby button', { hasText: 'Let in' }).click()
+  for (const made of [ada, ben]) await moving(made, 1)
+  const cem = await tab(108, 'lobby')
+  await ada.locator('#lobby button', { hasText: 'Refuse' }).click()
+  await cem.locator('#problem', { hasText: 'not let you in' }).waitFor()
+  for (const made of [ada, ben, cem]) await made.context().close()
+})
+
+test('a device that changes networks goes on without a break', async () => {
+  const ada = await tab(109, 'moves')
+  const ben = await tab(110, 'moves')
+  for (const made of [ada, ben]) await moving(made, 1)
+  const path = async (which) => (await stats(ada, which)).find(({ type }) => type === 'transport')
+  const before = { sending: await path('sending'), receiving: await path('receiving') }
+  const decoded = async () => (await stats(ada, 'receiving')).find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video')
+  const frozen = (await decoded()).freezeCount
+  await ada.evaluate(() => window.dispatchEvent(new Event('online')))
+  for (const which of ['sending', 'receiving']) {
+    await until(async () => (await path(which)).iceLocalUsernameFragment !== before[which].iceLocalUsernameFragment, `${which}: other credentials`)
+    await until(async () => ['connected', 'completed'].includes((await path(which)).iceState), `${which} is connected`)
+  }
+  for (const made of [ada, ben]) await moving(made, 1)
+  assert.equal((await decoded()).freezeCount, frozen, 'no freeze')
+  for (const made of [ada, ben]) await made.context().close()
 })
 
 /** Has a page's connections take only one way: `relay-udp` and `relay-tcp` through the relay, `tcp` straight to the media port. */

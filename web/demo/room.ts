@@ -26,7 +26,8 @@ async function token(): Promise<string> {
 async function enter(): Promise<void> {
   const board = await Switchboard.connect({ token: await token(), deviceId: `room-${query.get('u') ?? 'me'}`, deviceName: 'Room page' })
   const name = $<HTMLInputElement>('name').value
-  room = await Room.join(board, name, { storage: sessionStorage })
+  room = await Room.join(board, name, { storage: sessionStorage, onLobby: () => ($('problem').textContent = 'Waiting for a moderator to let you in …') })
+  $('problem').textContent = ''
   $('enter').hidden = true
   $('room').hidden = false
   $('title').textContent = name
@@ -76,6 +77,19 @@ function listen(): void {
   })
   room.on('hand', ({ participantId, raised }) => raised && notice(`${nameOf(participantId)} raises a hand`))
   room.on('reaction', ({ participantId, emoji }) => notice(`${nameOf(participantId)} ${emoji}`))
+  room.on('lobby', ({ waiting }) => {
+    $('lobby').replaceChildren(...waiting.map(({ participantId, name }) => {
+      const entry = document.createElement('li')
+      entry.append(`${name} waits`)
+      for (const admit of [true, false]) {
+        const button = document.createElement('button')
+        button.textContent = admit ? 'Let in' : 'Refuse'
+        button.addEventListener('click', () => void room.moderate('admit', participantId, { admit }).catch((error: Error) => notice(error.message)))
+        entry.append(button)
+      }
+      return entry
+    }))
+  })
   room.on('moderated', ({ action, reason }) => notice(`A moderator: ${action}${reason ? ` (${reason})` : ''}`))
   room.on('closed', ({ reason }) => {
     for (const track of [...own.getTracks(), ...(shared?.getTracks() ?? [])]) track.stop()

@@ -128,7 +128,12 @@ impl Worker {
     fn receive(&mut self, place: usize, plans: Vec<ReceivePlan>) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let before = std::mem::take(&mut peer.receiving);
-        peer.forget_homes();
+        let same = |before: &ReceivePlan, plan: &ReceivePlan| {
+            (before.track, &before.mid, &before.rids) == (plan.track, &plan.mid, &plan.rids)
+        };
+        let to = |receiving: &Receiving| plans.iter().position(|plan| same(&receiving.plan, plan));
+        let moved: Vec<Option<usize>> = before.iter().map(to).collect();
+        peer.rehome(&moved);
         let room = peer.room;
         let stays =
             |receiving: &&Receiving| !plans.iter().any(|plan| plan.track == receiving.plan.track);

@@ -944,6 +944,40 @@ proptest::proptest! {
 }
 
 #[test]
+fn a_layer_that_is_named_once_stays_known_when_something_else_is_agreed_on() {
+    let mut world = World::new();
+    let mut plan = ReceivePlan { ssrcs: vec![], ..camera(1, 3) };
+    plan.extensions.set(Extension::Rid, 4);
+    let ada = world.phone(vec![plan.clone()], vec![]);
+    let ben = world.phone(vec![], vec![screen()]);
+    world.show(ben, "0", 1);
+    let mut packet = Vec::new();
+    let mut writer = Writer::new(&mut packet, (VP8, true), 999, 0, 100);
+    writer.extension(Some(4), b"q");
+    let header = writer.finish();
+    packet.extend_from_slice(&[0x90, 0x80, 0x80, 1, 0]);
+    world.phones[ada].keys.as_mut().unwrap().0.seal(&mut packet, 0, header, 100, 999).unwrap();
+    world.send(ada, packet);
+    world.step(5);
+    // A screen comes before the camera, by the same connection.
+    let shared = ReceivePlan { mid: "s".into(), ssrcs: vec![(800, None)], ..camera(2, 1) };
+    let (peer, ice) = (world.phones[ada].key, world.phones[ada].ice.clone());
+    let fingerprint = Some(world.phones[ada].client.fingerprint);
+    let plan = PeerPlan { ice, fingerprint, receives: vec![shared, plan], sends: vec![] };
+    world.worker.handle_command(Command::Configure { peer, plan: Box::new(plan) }, world.now);
+    for frame in 0..10 {
+        world.picture(
+            ada,
+            100,
+            (1000 + frame, frame as u32 * 3000, frame as u16),
+            (true, false, true),
+        );
+        world.step(33);
+    }
+    assert_eq!(world.phones[ben].media().len(), 11);
+}
+
+#[test]
 fn forwarding_a_packet_allocates_nothing() {
     let mut world = World::new();
     let ada = world.phone(vec![camera(1, 1)], vec![]);

@@ -8,7 +8,7 @@
 import { Emitter } from './emitter.js'
 import type { Switchboard } from './index.js'
 import type {
-  Description, IceServer, Participant, PublishedTrack, RoomEvents, RoomInfo, RoomTrack, TrackSource,
+  ClientEvents, Description, IceServer, Participant, PublishedTrack, RoomEvents, RoomInfo, RoomTrack, TrackSource,
 } from './types.js'
 
 /** What a room tells. */
@@ -39,6 +39,9 @@ export interface JoinOptions {
   name?: string
   /** Whether to receive every track. */
   autoSubscribe?: boolean
+  /** Somebody has to open first: `join` waits until a moderator does, or rejects when the wait is aborted. */
+  onLobby?: () => void
+  signal?: AbortSignal
   /** Keeps the session across reloads of the page, for example `sessionStorage`: one comes back as the same participant. */
   storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>
 }
@@ -71,15 +74,18 @@ export class Room extends Emitter<RoomSignals> {
     this.#seq = seq
   }
 
-  /** Comes into a room; rejects with `LOBBY_WAIT`, `ROOM_LOCKED`, `ROOM_FULL` or `ROOM_NOT_FOUND` where that is not possible. */
-  static async join(board: Switchboard, roomId: string, { storage, ...options }: JoinOptions = {}): Promise<Room> {
+  /**
+   * Comes into a room, after a wait in its lobby where it has one; rejects with `ROOM_LOCKED`, `ROOM_FULL` or `ROOM_NOT_FOUND` where
+   * that is not possible.
+   */
+  static async join(board: Switchboard, roomId: string, { storage, onLobby, signal, ...options }: JoinOptions = {}): Promise<Room> {
     const early: [keyof RoomEvents, RoomEvents[keyof RoomEvents]][] = []
     const catching = board.on('room', ([event, payload]) => early.push([event, payload]))
     const key = `switchboard-room-${roomId}`
     const kept = storage?.getItem(key)
     const resume = kept ? { ...(JSON.parse(kept) as { sessionId: string; secret: string }), fresh: true } : undefined
     const ack = await (resume ? board.ask('room:join', { roomId, resume }).catch(() => undefined) : undefined)
-      ?? await board.ask('room:join', { roomId, autoSubscribe: true, ...options })
+      ?? await Room.#enter(board, { roomId, autoSubscribe: true, ...options }, onLobby, signal)
     storage?.setItem(key, JSON.stringify({ sessionId: ack.sessionId, secret: ack.resumeSecret }))
     const config = { iceServers: ack.iceServers as IceServer[], iceTransportPolicy: ack.iceTransportPolicy, bundlePolicy: 'max-bundle' as const }
     const room = new Room(board, ack.room, ack.sessionId, ack.self, ack.resumeSecret, config, ack.seq)
@@ -90,7 +96,41 @@ export class Room extends Emitter<RoomSignals> {
     room.#stop.push(board.on('room', ([event, payload]) => room.#take(event, payload)))
     room.#stop.push(board.on('session:ready', () => void room.#resume()))
     for (const [event, payload] of early) room.#take(event, payload)
+    if (typeof window !== 'undefined') {
+      const online = (): void => void room.reconnect().catch(() => undefined)
+      window.addEventListener('online', online)
+      room.#stop.push(() => window.removeEventListener('online', online))
+    }
     return room
+  }
+
+  static async #enter(board: Switchboard, wanted: ClientEvents['room:join'][0], onLobby?: () => void, signal?: AbortSignal): Promise<ClientEvents['room:join'][1]> {
+    let heard = (): void => {}
+    let refused = (_: Error): void => {}
+    const stop = board.on('room', ([event, payload]) => {
+      if (event === 'room:joined') heard()
+      if (event === 'room:moderated' && (payload as RoomEvents['room:moderated']).action === 'refused') refused(new Error('A moderator did not let you in'))
+      if (event === 'room:closed') refused(new Error('The room was closed'))
+    })
+    try {
+      for (let first = true; ; first = false) {
+        const admitted = new Promise<void>((resolve, reject) => {
+          heard = resolve
+          refused = reject
+          signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+        })
+        admitted.catch(() => undefined)
+        try {
+          return await board.ask('room:join', wanted)
+        } catch (error) {
+          if ((error as { reason?: string }).reason !== 'LOBBY_WAIT') throw error
+          if (first) onLobby?.()
+          await admitted
+        }
+      }
+    } finally {
+      stop()
+    }
   }
 
   /** Sends every track of a stream; pictures of a camera in three sizes. Gives the names of the published tracks. */
@@ -163,6 +203,14 @@ export class Room extends Emitter<RoomSignals> {
   /** The statistics of both connections, for those who show them. */
   async stats(): Promise<{ sending: RTCStatsReport | undefined; receiving: RTCStatsReport | undefined }> {
     return { sending: await this.#sending?.getStats(), receiving: await this.#receiving?.getStats() }
+  }
+
+  /** Looks for the way to the server anew, as when the device has changed networks; media goes on meanwhile. */
+  async reconnect(): Promise<void> {
+    await Promise.all([
+      this.#sending && this.#restart(this.#sending, 'publish'),
+      this.#receiving && this.#restart(this.#receiving, 'subscribe'),
+    ])
   }
 
   #open(target: 'publish' | 'subscribe'): RTCPeerConnection {
