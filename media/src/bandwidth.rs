@@ -23,9 +23,11 @@ const ARRIVING: Duration = Duration::from_millis(200);
 const BASE: Duration = Duration::from_secs(5);
 /// Microseconds of queue: below the first the path is free, above the second it is overused, above the third whether or not the
 /// queue still grows.
-const FREE: i64 = 15_000;
-const QUEUED: i64 = 35_000;
+const FREE: i64 = 25_000;
+const QUEUED: i64 = 50_000;
 const FULL: i64 = 150_000;
+/// Bits in a second that a queue short of full leaves: a busy device answers late, too, and is not to lose all pictures for it.
+const ENOUGH: u64 = 250_000;
 /// What is kept of what arrives when a queue builds up, in percent.
 const KEEP: u64 = 85;
 /// Loss in percent: above the first nothing more is believed; above the second less, queue or not.
@@ -232,7 +234,8 @@ impl Bandwidth {
                 return false;
             }
             let believed = self.estimate.unwrap_or(MOST).min(self.arrives());
-            self.estimate = Some((believed * KEEP / 100).max(LEAST));
+            let least = if self.queue > FULL || losing { LEAST } else { ENOUGH };
+            self.estimate = Some((believed * KEEP / 100).max(least));
             (self.lowered, self.grown) = (Some(now), Some(now));
             return true;
         }
