@@ -74,7 +74,7 @@ pub(crate) struct Peer {
     inbound_keys: Option<Direction>,
     pub(crate) outbound: Option<Outbound>,
     inbound: HashMap<u32, Inbound>,
-    rtcp_windows: HashMap<u32, Window>,
+    rtcp_windows: Vec<(u32, Window)>,
     pub(crate) receiving: Vec<Receiving>,
     pub(crate) sending: Vec<Sending>,
     pub(crate) arrivals: Arrivals,
@@ -109,7 +109,7 @@ impl Peer {
             inbound_keys: None,
             outbound: None,
             inbound: HashMap::new(),
-            rtcp_windows: HashMap::new(),
+            rtcp_windows: Vec::new(),
             receiving: Vec::new(),
             sending: Vec::new(),
             arrivals: Arrivals::default(),
@@ -226,15 +226,17 @@ impl Peer {
     pub(crate) fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, Refused> {
         let keys = self.inbound_keys.as_mut().ok_or(Refused::Malformed)?;
         let (length, index, sender) = keys.open_rtcp(packet).map_err(|_| Refused::Forged)?;
-        let is_known = self.rtcp_windows.contains_key(&sender);
-        if !is_known && self.rtcp_windows.len() >= RTCP_SENDERS {
-            return Err(Refused::Unknown);
+        let full = self.rtcp_windows.len() >= RTCP_SENDERS;
+        match self.rtcp_windows.iter_mut().find(|(known, _)| *known == sender) {
+            Some((_, window)) if !window.is_new(index.into()) => return Err(Refused::Replayed),
+            Some((_, window)) => window.note(index.into()),
+            None if full => return Err(Refused::Unknown),
+            None => {
+                let mut window = Window::default();
+                window.note(index.into());
+                self.rtcp_windows.push((sender, window));
+            }
         }
-        let window = self.rtcp_windows.entry(sender).or_default();
-        if is_known && !window.is_new(index.into()) {
-            return Err(Refused::Replayed);
-        }
-        window.note(index.into());
         Ok(length)
     }
 

@@ -188,45 +188,54 @@ impl Twcc<'_> {
     /// Calls `take` with each number and when it arrived, in quarters of a millisecond after `reference`, or `None` for what did
     /// not arrive.
     pub(crate) fn each(&self, mut take: impl FnMut(u16, Option<i32>)) {
-        let mut statuses = Vec::with_capacity(usize::from(self.count).min(STATUSES));
-        let mut rest = self.body;
         let wanted = usize::from(self.count).min(STATUSES);
-        while statuses.len() < wanted {
-            let Some(chunk) = half(rest, 0) else { return };
-            rest = rest.get(2..).unwrap_or_default();
-            let left = wanted - statuses.len();
-            match chunk >> 14 {
-                0 | 1 => {
-                    let run = usize::from(chunk & 0x1FFF).min(left);
-                    statuses.extend(std::iter::repeat_n(chunk >> 13 & 3, run));
-                    if run == 0 {
-                        return;
-                    }
-                }
-                2 => statuses.extend((0..14).rev().map(|bit| chunk >> bit & 1).take(left)),
-                _ => statuses.extend((0..7).rev().map(|pair| chunk >> (2 * pair) & 3).take(left)),
-            }
-        }
-        let mut at = 0_i32;
-        let mut sequence = self.base;
-        for status in statuses {
+        let Some(mut deltas) = self.chunks(wanted, |_| ()) else { return };
+        let (mut at, mut sequence) = (0_i32, self.base);
+        self.chunks(wanted, |status| {
             let delta = match status {
                 0 => None,
-                1 => {
-                    let Some((&delta, after)) = rest.split_first() else { return };
-                    rest = after;
-                    Some(i32::from(delta))
+                1 => deltas.split_off_first().map(|&delta| i32::from(delta)),
+                _ => half(deltas, 0).map(|delta| {
+                    deltas = deltas.get(2..).unwrap_or_default();
+                    i32::from(delta.cast_signed())
+                }),
+            };
+            // Deltas that are cut short are packets of which nothing is known.
+            if delta.is_some() || status == 0 {
+                at = at.wrapping_add(delta.unwrap_or_default());
+                take(sequence, delta.map(|_| at));
+            }
+            sequence = sequence.wrapping_add(1);
+        });
+    }
+
+    /// Calls `take` with the status of each of `wanted` packets; gives what follows the chunks, `None` when they are cut short.
+    fn chunks(&self, wanted: usize, mut take: impl FnMut(u16)) -> Option<&[u8]> {
+        let (mut rest, mut left) = (self.body, wanted);
+        while left > 0 {
+            let chunk = half(rest, 0)?;
+            rest = rest.get(2..)?;
+            let taken = match chunk >> 14 {
+                0 | 1 => {
+                    let run = usize::from(chunk & 0x1FFF).min(left);
+                    (0..run).for_each(|_| take(chunk >> 13 & 3));
+                    run
+                }
+                2 => {
+                    (0..14).rev().take(left).for_each(|bit| take(chunk >> bit & 1));
+                    14
                 }
                 _ => {
-                    let Some(delta) = half(rest, 0) else { return };
-                    rest = rest.get(2..).unwrap_or_default();
-                    Some(i32::from(delta.cast_signed()))
+                    (0..7).rev().take(left).for_each(|pair| take(chunk >> (2 * pair) & 3));
+                    7
                 }
             };
-            at = at.wrapping_add(delta.unwrap_or_default());
-            take(sequence, delta.map(|_| at));
-            sequence = sequence.wrapping_add(1);
+            if taken == 0 {
+                return None;
+            }
+            left = left.saturating_sub(taken);
         }
+        Some(rest)
     }
 }
 

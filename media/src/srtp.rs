@@ -264,8 +264,7 @@ impl Direction {
             Cipher::Gcm { rtcp, .. } => {
                 let mut tag = [0; GCM_TAG];
                 let nonce = gcm_nonce(&self.rtcp_salt, ssrc, u64::from(index & !ENCRYPTED));
-                let clear = [&*head, &word].concat();
-                rtcp.seal_in_place(&nonce, &clear, body, &mut tag)
+                rtcp.seal_in_place(&nonce, &clear(head, &word), body, &mut tag)
                     .map_err(|_| SrtpError::Unsupported)?;
                 out.extend_from_slice(&tag);
                 out.extend_from_slice(&word);
@@ -296,8 +295,8 @@ impl Direction {
                 let (tag, word) = trailer.split_at_checked(GCM_TAG).ok_or(SrtpError::Short)?;
                 let index = index_of(word)?;
                 let nonce = gcm_nonce(&self.rtcp_salt, ssrc, u64::from(index));
-                let clear = [&*head, word].concat();
-                rtcp.open_in_place(&nonce, &clear, body, tag).map_err(|_| SrtpError::Forged)?;
+                rtcp.open_in_place(&nonce, &clear(head, word), body, tag)
+                    .map_err(|_| SrtpError::Forged)?;
                 Ok((end, index, ssrc))
             }
             Cipher::Sha1 { rtcp, .. } => {
@@ -321,6 +320,13 @@ impl Counter {
         self.mac.sign(&[packet, trailer], &mut full).map_err(|_| SrtpError::Unsupported)?;
         full.first_chunk().copied().ok_or(SrtpError::Unsupported)
     }
+}
+
+/// What of an RTCP compound is authenticated and not encrypted: its first header, and the word behind it (RFC 7714 §9.2).
+fn clear(head: &[u8], word: &[u8]) -> [u8; RTCP_CLEAR + 4] {
+    let mut clear = [0; RTCP_CLEAR + 4];
+    clear.iter_mut().zip(head.iter().chain(word)).for_each(|(byte, from)| *byte = *from);
+    clear
 }
 
 /// The number behind the E flag; what is not encrypted is not accepted.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::codec::{Codec, Kind, Vp8};
 use crate::history::Meta;
 use crate::layer::Layer;
+use crate::plan::SendCodec;
 use crate::sending::{Rewritten, Sending};
 
 /// Renumberings that are remembered for packets that come late, and for requests.
@@ -41,6 +42,8 @@ pub(crate) struct Subscription {
     /// The viewer and his stream, by their places.
     pub(crate) viewer: usize,
     pub(crate) line: usize,
+    /// How the viewer takes the track's codec; `None` when not at all.
+    pub(crate) codec: Option<SendCodec>,
     pub(crate) wish: Wish,
     pub(crate) priority: u8,
     /// The layer that arrives, and the one that is wanted.
@@ -55,10 +58,11 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    pub(crate) fn new(viewer: usize, line: usize) -> Self {
+    pub(crate) fn new(viewer: usize, line: usize, codec: Option<SendCodec>) -> Self {
         Self {
             viewer,
             line,
+            codec,
             wish: Wish::Auto,
             priority: 128,
             current: None,

@@ -173,6 +173,15 @@ impl Worker {
         if let Some(sending) = peer.sending.first() {
             peer.own_ssrc = sending.plan.ssrc;
         }
+        for (line, key) in peer.shown() {
+            let Some(sending) = peer.sending.get(line) else { continue };
+            let track = self.track_of.get(&key).and_then(|&track| self.tracks.get_mut(track));
+            let Some(track) = track else { continue };
+            let codec = sending.plan.takes(track.codec).copied();
+            if let Some(subscription) = track.subscription_mut(place, line) {
+                subscription.codec = codec;
+            }
+        }
     }
 
     fn show(&mut self, place: usize, mid: &str, track: Option<TrackKey>, now: Instant) {
@@ -193,7 +202,8 @@ impl Worker {
         if let Some(&at) = track.and_then(|track| self.track_of.get(&track))
             && let Some(track) = self.tracks.get_mut(at)
         {
-            let mut subscription = Subscription::new(place, line);
+            let codec = sending.plan.takes(track.codec).copied();
+            let mut subscription = Subscription::new(place, line, codec);
             if track.codec.kind() == Kind::Video {
                 subscription.target = track.offers(now).last().map(|&(layer, _)| layer).or(Some(0));
             }

@@ -510,11 +510,14 @@ impl Worker {
                 continue;
             };
             self.cursor += 1;
+            if subscription.current.is_none() && subscription.target.is_none() {
+                continue;
+            }
             let Some(peer) = self.peers.get_mut(subscription.viewer) else { continue };
             let Some(path) = peer.ice.path() else { continue };
             let Some(outbound) = peer.outbound.as_mut() else { continue };
             let Some(sending) = peer.sending.get_mut(subscription.line) else { continue };
-            let Some(&codec) = sending.plan.takes(track.codec) else { continue };
+            let Some(codec) = subscription.codec else { continue };
             self.burst.clear();
             self.lengths.clear();
             for &(layer, number) in &track.fresh {
