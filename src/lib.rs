@@ -16,6 +16,7 @@ pub mod outbox;
 pub mod peer;
 pub mod people;
 pub mod presence;
+pub mod quality;
 pub mod relay;
 pub mod rooms;
 pub mod sfu;

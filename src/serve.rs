@@ -93,7 +93,9 @@ async fn drain(app: &App, sockets: &socket::Sockets) {
     if let Some(server) = app.relay.server() {
         server.drain();
     }
-    tokio::time::sleep(Duration::from_secs(app.config.server.drain_delay)).await;
+    let delay = Duration::from_secs(app.config.server.drain_delay);
+    app.rooms.drain(app.clock.now().after(delay));
+    tokio::time::sleep(delay).await;
     let back = app.config.server.reconnect_after;
     for session in app.outbox.everyone() {
         session.end("SERVER_DRAIN", Some(back));

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["calls", "chat", "people", "presence", "rooms"],
     &["view"],
-    &["auth", "incall", "limits", "outbox", "peer", "relay", "sfu", "store"],
+    &["auth", "incall", "limits", "outbox", "peer", "quality", "relay", "sfu", "store"],
     &["config", "clock", "event", "error", "ids"],
 ];
 

@@ -184,6 +184,10 @@ events! {
     RoomSpeakers(room::RoomSpeakers) = "room:speakers",
     /// Data of another participant.
     RoomData(Box<room::RoomData>) = "room:data",
+    /// A moderator has put somebody in the middle, or nobody.
+    RoomSpotlight(room::RoomSpotlight) = "room:spotlight",
+    /// The server goes down.
+    RoomDrain(room::RoomDrain) = "room:drain",
     /// A hand was raised or lowered.
     RoomHand(room::RoomHand) = "room:hand",
     /// A reaction.

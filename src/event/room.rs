@@ -43,6 +43,8 @@ pub struct Room {
     pub tracks: usize,
     /// Codecs that may be published.
     pub codecs: Vec<&'static str>,
+    /// Who a moderator has put in the middle.
+    pub spotlight: Option<ParticipantId>,
 }
 
 /// What a participant may do.
@@ -253,6 +255,10 @@ told! {
     RoomSpeakers { speakers: Vec<Speaker>, dominant: Option<ParticipantId>, }
     /// Data of another participant.
     RoomData { participant_id: ParticipantId, topic: String, payload: Value, }
+    /// A moderator has put somebody in the middle, or nobody.
+    RoomSpotlight { participant_id: Option<ParticipantId>, }
+    /// The server goes down: come back, and join again, after `deadline` at the latest.
+    RoomDrain { deadline: Timestamp, }
     /// A hand was raised or lowered.
     RoomHand { participant_id: ParticipantId, raised: bool, }
     /// A reaction.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_media::{Event as Media, PeerKey, TrackKey};
+use switchboard_media::{Event as Media, Gone, PeerKey, TrackKey};
 use tokio::sync::mpsc::Receiver;
 
 use super::state::{Door, Room};
@@ -32,11 +32,10 @@ impl Rooms {
         match event {
             Media::Connected { peer, after_ms } => {
                 metrics::histogram!("rtc_media_setup_seconds").record(f64::from(after_ms) / 1000.0);
-                self.reached(peer, true);
+                self.reached(peer, after_ms);
             }
             Media::Gone { peer, reason } => {
-                tracing::debug!(?peer, ?reason, "a peer connection ended");
-                self.gone(peer);
+                self.gone(peer, reason);
             }
             Media::Sent { track, layers } => self.with_track(track, |room, at| {
                 let Some(track) = room.members.get_mut(at.0).and_then(|it| it.tracks.get_mut(at.1))
@@ -108,12 +107,13 @@ impl Rooms {
         }
     }
 
-    fn reached(&self, peer: PeerKey, connected: bool) {
+    fn reached(&self, peer: PeerKey, after_ms: u32) {
         self.with_peer(peer, |room, place| {
             let Some(member) = room.members.get_mut(place) else { return };
             let before = member.shown().connection;
             if let Some(link) = member.link_of(peer) {
-                link.connected = connected;
+                link.connected = true;
+                tracing::info!(parent: &link.span, after_ms, "media flows");
             }
             let session = member.session;
             if member.shown().connection != before {
@@ -123,12 +123,15 @@ impl Rooms {
     }
 
     /// A peer connection is over. Who came by WHIP or WHEP leaves with it; a client makes a new one.
-    fn gone(&self, peer: PeerKey) {
+    fn gone(&self, peer: PeerKey, reason: Gone) {
         let mut leaves: Option<(RoomId, _)> = None;
         let mut unpublished = None;
         self.with_peer(peer, |room, place| {
             let id = room.id.clone();
             let Some(member) = room.members.get_mut(place) else { return };
+            if let Some(link) = member.link_of(peer) {
+                tracing::info!(parent: &link.span, ?reason, "media ended");
+            }
             match member.door {
                 Door::Whip | Door::Whep => leaves = Some((id, member.id)),
                 Door::Socket(_) => {

@@ -159,6 +159,7 @@ impl Rooms {
     ) -> Result<(String, u64, PeerKey)> {
         let (server, most) = (self.sfu.server(), self.config.tracks_per_participant);
         let (key, codecs) = (room.key, room.codecs.clone());
+        let room_id = room.id.clone();
         let member = room.by_id(id).ok_or(RoomError::NotInRoom)?;
         if !member.permissions.can_publish {
             return Err(RoomError::MayNotPublish);
@@ -224,18 +225,12 @@ impl Rooms {
             new.push(published.shown(id));
             member.tracks.push(published);
         }
-        let set_up = member.publish.is_some();
-        let connected = member.publish.as_ref().is_some_and(|link| link.connected);
-        member.publish = Some(Link {
-            peer,
-            connection,
-            rev,
-            answered: true,
-            stale: false,
-            set_up: true,
-            connected,
-            shows: HashMap::new(),
-        });
+        let before = member.publish.take();
+        let set_up = before.is_some();
+        let mut link =
+            before.unwrap_or_else(|| Link::new(peer, connection.clone(), &room_id, id, "publish"));
+        (link.connection, link.rev, link.set_up) = (connection, rev, true);
+        member.publish = Some(link);
         server.tell(
             key,
             match set_up {
@@ -290,16 +285,8 @@ impl Rooms {
                         let server = self.sfu.server();
                         let peer = server.peer();
                         let connection = Connection::new(server.endpoint().clone(), &codecs);
-                        member.subscribe = Some(Link {
-                            peer,
-                            connection,
-                            rev: 0,
-                            answered: true,
-                            stale: false,
-                            set_up: false,
-                            connected: false,
-                            shows: HashMap::new(),
-                        });
+                        let link = Link::new(peer, connection, id, member.id, "subscribe");
+                        member.subscribe = Some(link);
                         peers.insert(peer, id.clone());
                     }
                     self.arrange(member, &tracks, key);

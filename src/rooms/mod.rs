@@ -223,6 +223,7 @@ impl Rooms {
             passes: Vec::new(),
             members: Vec::new(),
             dominant: None,
+            spotlight: None,
             empty_since: None,
         };
         let shown = room.shown();
@@ -256,6 +257,15 @@ impl Rooms {
         match self.open_for(Some(user), None, &draft) {
             Ok(_) | Err(RoomError::Exists) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Tells everybody that the server goes down at `deadline`.
+    pub fn drain(&self, deadline: Timestamp) {
+        for room in self.state().rooms.values_mut() {
+            room.tell(&self.outbox, None, |stamp| {
+                Event::RoomDrain(crate::event::room::RoomDrain { stamp, deadline })
+            });
         }
     }
 

@@ -6,7 +6,8 @@ use super::state::{Member, Room};
 use super::{Result, RoomError, Rooms, check_metadata, tell_lobby};
 use crate::event::Event;
 use crate::event::room::{
-    Participant, Permissions, RoomData, RoomHand, RoomModerated, RoomReaction, TrackKind,
+    Participant, Permissions, RoomData, RoomHand, RoomModerated, RoomReaction, RoomSpotlight,
+    TrackKind,
 };
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, TrackId, UserId};
 
@@ -26,6 +27,8 @@ pub enum Moderation {
     Admit(ParticipantId, bool),
     /// Locks the room, or opens it.
     Lock(bool),
+    /// Puts somebody in the middle for everybody, or nobody.
+    Spotlight(Option<ParticipantId>),
     /// Ends the room.
     End,
 }
@@ -82,6 +85,15 @@ impl Rooms {
         let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
         match what {
             Moderation::Lock(locked) => room.locked = locked,
+            Moderation::Spotlight(participant_id) => {
+                if participant_id.is_some_and(|who| room.by_id(who).is_none()) {
+                    return Err(RoomError::NotInRoom);
+                }
+                room.spotlight = participant_id;
+                room.tell(&self.outbox, None, |stamp| {
+                    Event::RoomSpotlight(RoomSpotlight { stamp, participant_id })
+                });
+            }
             Moderation::Mute(who, kind) => {
                 let member = room.by_id(who).ok_or(RoomError::NotInRoom)?;
                 let concerned = |kind_of: TrackKind| kind.is_none_or(|kind| kind == kind_of);

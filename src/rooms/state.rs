@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use switchboard_media::negotiation::Connection;
 use switchboard_media::{Codec, Kind, PeerKey, RoomKey, TrackKey};
+use tracing::Span;
 
 use crate::clock::Timestamp;
 use crate::event::Event;
@@ -33,6 +34,31 @@ pub(super) struct Link {
     pub(super) connected: bool,
     /// What each section shows.
     pub(super) shows: HashMap<String, TrackId>,
+    /// What is logged of it.
+    pub(super) span: Span,
+}
+
+impl Link {
+    /// A connection of `member` that nothing is agreed on for; `side` is `publish` or `subscribe`.
+    pub(super) fn new(
+        peer: PeerKey,
+        connection: Connection,
+        room: &RoomId,
+        member: ParticipantId,
+        side: &'static str,
+    ) -> Self {
+        Self {
+            peer,
+            connection,
+            rev: 0,
+            answered: true,
+            stale: false,
+            set_up: false,
+            connected: false,
+            shows: HashMap::new(),
+            span: tracing::info_span!("peer", %room, participant = %member, side),
+        }
+    }
 }
 
 /// A track that somebody publishes.
@@ -257,6 +283,7 @@ pub(super) struct Room {
     pub(super) passes: Vec<Pass>,
     pub(super) members: Vec<Member>,
     pub(super) dominant: Option<ParticipantId>,
+    pub(super) spotlight: Option<ParticipantId>,
     /// Since when nobody is there.
     pub(super) empty_since: Option<Timestamp>,
 }
@@ -275,6 +302,9 @@ impl Room {
             participants: self.present().count(),
             tracks: self.members.iter().map(|member| member.tracks.len()).sum(),
             codecs: self.codecs.iter().map(|codec| codec.name()).collect(),
+            spotlight: self
+                .spotlight
+                .filter(|&who| self.members.iter().any(|member| member.id == who)),
         }
     }
 

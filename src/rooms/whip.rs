@@ -1,7 +1,5 @@
 //! Publishing and receiving by HTTP alone: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
 
-use std::collections::HashMap;
-
 use switchboard_media::negotiation::{Accept, Connection};
 use switchboard_media::{Command, RoomKey, Wish};
 
@@ -75,7 +73,9 @@ impl Rooms {
                 let plan = Box::new(connection.plan());
                 server.tell(room.key, Command::Connect { room: room.key, peer, plan });
                 member.only = only;
-                member.subscribe = Some(link(peer, connection));
+                let mut link = Link::new(peer, connection, id, member.id, "subscribe");
+                (link.rev, link.set_up) = (1, true);
+                member.subscribe = Some(link);
                 room.members.push(member);
                 (answer, peer)
             }
@@ -203,19 +203,6 @@ impl Rooms {
             self.sfu.server().tell(key, Command::Prefer { peer, track, wish, priority, temporal });
         }
         Ok(())
-    }
-}
-
-fn link(peer: switchboard_media::PeerKey, connection: Connection) -> Link {
-    Link {
-        peer,
-        connection,
-        rev: 1,
-        answered: true,
-        stale: false,
-        set_up: true,
-        connected: false,
-        shows: HashMap::new(),
     }
 }
 

@@ -6,10 +6,11 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::table::{Context, Done, Outcome};
-use crate::calls::{CallError, Delivery, Measured, Order, Respond as Answering, Signal};
+use crate::calls::{CallError, Delivery, Order, Respond as Answering, Signal};
 use crate::error::Problem;
 use crate::event::{Call, CallType, EndReason, IceServer, SignalKind};
 use crate::ids::{CallId, ClientId, RoomId, Short, UserId};
+use crate::quality::{self, Measured};
 
 /// A call, named.
 #[derive(Deserialize, ToSchema)]
@@ -312,7 +313,7 @@ pub(super) async fn rate(context: Context, payload: Rate) -> Outcome<Done> {
 /// Figures of one leg.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Leg {
+pub(super) struct Leg {
     rtt_ms: Option<f64>,
     jitter_ms: Option<f64>,
     loss_pct: Option<f64>,
@@ -327,17 +328,18 @@ pub(super) struct Stats {
     legs: Vec<Leg>,
 }
 
+impl Leg {
+    pub(super) fn measured(&self) -> Measured {
+        Measured { rtt_ms: self.rtt_ms, jitter_ms: self.jitter_ms, loss_pct: self.loss_pct }
+    }
+}
+
 pub(super) async fn stats(context: Context, payload: Stats) -> Outcome<Done> {
     if payload.legs.len() > 16 {
         return Err(Problem::invalid("legs", "legs may hold 16 at most"));
     }
-    let measured = |leg: &Leg| Measured {
-        rtt_ms: leg.rtt_ms,
-        jitter_ms: leg.jitter_ms,
-        loss_pct: leg.loss_pct,
-    };
-    let legs: Vec<_> = payload.legs.iter().map(measured).collect();
-    context.app.calls.measured(context.session.about.user, payload.call_id, &legs).await?;
+    context.app.calls.runs(context.session.about.user, payload.call_id).await?;
+    quality::note(payload.legs.iter().map(Leg::measured));
     Ok(Done {})
 }
 

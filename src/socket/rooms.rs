@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::calls::Leg;
 use super::table::{Context, Done, Outcome};
 use crate::error::{Problem, Reason};
 use crate::event::room::{Participant, Permissions, Room, SessionDescription, TrackKind};
 use crate::event::{IceServer, Role};
 use crate::ids::{CallId, ParticipantId, RoomId, RoomSessionId, Short, TrackId};
+use crate::quality;
 use crate::rooms::{
     Joining, LayerWish, Moderation, Publishing, Resuming, RoomError, Subscribed, TrackOrder,
 };
@@ -338,6 +340,42 @@ pub(super) struct Lock {
 
 pub(super) async fn lock(context: Context, payload: Lock) -> Outcome<Done> {
     moderate(&context, payload.session_id, Moderation::Lock(payload.locked))
+}
+
+/// Who is to be in the middle; nobody, when it is left out.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RoomSpotlightSet)]
+pub(super) struct Spotlight {
+    session_id: RoomSessionId,
+    participant_id: Option<ParticipantId>,
+}
+
+pub(super) async fn spotlight(context: Context, payload: Spotlight) -> Outcome<Done> {
+    moderate(&context, payload.session_id, Moderation::Spotlight(payload.participant_id))
+}
+
+/// What a client measured on its two connections.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RoomStats)]
+pub(super) struct Stats {
+    session_id: RoomSessionId,
+    #[serde(default)]
+    pubs: Vec<Leg>,
+    #[serde(default)]
+    subs: Vec<Leg>,
+}
+
+pub(super) async fn stats(context: Context, payload: Stats) -> Outcome<Done> {
+    for (name, legs) in [("pubs", &payload.pubs), ("subs", &payload.subs)] {
+        if legs.len() > 200 {
+            return Err(Problem::invalid(name, format!("{name} may hold 200 at most")));
+        }
+    }
+    context.app.rooms.has(context.session.about.user, payload.session_id)?;
+    quality::note(payload.pubs.iter().chain(&payload.subs).map(Leg::measured));
+    Ok(Done {})
 }
 
 pub(super) async fn end(context: Context, payload: Which) -> Outcome<Done> {

@@ -174,6 +174,10 @@ events! {
     "room:lock" => rooms::lock(rooms::Lock) -> Done,
     /// Ends the room; for moderators.
     "room:end" => rooms::end(rooms::Which) -> Done,
+    /// Puts somebody in the middle for everybody, or nobody; for moderators.
+    "room:spotlight" => rooms::spotlight(rooms::Spotlight) -> Done,
+    /// Says what one measured.
+    "room:stats" => rooms::stats(rooms::Stats) -> Done,
     /// Raises or lowers one's hand.
     "room:hand" => rooms::hand(rooms::Hand) -> Done,
     /// Shows a reaction.

@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { launch, page } from './support/browser.mjs'
 import { firefox } from './support/firefox.mjs'
-import { Server, root, sleep, token, until } from './support/server.mjs'
+import { Server, ask, next, root, sleep, token, until } from './support/server.mjs'
 
 const shots = `${root}/test-results`
 let server
@@ -140,6 +140,25 @@ test('who waits in the lobby is let in by a moderator, or is not', async () => {
   await ada.locator('#lobby button', { hasText: 'Refuse' }).click()
   await cem.locator('#problem', { hasText: 'not let you in' }).waitFor()
   for (const made of [ada, ben, cem]) await made.context().close()
+})
+
+test('a moderator puts somebody in the middle; figures are taken; a server that goes down says so', async () => {
+  const own = await Server.start({ env: { SWITCHBOARD_ROOMS__CREATE: 'anyone', SWITCHBOARD_TURN__MODE: 'off', SWITCHBOARD_SERVER__DRAIN_DELAY: '1' } })
+  await own.people(1, 2)
+  const [ada, ben] = [await own.connect(1), await own.connect(2)]
+  const [mine, theirs] = [await ask(ada, 'room:join', { roomId: 'small' }), await ask(ben, 'room:join', { roomId: 'small' })]
+  const again = await ask(ada, 'room:join', { roomId: 'small' })
+  assert.deepEqual([again.sessionId, again.participants.length], [mine.sessionId, 1], 'joining twice is being in once')
+  const { participantId } = theirs.self
+  assert.ok((await ask(ada, 'room:spotlight', { sessionId: mine.sessionId, participantId })).ok)
+  assert.equal((await next(ben, 'room:spotlight')).participantId, participantId)
+  assert.equal((await ask(ben, 'room:spotlight', { sessionId: theirs.sessionId })).reason, 'NOT_A_MODERATOR')
+  assert.equal((await ask(ada, 'room:spotlight', { sessionId: mine.sessionId, participantId: mine.sessionId })).ok, false)
+  assert.ok((await ask(ben, 'room:stats', { sessionId: theirs.sessionId, subs: [{ rttMs: 20, lossPct: 0.5 }] })).ok)
+  assert.equal((await ask(ada, 'room:stats', { sessionId: theirs.sessionId, subs: [] })).reason, 'NOT_FOUND')
+  const stopped = own.stop()
+  assert.ok(Date.parse((await next(ben, 'room:drain')).deadline) > Date.now() - 2000)
+  await stopped
 })
 
 test('a device that changes networks goes on without a break', async () => {

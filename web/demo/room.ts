@@ -8,6 +8,8 @@ let room: Room
 let own: MediaStream
 let shared: MediaStream | undefined
 let dominant: string | null = null
+/** Who a moderator has put in the middle. */
+let spotlight: string | null = null
 /** One tile for each participant, and one more for each screen. */
 const tiles = new Map<string, HTMLElement>()
 const sound = new Map<string, HTMLAudioElement>()
@@ -73,6 +75,10 @@ function listen(): void {
   room.on('speakers', ({ speakers, dominant: loudest }) => {
     for (const [id, element] of tiles) element.classList.toggle('speaks', speakers.some(({ participantId }) => participantId === id))
     dominant = loudest
+    arrange()
+  })
+  room.on('spotlight', ({ participantId }) => {
+    spotlight = participantId
     arrange()
   })
   room.on('hand', ({ participantId, raised }) => raised && notice(`${nameOf(participantId)} raises a hand`))
@@ -178,11 +184,12 @@ function listenTo(track: RoomTrack, stream: MediaStream): void {
 document.addEventListener('click', () => sound.forEach((element) => void element.play().catch(() => undefined)))
 
 function arrange(): void {
-  const large = dominant && dominant !== room.own.participantId ? dominant : [...tiles.keys()].find((id) => id !== room.own.participantId)
+  const chosen = spotlight ?? dominant
+  const large = chosen && chosen !== room.own.participantId ? chosen : [...tiles.keys()].find((id) => id !== room.own.participantId)
   for (const [id, element] of tiles) {
-    const chosen = id === large && $('room').classList.contains('speaker')
-    element.classList.toggle('large', chosen)
-    element.style.order = chosen ? '-1' : '0'
+    const isLarge = id === large && $('room').classList.contains('speaker')
+    element.classList.toggle('large', isLarge)
+    element.style.order = isLarge ? '-1' : '0'
   }
 }
 

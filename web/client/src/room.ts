@@ -25,6 +25,7 @@ export interface RoomSignals {
   speakers: RoomEvents['room:speakers']
   data: RoomEvents['room:data']
   hand: RoomEvents['room:hand']
+  spotlight: RoomEvents['room:spotlight']
   reaction: RoomEvents['room:reaction']
   moderated: RoomEvents['room:moderated']
   lobby: RoomEvents['room:lobby']
@@ -356,6 +357,9 @@ export class Room extends Emitter<RoomSignals> {
           for (const track of tracks) if (track.trackId === payload.trackId) track.muted = payload.muted
         }
         this.tell('flow', { trackId: payload.trackId, muted: payload.muted })
+        break
+      case 'room:spotlight':
+        this.tell('spotlight', payload)
         break
       case 'room:hand': {
         const participant = this.participants.get(payload.participantId)

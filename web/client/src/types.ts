@@ -144,6 +144,8 @@ export interface RoomEvents {
   'room:hand': Stamp & { participantId: string; raised: boolean }
   'room:reaction': Stamp & { participantId: string; emoji: string }
   'room:lobby': Stamp & { waiting: Participant[] }
+  'room:spotlight': Stamp & { participantId: string | null }
+  'room:drain': Stamp & { deadline: string }
   'room:moderated': Stamp & { action: string; by: string | null; reason: string | null }
   'room:closed': Stamp & { reason: string }
   'room:state': Stamp & { room: RoomInfo; participants: Participant[] }
@@ -205,6 +207,7 @@ export interface ServerEvents extends RoomEvents {
 }
 
 interface Place { toUserId?: UserId; conversationId?: string }
+export interface Leg { rttMs?: number; jitterMs?: number; lossPct?: number }
 interface OneCall { call: Call }
 interface Delivery { delivered: boolean; buffered: boolean }
 type Nothing = Record<never, never>
@@ -234,6 +237,8 @@ export interface ClientEvents {
   'room:mute-remote': [Moderate, object]
   'room:kick': [Moderate, object]
   'room:admit': [Moderate, object]
+  'room:spotlight': [{ sessionId: string; participantId?: string }, object]
+  'room:stats': [{ sessionId: string; pubs?: Leg[]; subs?: Leg[] }, object]
   'room:lock': [{ sessionId: string; locked: boolean }, object]
   'room:end': [{ sessionId: string }, object]
   'room:hand': [{ sessionId: string; raised: boolean }, object]
@@ -278,7 +283,7 @@ export interface ClientEvents {
     OneCall & { buffered: { event: string; payload: unknown }[]; iceServers: IceServer[] },
   ]
   'call:rate': [{ callId: string; stars: number; issues?: string[]; comment?: string }, Nothing]
-  'call:stats': [{ callId: string; legs: { rttMs?: number; jitterMs?: number; lossPct?: number }[] }, Nothing]
+  'call:stats': [{ callId: string; legs: Leg[] }, Nothing]
   'call:ack-missed': [{ callIds: string[] }, Nothing]
   'webrtc:offer': [{ callId: string; offer: Description; iceRestart?: boolean }, Delivery]
   'webrtc:answer': [{ callId: string; answer: Description }, Delivery]
