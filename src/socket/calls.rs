@@ -83,7 +83,17 @@ pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Ini
         ring: true,
     };
     let (call, calls) = context.app.calls.start(&context.actor(), order).await?;
+    if calls.is_some() {
+        open_room(&context, call.call_id).await?;
+    }
     Ok(Initiated { call, calls })
+}
+
+/// Opens the room of a call of several for its people, before anybody comes.
+async fn open_room(context: &Context, call: CallId) -> Result<(), Problem> {
+    let app = &context.app;
+    let (room, people) = app.calls.meeting(context.session.about.user, call).await?;
+    Ok(app.rooms.open_call(&room, &people)?)
 }
 
 /// Whom to add to a call.
@@ -120,6 +130,7 @@ pub(super) async fn add(context: Context, payload: Add) -> Outcome<AddAck> {
     context.app.limits.call(context.session.about.user)?;
     let actor = context.actor();
     let added = context.app.calls.add(&actor, payload.call_id, &payload.user_ids).await?;
+    open_room(&context, payload.call_id).await?;
     let refused = |(user_id, error): (UserId, CallError)| {
         let problem = Problem::from(error);
         Refused { user_id, reason: problem.reason.code(), error: problem.message }

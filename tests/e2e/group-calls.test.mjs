@@ -39,8 +39,9 @@ test('people are added to a call: they ring, meet the others in its room, and le
   assert.ok((await ask(dora, 'call:respond', { callId: toDora.callId, response: 'reject' })).ok)
   assert.equal((await next(ben, 'call:response', ({ response }) => response === 'reject')).fromUserId, 4)
 
-  // Each comes in by the call that it knows; who is not in it has no room.
-  const rooms = await Promise.all([[ada, call], [ben, call], [cem, toCem]].map(([socket, { callId }]) => ask(socket, 'room:join', { callId })))
+  // Each comes in by the call that it knows, or by the room; who is not in it has no room.
+  const ways = [[ada, { callId: call.callId }], [ben, { roomId: call.roomId }], [cem, { callId: toCem.callId }]]
+  const rooms = await Promise.all(ways.map(([socket, way]) => ask(socket, 'room:join', way)))
   assert.deepEqual(rooms.map(({ ok, room }) => [ok, room?.roomId]), Array(3).fill([true, call.roomId]))
   for (const payload of [{ callId: call.callId }, { roomId: call.roomId }]) assert.equal((await ask(eve, 'room:join', payload)).ok, false)
 

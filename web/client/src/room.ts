@@ -196,6 +196,11 @@ export class Room extends Emitter<RoomSignals> {
     await this.board.ask(`room:${action}`, { sessionId: this.sessionId, participantId, ...more })
   }
 
+  /** Puts somebody in the middle for everybody, or nobody; for moderators. */
+  async spotlight(participantId?: string): Promise<void> {
+    await this.board.ask('room:spotlight', { sessionId: this.sessionId, ...(participantId && { participantId }) })
+  }
+
   async leave(): Promise<void> {
     this.#end('left')
     await this.board.ask('room:leave', { sessionId: this.sessionId }).catch(() => undefined)
