@@ -102,7 +102,13 @@ impl App {
                 outbox.clone(),
                 view.clone(),
             )),
-            rooms: Arc::new(Rooms::new(&config, clock.clone(), sfu.clone(), outbox.clone())),
+            rooms: Arc::new(Rooms::new(
+                &config,
+                clock.clone(),
+                sfu.clone(),
+                outbox.clone(),
+                in_call.clone(),
+            )),
             sfu,
             calls: Arc::new(Calls::new(
                 config.clone(),

@@ -60,8 +60,9 @@ impl Calls {
     fn join(&self, live: &mut Guard, by: &Actor) {
         let (from, to, id) = (live.record.from, live.record.to, live.record.id);
         live.side(to).session = by.session;
-        self.in_call.enter(from);
-        self.in_call.enter(to);
+        for user in live.record.bound() {
+            self.in_call.enter(user);
+        }
         self.tell_responded(live, by, Answer::Accept, None);
         self.tell_group(live, Event::CallMemberJoined);
         let (media, reason) = (live.record.media, "policy");

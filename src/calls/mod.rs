@@ -106,11 +106,9 @@ impl Calls {
             let accepted = record.status == crate::event::CallStatus::Accepted;
             let mut live = Live::new(record, None);
             if accepted {
-                let (from, to) = (live.record.from, live.record.to);
-                for user in [from, to] {
-                    if live.record.depends_on(user) {
-                        live.side(user).lost_until = Some(back_by);
-                    }
+                let bound: Vec<UserId> = live.record.bound().collect();
+                for user in bound {
+                    live.side(user).lost_until = Some(back_by);
                     self.in_call.enter(user);
                 }
             }
@@ -186,13 +184,10 @@ impl Calls {
         let entry = self.config.chat.call_entries.then(|| self.entry(&over));
         let end = CallEnd { call: over.clone(), expected_rev: live.record.rev, entry, missed_by };
         let finished = self.store.finish_call(end).await?;
-        if live.record.accepted_at.is_some() {
-            self.in_call.leave(over.from);
-            self.in_call.leave(over.to);
-        }
         let was_in = live.record.accepted_at.is_some();
         live.record = over;
         if was_in {
+            live.record.bound().for_each(|user| self.in_call.leave(user));
             self.tell_group(live, Event::CallMemberLeft);
         }
         self.registry.remove(&live.record);

@@ -65,10 +65,10 @@ impl Registry {
         if let Some(theirs) = pending(record.from).iter().find(|call| call.from == record.to) {
             return Place::Glare(theirs.id);
         }
-        let in_call = inner
-            .of(record.to)
-            .iter()
-            .any(|call| call.status == CallStatus::Accepted || call.from == record.to);
+        let in_call = inner.of(record.to).iter().any(|call| match call.status {
+            CallStatus::Accepted => call.group.is_none() || call.to == record.to,
+            _ => call.from == record.to,
+        });
         let id = record.id;
         // The map is locked, so nobody else can reach the new call before it is.
         match inner.add(live).try_lock_owned() {

@@ -59,7 +59,10 @@ impl Calls {
             Place::InProgress(call) => Err(CallError::InProgress(call)),
             Place::Repeat(call) => self.call(from, call).await,
             Place::Glare(call) => self.merge(by, call).await,
-            Place::Taken { live, in_call } => self.ring(live, order, in_call, &people).await,
+            Place::Taken { live, in_call } => {
+                let in_call = in_call || self.in_call.contains(to);
+                self.ring(live, order, in_call, &people).await
+            }
         }
     }
 

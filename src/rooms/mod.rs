@@ -31,6 +31,7 @@ use crate::event::room::{
     RoomState,
 };
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, SessionId, Short, UserId};
+use crate::incall::InCall;
 use crate::sfu::Sfu;
 
 type Result<T> = std::result::Result<T, RoomError>;
@@ -49,6 +50,7 @@ pub struct Rooms {
     clock: Clock,
     sfu: Arc<Sfu>,
     outbox: Outboxes,
+    in_call: Arc<InCall>,
     config: config::Rooms,
     sdp_bytes: usize,
     state: Mutex<State>,
@@ -162,9 +164,15 @@ pub struct Joined {
 
 impl Rooms {
     /// No rooms yet.
-    pub fn new(config: &config::Config, clock: Clock, sfu: Arc<Sfu>, outbox: Outboxes) -> Self {
+    pub fn new(
+        config: &config::Config,
+        clock: Clock,
+        sfu: Arc<Sfu>,
+        outbox: Outboxes,
+        in_call: Arc<InCall>,
+    ) -> Self {
         let (sdp_bytes, config) = (config.limits.sdp_bytes, config.rooms.clone());
-        Self { clock, sfu, outbox, config, sdp_bytes, state: Mutex::default() }
+        Self { clock, sfu, outbox, in_call, config, sdp_bytes, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -396,7 +404,11 @@ impl Rooms {
             self.bring_up_to_date(&mut state, id);
             return Ok(joined);
         }
-        let member = self.admit(room, joining)?;
+        let mut member = self.admit(room, joining)?;
+        if room.invited.is_some() {
+            // In the room of a call one is in a call, whatever becomes of the call that one came by.
+            member.in_call = Some(self.in_call.present(joining.user));
+        }
         let (session, waiting, moderator) =
             (member.session, room.lobby && !member.moderator, member.moderator);
         room.members.push(member);

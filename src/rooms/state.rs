@@ -15,6 +15,7 @@ use crate::event::room::{
     TrackKind, TrackLayer, TrackSource,
 };
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, SessionId, TrackId, UserId};
+use crate::incall::Present;
 use crate::outbox::{Frame, Outbox};
 
 /// Events that are kept for a session that was lost.
@@ -107,6 +108,8 @@ pub(super) struct Member {
     /// Since when its session is lost.
     pub(super) lost: Option<Timestamp>,
     pub(super) waiting: bool,
+    /// Where the room is that of a call.
+    pub(super) in_call: Option<Present>,
     seq: u64,
     told: VecDeque<(u64, Event)>,
 }
@@ -149,6 +152,7 @@ impl Member {
             tracks: Vec::new(),
             lost: None,
             waiting: false,
+            in_call: None,
             seq: 0,
             told: VecDeque::new(),
         }

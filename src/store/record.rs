@@ -473,6 +473,12 @@ impl CallRecord {
         self.group.is_none() || user == self.to
     }
 
+    /// Those that it keeps in a call.
+    pub fn bound(&self) -> impl Iterator<Item = UserId> + use<> {
+        let (from, to, both) = (self.from, self.to, self.group.is_none());
+        std::iter::once(to).chain(both.then_some(from))
+    }
+
     /// The other one of the two.
     pub fn peer_of(&self, user: UserId) -> UserId {
         if user == self.from { self.to } else { self.from }

@@ -54,7 +54,11 @@ test('people are added to a call: they ring, meet the others in its room, and le
   await next(cem, 'room:data')
   assert.ok((await ask(cem, 'call:end', { callId: toCem.callId })).ok)
   await next(ben, 'call:ended', ({ callId }) => callId === toCem.callId)
+  // Who left is in no call, though he still has the room; who is in the room is.
+  const inCall = async (user) => (await ask(eve, 'presence:subscribe', { userIds: [user] })).states[0].inCall
+  assert.equal(await inCall(1), true, 'the call is over, and the room goes on')
   for (const [n, socket] of [ada, ben, cem].entries()) await ask(socket, 'room:leave', { sessionId: rooms[n].sessionId })
+  for (const user of [1, 2, 3]) assert.equal(await inCall(user), false)
 })
 
 test('several are called at once; one answer does not end the ringing of the others', async () => {
