@@ -249,3 +249,18 @@ test('sessions, tracks and rights of others are out of reach', () => unaffected(
   assert.equal((await ask(eve, 'room:join', { roomId: 'live', resume: { sessionId, secret: 'guessed', lastSeq: 0 } })).reason, 'RESUME_FAILED')
   for (const socket of [ada, eve]) socket.close()
 }))
+
+test('a hundred renegotiations at once, and answers to nothing', () => unaffected(async () => {
+  const eve = await server.connect(9)
+  const { sessionId } = await ask(eve, 'room:join', { roomId: 'busy' })
+  const tracks = [{ mid: '0', source: 'microphone' }]
+  const all = await Promise.all(Array.from({ length: 100 }, () => ask(eve, 'room:publish', { sessionId, offer: { type: 'offer', sdp: offer() }, tracks })))
+  for (const answer of all) assert.ok(answer.ok || answer.reason === 'RATE_LIMITED', JSON.stringify(answer))
+  assert.ok(all.some(({ ok }) => ok))
+  const [{ room }] = [await ask(eve, 'room:join', { roomId: 'busy' })]
+  assert.equal(room.tracks, 1, 'one section is one track, however often it is offered')
+  assert.equal((await ask(eve, 'room:answer', { sessionId, rev: 99, answer: { type: 'answer', sdp: offer() } })).ok, false)
+  const other = await ask(eve, 'room:publish', { sessionId, offer: { type: 'offer', sdp: offer((text) => text.replace('a=mid:0', 'a=mid:1').replace('BUNDLE 0', 'BUNDLE 1')) }, tracks })
+  assert.equal(other.ok, false, 'a section does not turn into another')
+  eve.close()
+}))

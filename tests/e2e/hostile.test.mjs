@@ -39,7 +39,8 @@ test('every event with every wrong argument gets a clear error', async () => {
       }
       ada.emit(event, ...argument)
     }
-    await sleep(40)
+    // Below 200 events a second.
+    await sleep(100)
   }
   await until(() => ada.events.some(({ name }) => name === 'error') && ada.events.some(({ name }) => name === 'call:failed'), 'error events without ack')
   assert.equal(ada.connected, true)
