@@ -79,17 +79,18 @@ impl Calls {
         (ringing, refused)
     }
 
-    /// Everybody who is in a call, or rings for it, and where they meet.
+    /// Everybody who is in a call that runs, or rings for it, and where they meet. Whose own call is over may come back as long as
+    /// another of the several runs.
     pub async fn meeting(&self, me: UserId, id: CallId) -> Result<(RoomId, Vec<UserId>)> {
         let record = self.store.call(id).await?.filter(|call| call.has(me));
         let record = record.ok_or(CallError::NotFound)?;
         let mut people = self.registry.people_of(record.first());
-        people.extend(
-            [record.from, record.to]
-                .into_iter()
-                .filter(|user| !people.contains(user))
-                .collect::<Vec<_>>(),
-        );
+        if people.is_empty() {
+            return Err(CallError::Over(Box::new(record)));
+        }
+        if !people.contains(&me) {
+            people.push(me);
+        }
         Ok((RoomId::of_call(record.first()), people))
     }
 

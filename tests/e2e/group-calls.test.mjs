@@ -59,6 +59,7 @@ test('people are added to a call: they ring, meet the others in its room, and le
   assert.equal(await inCall(1), true, 'the call is over, and the room goes on')
   for (const [n, socket] of [ada, ben, cem].entries()) await ask(socket, 'room:leave', { sessionId: rooms[n].sessionId })
   for (const user of [1, 2, 3]) assert.equal(await inCall(user), false)
+  assert.equal((await ask(ada, 'room:join', { callId: call.callId })).reason, 'CALL_STATE', 'a call that is over has no room')
 })
 
 test('several are called at once; one answer does not end the ringing of the others', async () => {
