@@ -112,11 +112,11 @@ impl Track {
         };
         if stream.history.keep(meta, values.dependency.unwrap_or_default(), payload) {
             let whole = self.codec.kind() == Kind::Audio || header.marker;
-            self.held_until = match self.held_until.filter(|_| !self.fresh.is_empty()) {
-                _ if whole => Some(now),
-                Some(until) => Some(until),
-                None => Some(now + HOLD),
-            };
+            if whole {
+                self.held_until = Some(now);
+            } else if self.fresh.is_empty() {
+                self.held_until = Some(now + HOLD);
+            }
             self.fresh.push((layer, continued));
         }
         if let Some(level) = values.audio_level {

@@ -24,6 +24,7 @@ use switchboard_turn::driver::{own_addresses, udp};
 use self::inside::Inside;
 use self::running::{Parts, Running};
 use self::streams::Arrived;
+use crate::ice::addressed_to;
 use crate::negotiation::Endpoint;
 use crate::{
     Command, Counters, Event, Identity, IdentityError, PeerKey, RoomKey, TrackKey, Via, Worker,
@@ -115,6 +116,31 @@ impl Directory {
         for fragment in fragments {
             known.remove(fragment);
         }
+    }
+}
+
+/// Which worker has the peer of a source that wrote before. Checks name their peer; what follows them does not.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers(HashMap<SocketAddr, usize>);
+
+impl Strangers {
+    /// Sources that are remembered.
+    const MOST: usize = 65_536;
+
+    /// Whose a datagram from `remote` is.
+    pub(crate) fn worker(
+        &mut self,
+        directory: &Directory,
+        remote: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<usize> {
+        let Some(fragment) = addressed_to(datagram) else { return self.0.get(&remote).copied() };
+        let worker = directory.worker(fragment)?;
+        if self.0.len() >= Self::MOST {
+            self.0.clear();
+        }
+        self.0.insert(remote, worker);
+        Some(worker)
     }
 }
 

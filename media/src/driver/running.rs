@@ -1,6 +1,5 @@
 //! One thread: a worker, its sockets, and what other threads leave for it.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;
@@ -13,7 +12,7 @@ use switchboard_turn::door::{Batch, Door};
 use switchboard_turn::driver::udp::{self, Inbox, Route, UdpSocketState};
 
 use super::streams::{Arrived, Streams};
-use super::{Directory, Mail, Mailbox, Told, Wake, clock};
+use super::{Directory, Mail, Mailbox, Strangers, Told, Wake, clock};
 use crate::ice::addressed_to;
 use crate::{Event, Source, Transmit, Via, Worker};
 
@@ -23,8 +22,6 @@ const BATCHES: usize = 4;
 const TOGETHER: usize = 128 << 10;
 /// Bytes that are read from a stream at once.
 const READ: usize = 16 << 10;
-/// Sources of other workers that are remembered.
-const STRANGERS: usize = 65_536;
 /// How often connections are looked at that belong to nobody.
 const SWEEP: Duration = Duration::from_secs(1);
 /// What an event is about: the number of a socket, or one of these with the number of a listener or a connection.
@@ -66,8 +63,7 @@ struct Home {
     mailboxes: Vec<Mailbox>,
     directory: Arc<Directory>,
     tell: Arc<dyn Fn(Event) + Send + Sync>,
-    /// Which worker has the peer of a source that writes here.
-    strangers: HashMap<SocketAddr, usize>,
+    strangers: Strangers,
     across: Vec<Batch>,
 }
 
@@ -118,7 +114,7 @@ impl Running {
                 mailboxes: parts.mailboxes,
                 directory: parts.directory,
                 tell: parts.tell,
-                strangers: HashMap::new(),
+                strangers: Strangers::default(),
             },
         })
     }
@@ -193,7 +189,7 @@ impl Running {
                         self.scratch.clear();
                         self.scratch.extend_from_slice(datagram);
                         let source = Source { via, remote, local };
-                        if !self.home.worker.handle_datagram(source, &mut self.scratch, now) {
+                        if !self.home.handle(source, &mut self.scratch, now) {
                             self.home.worker.counters.dropped_unknown.add(1);
                         }
                     }
@@ -243,25 +239,16 @@ impl Running {
             match stream.frame(&mut self.scratch) {
                 Ok(Some(length)) => {
                     let source = Source { via: Via::Tcp(place), remote, local };
-                    if self.home.worker.handle_datagram(source, &mut self.scratch, now) {
-                        stream.advance(length);
-                        stream.owned = stream.owned || self.home.worker.knows(&source);
-                        continue;
-                    }
-                    let owner = addressed_to(&self.scratch)
-                        .and_then(|fragment| self.home.directory.worker(fragment));
-                    match owner {
-                        Some(owner) if owner == self.home.number => {
-                            self.home.take_orders(now);
-                            self.home.worker.handle_datagram(source, &mut self.scratch, now);
-                            stream.advance(length);
-                        }
+                    let taken = self.home.handle(source, &mut self.scratch, now);
+                    let owner = if taken { None } else { self.home.owner(&self.scratch) };
+                    if let Some(other) = owner.filter(|&owner| owner != self.home.number) {
                         // The whole connection belongs to another worker.
-                        Some(owner) => return self.move_stream(place, owner),
-                        None => {
-                            self.home.worker.counters.dropped_unknown.add(1);
-                            stream.advance(length);
-                        }
+                        return self.move_stream(place, other);
+                    }
+                    stream.advance(length);
+                    stream.owned = stream.owned || self.home.worker.knows(&source);
+                    if !taken {
+                        self.home.worker.counters.dropped_unknown.add(1);
                     }
                 }
                 Ok(None) => break,
@@ -296,19 +283,30 @@ impl Home {
         }
     }
 
+    /// The worker that a check is for.
+    fn owner(&self, datagram: &[u8]) -> Option<usize> {
+        self.directory.worker(addressed_to(datagram)?)
+    }
+
+    /// Gives a datagram to the worker; false when it belongs to none of its peers.
+    fn handle(&mut self, source: Source, datagram: &mut [u8], now: Instant) -> bool {
+        if self.worker.handle_datagram(source, datagram, now) {
+            return true;
+        }
+        if self.owner(datagram) != Some(self.number) {
+            return false;
+        }
+        // The client was quicker than the order to set its peer up.
+        self.take_orders(now);
+        self.worker.handle_datagram(source, datagram, now)
+    }
+
     /// Gives a datagram to the worker, or lays it aside for the one that it belongs to.
     fn take(&mut self, source: Source, datagram: &mut [u8], now: Instant) {
-        if self.worker.handle_datagram(source, datagram, now) {
+        if self.handle(source, datagram, now) {
             return;
         }
-        let elsewhere = elsewhere(&mut self.strangers, &self.directory, source.remote, datagram);
-        if elsewhere == Some(self.number) {
-            // The client was quicker than the order to set its peer up.
-            self.take_orders(now);
-            if self.worker.handle_datagram(source, datagram, now) {
-                return;
-            }
-        }
+        let elsewhere = self.strangers.worker(&self.directory, source.remote, datagram);
         let counters = &self.worker.counters;
         let batch = elsewhere.filter(|&worker| worker != self.number);
         let batch = batch.and_then(|worker| self.across.get_mut(worker));
@@ -418,22 +416,6 @@ impl Out {
         }
         lost
     }
-}
-
-/// Whose a datagram is that belongs to none of this worker's peers. A check tells it, and then its source is remembered.
-fn elsewhere(
-    strangers: &mut HashMap<SocketAddr, usize>,
-    directory: &Directory,
-    remote: SocketAddr,
-    datagram: &[u8],
-) -> Option<usize> {
-    let Some(fragment) = addressed_to(datagram) else { return strangers.get(&remote).copied() };
-    let worker = directory.worker(fragment)?;
-    if strangers.len() >= STRANGERS {
-        strangers.clear();
-    }
-    strangers.insert(remote, worker);
-    Some(worker)
 }
 
 /// Sends datagrams of one size for one destination by one call; returns how many were lost.
