@@ -31,6 +31,23 @@ pub(crate) struct Meta {
     pub(crate) arrived: Instant,
 }
 
+impl Meta {
+    /// A packet of which nothing else is known.
+    pub(crate) fn bare(sequence: u64, timestamp: u32, arrived: Instant) -> Self {
+        Self {
+            sequence,
+            timestamp,
+            marker: false,
+            picture: Picture::default(),
+            red: false,
+            audio_level: None,
+            orientation: None,
+            playout_delay: None,
+            arrived,
+        }
+    }
+}
+
 /// A packet that is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept<'a> {
@@ -156,20 +173,6 @@ mod tests {
     use super::*;
     use crate::dtls::tests::noon;
 
-    fn meta(sequence: u64, arrived: Instant) -> Meta {
-        Meta {
-            sequence,
-            timestamp: 0,
-            marker: false,
-            picture: Picture::default(),
-            red: false,
-            audio_level: None,
-            orientation: None,
-            playout_delay: None,
-            arrived,
-        }
-    }
-
     #[test]
     fn packets_are_there_for_a_while_and_once() {
         let noon = noon();
@@ -177,8 +180,8 @@ mod tests {
         let payload = |n: u64| vec![(n % 251) as u8; 900 + (n % 300) as usize];
         for n in 0..3000 {
             let at = noon + Duration::from_millis(n * 2);
-            assert!(history.keep(meta(n, at), &[(n % 7) as u8; 3], &payload(n)));
-            assert!(!history.keep(meta(n, at), &[], &payload(n)), "twice");
+            assert!(history.keep(Meta::bare(n, 0, at), &[(n % 7) as u8; 3], &payload(n)));
+            assert!(!history.keep(Meta::bare(n, 0, at), &[], &payload(n)), "twice");
             for back in (0..KEEP.as_millis() as u64 / 2).step_by(50).filter(|&back| back < n) {
                 let kept = history.kept(n - back).expect("young enough");
                 assert_eq!(kept.payload, payload(n - back));
@@ -194,7 +197,7 @@ mod tests {
         let noon = noon();
         let mut history = History::default();
         for n in 0..5000 {
-            history.keep(meta(n, noon + Duration::from_millis(n * 20)), &[], &[1; 120]);
+            history.keep(Meta::bare(n, 0, noon + Duration::from_millis(n * 20)), &[], &[1; 120]);
         }
         assert_eq!((history.bytes.len(), history.slots.len()), (FIRST, 64));
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::bandwidth::Bandwidth;
-use crate::codec::{Picture, red_primary, rename_red};
+use crate::codec::{red_primary, rename_red};
 use crate::history::{Kept, Meta};
 use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
@@ -34,6 +34,24 @@ pub(crate) struct Outbound {
     pub(crate) bandwidth: Bandwidth,
     /// Seconds in 6.18 fixed point, for abs-send-time.
     pub(crate) epoch: Instant,
+}
+
+impl Outbound {
+    /// Seals the packet at the end of `out` that begins at `begin`, and takes it back when that fails.
+    fn seal(
+        &mut self,
+        out: &mut Vec<u8>,
+        (begin, header): (usize, usize),
+        (ssrc, index): (u32, u64),
+        now: Instant,
+    ) -> bool {
+        if self.keys.seal(out, begin, header, ssrc, index).is_err() {
+            out.truncate(begin);
+            return false;
+        }
+        self.bandwidth.sent(out.len() - begin, now);
+        true
+    }
 }
 
 /// See the module.
@@ -161,17 +179,7 @@ impl Sending {
             return false;
         }
         let begin = out.len();
-        let meta = Meta {
-            sequence: index,
-            timestamp: self.last_timestamp,
-            marker: false,
-            picture: Picture::default(),
-            red: false,
-            audio_level: None,
-            orientation: None,
-            playout_delay: None,
-            arrived: now,
-        };
+        let meta = Meta::bare(index, self.last_timestamp, now);
         let nothing = Kept { meta: &meta, dependency: &[], payload: &[] };
         let place = (repair_type, self.plan.repair_ssrc, index);
         let header = self.header(outbound, place, &nothing, self.last_timestamp, now, out);
@@ -180,11 +188,9 @@ impl Sending {
         }
         out.resize(out.len() + PADDING - 1, 0);
         out.extend(u8::try_from(PADDING));
-        if outbound.keys.seal(out, begin, header, self.plan.repair_ssrc, index).is_err() {
-            out.truncate(begin);
+        if !outbound.seal(out, (begin, header), (self.plan.repair_ssrc, index), now) {
             return false;
         }
-        outbound.bandwidth.sent(out.len() - begin, now);
         self.repair_sealed.note(index);
         self.repair_next += 1;
         true
@@ -229,12 +235,7 @@ impl Sending {
             out.extend_from_slice(packet.payload);
             renumber(out, payload, packet, rewritten);
         }
-        if outbound.keys.seal(out, begin, header, ssrc, index).is_err() {
-            out.truncate(begin);
-            return false;
-        }
-        outbound.bandwidth.sent(out.len() - begin, now);
-        true
+        outbound.seal(out, (begin, header), (ssrc, index), now)
     }
 
     /// Retransmissions may take half of what is sent anew, and a little besides.

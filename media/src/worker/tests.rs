@@ -290,10 +290,17 @@ impl World {
 
     /// Keyframe requests that a publisher got.
     fn asked(&self, number: usize) -> usize {
-        let mut asked = 0;
-        for compound in &self.phones[number].told {
+        self.keyframes_asked(number, 0).len()
+    }
+
+    /// What keyframes a publisher was asked for, from the `from`th of its compounds on.
+    fn keyframes_asked(&self, number: usize, from: usize) -> Vec<u32> {
+        let mut asked = Vec::new();
+        for compound in &self.phones[number].told[from..] {
             read(compound, |said| {
-                asked += usize::from(matches!(said, Rtcp::KeyframeRequest { .. }))
+                if let Rtcp::KeyframeRequest { ssrc } = said {
+                    asked.push(ssrc);
+                }
             });
         }
         asked
@@ -565,12 +572,8 @@ fn layers_switch_at_keyframes_without_a_seam() {
         }
         let before = world.phones[ada].told.len();
         world.step(33);
-        for compound in &world.phones[ada].told[before..] {
-            read(compound, |said| {
-                if let Rtcp::KeyframeRequest { ssrc } = said {
-                    wanted[(ssrc - 100) as usize] = true;
-                }
-            });
+        for ssrc in world.keyframes_asked(ada, before) {
+            wanted[(ssrc - 100) as usize] = true;
         }
     }
     let switched: Vec<u8> = world
@@ -680,12 +683,8 @@ fn shaped(seconds: u64, link: impl Fn(u64) -> (u64, Duration), loses: fn(u64) ->
         }
         let before = world.phones[ada].told.len();
         world.step(1);
-        for compound in &world.phones[ada].told[before..] {
-            read(compound, |said| {
-                if let Rtcp::KeyframeRequest { ssrc } = said {
-                    wanted[(ssrc - 100) as usize] = true;
-                }
-            });
+        for ssrc in world.keyframes_asked(ada, before) {
+            wanted[(ssrc - 100) as usize] = true;
         }
         if millisecond % 1000 == 999 {
             let mut counts = HashMap::new();
