@@ -66,10 +66,8 @@ impl Calls {
         self.tell_responded(live, by, Answer::Accept, None);
         self.tell_group(live, Event::CallMemberJoined);
         let (media, reason) = (live.record.media, "policy");
-        for user in [from, to] {
-            self.outbox
-                .deliver(user, &Event::CallMediaPath(MediaPath { call_id: id, media, reason }));
-        }
+        let path = MediaPath { call_id: id, media, reason };
+        self.tell_both(&live.record, &Event::CallMediaPath(path));
         if !self.outbox.is_online(from) && live.record.depends_on(from) {
             live.side(from).lost_until = Some(self.clock.now().after(self.reconnect_window()));
             self.arm(live);

@@ -13,8 +13,6 @@ const PEOPLE: usize = 50;
 pub struct Added {
     /// The call they were added to.
     pub call: Call,
-    /// Where everybody meets.
-    pub room: RoomId,
     /// The calls that ring now.
     pub ringing: Vec<Call>,
     /// Who could not be called, and why.
@@ -34,13 +32,13 @@ impl Calls {
         if self.advance(&mut live, &Input::Gather).await?.is_some() {
             let media = live.record.media;
             let path = MediaPath { call_id: id, media, reason: "group" };
-            self.tell_both(&live, &Event::CallMediaPath(path));
+            self.tell_both(&live.record, &Event::CallMediaPath(path));
         }
         let (first, kind, call) = (live.record.first(), live.record.kind, self.shown(&live.record));
         drop(live);
         let order = Order { to: users.to_vec(), kind, client_id: None, waiting: true, ring: true };
         let (ringing, refused) = self.ring_all(by, first, &order).await;
-        Ok(Added { call, room: RoomId::of_call(first), ringing, refused })
+        Ok(Added { call, ringing, refused })
     }
 
     /// Calls several people at once: the first answer does not end the ringing of the others.
@@ -104,10 +102,5 @@ impl Calls {
                 self.outbox.deliver(person, &event(member.clone()));
             }
         }
-    }
-
-    fn tell_both(&self, live: &Guard, event: &Event) {
-        self.outbox.deliver(live.record.from, event);
-        self.outbox.deliver(live.record.to, event);
     }
 }

@@ -106,8 +106,7 @@ impl Calls {
             let accepted = record.status == crate::event::CallStatus::Accepted;
             let mut live = Live::new(record, None);
             if accepted {
-                let bound: Vec<UserId> = live.record.bound().collect();
-                for user in bound {
+                for user in live.record.bound() {
                     live.side(user).lost_until = Some(back_by);
                     self.in_call.enter(user);
                 }
@@ -223,6 +222,11 @@ impl Calls {
         }
     }
 
+    fn tell_both(&self, call: &CallRecord, event: &Event) {
+        self.outbox.deliver(call.from, event);
+        self.outbox.deliver(call.to, event);
+    }
+
     fn tell_end(&self, call: &CallRecord, missed_cursor: Option<i64>) {
         let (call_id, shown) = (call.id, self.shown(call));
         let end_reason = call.end_reason.unwrap_or(EndReason::Hangup);
@@ -241,9 +245,7 @@ impl Calls {
             duration: shown.duration,
             call: shown.clone(),
         };
-        let ended = Event::CallEnded(Box::new(ended));
-        self.outbox.deliver(call.from, &ended);
-        self.outbox.deliver(call.to, &ended);
+        self.tell_both(call, &Event::CallEnded(Box::new(ended)));
         if end_reason == EndReason::Cancelled {
             let by = CallPerson { call_id, user_id: call.from, from_user_id: call.from };
             self.outbox.deliver(call.to, &Event::CallCancelled(by));

@@ -24,6 +24,15 @@ pub struct Order {
     pub ring: bool,
 }
 
+impl Order {
+    /// Everybody in the two fields that a client names people by.
+    pub fn people(one: Option<UserId>, several: Option<Vec<UserId>>) -> Vec<UserId> {
+        let mut people = several.unwrap_or_default();
+        people.extend(one.filter(|one| !people.contains(one)));
+        people
+    }
+}
+
 impl Calls {
     /// Calls one person, or several at once: then the calls that ring are named as well.
     pub async fn start(&self, by: &Actor, order: Order) -> Result<(Call, Option<Vec<Call>>)> {

@@ -112,10 +112,8 @@ async fn initiate(
     Body(body): Body<InitiateBody>,
 ) -> Answer<Call> {
     app.limits.call(caller.id)?;
-    let mut people = body.to_user_ids.unwrap_or_default();
-    people.extend(body.to_user_id.filter(|to| !people.contains(to)));
     let order = Order {
-        to: people,
+        to: Order::people(body.to_user_id, body.to_user_ids),
         kind: body.call_type,
         client_id: body.client_id,
         waiting: true,

@@ -443,7 +443,7 @@ impl Rooms {
         let member = room.by_id(member).ok_or(RoomError::NotInRoom)?;
         let link = member.subscribe.as_mut().ok_or(RoomError::NoTrack)?;
         link.connection.restart();
-        (link.stale, link.answered) = (true, true);
+        link.offer_again();
         self.bring_up_to_date(&mut state, &id);
         Ok(None)
     }

@@ -27,8 +27,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::event::Event;
 use crate::event::room::{
-    Participant, Permissions, Room as ShownRoom, RoomClosed, RoomLeft, RoomLobby, RoomParticipant,
-    RoomState,
+    Participant, Permissions, Room as ShownRoom, RoomClosed, RoomDrain, RoomLeft, RoomLobby,
+    RoomParticipant, RoomState,
 };
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, SessionId, Short, UserId};
 use crate::incall::InCall;
@@ -271,9 +271,7 @@ impl Rooms {
     /// Tells everybody that the server goes down at `deadline`.
     pub fn drain(&self, deadline: Timestamp) {
         for room in self.state().rooms.values_mut() {
-            room.tell(&self.outbox, None, |stamp| {
-                Event::RoomDrain(crate::event::room::RoomDrain { stamp, deadline })
-            });
+            room.tell(&self.outbox, None, |stamp| Event::RoomDrain(RoomDrain { stamp, deadline }));
         }
     }
 
@@ -398,9 +396,7 @@ impl Rooms {
             let joined = joined(room, session)?;
             // It may have missed what it was offered before it knew of its session.
             let link = room.by_session(session).and_then(|member| member.subscribe.as_mut());
-            if let Some(link) = link.filter(|link| !link.answered) {
-                (link.stale, link.answered) = (true, true);
-            }
+            link.filter(|link| !link.answered).into_iter().for_each(Link::offer_again);
             self.bring_up_to_date(&mut state, id);
             return Ok(joined);
         }

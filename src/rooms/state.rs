@@ -60,6 +60,11 @@ impl Link {
             span: tracing::info_span!("peer", %room, participant = %member, side),
         }
     }
+
+    /// Has what can be received offered once more, whatever became of the last offer.
+    pub(super) fn offer_again(&mut self) {
+        (self.stale, self.answered) = (true, true);
+    }
 }
 
 /// A track that somebody publishes.

@@ -27,7 +27,7 @@ pub(super) struct OneCall {
     call: Call,
 }
 
-/// The call, or the calls of several that ring now and the room where they meet.
+/// The call; of several, all that ring now.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = CallInitiateAck)]
@@ -73,10 +73,8 @@ pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Ini
             "media \"relay\" is not available on this server; leave it out or say \"p2p\"",
         ));
     }
-    let mut people = payload.to_user_ids.unwrap_or_default();
-    people.extend(payload.to_user_id.filter(|to| !people.contains(to)));
     let order = Order {
-        to: people,
+        to: Order::people(payload.to_user_id, payload.to_user_ids),
         kind: payload.call_type,
         client_id: payload.client_id,
         waiting: payload.waiting,
@@ -84,16 +82,18 @@ pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Ini
     };
     let (call, calls) = context.app.calls.start(&context.actor(), order).await?;
     if calls.is_some() {
+        // Before anybody comes.
         open_room(&context, call.call_id).await?;
     }
     Ok(Initiated { call, calls })
 }
 
-/// Opens the room of a call of several for its people, before anybody comes.
-async fn open_room(context: &Context, call: CallId) -> Result<(), Problem> {
+/// Opens the room of a call for its people, unless it is open.
+pub(super) async fn open_room(context: &Context, call: CallId) -> Result<RoomId, Problem> {
     let app = &context.app;
     let (room, people) = app.calls.meeting(context.session.about.user, call).await?;
-    Ok(app.rooms.open_call(&room, &people)?)
+    app.rooms.open_call(&room, &people)?;
+    Ok(room)
 }
 
 /// Whom to add to a call.
@@ -130,14 +130,14 @@ pub(super) async fn add(context: Context, payload: Add) -> Outcome<AddAck> {
     context.app.limits.call(context.session.about.user)?;
     let actor = context.actor();
     let added = context.app.calls.add(&actor, payload.call_id, &payload.user_ids).await?;
-    open_room(&context, payload.call_id).await?;
+    let room_id = open_room(&context, payload.call_id).await?;
     let refused = |(user_id, error): (UserId, CallError)| {
         let problem = Problem::from(error);
         Refused { user_id, reason: problem.reason.code(), error: problem.message }
     };
     Ok(AddAck {
         call: added.call,
-        room_id: added.room,
+        room_id,
         calls: added.ringing,
         refused: added.refused.into_iter().map(refused).collect(),
     })
