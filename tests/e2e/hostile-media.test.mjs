@@ -6,9 +6,9 @@ import { createHmac, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
-import { Server, ask, root, sleep, token, until } from './support/server.mjs'
+import { Server, ask, sleep, until } from './support/server.mjs'
+import { plainOffer, whipClient } from './support/whip-client.mjs'
 
 /** Random datagrams a second; 100000 is for an optimized server on a quiet machine. */
 const FLOOD = Number(process.env.FLOOD_PPS ?? 20_000)
@@ -20,28 +20,16 @@ before(async () => {
   server = await Server.start({ env: { SWITCHBOARD_ROOMS__CREATE: 'anyone', SWITCHBOARD_TURN__MODE: 'off', SWITCHBOARD_MEDIA__WORKERS: '2' } })
   port = Number(server.log.match(/told these addresses for media[^\n]*?127\.0\.0\.1:(\d+)/)[1])
   await server.people(7, 8, 9)
-  publisher = client('publish', 7)
+  publisher = whipClient(server, 'publish', 7, 'live')
   await until(() => publisher.says('connected'), 'the publisher is connected')
-  viewer = client('view', 8)
+  viewer = whipClient(server, 'view', 8, 'live')
   await until(() => viewer.frames('video') >= 10, 'pictures arrive')
 })
 after(async () => {
-  publisher?.child.kill('SIGKILL')
-  viewer?.child.kill('SIGKILL')
+  publisher?.kill()
+  viewer?.kill()
   await server?.stop()
 })
-
-function client(kind, user, room = 'live', extra = {}) {
-  const url = `${server.url}/${kind === 'publish' ? 'whip' : 'whep'}/${room}`
-  const child = spawn(process.execPath, [`${root}/tests/e2e/support/whip.mjs`, kind, url, token(user)], { env: { ...process.env, ...extra } })
-  const events = []
-  createInterface({ input: child.stdout }).on('line', (line) => events.push(JSON.parse(line)))
-  return {
-    child, events,
-    says: (wanted) => events.some(({ event, state }) => event === 'state' && state === wanted),
-    frames: (of) => events.findLast(({ event, kind }) => event === 'frames' && kind === of)?.count ?? 0,
-  }
-}
 
 /** Runs an attack; the room must have gone on at its pace meanwhile and after it. */
 async function unaffected(attack) {
@@ -171,11 +159,7 @@ test('TCP connections that are silent, babble, or send frames that are too long'
   assert.ok(Date.now() - begun < 13_000)
 }))
 
-const offer = (change = (text) => text) => change([
-  'v=0', 'o=- 1 1 IN IP4 0.0.0.0', 's=-', 't=0 0', 'a=group:BUNDLE 0', 'm=audio 9 UDP/TLS/RTP/SAVPF 111', 'c=IN IP4 0.0.0.0', 'a=mid:0',
-  'a=ice-ufrag:abcd', 'a=ice-pwd:abcdefghijklmnopqrstuvwx', 'a=setup:actpass', 'a=rtcp-mux', `a=fingerprint:sha-256 ${Array(32).fill('AA').join(':')}`,
-  'a=sendonly', 'a=rtpmap:111 opus/48000/2', '',
-].join('\r\n'))
+const offer = (change = (text) => text) => change(plainOffer('audio'))
 
 test('descriptions that are bombs or nonsense are refused in words or answered quickly', () => unaffected(async () => {
   const add = (line, count) => (text) => text + Array.from({ length: count }, (_, n) => `${line(n)}\r\n`).join('')
@@ -216,10 +200,10 @@ test('descriptions that are bombs or nonsense are refused in words or answered q
 }))
 
 test('a certificate that is not the one of the description gets no connection', () => unaffected(async () => {
-  const impostor = client('publish', 9, 'live', { SPOIL_FINGERPRINT: '1' })
+  const impostor = whipClient(server, 'publish', 9, 'live', { env: { SPOIL_FINGERPRINT: '1' } })
   await until(() => impostor.says('failed') || impostor.says('closed') || impostor.says('disconnected'), 'the connection fails', 30_000)
   assert.ok(!impostor.says('connected'))
-  impostor.child.kill('SIGKILL')
+  impostor.kill()
 }))
 
 test('sessions, tracks and rights of others are out of reach', () => unaffected(async () => {

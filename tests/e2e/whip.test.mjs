@@ -1,34 +1,16 @@
 // WHIP and WHEP with clients that know nothing of this server: libwebrtc for Node and aiortc; and what the RFC asks of the answers.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
-import { Server, root, token, until } from './support/server.mjs'
+import { Server, until } from './support/server.mjs'
+import { plainOffer, python, whipClient } from './support/whip-client.mjs'
 
-const python = process.env.AIORTC_PYTHON ?? `${root}/target/venv/bin/python`
 let server
 before(async () => {
   server = await Server.start({ env: { SWITCHBOARD_ROOMS__CREATE: 'anyone', SWITCHBOARD_TURN__MODE: 'off' } })
   await server.people(7, 8, 9, 10)
 })
 after(() => server?.stop())
-
-/** A client in a process of its own. */
-function client(program, kind, room, user) {
-  const [command, script] = program === 'aiortc' ? [python, 'whip.py'] : [process.execPath, 'whip.mjs']
-  const url = `${server.url}/${kind === 'publish' ? 'whip' : 'whep'}/${room}`
-  const child = spawn(command, [`${root}/tests/e2e/support/${script}`, kind, url, token(user)])
-  const state = { events: [], errors: '', frames: (of) => state.events.findLast(({ event, kind }) => event === 'frames' && kind === of)?.count ?? 0 }
-  state.end = async () => {
-    child.stdin.end()
-    await until(() => state.events.some(({ event }) => event === 'ended'), `${program} ends its session`)
-    child.kill('SIGKILL')
-  }
-  child.stderr.on('data', (text) => (state.errors += text))
-  createInterface({ input: child.stdout }).on('line', (line) => state.events.push(JSON.parse(line)))
-  return state
-}
 
 const pairs = [['libwebrtc', 'libwebrtc']]
 if (existsSync(python)) pairs.push(['aiortc', 'aiortc'], ['libwebrtc', 'aiortc'], ['aiortc', 'libwebrtc'])
@@ -37,28 +19,20 @@ else test(`SKIPPED: aiortc is not at ${python}; "make e2e" puts it there where P
 for (const [from, to] of pairs) {
   test(`${from} publishes by WHIP, ${to} receives by WHEP`, async () => {
     const room = `from-${from}-to-${to}`
-    const publisher = client(from, 'publish', room, 7)
-    const connected = ({ event, state }) => event === 'state' && state === 'connected'
-    await until(() => publisher.events.some(connected), () => `the publisher is connected: ${publisher.errors}`, 20_000)
-    const viewer = client(to, 'view', room, 8)
+    const publisher = whipClient(server, 'publish', 7, room, { program: from })
+    await until(() => publisher.says('connected'), () => `the publisher is connected: ${publisher.errors}`, 20_000)
+    const viewer = whipClient(server, 'view', 8, room, { program: to })
     await until(() => viewer.frames('audio') >= 50 && viewer.frames('video') >= 20, () => `sound and pictures: ${viewer.errors} ${JSON.stringify(viewer.events.at(-1))}`, 20_000)
     await viewer.end()
     await publisher.end()
   })
 }
 
-/** An offer as a plain client makes it: two sections, one fingerprint. */
-const offer = (direction) => [
-  'v=0', 'o=- 1 1 IN IP4 0.0.0.0', 's=-', 't=0 0', 'a=group:BUNDLE 0 1',
-  ...['audio 9 UDP/TLS/RTP/SAVPF 111', 'video 9 UDP/TLS/RTP/SAVPF 96'].flatMap((line, mid) => [
-    `m=${line}`, 'c=IN IP4 0.0.0.0', `a=mid:${mid}`, 'a=ice-ufrag:abcd', 'a=ice-pwd:abcdefghijklmnopqrstuvwx', 'a=setup:actpass', 'a=rtcp-mux',
-    `a=fingerprint:sha-256 ${Array(32).fill('AA').join(':')}`, `a=${direction}`, mid ? 'a=rtpmap:96 VP8/90000' : 'a=rtpmap:111 opus/48000/2',
-  ]), '',
-].join('\r\n')
+const offer = plainOffer('audio', 'video')
 const sdp = { 'content-type': 'application/sdp' }
 
 test('what RFC 9725 asks: Location, ETag, Link, PATCH, DELETE, and errors that say what is wrong', async () => {
-  const made = await server.rest(7, 'POST', '/whip/rfc', offer('sendonly'), sdp)
+  const made = await server.rest(7, 'POST', '/whip/rfc', offer, sdp)
   assert.equal(made.status, 201)
   assert.equal(made.headers.get('content-type'), 'application/sdp')
   assert.match(made.headers.get('accept-patch'), /trickle-ice-sdpfrag/)
@@ -80,8 +54,8 @@ test('what RFC 9725 asks: Location, ETag, Link, PATCH, DELETE, and errors that s
   assert.equal((await server.rest(8, 'DELETE', at)).status, 404)
   assert.equal((await server.rest(7, 'DELETE', at)).status, 200)
   assert.equal((await server.rest(7, 'DELETE', at)).status, 404)
-  assert.equal((await server.rest(undefined, 'POST', '/whip/rfc', offer('sendonly'), sdp)).status, 401)
-  assert.equal((await server.rest(7, 'POST', '/whip/rfc', offer('sendonly'), { 'content-type': 'application/json' })).status, 415)
+  assert.equal((await server.rest(undefined, 'POST', '/whip/rfc', offer, sdp)).status, 401)
+  assert.equal((await server.rest(7, 'POST', '/whip/rfc', offer, { 'content-type': 'application/json' })).status, 415)
   assert.equal((await server.rest(7, 'POST', '/whip/rfc', 'hello', sdp)).status, 400)
   assert.equal((await server.rest(7, 'GET', at)).status, 405)
 })
