@@ -171,6 +171,11 @@ impl Layer {
         }
     }
 
+    /// Misses nothing any more: somebody else asks for what is lost.
+    pub(crate) fn forgive(&mut self) {
+        self.missing.clear();
+    }
+
     /// A viewer needs a keyframe.
     pub(crate) fn want_keyframe(&mut self) {
         self.keyframe_wanted = true;

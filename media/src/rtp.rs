@@ -98,6 +98,11 @@ impl Header {
         })
     }
 
+    /// The same with another sequence number.
+    pub(crate) fn numbered(self, sequence: u16) -> Self {
+        Self { sequence, ..self }
+    }
+
     /// The payload without its padding; `None` when the padding is longer than what there is.
     pub(crate) fn payload<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
         let payload = packet.get(self.length..)?;

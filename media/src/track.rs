@@ -12,17 +12,33 @@ use crate::subscription::Subscription;
 /// How long the packets of a picture wait for its last one, so that they leave together.
 const HOLD: Duration = Duration::from_millis(1);
 
+/// Where a track comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Owner {
+    /// A peer of this worker, by its place.
+    Peer(usize),
+    /// Another worker, which has its publisher.
+    Worker(usize),
+}
+
+/// A worker on which a track is shown, too, and what is wished for there.
+#[derive(Clone, Debug)]
+pub(crate) struct Mirror {
+    pub(crate) worker: usize,
+    pub(crate) wanted: Vec<bool>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Track {
     pub(crate) key: TrackKey,
     pub(crate) room: RoomKey,
-    /// The place of its publisher and of its plan there.
-    pub(crate) owner: usize,
-    pub(crate) receive: usize,
+    pub(crate) owner: Owner,
     pub(crate) codec: Codec,
     pub(crate) layers: Vec<Layer>,
     pub(crate) subscriptions: Vec<Subscription>,
+    /// Other workers that show it.
+    pub(crate) mirrors: Vec<Mirror>,
     pub(crate) muted: bool,
     /// What came in and is to be passed on: layer and number.
     pub(crate) fresh: Vec<(u8, u64)>,
@@ -38,7 +54,8 @@ pub(crate) struct Track {
 /// What a packet did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Taken {
-    pub(crate) new: bool,
+    /// It is to be passed on, under this number.
+    pub(crate) kept: Option<u16>,
     pub(crate) lacks: bool,
 }
 
@@ -46,20 +63,19 @@ impl Track {
     pub(crate) fn new(
         key: TrackKey,
         room: RoomKey,
-        owner: usize,
-        receive: usize,
+        owner: Owner,
         codec: Codec,
-        rids: &[String],
+        layers: usize,
     ) -> Self {
-        let count = rids.len().max(1);
+        let count = layers.max(1);
         Self {
             key,
             room,
             owner,
-            receive,
             codec,
             layers: (0..count).map(|_| Layer::new()).collect(),
             subscriptions: Vec::new(),
+            mirrors: Vec::new(),
             muted: false,
             fresh: Vec::new(),
             held_until: None,
@@ -86,14 +102,14 @@ impl Track {
         let arrival = stream.arrive(sequence, payload.len(), repeated.is_some(), now);
         let lacks = stream.lacks();
         let crate::layer::Arrival::New(continued) = arrival else {
-            return Taken { new: false, lacks };
+            return Taken { kept: None, lacks };
         };
         if repeated.is_none() {
             let since = now.saturating_duration_since(begun);
             stream.time(header.timestamp, self.codec.clock(), since);
         }
         if payload.is_empty() || self.muted {
-            return Taken { new: true, lacks };
+            return Taken { kept: None, lacks };
         }
         let picture = crate::codec::look(self.codec, payload, values.dependency);
         if picture.keyframe {
@@ -110,7 +126,8 @@ impl Track {
             playout_delay: values.playout_delay,
             arrived: now,
         };
-        if stream.history.keep(meta, values.dependency.unwrap_or_default(), payload) {
+        let kept = stream.history.keep(meta, values.dependency.unwrap_or_default(), payload);
+        if kept {
             let whole = self.codec.kind() == Kind::Audio || header.marker;
             if whole {
                 self.held_until = Some(now);
@@ -122,7 +139,7 @@ impl Track {
         if let Some(level) = values.audio_level {
             self.hear(level);
         }
-        Taken { new: true, lacks }
+        Taken { kept: kept.then_some(sequence), lacks }
     }
 
     /// When its packets are to be passed on: when a picture is whole, or has been waited for long enough.
@@ -162,11 +179,11 @@ impl Track {
         }
     }
 
-    /// Takes a sender report of one of the layers.
-    pub(crate) fn note_clock(&mut self, ssrc: u32, ntp: u64, rtp: u32, now: Instant) {
-        if let Some(layer) = self.layers.iter_mut().find(|layer| layer.ssrc == Some(ssrc)) {
-            layer.clock = Some(ClockPair { ntp, rtp, at: now });
-        }
+    /// Takes a sender report of one of the layers; returns which.
+    pub(crate) fn note_clock(&mut self, ssrc: u32, clock: ClockPair) -> Option<usize> {
+        let at = self.layers.iter().position(|layer| layer.ssrc == Some(ssrc))?;
+        self.layers.get_mut(at)?.clock = Some(clock);
+        Some(at)
     }
 
     /// The subscription of a viewer's line.

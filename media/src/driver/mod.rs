@@ -6,15 +6,16 @@
 
 mod clock;
 mod inside;
+mod places;
 mod running;
 mod streams;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -22,10 +23,12 @@ use switchboard_turn::door::{Batch, Door};
 use switchboard_turn::driver::{own_addresses, udp};
 
 use self::inside::Inside;
+use self::places::{Places, Way};
 use self::running::{Parts, Running};
 use self::streams::Arrived;
 use crate::ice::addressed_to;
 use crate::negotiation::Endpoint;
+use crate::worker::{Note, Packets};
 use crate::{
     Command, Counters, Event, Identity, IdentityError, PeerKey, RoomKey, TrackKey, Via, Worker,
 };
@@ -73,6 +76,10 @@ pub enum StartError {
 pub(crate) enum Told {
     Stop,
     Do(Command),
+    /// A track that lives with another worker is wanted.
+    Fetch(TrackKey, usize),
+    /// By another worker.
+    Note(Note),
 }
 
 /// What other threads leave for a worker.
@@ -81,16 +88,24 @@ pub(crate) enum Mail {
     Datagrams(Via, Batch),
     /// A TCP connection of one of its peers.
     Stream(Arrived),
+    /// Packets of tracks that live with another worker.
+    Packets(Packets),
 }
 
 /// Where they leave it.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
+    told: Sender<Told>,
     mail: SyncSender<Mail>,
     wake: Wake,
 }
 
 impl Mailbox {
+    pub(crate) fn tell(&self, told: Told) {
+        let _ = self.told.send(told);
+        let _ = self.wake.write(1);
+    }
+
     pub(crate) fn put(&self, mail: Mail) -> bool {
         let put = self.mail.try_send(mail).is_ok();
         let _ = self.wake.write(1);
@@ -144,25 +159,16 @@ impl Strangers {
     }
 }
 
-struct Hand {
-    told: Sender<Told>,
-    wake: Wake,
-    counters: Arc<Counters>,
-    /// Rooms that live there.
-    rooms: AtomicUsize,
-}
-
 /// An SFU that runs.
 pub struct Server {
-    hands: Vec<Hand>,
+    counters: Vec<Arc<Counters>>,
     mailboxes: Vec<Mailbox>,
     door: Arc<OnceLock<Arc<Door>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     endpoint: Endpoint,
     listening: Vec<SocketAddr>,
     directory: Arc<Directory>,
-    rooms: Mutex<HashMap<RoomKey, usize>>,
-    peers: Mutex<HashMap<PeerKey, (usize, Vec<String>)>>,
+    places: Mutex<Places>,
     next: AtomicU64,
 }
 
@@ -187,21 +193,21 @@ impl Server {
             let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
             let wake = Arc::new(EventFd::from_flags(flags).map_err(io::Error::from)?);
             let (leave, mail) = sync_channel(MAIL);
-            ends.push((Mailbox { mail: leave, wake }, mail));
+            let (told, orders) = channel();
+            ends.push((Mailbox { told, mail: leave, wake }, orders, mail));
         }
-        let mailboxes: Vec<Mailbox> = ends.iter().map(|(mailbox, _)| mailbox.clone()).collect();
-        let (mut hands, mut threads) = (Vec::new(), Vec::new());
-        for (number, (mailbox, mail)) in ends.into_iter().enumerate() {
+        let mailboxes: Vec<Mailbox> = ends.iter().map(|(mailbox, ..)| mailbox.clone()).collect();
+        let (mut counters, mut threads) = (Vec::new(), Vec::new());
+        for (number, (mailbox, orders, mail)) in ends.into_iter().enumerate() {
             let worker = Worker::new(Arc::clone(&identity), clock::now());
-            let counters = worker.counters();
-            let (told, receiver) = channel();
+            counters.push(worker.counters());
             let sockets = open(&listening, "UDP", udp::listen_udp)?;
             let running = Running::new(Parts {
                 number,
                 worker,
                 sockets: listening.iter().copied().zip(sockets).collect(),
                 listeners: open(&listening_tcp, "TCP", udp::listen_tcp)?,
-                told: receiver,
+                told: orders,
                 mail,
                 wake: Arc::clone(&mailbox.wake),
                 mailboxes: mailboxes.clone(),
@@ -211,18 +217,16 @@ impl Server {
             })?;
             let thread = std::thread::Builder::new().name(format!("media-{number}"));
             threads.push(thread.spawn(move || running.run())?);
-            hands.push(Hand { told, wake: mailbox.wake, counters, rooms: AtomicUsize::new(0) });
         }
         Ok(Self {
-            hands,
+            counters,
+            places: Mutex::new(Places::new(mailboxes.len())),
             mailboxes,
             door,
             threads: Mutex::new(threads),
             endpoint,
             listening,
             directory,
-            rooms: Mutex::default(),
-            peers: Mutex::default(),
             next: AtomicU64::new(1),
         })
     }
@@ -263,58 +267,44 @@ impl Server {
         PeerKey(self.key())
     }
 
-    /// Opens a room, with the worker that has the fewest.
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a room.
     pub fn open_room(&self) -> RoomKey {
         let key = RoomKey(self.key());
-        let least = self.hands.iter().enumerate();
-        let least = least.min_by_key(|(_, hand)| hand.rooms.load(Ordering::Relaxed));
-        if let Some((worker, hand)) = least {
-            hand.rooms.fetch_add(1, Ordering::Relaxed);
-            self.rooms.lock().unwrap_or_else(PoisonError::into_inner).insert(key, worker);
-        }
+        self.places().open(key);
         key
     }
 
     /// Forgets a room whose peers are closed.
     pub fn close_room(&self, room: RoomKey) {
-        let worker = self.rooms.lock().unwrap_or_else(PoisonError::into_inner).remove(&room);
-        if let Some(hand) = worker.and_then(|worker| self.hands.get(worker)) {
-            hand.rooms.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.places().close(room);
     }
 
-    /// Has the worker of `room` carry out a command.
+    /// Has the worker that it is about carry out a command of `room`.
     pub fn tell(&self, room: RoomKey, command: Command) {
-        let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(&worker) = rooms.get(&room) else { return };
-        drop(rooms);
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        match &command {
-            Command::Connect { peer, plan, .. } | Command::Configure { peer, plan } => {
-                self.directory.enter(&plan.ice.ufrag, worker);
-                let (_, fragments) = peers.entry(*peer).or_insert((worker, Vec::new()));
-                if !fragments.contains(&plan.ice.ufrag) {
-                    fragments.push(plan.ice.ufrag.clone());
-                }
-            }
-            Command::Close { peer } => {
-                if let Some((_, fragments)) = peers.remove(peer) {
-                    self.directory.leave(&fragments);
-                }
-            }
-            _ => {}
+        let mut places = self.places();
+        let Some(Way { worker, fetch, enter, leave }) = places.way(room, &command) else { return };
+        if let Some(fragment) = enter {
+            self.directory.enter(&fragment, worker);
         }
-        drop(peers);
-        if let Some(hand) = self.hands.get(worker) {
-            let _ = hand.told.send(Told::Do(command));
-            let _ = hand.wake.write(1);
+        if !leave.is_empty() {
+            self.directory.leave(&leave);
         }
+        let Some(mailbox) = self.mailboxes.get(worker) else { return };
+        if let Some((track, home)) = fetch {
+            mailbox.tell(Told::Fetch(track, home));
+        }
+        // Still locked: what is told of a peer arrives in the order in which it was decided.
+        mailbox.tell(Told::Do(command));
     }
 
     /// Each counter's name, and the sum over the workers.
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
         let mut sums = BTreeMap::new();
-        for (name, value) in self.hands.iter().flat_map(|hand| hand.counters.read()) {
+        for (name, value) in self.counters.iter().flat_map(|counters| counters.read()) {
             *sums.entry(name).or_default() += value;
         }
         sums
@@ -322,10 +312,7 @@ impl Server {
 
     /// Stops the workers.
     pub fn stop(&self) {
-        for hand in &self.hands {
-            let _ = hand.told.send(Told::Stop);
-            let _ = hand.wake.write(1);
-        }
+        self.mailboxes.iter().for_each(|mailbox| mailbox.tell(Told::Stop));
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {

@@ -80,7 +80,8 @@ struct Out {
 }
 
 impl Running {
-    pub(super) fn new(parts: Parts) -> io::Result<Self> {
+    pub(super) fn new(mut parts: Parts) -> io::Result<Self> {
+        parts.worker.is_number(parts.number);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(parts.wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         for (index, (_, socket)) in (0..).zip(&parts.sockets) {
@@ -170,9 +171,11 @@ impl Running {
                 taken += meta.len;
                 if taken >= TOGETHER {
                     taken = 0;
+                    self.home.hand_over();
                     self.out.send(&mut self.home.worker, now);
                 }
             }
+            self.home.hand_over();
             self.out.send(&mut self.home.worker, now);
             if trains < udp::BATCH {
                 return;
@@ -193,6 +196,10 @@ impl Running {
                             self.home.worker.counters.dropped_unknown.add(1);
                         }
                     }
+                    self.out.send(&mut self.home.worker, now);
+                }
+                Mail::Packets(packets) => {
+                    self.home.worker.handle_packets(&packets, now);
                     self.out.send(&mut self.home.worker, now);
                 }
                 Mail::Stream(arrived) => {
@@ -279,6 +286,8 @@ impl Home {
             match told {
                 Told::Stop => self.stopping = true,
                 Told::Do(command) => self.worker.handle_command(command, now),
+                Told::Fetch(track, home) => self.worker.expect_track(track, home),
+                Told::Note(note) => self.worker.handle_note(note, now),
             }
         }
     }
@@ -320,7 +329,22 @@ impl Home {
         }
     }
 
+    /// Gives other workers what is theirs.
     fn hand_over(&mut self) {
+        for (worker, note) in self.worker.notes() {
+            if let Some(mailbox) = self.mailboxes.get(worker) {
+                mailbox.tell(Told::Note(note));
+            }
+        }
+        let mut lost = 0;
+        for (worker, packets) in self.worker.packets() {
+            let (count, packets) = (packets.len() as u64, packets.take());
+            let mailbox = self.mailboxes.get(worker);
+            if !mailbox.is_some_and(|mailbox| mailbox.put(Mail::Packets(packets))) {
+                lost += count;
+            }
+        }
+        self.worker.counters.dropped_full.add(lost);
         for (batch, mailbox) in self.across.iter_mut().zip(&self.mailboxes) {
             let count = batch.len();
             if count > 0 && !mailbox.put(Mail::Datagrams(Via::Udp, std::mem::take(batch))) {

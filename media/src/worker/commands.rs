@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Event, Gone, Worker};
+use super::{Event, Gone, Note, Worker};
 use crate::codec::Kind;
 use crate::peer::{Peer, Receiving};
 use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, TrackKey};
 use crate::sending::Sending;
 use crate::subscription::{Subscription, Wish};
-use crate::track::Track;
+use crate::track::{Owner, Track};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,16 +144,13 @@ impl Worker {
             let track = match self.track_of.get(&plan.track) {
                 Some(&track) => track,
                 None => {
-                    let track =
-                        Track::new(plan.track, room, place, receive, plan.codec, &plan.rids);
+                    let owner = Owner::Peer(place);
+                    let track = Track::new(plan.track, room, owner, plan.codec, plan.rids.len());
                     let at = self.tracks.insert(track);
                     self.track_of.insert(plan.track, at);
                     at
                 }
             };
-            if let Some(track) = self.tracks.get_mut(track) {
-                track.receive = receive;
-            }
             if let Some(peer) = self.peers.get_mut(place) {
                 peer.expect(receive, &plan);
                 peer.receiving.push(Receiving { plan, track });
@@ -199,17 +196,22 @@ impl Worker {
         {
             track.subscriptions.retain(|it| it.viewer != place || it.line != line);
         }
-        if let Some(&at) = track.and_then(|track| self.track_of.get(&track))
-            && let Some(track) = self.tracks.get_mut(at)
-        {
-            let codec = sending.plan.takes(track.codec).copied();
-            let mut subscription = Subscription::new(place, line, codec);
-            if track.codec.kind() == Kind::Video {
-                subscription.target = track.offers(now).last().map(|&(layer, _)| layer).or(Some(0));
-            }
-            track.subscriptions.push(subscription);
+        if let Some(&at) = track.and_then(|track| self.track_of.get(&track)) {
+            self.attach(place, line, at, now);
         }
         self.begin_showing(place, now);
+    }
+
+    /// A viewer's line gets a track's packets from now on.
+    pub(super) fn attach(&mut self, place: usize, line: usize, at: usize, now: Instant) {
+        let sending = self.peers.get(place).and_then(|peer| peer.sending.get(line));
+        let (Some(sending), Some(track)) = (sending, self.tracks.get_mut(at)) else { return };
+        let codec = sending.plan.takes(track.codec).copied();
+        let mut subscription = Subscription::new(place, line, codec);
+        if track.codec.kind() == Kind::Video {
+            subscription.target = track.offers(now).last().map(|&(layer, _)| layer).or(Some(0));
+        }
+        track.subscriptions.push(subscription);
     }
 
     /// Has keyframes asked for, once the viewer is there.
@@ -228,11 +230,10 @@ impl Worker {
         self.schedule(place, now);
     }
 
-    pub(super) fn want_keyframes(&mut self, track: usize, now: Instant) {
-        let Some(track) = self.tracks.get_mut(track) else { return };
+    pub(super) fn want_keyframes(&mut self, at: usize, now: Instant) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
         track.want_keyframes();
-        let owner = track.owner;
-        self.schedule(owner, now);
+        self.ask_publisher(at, now);
     }
 
     fn prefer(
@@ -256,10 +257,13 @@ impl Worker {
         self.schedule(place, now);
     }
 
-    fn mute(&mut self, track: TrackKey, muted: bool, now: Instant) {
-        let Some(&at) = self.track_of.get(&track) else { return };
+    pub(super) fn mute(&mut self, key: TrackKey, muted: bool, now: Instant) {
+        let Some(&at) = self.track_of.get(&key) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.muted = muted;
+        for mirror in &track.mirrors {
+            self.across.tell(mirror.worker, Note::Mute { track: key, muted });
+        }
         if muted {
             track.level = 0.0;
             track.subscriptions.iter_mut().for_each(Subscription::halt);
@@ -268,11 +272,14 @@ impl Worker {
         }
     }
 
-    fn end_track(&mut self, key: TrackKey) {
+    pub(super) fn end_track(&mut self, key: TrackKey) {
         let Some(at) = self.track_of.remove(&key) else { return };
         let Some(track) = self.tracks.try_remove(at) else { return };
         self.dirty.retain(|&dirty| dirty != at);
         self.passing = None;
+        for mirror in &track.mirrors {
+            self.across.tell(mirror.worker, Note::End { track: key });
+        }
         for subscription in &track.subscriptions {
             let line = self
                 .peers

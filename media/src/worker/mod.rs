@@ -4,6 +4,7 @@
 //! opened once; when a batch is through, every viewer's packets are written one behind the other, so that they can leave
 //! together.
 
+mod across;
 mod commands;
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,14 @@ use std::time::Instant;
 use bytes::BytesMut;
 use slab::Slab;
 
+use self::across::Across;
+pub(crate) use self::across::{Note, Packets};
 pub use self::commands::Command;
 use crate::codec::Codec;
 use crate::counters::Counters;
 use crate::dtls::{DtlsError, Identity, Keys, Progress};
 use crate::ice::{Checked, Source, addressed_to};
+use crate::layer::ClockPair;
 use crate::peer::{Opened, Peer, Refused};
 use crate::plan::{PeerKey, RoomKey, TrackKey};
 use crate::rtcp::{Rtcp, read};
@@ -146,6 +150,8 @@ pub struct Worker {
     listened: Instant,
     speakers: HashMap<RoomKey, Vec<(TrackKey, u8)>>,
     scratch: Vec<u16>,
+    began: Instant,
+    across: Across,
 }
 
 impl Worker {
@@ -172,6 +178,8 @@ impl Worker {
             listened: now,
             speakers: HashMap::new(),
             scratch: Vec::new(),
+            began: now,
+            across: Across::default(),
         }
     }
 
@@ -339,6 +347,11 @@ impl Worker {
         if was_clean && !track.fresh.is_empty() {
             self.dirty.push(place_of_track);
         }
+        if let (Some(sequence), false) = (taken.kept, track.mirrors.is_empty()) {
+            let packet = (&header, &values, payload);
+            let lost = self.across.hand_over(track, home.layer, packet, sequence, red);
+            self.counters.dropped_full.add(lost);
+        }
         if taken.lacks {
             self.schedule(place, now);
         } else if let Some(at) = needs_feedback {
@@ -365,12 +378,15 @@ impl Worker {
         let mut narrower = false;
         let mut wanted: Vec<(usize, u16)> = Vec::new();
         let mut keyframes: Vec<usize> = Vec::new();
-        let tracks = &mut self.tracks;
+        let (tracks, across) = (&mut self.tracks, &mut self.across);
         read(datagram.get(..length).unwrap_or_default(), |said| match said {
             Rtcp::SenderReport { ssrc, ntp, rtp } => {
+                let clock = ClockPair { ntp, rtp, at: now };
                 for receiving in &peer.receiving {
-                    if let Some(track) = tracks.get_mut(receiving.track) {
-                        track.note_clock(ssrc, ntp, rtp, now);
+                    let Some(track) = tracks.get_mut(receiving.track) else { continue };
+                    let Some(layer) = track.note_clock(ssrc, clock) else { continue };
+                    for mirror in &track.mirrors {
+                        across.tell(mirror.worker, Note::Clock { track: track.key, layer, clock });
                     }
                 }
             }
@@ -405,13 +421,12 @@ impl Worker {
     /// A viewer cannot go on without a keyframe.
     fn keyframe_wanted(&mut self, viewer: usize, line: usize, now: Instant) {
         self.counters.keyframes_wanted.add(1);
-        let Some(track) = self.track_shown(viewer, line) else { return };
-        let Some(track) = self.tracks.get_mut(track) else { return };
+        let Some(at) = self.track_shown(viewer, line) else { return };
+        let Some(track) = self.tracks.get_mut(at) else { return };
         let current = track.subscription(viewer, line).and_then(|it| it.current.or(it.target));
-        let owner = track.owner;
         if let Some(layer) = current.and_then(|layer| track.layers.get_mut(usize::from(layer))) {
             layer.want_keyframe();
-            self.schedule(owner, now);
+            self.ask_publisher(at, now);
         }
     }
 

@@ -30,6 +30,8 @@ const OPUS: u8 = 111;
 /// A client as the worker sees it.
 struct Phone {
     key: PeerKey,
+    /// Whether it lives on the other worker.
+    away: bool,
     ice: IceCredentials,
     source: Source,
     client: Client,
@@ -114,10 +116,11 @@ fn screen() -> SendPlan {
     }
 }
 
-/// A worker, its clients and the time.
+/// A worker, another one beside it, their clients and the time.
 struct World {
     now: Instant,
     worker: Worker,
+    other: Worker,
     phones: Vec<Phone>,
     events: Vec<Event>,
     /// Which datagrams to phones are lost: a function of a count.
@@ -130,10 +133,13 @@ struct World {
 impl World {
     fn new() -> Self {
         let now = noon();
-        let worker = Worker::new(Arc::new(Identity::generate().unwrap()), now);
+        let identity = Arc::new(Identity::generate().unwrap());
+        let mut other = Worker::new(Arc::clone(&identity), now);
+        other.is_number(1);
         Self {
             now,
-            worker,
+            worker: Worker::new(identity, now),
+            other,
             phones: Vec::new(),
             events: Vec::new(),
             loses: |_| false,
@@ -143,12 +149,17 @@ impl World {
     }
 
     fn phone(&mut self, receives: Vec<ReceivePlan>, sends: Vec<SendPlan>) -> usize {
+        self.phone_at(false, receives, sends)
+    }
+
+    fn phone_at(&mut self, away: bool, receives: Vec<ReceivePlan>, sends: Vec<SendPlan>) -> usize {
         let number = self.phones.len();
         let client = Client::new(self.now, vec![GCM]);
         let ice = IceCredentials::generate();
         let remote: SocketAddr = format!("10.0.0.{}:5000", number + 1).parse().unwrap();
         let phone = Phone {
             key: PeerKey(number as u64 + 1),
+            away,
             ice: ice.clone(),
             source: Source { via: Via::Udp, remote, local: None },
             client,
@@ -167,8 +178,8 @@ impl World {
         let fingerprint = Some(phone.client.fingerprint);
         let plan = Box::new(PeerPlan { ice, fingerprint, receives, sends });
         let connect = Command::Connect { room: RoomKey(1), peer: phone.key, plan };
-        self.worker.handle_command(connect, self.now);
         self.phones.push(phone);
+        self.tell(number, connect);
         self.check(number, true);
         for _ in 0..10 {
             while let Some(datagram) = self.phones[number].client.transmit() {
@@ -180,6 +191,18 @@ impl World {
         number
     }
 
+    /// Tells the worker of a phone something.
+    fn tell(&mut self, number: usize, command: Command) {
+        let now = self.now;
+        self.worker_of(number).0.handle_command(command, now);
+    }
+
+    /// The worker of a phone, and the phone's source.
+    fn worker_of(&mut self, number: usize) -> (&mut Worker, Source) {
+        let phone = &self.phones[number];
+        (if phone.away { &mut self.other } else { &mut self.worker }, phone.source)
+    }
+
     fn check(&mut self, number: usize, nominate: bool) {
         let phone = &self.phones[number];
         let check = binding(&phone.ice.ufrag, &phone.ice.pwd, nominate);
@@ -188,20 +211,33 @@ impl World {
     }
 
     fn send(&mut self, number: usize, mut datagram: Vec<u8>) {
-        self.worker.handle_datagram(self.phones[number].source, &mut datagram, self.now);
+        let now = self.now;
+        let (worker, source) = self.worker_of(number);
+        worker.handle_datagram(source, &mut datagram, now);
     }
 
     /// Lets time pass, and takes what the worker sends.
     fn step(&mut self, milliseconds: u64) {
         self.now += Duration::from_millis(milliseconds);
-        self.worker.handle_timeout(self.now);
+        let now = self.now;
+        let workers = [&mut self.worker, &mut self.other];
         let mut sent: Vec<(Source, Vec<u8>)> = Vec::new();
-        while let Some(transmit) = self.worker.poll_output(self.now) {
-            let mut rest = transmit.bytes;
-            for &length in transmit.lengths {
-                let (datagram, after) = rest.split_at(length.into());
-                sent.push((transmit.to, datagram.to_vec()));
-                rest = after;
+        let (mut notes, mut packets) = (Vec::new(), Vec::new());
+        for worker in workers {
+            worker.handle_timeout(now);
+            notes.extend(worker.notes());
+            packets.extend(worker.packets().map(|(to, packets)| (to, packets.take())));
+        }
+        for (to, note) in notes {
+            [&mut self.worker, &mut self.other][to].handle_note(note, now);
+        }
+        for (to, packets) in packets {
+            [&mut self.worker, &mut self.other][to].handle_packets(&packets, now);
+        }
+        for worker in [&mut self.worker, &mut self.other] {
+            while let Some(transmit) = worker.poll_output(now) {
+                let to = transmit.to;
+                sent.extend(transmit.datagrams().map(|datagram| (to, datagram.to_vec())));
             }
         }
         for (to, datagram) in sent {
@@ -244,6 +280,7 @@ impl World {
             }
         }
         self.events.extend(self.worker.events());
+        self.events.extend(self.other.events());
     }
 
     /// A packet of a picture: VP8 with a picture id; the first of a keyframe where `key` says so.
@@ -284,8 +321,10 @@ impl World {
 
     fn show(&mut self, number: usize, mid: &str, track: u64) {
         let (peer, mid) = (self.phones[number].key, mid.to_owned());
-        let show = Command::Show { peer, mid, track: Some(TrackKey(track)) };
-        self.worker.handle_command(show, self.now);
+        if self.phones[number].away {
+            self.other.expect_track(TrackKey(track), 0);
+        }
+        self.tell(number, Command::Show { peer, mid, track: Some(TrackKey(track)) });
     }
 
     /// Keyframe requests that a publisher got.
@@ -441,6 +480,68 @@ fn a_viewer_gets_whole_pictures_from_a_keyframe_on_and_asks_once_for_it() {
 }
 
 #[test]
+fn a_room_on_two_workers_is_one_room() {
+    let mut world = World::new();
+    let ada = world.phone(vec![camera(1, 1)], vec![]);
+    let viewers: Vec<usize> =
+        (0..6).map(|at| world.phone_at(at % 2 == 1, vec![], vec![screen()])).collect();
+    let muted = |muted| Command::Mute { track: TrackKey(1), muted };
+    let mut key = true;
+    for frame in 0..300_u64 {
+        // What waits for the rest of its picture has left by then.
+        world.step(1);
+        match frame {
+            10 => viewers.iter().for_each(|&viewer| world.show(viewer, "0", 1)),
+            100 => world.tell(ada, muted(true)),
+            150 => world.tell(ada, muted(false)),
+            200 => {
+                let seen: Vec<usize> =
+                    viewers.iter().map(|&viewer| world.phones[viewer].got.len()).collect();
+                assert!(seen.iter().all(|&some| some == seen[0] && some > 250), "{seen:?}");
+                for &viewer in viewers.iter().skip(1).step_by(2) {
+                    let close = Command::Close { peer: world.phones[viewer].key };
+                    world.tell(viewer, close);
+                }
+            }
+            _ => {}
+        }
+        // A packet of each picture but the first is lost, and asked for again.
+        for part in 0..3 {
+            let place = (1000 + frame * 3 + part, frame as u32 * 3000, frame as u16);
+            if part != 1 || frame == 0 {
+                world.picture(ada, 100, place, (part == 0, key, part == 2));
+            }
+        }
+        world.step(5);
+        let place = (1000 + frame * 3 + 1, frame as u32 * 3000, frame as u16);
+        if frame > 0 {
+            world.picture(ada, 100, place, (false, key, false));
+        }
+        let before = world.phones[ada].told.len();
+        world.step(28);
+        key = !world.keyframes_asked(ada, before).is_empty();
+    }
+    for &viewer in &viewers {
+        assert_eq!(gaps(world.phones[viewer].media().keys().copied()), 0);
+    }
+    assert!(world.asked(ada) <= 4, "keyframes are asked for once for all: {}", world.asked(ada));
+    assert!(world.worker.tracks.iter().all(|(_, track)| track.mirrors.is_empty()), "given back");
+    assert_eq!(world.other.tracks.len(), 0);
+
+    // Somebody comes there again, and the track ends.
+    let late = world.phone_at(true, vec![], vec![screen()]);
+    world.show(late, "0", 1);
+    world.step(1);
+    world.step(1);
+    assert_eq!(world.other.tracks.len(), 1);
+    let close = Command::Close { peer: world.phones[ada].key };
+    world.tell(ada, close);
+    world.step(1);
+    assert_eq!((world.worker.tracks.len(), world.other.tracks.len()), (0, 0));
+    assert!(world.other.peers.iter().all(|(_, peer)| peer.shown().next().is_none()));
+}
+
+#[test]
 fn two_hundred_who_come_at_once_cause_one_keyframe_request() {
     let mut world = World::new();
     let ada = world.phone(vec![camera(1, 1)], vec![]);
@@ -542,9 +643,18 @@ fn a_publishers_losses_are_asked_for_and_what_comes_again_fills_the_gap() {
 
 #[test]
 fn layers_switch_at_keyframes_without_a_seam() {
+    layers_switch(false);
+}
+
+#[test]
+fn layers_switch_without_a_seam_for_a_viewer_of_another_worker() {
+    layers_switch(true);
+}
+
+fn layers_switch(away: bool) {
     let mut world = World::new();
     let ada = world.phone(vec![camera(1, 3)], vec![]);
-    let ben = world.phone(vec![], vec![screen()]);
+    let ben = world.phone_at(away, vec![], vec![screen()]);
     world.show(ben, "0", 1);
     let mut wanted = [true; 3];
     for frame in 0..400_u64 {
@@ -558,7 +668,7 @@ fn layers_switch_at_keyframes_without_a_seam() {
             let peer = world.phones[ben].key;
             let prefer =
                 Command::Prefer { peer, track: TrackKey(1), wish, priority: 1, temporal: u8::MAX };
-            world.worker.handle_command(prefer, world.now);
+            world.tell(ben, prefer);
         }
         // Whoever is asked makes a keyframe, on every layer at its own numbers.
         for layer in 0..3_u64 {

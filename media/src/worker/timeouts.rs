@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::{Event, Gone, Worker};
+use super::{Event, Gone, Note, Worker};
 use crate::bandwidth::{Candidate, allocate};
 use crate::codec::Kind;
 use crate::peer::Peer;
@@ -11,7 +11,7 @@ use crate::plan::TrackKey;
 use crate::rtcp::{Compound, ReportBlock};
 use crate::rtp::Extension;
 use crate::subscription::Wish;
-use crate::track::Track;
+use crate::track::{Owner, Track};
 
 /// How often reception is reported, and how often sender reports are sent.
 const REPORT: Duration = Duration::from_secs(1);
@@ -57,6 +57,7 @@ impl Worker {
             self.listened = now;
             self.listen();
             self.watch_layers(now);
+            self.tend_mirrors(now);
         }
     }
 
@@ -299,7 +300,7 @@ impl Worker {
         let mut rooms: std::collections::HashMap<_, Vec<(TrackKey, u8)>> =
             self.speakers.keys().map(|&room| (room, Vec::new())).collect();
         for (_, track) in &mut self.tracks {
-            if track.codec.kind() == Kind::Audio {
+            if track.codec.kind() == Kind::Audio && matches!(track.owner, Owner::Peer(_)) {
                 if track.level > AUDIBLE {
                     #[expect(
                         clippy::cast_possible_truncation,
@@ -336,14 +337,23 @@ impl Worker {
                 continue;
             }
             let sent: Vec<bool> = track.layers.iter().map(|layer| layer.is_sent(now)).collect();
-            if sent != track.sent {
-                track.sent.clone_from(&sent);
-                self.events.push(Event::Sent { track: track.key, layers: sent });
-            }
             let wanted = wanted(track);
-            if wanted != track.wanted {
-                track.wanted.clone_from(&wanted);
-                self.events.push(Event::Wanted { track: track.key, layers: wanted });
+            let news = (sent != track.sent, wanted != track.wanted);
+            track.sent.clone_from(&sent);
+            track.wanted.clone_from(&wanted);
+            match (track.owner, news) {
+                (Owner::Worker(home), (_, true)) => {
+                    let to = self.across.number();
+                    let note = Note::Wanted { track: track.key, to, layers: wanted };
+                    self.across.tell(home, note);
+                }
+                (Owner::Worker(_), _) => {}
+                (Owner::Peer(_), (is_sent, is_wanted)) => {
+                    let key = track.key;
+                    let sent = is_sent.then_some(Event::Sent { track: key, layers: sent });
+                    let wanted = is_wanted.then_some(Event::Wanted { track: key, layers: wanted });
+                    self.events.extend(sent.into_iter().chain(wanted));
+                }
             }
         }
     }
@@ -373,7 +383,10 @@ fn wanted(track: &Track) -> Vec<bool> {
         Wish::Off => None,
     });
     let most = most.max().unwrap_or(0);
-    (0..track.layers.len()).map(|layer| layer <= usize::from(most)).collect()
+    let elsewhere = |layer: usize| {
+        track.mirrors.iter().any(|mirror| mirror.wanted.get(layer).is_some_and(|&wanted| wanted))
+    };
+    (0..track.layers.len()).map(|layer| layer <= usize::from(most) || elsewhere(layer)).collect()
 }
 
 /// The name that ties our streams together (RFC 7022 §4.2 wants it not to say who we are).

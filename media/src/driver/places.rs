@@ -1,0 +1,196 @@
+//! Which worker has what: rooms, peers, and the tracks that come by them.
+//!
+//! A room's publishers live on one worker. Its viewers live there, too, until others have clearly less to do.
+
+use std::collections::HashMap;
+
+use crate::{Command, PeerKey, PeerPlan, RoomKey, TrackKey};
+
+/// Connections that a worker must have more than another before viewers of its rooms are sent there: to copy a room's packets to
+/// one more worker has its price.
+const LEAN: usize = 32;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Places {
+    rooms: HashMap<RoomKey, usize>,
+    peers: HashMap<PeerKey, Placed>,
+    tracks: HashMap<TrackKey, usize>,
+    /// Rooms and connections of each worker.
+    loads: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Placed {
+    worker: usize,
+    fragments: Vec<String>,
+    tracks: Vec<TrackKey>,
+}
+
+/// Where a command goes, and what goes with it.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Way {
+    /// The worker that carries it out.
+    pub(super) worker: usize,
+    /// A track that this worker is to have from another one.
+    pub(super) fetch: Option<(TrackKey, usize)>,
+    /// A name by which its peer is reached from now on, and those by which it no longer is.
+    pub(super) enter: Option<String>,
+    pub(super) leave: Vec<String>,
+}
+
+impl Places {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            rooms: HashMap::new(),
+            peers: HashMap::new(),
+            tracks: HashMap::new(),
+            loads: vec![0; workers],
+        }
+    }
+
+    /// Opens a room, with the worker that has the least to do.
+    pub(super) fn open(&mut self, room: RoomKey) {
+        let worker = self.idlest();
+        self.rooms.insert(room, worker);
+        self.count(worker, 1);
+    }
+
+    /// Forgets a room.
+    pub(super) fn close(&mut self, room: RoomKey) {
+        if let Some(worker) = self.rooms.remove(&room) {
+            self.count(worker, -1);
+        }
+    }
+
+    /// Where `command` of a room goes; `None` when there is no such room or peer.
+    pub(super) fn way(&mut self, room: RoomKey, command: &Command) -> Option<Way> {
+        let home = *self.rooms.get(&room)?;
+        let of = |peer: &PeerKey| Some(self.peers.get(peer)?.worker);
+        match command {
+            Command::Connect { peer, plan, .. } => {
+                let worker = if plan.receives.is_empty() { self.viewer_at(home) } else { home };
+                let new = Placed { worker, fragments: Vec::new(), tracks: Vec::new() };
+                if self.peers.insert(*peer, new).is_none() {
+                    self.count(worker, 1);
+                }
+                self.planned(*peer, plan)
+            }
+            Command::Configure { peer, plan } => self.planned(*peer, plan),
+            Command::Close { peer } => {
+                let Placed { worker, fragments, tracks } = self.peers.remove(peer)?;
+                self.count(worker, -1);
+                for track in &tracks {
+                    self.tracks.remove(track);
+                }
+                Some(Way { worker, leave: fragments, ..Way::default() })
+            }
+            Command::Show { peer, track, .. } => {
+                let worker = of(peer)?;
+                let fetch = track.and_then(|track| Some((track, *self.tracks.get(&track)?)));
+                let fetch = fetch.filter(|&(_, at)| at != worker);
+                Some(Way { worker, fetch, ..Way::default() })
+            }
+            Command::Prefer { peer, .. } => Some(Way { worker: of(peer)?, ..Way::default() }),
+            Command::Mute { track, .. } => {
+                let worker = self.tracks.get(track).copied().unwrap_or(home);
+                Some(Way { worker, ..Way::default() })
+            }
+        }
+    }
+
+    fn planned(&mut self, peer: PeerKey, plan: &PeerPlan) -> Option<Way> {
+        let placed = self.peers.get_mut(&peer)?;
+        let worker = placed.worker;
+        let tracks = plan.receives.iter().map(|receive| receive.track).collect();
+        let before = std::mem::replace(&mut placed.tracks, tracks);
+        for track in &before {
+            self.tracks.remove(track);
+        }
+        self.tracks.extend(placed.tracks.iter().map(|&track| (track, worker)));
+        let is_new = !placed.fragments.contains(&plan.ice.ufrag);
+        let enter = is_new.then(|| plan.ice.ufrag.clone());
+        placed.fragments.extend(enter.clone());
+        Some(Way { worker, enter, ..Way::default() })
+    }
+
+    /// The worker of the next viewer of a room that lives at `home`.
+    fn viewer_at(&self, home: usize) -> usize {
+        let idlest = self.idlest();
+        let load = |worker: usize| self.loads.get(worker).copied().unwrap_or_default();
+        if load(home) < load(idlest) + LEAN { home } else { idlest }
+    }
+
+    fn idlest(&self) -> usize {
+        let least = self.loads.iter().enumerate().min_by_key(|&(_, load)| load);
+        least.map(|(worker, _)| worker).unwrap_or_default()
+    }
+
+    fn count(&mut self, worker: usize, change: isize) {
+        if let Some(load) = self.loads.get_mut(worker) {
+            *load = load.saturating_add_signed(change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Codec, ExtensionIds, IceCredentials, ReceivePlan};
+
+    fn connect(peer: u64, track: Option<u64>) -> Command {
+        let receives = track.map(|track| ReceivePlan {
+            mid: "0".into(),
+            track: TrackKey(track),
+            codec: Codec::Vp8,
+            payload_type: 96,
+            repair_type: None,
+            red_type: None,
+            extensions: ExtensionIds::default(),
+            rids: Vec::new(),
+            ssrcs: Vec::new(),
+            nack: false,
+            remb: false,
+        });
+        let plan = Box::new(PeerPlan {
+            ice: IceCredentials::generate(),
+            fingerprint: None,
+            receives: receives.into_iter().collect(),
+            sends: Vec::new(),
+        });
+        Command::Connect { room: RoomKey(1), peer: PeerKey(peer), plan }
+    }
+
+    #[test]
+    fn a_room_stays_together_until_it_is_large() {
+        let mut places = Places::new(3);
+        let room = RoomKey(1);
+        places.open(room);
+        let at = |places: &mut Places, command: &Command| places.way(room, command).unwrap();
+        let home = at(&mut places, &connect(1, Some(7))).worker;
+        let mut viewers = [0; 3];
+        for peer in 2..200 {
+            viewers[at(&mut places, &connect(peer, None)).worker] += 1;
+        }
+        assert!(viewers[home] >= 80 && viewers.iter().all(|&some| some > 40), "{viewers:?}");
+        assert_eq!(
+            at(&mut places, &connect(200, Some(8))).worker,
+            home,
+            "publishers stay together"
+        );
+        let show =
+            |peer| Command::Show { peer: PeerKey(peer), mid: "0".into(), track: Some(TrackKey(7)) };
+        let ways: Vec<Way> = (2..200).map(|peer| at(&mut places, &show(peer))).collect();
+        let fetches = |way: &Way| (way.worker != home).then_some((TrackKey(7), home));
+        assert!(ways.iter().all(|way| way.fetch == fetches(way)));
+
+        for peer in 1..=200 {
+            let way = at(&mut places, &Command::Close { peer: PeerKey(peer) });
+            assert_eq!(way.leave.len(), 1, "a name was entered for each");
+        }
+        places.close(room);
+        assert_eq!(places.loads, [0; 3]);
+        assert!(places.tracks.is_empty() && places.peers.is_empty());
+        assert_eq!(places.way(room, &show(2)), None);
+    }
+}
