@@ -62,6 +62,22 @@ pub(crate) struct Picture {
     /// A picture that can be shown without any other begins here.
     pub(crate) keyframe: bool,
     pub(crate) vp8: Option<Vp8>,
+    /// What a dependency descriptor says of it.
+    pub(crate) frame: Option<Frame>,
+}
+
+/// A frame of a stream with layers: one spatial layer of a picture.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Frame {
+    pub(crate) number: u16,
+    /// Its first packet, and its last.
+    pub(crate) start: bool,
+    pub(crate) end: bool,
+    pub(crate) spatial: u8,
+    /// What it is to each decode target, two bits each.
+    pub(crate) indications: u32,
+    /// How many frames before it are those that it needs; 0 is none.
+    pub(crate) needs: [u8; 4],
 }
 
 /// The payload descriptor of VP8 (RFC 7741 §4.2), as far as it is rewritten.
@@ -79,12 +95,13 @@ pub(crate) struct Vp8 {
 
 /// Looks at the beginning of a payload.
 pub(crate) fn look(codec: Codec, payload: &[u8], dependency: Option<&[u8]>) -> Picture {
+    let picture = |keyframe| Picture { keyframe, ..Picture::default() };
     match codec {
         Codec::Opus => Picture::default(),
         Codec::Vp8 => vp8(payload).unwrap_or_default(),
-        Codec::Vp9 => Picture { keyframe: vp9_keyframe(payload).unwrap_or(false), vp8: None },
-        Codec::H264 => Picture { keyframe: h264_keyframe(payload).unwrap_or(false), vp8: None },
-        Codec::Av1 => Picture { keyframe: av1_keyframe(payload, dependency), vp8: None },
+        Codec::Vp9 => picture(vp9_keyframe(payload).unwrap_or(false)),
+        Codec::H264 => picture(h264_keyframe(payload).unwrap_or(false)),
+        Codec::Av1 => picture(av1_keyframe(payload, dependency)),
     }
 }
 
@@ -118,7 +135,7 @@ fn vp8(payload: &[u8]) -> Option<Picture> {
         }
     }
     let keyframe = vp8.start && payload.get(at)? & 1 == 0;
-    Some(Picture { keyframe, vp8: Some(vp8) })
+    Some(Picture { keyframe, vp8: Some(vp8), frame: None })
 }
 
 /// Not inter-predicted, the beginning of a picture, the lowest spatial layer (RFC 9628 §4.2).
@@ -218,7 +235,7 @@ mod tests {
             temporal: Some((1, true)),
             start: true,
         };
-        assert_eq!(picture, Picture { keyframe: true, vp8: Some(expected) });
+        assert_eq!(picture, Picture { keyframe: true, vp8: Some(expected), frame: None });
         let mut later = payload;
         later[6] |= 1;
         assert!(!look(Codec::Vp8, &later, None).keyframe);

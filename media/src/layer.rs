@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::codec::Frame;
+use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
 use crate::rtcp::ReportBlock;
 use crate::rtp::Unwrapper;
@@ -56,6 +58,8 @@ pub(crate) struct Layer {
     jitter: f64,
     rate: Rate,
     last: Option<Instant>,
+    /// What it is made of, where a dependency descriptor tells.
+    pub(crate) scalable: Option<Box<Scalable>>,
     keyframe_wanted: bool,
     keyframe_asked: Option<Instant>,
     /// Keyframe requests and requests for packets that were sent.
@@ -88,6 +92,7 @@ impl Layer {
             jitter: 0.0,
             rate: Rate::default(),
             last: None,
+            scalable: None,
             keyframe_wanted: false,
             keyframe_asked: None,
             keyframe_requests: 0,
@@ -214,6 +219,25 @@ impl Layer {
         self.last.is_some_and(|last| now.saturating_duration_since(last) < SILENT)
     }
 
+    /// Takes a packet's dependency descriptor; returns what it says, and whether a structure begins there.
+    pub(crate) fn describe(
+        &mut self,
+        descriptor: &[u8],
+        length: usize,
+        now: Instant,
+    ) -> Option<(Frame, bool)> {
+        let known = self.scalable.as_ref().map(|scalable| &scalable.structure);
+        let (frame, new) = Structure::read(known, descriptor)?;
+        let begins = new.is_some();
+        match (&mut self.scalable, new) {
+            (Some(scalable), Some(structure)) => scalable.structure = structure,
+            (None, Some(structure)) => self.scalable = Some(Box::new(Scalable::new(structure))),
+            _ => {}
+        }
+        self.scalable.as_mut()?.note(&frame, length, now);
+        Some((frame, begins))
+    }
+
     /// What is to be reported of it, since the last report.
     #[expect(
         clippy::cast_possible_truncation,
@@ -240,6 +264,48 @@ impl Layer {
             last_report,
             delay,
         })
+    }
+}
+
+/// The spatial layers of one stream (SVC), as *levels*: each with what it needs of those below.
+#[derive(Debug)]
+pub(crate) struct Scalable {
+    pub(crate) structure: Structure,
+    rates: [Rate; SPATIAL],
+    last: [Option<Instant>; SPATIAL],
+}
+
+impl Scalable {
+    fn new(structure: Structure) -> Self {
+        Self { structure, rates: [Rate::default(); SPATIAL], last: [None; SPATIAL] }
+    }
+
+    fn note(&mut self, frame: &Frame, length: usize, now: Instant) {
+        for (level, rate) in (0..self.structure.levels()).zip(&mut self.rates) {
+            let target = self.structure.target(level, u8::MAX);
+            let needed = target.map(|it| Indication::for_target(frame.indications, it));
+            if needed.is_some_and(|needed| needed != Indication::NotPresent) {
+                rate.add(length, now);
+            }
+        }
+        if let Some(last) = self.last.get_mut(usize::from(frame.spatial)) {
+            *last = Some(now);
+        }
+    }
+
+    /// Whether each level is sent, the lowest first.
+    pub(crate) fn sent(&self, now: Instant) -> impl Iterator<Item = bool> {
+        let sent = move |last: &Option<Instant>| {
+            last.is_some_and(|last| now.saturating_duration_since(last) < SILENT)
+        };
+        self.last.iter().take(self.structure.levels().into()).map(sent)
+    }
+
+    /// Levels that are sent, with their bits in a second.
+    pub(crate) fn offers(&self, now: Instant) -> impl Iterator<Item = (u8, u64)> {
+        let rates = self.rates.iter().map(|rate| rate.bits_per_second);
+        let all = (0..).zip(self.sent(now)).zip(rates);
+        all.filter(|((_, sent), _)| *sent).map(|((level, _), bits)| (level, bits))
     }
 }
 

@@ -7,6 +7,7 @@ mod arrivals;
 mod bandwidth;
 mod codec;
 mod counters;
+mod dependency;
 mod description;
 pub mod driver;
 mod dtls;

@@ -26,6 +26,8 @@ pub(crate) struct Rewritten {
     pub(crate) picture: u16,
     pub(crate) base_layer: u8,
     pub(crate) red: bool,
+    /// The last packet of a picture.
+    pub(crate) marker: bool,
 }
 
 /// What all streams to one peer share.
@@ -182,7 +184,7 @@ impl Sending {
         let meta = Meta::bare(index, self.last_timestamp, now);
         let nothing = Kept { meta: &meta, dependency: &[], payload: &[] };
         let place = (repair_type, self.plan.repair_ssrc, index);
-        let header = self.header(outbound, place, &nothing, self.last_timestamp, now, out);
+        let header = self.header(outbound, place, &nothing, (self.last_timestamp, false), now, out);
         if let Some(first) = out.get_mut(begin) {
             *first |= 0x20;
         }
@@ -213,7 +215,8 @@ impl Sending {
     ) -> bool {
         let (_, ssrc, index) = place;
         let begin = out.len();
-        let header = self.header(outbound, place, packet, rewritten.timestamp, now, out);
+        let header =
+            self.header(outbound, place, packet, (rewritten.timestamp, rewritten.marker), now, out);
         if let Some(original) = original {
             out.extend_from_slice(&original.to_be_bytes());
         }
@@ -261,15 +264,14 @@ impl Sending {
         outbound: &mut Outbound,
         (payload_type, ssrc, sequence): (u8, u32, u64),
         packet: &Kept<'_>,
-        timestamp: u32,
+        (timestamp, marker): (u32, bool),
         now: Instant,
         out: &mut Vec<u8>,
     ) -> usize {
         out.reserve(packet.payload.len() + 64 + OVERHEAD);
         #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
         let number = sequence as u16;
-        let mut writer =
-            Writer::new(out, (payload_type, packet.meta.marker), number, timestamp, ssrc);
+        let mut writer = Writer::new(out, (payload_type, marker), number, timestamp, ssrc);
         let ids = &self.plan.extensions;
         if packet.dependency.len() > 16 && ids.id(Extension::Dependency).is_some() {
             writer.long_extensions();

@@ -4,14 +4,15 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::codec::{Codec, Kind, Vp8};
+use crate::codec::{Codec, Frame, Kind, Vp8};
+use crate::dependency::{Indication, Structure};
 use crate::history::Meta;
 use crate::layer::Layer;
 use crate::plan::SendCodec;
 use crate::sending::{Rewritten, Sending};
 
 /// Renumberings that are remembered for packets that come late, and for requests.
-const EPOCHS: usize = 32;
+const EPOCHS: usize = 128;
 
 /// What the viewer asked for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -55,6 +56,7 @@ pub(crate) struct Subscription {
     pub(crate) told_paused: bool,
     epochs: VecDeque<Epoch>,
     highest: u64,
+    passed: Passed,
 }
 
 impl Subscription {
@@ -71,6 +73,7 @@ impl Subscription {
             told_paused: false,
             epochs: VecDeque::new(),
             highest: 0,
+            passed: Passed::default(),
         }
     }
 
@@ -94,6 +97,11 @@ impl Subscription {
         layers: &[Layer],
         sending: &mut Sending,
     ) -> (Option<Rewritten>, bool) {
+        if let ([only], Some(frame)) = (layers, meta.picture.frame)
+            && let Some(scalable) = &only.scalable
+        {
+            return self.take_frame(&frame, &scalable.structure, meta, codec, layers, sending);
+        }
         let mut switched = false;
         if self.current != Some(layer) {
             let begins = codec.kind() == Kind::Audio || meta.picture.keyframe;
@@ -116,6 +124,53 @@ impl Subscription {
         (rewritten, switched)
     }
 
+    /// The same for a packet of a stream that carries all layers; `current` and `target` are spatial ones.
+    fn take_frame(
+        &mut self,
+        frame: &Frame,
+        structure: &Structure,
+        meta: &Meta,
+        codec: Codec,
+        layers: &[Layer],
+        sending: &Sending,
+    ) -> (Option<Rewritten>, bool) {
+        let top = structure.levels().saturating_sub(1);
+        let temporal = self.temporal;
+        let is = |level: u8| {
+            let target = structure.target(level, temporal).unwrap_or_default();
+            Indication::for_target(frame.indications, target)
+        };
+        let before = self.current;
+        match (before, self.target.map(|target| target.min(top))) {
+            (None, Some(target)) if meta.picture.keyframe => {
+                self.switch(0, meta, codec, layers, sending);
+                self.passed = Passed::default();
+                self.current = Some(target);
+            }
+            (None, _) => return (None, false),
+            (Some(current), Some(target)) if current != target && frame.start => {
+                let decodable = meta.picture.keyframe || self.passed.all(frame);
+                if decodable && is(target) == Indication::Switch {
+                    self.current = Some(target);
+                }
+            }
+            _ => {}
+        }
+        let switched = before != self.current;
+        let Some(level) = self.current.map(|level| level.min(top)) else { return (None, false) };
+        if is(level) == Indication::NotPresent {
+            self.leave_out(meta, 0);
+            return (None, switched);
+        }
+        self.passed.note(frame.number);
+        self.highest = self.highest.max(meta.sequence);
+        let rewritten = self.rewritten(0, meta).map(|rewritten| Rewritten {
+            marker: rewritten.marker || (frame.end && frame.spatial == level),
+            ..rewritten
+        });
+        (rewritten, switched)
+    }
+
     fn rewritten(&self, layer: u8, meta: &Meta) -> Option<Rewritten> {
         let covers = |epoch: &&Epoch| epoch.layer == layer && meta.sequence >= epoch.from;
         let epoch = self.epochs.iter().rev().find(covers)?;
@@ -125,6 +180,7 @@ impl Subscription {
             picture: epoch.picture,
             base_layer: epoch.base_layer,
             red: meta.red,
+            marker: meta.marker,
         })
     }
 
@@ -149,6 +205,12 @@ impl Subscription {
         if temporal <= self.temporal {
             return false;
         }
+        self.leave_out(meta, u16::from(vp8.start));
+        true
+    }
+
+    /// Closes the gap that a packet leaves which is not passed on, and that of the pictures that begin with it.
+    fn leave_out(&mut self, meta: &Meta, pictures: u16) {
         if meta.sequence == self.highest + 1
             && let Some(&last) = self.epochs.back()
         {
@@ -156,11 +218,10 @@ impl Subscription {
             self.begin(Epoch {
                 from: meta.sequence + 1,
                 sequence: last.sequence - 1,
-                picture: last.picture.wrapping_sub(u16::from(vp8.start)),
+                picture: last.picture.wrapping_sub(pictures),
                 ..last
             });
         }
-        true
     }
 
     fn begin(&mut self, epoch: Epoch) {
@@ -231,13 +292,39 @@ impl Subscription {
 
     /// RTP time of this viewer's stream at `now`, and the publisher's NTP time then; for sender reports.
     pub(crate) fn clock(&self, now: Instant, codec: Codec, layers: &[Layer]) -> Option<(u64, u32)> {
-        let layer = self.current?;
-        let epoch = self.epochs.back().filter(|epoch| epoch.layer == layer)?;
-        let clock = layers.get(usize::from(layer))?.clock?;
+        let epoch = self.epochs.back().filter(|_| self.current.is_some())?;
+        let clock = layers.get(usize::from(epoch.layer))?.clock?;
         let passed = now.saturating_duration_since(clock.at);
         let ntp = clock.ntp.wrapping_add(ntp(passed));
         let rtp = clock.rtp.wrapping_add(ticks(passed, codec)).wrapping_add(epoch.timestamp);
         Some((ntp, rtp))
+    }
+}
+
+/// Which of the last 64 frames were passed on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passed {
+    newest: u16,
+    frames: u64,
+}
+
+impl Passed {
+    fn note(&mut self, number: u16) {
+        let ahead = number.wrapping_sub(self.newest);
+        if ahead < 0x8000 {
+            self.frames = self.frames.checked_shl(ahead.into()).unwrap_or_default() | 1;
+            self.newest = number;
+        } else {
+            self.frames |= 1_u64.checked_shl(ahead.wrapping_neg().into()).unwrap_or_default();
+        }
+    }
+
+    /// Whether all were that a frame needs.
+    fn all(&self, frame: &Frame) -> bool {
+        frame.needs.iter().filter(|&&need| need != 0).all(|&need| {
+            let behind = self.newest.wrapping_sub(frame.number.wrapping_sub(need.into()));
+            self.frames.checked_shr(behind.into()).is_some_and(|frames| frames & 1 == 1)
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::codec::{Codec, Kind};
 use crate::history::{History, Meta};
-use crate::layer::{ClockPair, Layer};
+use crate::layer::{ClockPair, Layer, Scalable};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::Subscription;
@@ -111,7 +111,12 @@ impl Track {
         if payload.is_empty() || self.muted {
             return Taken { kept: None, lacks };
         }
-        let picture = crate::codec::look(self.codec, payload, values.dependency);
+        let mut picture = crate::codec::look(self.codec, payload, values.dependency);
+        let described = values.dependency.filter(|_| self.codec.kind() == Kind::Video);
+        let described = described.and_then(|it| stream.describe(it, payload.len(), now));
+        if let Some((frame, begins)) = described {
+            (picture.frame, picture.keyframe) = (Some(frame), begins);
+        }
         if picture.keyframe {
             stream.keyframe_begins();
         }
@@ -159,10 +164,34 @@ impl Track {
         self.layers.get(usize::from(layer)).map(|layer| &layer.history)
     }
 
+    /// What the track is made of when its layers come in one stream.
+    pub(crate) fn scalable(&self) -> Option<&Scalable> {
+        let [layer] = self.layers.as_slice() else { return None };
+        layer.scalable.as_deref().filter(|scalable| scalable.structure.levels() > 1)
+    }
+
+    /// Whether each layer is sent, the lowest first.
+    pub(crate) fn layers_sent(&self, now: Instant) -> Vec<bool> {
+        match self.scalable() {
+            Some(scalable) => scalable.sent(now).collect(),
+            None => self.layers.iter().map(|layer| layer.is_sent(now)).collect(),
+        }
+    }
+
+    /// The stream that brings a layer.
+    pub(crate) fn stream_of(&mut self, layer: u8) -> Option<&mut Layer> {
+        let place = if self.scalable().is_some() { 0 } else { usize::from(layer) };
+        self.layers.get_mut(place)
+    }
+
     /// Layers that the publisher sends, the lowest first, with their bits in a second.
     pub(crate) fn offers(&self, now: Instant) -> Vec<(u8, u64)> {
+        const LEAST: u64 = 30_000;
+        if let Some(scalable) = self.scalable() {
+            return scalable.offers(now).map(|(level, bits)| (level, bits.max(LEAST))).collect();
+        }
         let sent = |(place, layer): (u8, &Layer)| {
-            layer.is_sent(now).then(|| (place, layer.bitrate(now).max(30_000)))
+            layer.is_sent(now).then(|| (place, layer.bitrate(now).max(LEAST)))
         };
         (0..).zip(&self.layers).filter_map(sent).collect()
     }
@@ -172,9 +201,11 @@ impl Track {
         if self.codec.kind() == Kind::Audio || self.muted {
             return;
         }
-        for target in self.subscriptions.iter().filter(|it| it.waits()).filter_map(|it| it.target) {
-            if let Some(layer) = self.layers.get_mut(usize::from(target)) {
-                layer.want_keyframe();
+        let waiting = self.subscriptions.iter().filter(|it| it.waits());
+        let targets: Vec<u8> = waiting.filter_map(|it| it.target).collect();
+        for target in targets {
+            if let Some(stream) = self.stream_of(target) {
+                stream.want_keyframe();
             }
         }
     }

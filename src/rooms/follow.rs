@@ -42,7 +42,9 @@ impl Rooms {
                 else {
                     return;
                 };
-                track.layers.iter_mut().zip(layers).for_each(|(layer, sent)| layer.active = sent);
+                // A browser makes fewer layers of a small picture than it was asked to.
+                let sent = layers.into_iter().chain(std::iter::repeat(false));
+                track.layers.iter_mut().zip(sent).for_each(|(layer, sent)| layer.active = sent);
             }),
             Media::Wanted { track, layers } => self.with_track(track, |room, at| {
                 let Some(member) = room.members.get_mut(at.0) else { return };

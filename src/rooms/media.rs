@@ -32,9 +32,12 @@ pub struct TrackOrder {
     /// Whether it is muted from the beginning.
     #[serde(default)]
     pub muted: bool,
-    /// Its simulcast layers.
+    /// Its layers: those of simulcast by their rid, those of one stream (see `scalability`) as `s0`, `s1`, …
     #[serde(default)]
     pub encodings: Vec<Encoding>,
+    /// What one stream carries, as `RTCRtpEncodingParameters.scalabilityMode` names it: `L3T3_KEY` is three spatial and three temporal
+    /// layers.
+    pub scalability: Option<Short<16>>,
 }
 
 /// What a client says of a layer.
@@ -217,7 +220,7 @@ impl Rooms {
                 source: source_of(order, Some(codec.kind())),
                 name: order.and_then(|order| order.name.clone()).map(Short::into_string),
                 muted: order.is_some_and(|order| order.muted),
-                layers: rids.iter().map(|rid| layer(rid, order)).collect(),
+                layers: layers(rids, order),
             };
             if published.muted {
                 muted.push(track);
@@ -564,6 +567,17 @@ fn source_of(order: Option<&TrackOrder>, kind: Option<Kind>) -> TrackSource {
         _ => TrackSource::Camera,
     };
     order.and_then(|order| order.source).unwrap_or(by_kind)
+}
+
+/// The layers of a track, the lowest first: those of simulcast, or the spatial ones of its one stream.
+fn layers(rids: &[String], order: Option<&TrackOrder>) -> Vec<TrackLayer> {
+    if !rids.is_empty() {
+        return rids.iter().map(|rid| layer(rid, order)).collect();
+    }
+    let mode = order.and_then(|order| order.scalability.as_ref()).map(Short::as_str);
+    let spatial = mode.and_then(|mode| mode.strip_prefix('L')?.chars().next()?.to_digit(10));
+    let spatial = spatial.filter(|spatial| (2..=4).contains(spatial)).unwrap_or_default();
+    (0..spatial).map(|level| layer(&format!("s{level}"), order)).collect()
 }
 
 fn layer(rid: &str, order: Option<&TrackOrder>) -> TrackLayer {

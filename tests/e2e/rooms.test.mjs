@@ -101,6 +101,36 @@ test('three tabs in a room see and hear each other; layers, mute, late joiners, 
   for (const made of [ada, ben, cem]) await made.context().close()
 })
 
+test('one stream of three layers (VP9, AV1) is thinned for those who want less', async () => {
+  for (const [n, [codec, mode]] of [['vp9', 'L3T3_KEY'], ['av1', 'L3T3']].entries()) {
+    const ada = await tab(111, `scalable-${n}`)
+    const ben = await tab(112, `scalable-${n}`)
+    for (const made of [ada, ben]) await moving(made, 1)
+    const trackId = await ada.evaluate(async ([codec, mode]) => {
+      const room = window.switchboardRoom()
+      const media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } })
+      const [video] = media.getVideoTracks()
+      window.scalable = media
+      const tracks = await room.publish(media, 'screen', { codec, scalability: mode })
+      return tracks.at(-1).trackId
+    }, [codec, mode])
+    const coming = async () => (await stats(ben, 'receiving')).filter(({ type, kind, codecId }) => type === 'inbound-rtp' && kind === 'video' && codecId)
+    const codecs = async () => Object.fromEntries((await stats(ben, 'receiving')).filter(({ type }) => type === 'codec').map(({ id, mimeType }) => [id, mimeType]))
+    const width = async () => {
+      const names = await codecs()
+      return (await coming()).find(({ codecId }) => names[codecId]?.toLowerCase() === `video/${codec}`)?.frameWidth
+    }
+    const choose = (rid) => ben.evaluate(([trackId, rid]) => window.switchboardRoom().layer(trackId, rid), [trackId, rid])
+    await until(async () => (await width()) === 640, `${codec} ${mode} whole`, 40_000)
+    await choose('s0')
+    await until(async () => (await width()) < 640, `${codec} ${mode} at its lowest layer`, 20_000)
+    await choose('auto')
+    await until(async () => (await width()) === 640, `${codec} ${mode} whole again`, 40_000)
+    await moving(ben, 2)
+    for (const made of [ada, ben]) await made.context().close()
+  }
+})
+
 test('Firefox and Chromium are in one room', async () => {
   const url = (user) => `${server.url}/demo/room?u=${user}&room=both&width=640`
   const ada = await tab(101, 'both')

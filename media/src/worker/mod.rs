@@ -424,8 +424,8 @@ impl Worker {
         let Some(at) = self.track_shown(viewer, line) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
         let current = track.subscription(viewer, line).and_then(|it| it.current.or(it.target));
-        if let Some(layer) = current.and_then(|layer| track.layers.get_mut(usize::from(layer))) {
-            layer.want_keyframe();
+        if let Some(stream) = current.and_then(|layer| track.stream_of(layer)) {
+            stream.want_keyframe();
             self.ask_publisher(at, now);
         }
     }
@@ -519,6 +519,7 @@ impl Worker {
                 self.passing = None;
                 continue;
             };
+            let scalable = track.scalable().is_some();
             let Some(subscription) = track.subscriptions.get_mut(self.cursor) else {
                 track.fresh.clear();
                 self.passing = None;
@@ -536,7 +537,8 @@ impl Worker {
             self.burst.clear();
             self.lengths.clear();
             for &(layer, number) in &track.fresh {
-                if subscription.current != Some(layer) && subscription.target != Some(layer) {
+                let concerns = [subscription.current, subscription.target].contains(&Some(layer));
+                if !concerns && !scalable {
                     continue;
                 }
                 let kept = track
@@ -546,7 +548,8 @@ impl Worker {
                 let Some(kept) = kept else { continue };
                 let (rewritten, switched) =
                     subscription.take(layer, kept.meta, track.codec, &track.layers, sending);
-                if switched && track.layers.len() > 1 {
+                if switched && (scalable || track.layers.len() > 1) {
+                    let layer = subscription.current.unwrap_or(layer);
                     self.events.push(Event::Switched { peer: peer.key, track: track.key, layer });
                 }
                 let Some(rewritten) = rewritten else { continue };

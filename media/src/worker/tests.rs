@@ -706,6 +706,92 @@ fn layers_switch(away: bool) {
     assert!(all.len() > 370, "{}", all.len());
 }
 
+/// Three spatial layers in one stream: what a viewer gets, as (layers of each picture, whether a keyframe was asked for) for the
+/// parts in which it wishes for the highest, the lowest, and the highest again.
+fn scalable(key: bool, away: bool) -> [(HashSet<u8>, bool); 3] {
+    const PART: u64 = 150;
+    const TWICE: u64 = 2 * PART;
+    let (_, descriptor) = crate::dependency::tests::three_levels(key);
+    let mut world = World::new();
+    let mut plan = camera(1, 1);
+    plan.codec = Codec::Vp9;
+    plan.extensions.set(Extension::Dependency, 8);
+    let ada = world.phone(vec![plan], vec![]);
+    let mut viewer = screen();
+    viewer.codecs[0].codec = Codec::Vp9;
+    let ben = world.phone_at(away, vec![], vec![viewer]);
+    world.show(ben, "0", 1);
+    let (mut sequence, mut keyframe) = (1000, true);
+    let mut parts: [(HashSet<u8>, bool); 3] = Default::default();
+    let mut seen = 0;
+    for picture in 0..3 * PART {
+        let wish = match picture {
+            PART => Some(Wish::Layer(0)),
+            TWICE => Some(Wish::Auto),
+            _ => None,
+        };
+        if let Some(wish) = wish {
+            let (peer, track) = (world.phones[ben].key, TrackKey(1));
+            world.tell(ben, Command::Prefer { peer, track, wish, priority: 1, temporal: u8::MAX });
+        }
+        for spatial in 0..3 {
+            let mut packet = Vec::new();
+            let time = picture as u32 * 3000;
+            let mut writer =
+                Writer::new(&mut packet, (VP8, spatial == 2), sequence as u16, time, 100);
+            writer.long_extensions();
+            writer.extension(Some(3), &(sequence as u16).to_be_bytes());
+            let number = picture as u16 * 3 + u16::from(spatial);
+            writer.extension(Some(8), &descriptor(number, spatial, keyframe));
+            let header = writer.finish();
+            packet.extend_from_slice(&[0x40, spatial]);
+            packet.resize(packet.len() + 400, 7);
+            let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
+            keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+            world.send(ada, packet);
+            sequence += 1;
+        }
+        let before = world.phones[ada].told.len();
+        world.step(33);
+        keyframe = !world.keyframes_asked(ada, before).is_empty();
+        let part = &mut parts[(picture / PART) as usize];
+        part.1 |= keyframe;
+        // A picture's layers, and its end at the highest of them; the beginnings of the parts are left out.
+        let got = &world.phones[ben].got[seen..];
+        seen = world.phones[ben].got.len();
+        if picture % PART >= PART - 20 {
+            part.0.extend(got.iter().map(|(_, packet)| packet[packet.len() - 400 - 1]));
+            let marks: Vec<bool> =
+                got.iter().map(|(_, packet)| Header::parse(packet).unwrap().marker).collect();
+            assert!(marks.split_last().is_some_and(|(last, rest)| *last && !rest.contains(&true)));
+        }
+    }
+    assert_eq!(gaps(world.phones[ben].media().keys().copied()), 0);
+    let switched = world.events.iter().filter_map(|event| match event {
+        Event::Switched { layer, .. } => Some(*layer),
+        _ => None,
+    });
+    assert!(switched.collect::<Vec<_>>().ends_with(&[2, 0, 2]));
+    parts
+}
+
+#[test]
+fn a_stream_of_three_layers_is_thinned_and_switches_where_it_may() {
+    let layers = |layers: &[u8]| layers.iter().copied().collect::<HashSet<u8>>();
+    for away in [false, true] {
+        // Every picture needs the layers below: down without a keyframe.
+        let [high, low, again] = scalable(false, away);
+        assert_eq!(
+            (high.0, low, again.0),
+            (layers(&[0, 1, 2]), (layers(&[0]), false), layers(&[0, 1, 2]))
+        );
+        assert!(again.1, "up by a keyframe");
+        // Only keyframes need the layers below: lower ones are of no use, and a keyframe is needed for them.
+        let [high, low, again] = scalable(true, away);
+        assert_eq!((high.0, low, again.0), (layers(&[2]), (layers(&[0]), true), layers(&[2])));
+    }
+}
+
 /// What became of a call over a link that changes.
 struct Call {
     /// For every second, how many pictures of each layer arrived.

@@ -277,8 +277,10 @@ impl Worker {
 
     fn give(&mut self, viewer: usize, at: usize, line: usize, share: Option<u8>, now: Instant) {
         let Some(track) = self.tracks.get_mut(at) else { return };
-        let key = track.key;
+        let (key, scalable) = (track.key, track.scalable().is_some());
         let Some(subscription) = track.subscription_mut(viewer, line) else { return };
+        // One stream of many layers may have a way to another one without a keyframe, which is seen by the next time.
+        let patient = scalable && subscription.target != share && subscription.current.is_some();
         subscription.target = share;
         let paused = share.is_none() && subscription.wish != Wish::Off;
         let tell = paused != subscription.told_paused;
@@ -286,7 +288,7 @@ impl Worker {
         if share.is_none() {
             subscription.halt();
         }
-        let waits = subscription.waits();
+        let waits = subscription.waits() && !patient;
         if let (true, Some(peer)) = (tell, self.peers.get(viewer)) {
             self.events.push(Event::Paused { peer: peer.key, track: key, paused });
         }
@@ -333,11 +335,11 @@ impl Worker {
     /// Says which layers are sent and which are wanted, where that has changed.
     fn watch_layers(&mut self, now: Instant) {
         for (_, track) in &mut self.tracks {
-            if track.layers.len() < 2 {
+            if track.layers.len() < 2 && track.scalable().is_none() {
                 continue;
             }
-            let sent: Vec<bool> = track.layers.iter().map(|layer| layer.is_sent(now)).collect();
-            let wanted = wanted(track);
+            let sent = track.layers_sent(now);
+            let wanted = wanted(track, sent.len());
             let news = (sent != track.sent, wanted != track.wanted);
             track.sent.clone_from(&sent);
             track.wanted.clone_from(&wanted);
@@ -376,7 +378,7 @@ fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<u64> {
 }
 
 /// Layers that somebody's wish allows; without viewers the lowest, so that the next one sees something soon.
-fn wanted(track: &Track) -> Vec<bool> {
+fn wanted(track: &Track, count: usize) -> Vec<bool> {
     let most = track.subscriptions.iter().filter_map(|it| match it.wish {
         Wish::Auto => Some(u8::MAX),
         Wish::Layer(layer) => Some(layer),
@@ -386,7 +388,7 @@ fn wanted(track: &Track) -> Vec<bool> {
     let elsewhere = |layer: usize| {
         track.mirrors.iter().any(|mirror| mirror.wanted.get(layer).is_some_and(|&wanted| wanted))
     };
-    (0..track.layers.len()).map(|layer| layer <= usize::from(most) || elsewhere(layer)).collect()
+    (0..count).map(|layer| layer <= usize::from(most) || elsewhere(layer)).collect()
 }
 
 /// The name that ties our streams together (RFC 7022 §4.2 wants it not to say who we are).

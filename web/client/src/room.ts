@@ -47,6 +47,16 @@ export interface JoinOptions {
   storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>
 }
 
+export interface PublishOptions {
+  /** The codec of pictures, where the browser has it: `vp8`, `vp9`, `h264`, `av1`. By default the browser's first. */
+  codec?: string
+  /** All layers in one stream instead of one stream each, with VP9 or AV1: for example `L3T3_KEY`. */
+  scalability?: string
+}
+
+/** What TypeScript's library does not know yet (W3C WebRTC-SVC). */
+type Encoding = RTCRtpEncodingParameters & { scalabilityMode?: string | undefined }
+
 /** The layers of a camera: a third, two thirds and all of its size. */
 const LAYERS: (RTCRtpEncodingParameters & { scale: number })[] = [
   { rid: 'q', scale: 4, maxBitrate: 150_000 },
@@ -61,7 +71,7 @@ export class Room extends Emitter<RoomSignals> {
   readonly received = new Map<string, MediaStream>()
   #sending: RTCPeerConnection | undefined
   #receiving: RTCPeerConnection | undefined
-  #published = new Map<string, { transceiver: RTCRtpTransceiver; source: TrackSource; trackId?: string }>()
+  #published = new Map<string, { transceiver: RTCRtpTransceiver; source: TrackSource; scalability?: string; trackId?: string }>()
   #work: Promise<unknown> = Promise.resolve()
   #seq: number
   #left = false
@@ -135,15 +145,18 @@ export class Room extends Emitter<RoomSignals> {
   }
 
   /** Sends every track of a stream; pictures of a camera in three sizes. Gives the names of the published tracks. */
-  async publish(media: MediaStream, source?: TrackSource): Promise<PublishedTrack[]> {
+  async publish(media: MediaStream, source?: TrackSource, { codec, scalability }: PublishOptions = {}): Promise<PublishedTrack[]> {
     const peer = this.#sending ??= this.#open('publish')
     for (const track of media.getTracks()) {
       const camera = track.kind === 'video' && source !== 'screen'
       const { width } = track.getSettings()
-      const encodings = camera && (width ?? 0) >= 320 ? LAYERS.map(({ scale, ...layer }) => ({ ...layer, scaleResolutionDownBy: scale })) : undefined
+      const sizes = camera && (width ?? 0) >= 320 ? LAYERS.map(({ scale, ...layer }) => ({ ...layer, scaleResolutionDownBy: scale })) : undefined
+      const scalable = track.kind === 'video' && scalability ? { scalability } : {}
+      const encodings: Encoding[] | undefined = 'scalability' in scalable ? [{ scalabilityMode: scalability }] : sizes
       const transceiver = peer.addTransceiver(track, { direction: 'sendonly', streams: [media], ...(encodings && { sendEncodings: encodings }) })
+      if (track.kind === 'video' && codec) prefer(transceiver, codec)
       const shown = source ?? (track.kind === 'audio' ? 'microphone' : 'camera')
-      this.#published.set(track.id, { transceiver, source: track.kind === 'audio' && shown === 'screen' ? 'screen-audio' : shown })
+      this.#published.set(track.id, { transceiver, ...scalable, source: track.kind === 'audio' && shown === 'screen' ? 'screen-audio' : shown })
       track.addEventListener('ended', () => void this.unpublish(track.id).catch(() => undefined))
     }
     return this.#negotiate(peer)
@@ -234,8 +247,8 @@ export class Room extends Emitter<RoomSignals> {
   #negotiate(peer: RTCPeerConnection): Promise<PublishedTrack[]> {
     return this.#next(async () => {
       await peer.setLocalDescription(await peer.createOffer())
-      const tracks = [...this.#published.values()].map(({ transceiver, source }) => ({
-        mid: transceiver.mid as string, source, encodings: this.#sizes(transceiver),
+      const tracks = [...this.#published.values()].map(({ transceiver, source, scalability }) => ({
+        mid: transceiver.mid as string, source, encodings: this.#sizes(transceiver, scalability), ...(scalability && { scalability }),
       }))
       const offer = peer.localDescription as RTCSessionDescription
       const ack = await this.board.ask('room:publish', {
@@ -250,9 +263,15 @@ export class Room extends Emitter<RoomSignals> {
     })
   }
 
-  #sizes({ sender }: RTCRtpTransceiver): { rid: string; width?: number; height?: number }[] {
+  #sizes({ sender }: RTCRtpTransceiver, scalability?: string): { rid: string; width?: number; height?: number }[] {
     const { width, height } = sender.track?.getSettings() ?? {}
-    return sender.getParameters().encodings.filter(({ rid }) => rid).map(({ rid, scaleResolutionDownBy = 1 }) => ({
+    const spatial = Number(/^L(\d)/.exec(scalability ?? '')?.[1] ?? 1)
+    // The layers of one stream are half, or with an "h" two thirds, of the next one.
+    const step = /h/.test(scalability ?? '') ? 1.5 : 2
+    const encodings: RTCRtpEncodingParameters[] = spatial > 1
+      ? Array.from({ length: spatial }, (_, level) => ({ rid: `s${level}`, scaleResolutionDownBy: step ** (spatial - 1 - level) }))
+      : sender.getParameters().encodings
+    return encodings.filter(({ rid }) => rid).map(({ rid, scaleResolutionDownBy = 1 }) => ({
       rid: rid as string,
       ...(width && height && { width: Math.round(width / scaleResolutionDownBy), height: Math.round(height / scaleResolutionDownBy) }),
     }))
@@ -412,6 +431,13 @@ export class Room extends Emitter<RoomSignals> {
     }
     void sender.setParameters(parameters).catch(() => undefined)
   }
+}
+
+/** Puts a codec before all others. */
+function prefer(transceiver: RTCRtpTransceiver, codec: string): void {
+  const all = RTCRtpReceiver.getCapabilities('video')?.codecs ?? []
+  const is = ({ mimeType }: { mimeType: string }): boolean => mimeType.toLowerCase() === `video/${codec.toLowerCase()}`
+  if (all.some(is)) transceiver.setCodecPreferences([...all.filter(is), ...all.filter((one) => !is(one))])
 }
 
 type RoomEvent = { [Name in keyof RoomEvents]: [Name, RoomEvents[Name]] }[keyof RoomEvents]

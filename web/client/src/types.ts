@@ -223,7 +223,7 @@ export interface ClientEvents {
   'room:leave': [{ sessionId: string }, object]
   'room:publish': [
     { sessionId: string; offer: Description
-      tracks: { mid: string; source?: TrackSource; name?: string; muted?: boolean; encodings?: { rid: string; width?: number; height?: number }[] }[] },
+      tracks: { mid: string; source?: TrackSource; name?: string; muted?: boolean; encodings?: { rid: string; width?: number; height?: number }[]; scalability?: string }[] },
     { answer: Description; rev: number; tracks: PublishedTrack[] },
   ]
   'room:unpublish': [{ sessionId: string; offer: Description }, { answer: Description; rev: number; tracks: PublishedTrack[] }]
