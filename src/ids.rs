@@ -5,15 +5,13 @@ use std::str::FromStr;
 
 use derive_more::Display;
 use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// An account of the application, `1 ..= 2^53 - 1`; always a JSON number on output.
-#[derive(
-    Clone, Copy, Debug, Display, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema,
-)]
-#[serde(transparent)]
+/// An account of the application, `1 ..= 2^53 - 1`; a JSON number on output. Inside, a guest of a room has one, too, which nobody
+/// else sees: it is null on output.
+#[derive(Clone, Copy, Debug, Display, Eq, Hash, Ord, PartialEq, PartialOrd, ToSchema)]
 #[schema(value_type = u64, minimum = 1, maximum = 9007199254740991_u64, example = 4711)]
 pub struct UserId(i64);
 
@@ -26,9 +24,25 @@ impl UserId {
         (1..=Self::MAX).contains(&value).then_some(Self(value))
     }
 
+    /// Somebody without an account.
+    pub fn guest(seed: u64) -> Self {
+        Self(-1 - (seed & Self::MAX.cast_unsigned()).cast_signed())
+    }
+
+    /// Whether there is no account behind it.
+    pub fn is_guest(self) -> bool {
+        self.0 < 0
+    }
+
     /// The plain number.
     pub fn value(self) -> i64 {
         self.0
+    }
+}
+
+impl Serialize for UserId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_guest() { serializer.serialize_none() } else { serializer.serialize_i64(self.0) }
     }
 }
 

@@ -150,6 +150,9 @@ fn own_environment(mut figment: Figment) -> Result<Figment, ConfigError> {
     Ok(figment)
 }
 
+/// Where guests of the demo are sent.
+const DEMO_ROOM: &str = "/demo/room?room={roomId}#token={token}";
+
 /// What `--dev` fills in where nothing is set.
 fn dev_defaults(figment: Figment, flags: &Flags) -> Result<Figment, ConfigError> {
     let mut joined = figment;
@@ -161,6 +164,7 @@ fn dev_defaults(figment: Figment, flags: &Flags) -> Result<Figment, ConfigError>
     let secret = dev_secret(&flags.data)?;
     joined = joined.join(Serialized::default("turn.secret", format!("turn-{secret}")));
     joined = joined.join(Serialized::default("rooms.create", RoomCreate::Anyone));
+    joined = joined.join(Serialized::default("rooms.join_url", DEMO_ROOM));
     if joined.find_value("media.host").is_err() {
         joined = joined.join(Serialized::default("media.host", "127.0.0.1"));
         joined = joined.join(Serialized::default("media.udp_port", 0));

@@ -553,6 +553,10 @@ pub struct Rooms {
     pub max_viewers: usize,
     /// Tracks that one participant may publish.
     pub tracks_per_participant: usize,
+    /// Where a person is sent who gets a room token, with `{roomId}` and `{token}` in it; the token belongs behind a `#`, which
+    /// browsers keep to themselves. The answer of `POST /api/rooms/{roomId}/tokens` has it as `joinUrl`; empty: no such field.
+    /// `--dev` sends people to the demo.
+    pub join_url: String,
 }
 
 impl Default for Rooms {
@@ -563,6 +567,7 @@ impl Default for Rooms {
             max_participants: 100,
             max_viewers: 1000,
             tracks_per_participant: 6,
+            join_url: String::new(),
         }
     }
 }

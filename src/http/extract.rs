@@ -16,6 +16,7 @@ use crate::error::{Problem, Reason};
 use crate::event::Role;
 use crate::ids::UserId;
 use crate::peer::ClientAddress;
+use crate::rooms::{Guest, Visitor};
 
 /// A person who may come in.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,27 @@ impl FromRequestParts<App> for Caller {
         }
         app.people.admit_again(&identity).await?;
         Ok(Self { id: identity.user_id, role: identity.role })
+    }
+}
+
+/// Somebody who comes into a room by HTTP: a person with an account, or a guest with a room token.
+pub(super) struct Entrant(pub(super) Visitor);
+
+impl FromRequestParts<App> for Entrant {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let token = token(&parts.headers).map(str::to_owned);
+        if let Some(guest) = token.as_deref().and_then(|token| app.rooms.guest(token, "http")) {
+            app.limits.rest(guest.user)?;
+            let Guest { user, name, .. } = guest;
+            return Ok(Self(Visitor { user, name, operator: false, token }));
+        }
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let me = app.people.me(caller.id).await?;
+        let name = me.name.unwrap_or_else(|| caller.id.to_string());
+        let operator = caller.operates();
+        Ok(Self(Visitor { user: caller.id, name, operator, token: None }))
     }
 }
 

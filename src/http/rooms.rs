@@ -10,7 +10,6 @@ use super::answer::{Answer, Meta, Success, ok, with};
 use super::extract::{Body, Caller, Path};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::error::Problem;
 use crate::event::Role;
 use crate::event::room::{Participant, Permissions, Room, TrackKind};
 use crate::ids::{ParticipantId, RoomId, Short, UserId};
@@ -166,12 +165,16 @@ async fn permit(
     Ok(ok(app.rooms.participant(&id, who)?, "Permissions changed"))
 }
 
-/// A right to come in: the `token` of `room:join`.
+/// A right to come in: the `token` of `room:join`. Where it names no user it is a token to connect with as well, for people without
+/// an account.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RoomToken)]
 struct Pass {
     token: String,
+    /// Where a person may be sent to, as `rooms.join_url` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    join_url: Option<String>,
     expires_at: Timestamp,
 }
 
@@ -184,11 +187,8 @@ async fn pass(
     Body(draft): Body<PassDraft>,
 ) -> Answer<Pass> {
     let (token, expires_at) = app.rooms.pass(&id, caller.looking(), draft)?;
-    Ok(ok(Pass { token, expires_at }, "Token given"))
-}
-
-/// A name for somebody who came by HTTP.
-pub(super) async fn name_of(app: &App, caller: Caller) -> Result<String, Problem> {
-    let me = app.people.me(caller.id).await?;
-    Ok(me.name.unwrap_or_else(|| caller.id.to_string()))
+    let template = Some(&app.config.rooms.join_url).filter(|template| !template.is_empty());
+    let join_url = template
+        .map(|template| template.replace("{roomId}", &id.to_string()).replace("{token}", &token));
+    Ok(ok(Pass { token, join_url, expires_at }, "Token given"))
 }

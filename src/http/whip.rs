@@ -8,12 +8,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::Refusal;
-use super::extract::{Caller, Path, Text};
-use super::rooms::name_of;
+use super::extract::{Entrant, Path, Text};
 use crate::app::App;
 use crate::error::{Problem, Reason};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId};
-use crate::rooms::{Resource, Side};
+use crate::rooms::{Resource, Side, Visitor};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -42,8 +41,8 @@ fn body<'a>(headers: &HeaderMap, wanted: &str, text: &'a str) -> Result<&'a str,
 }
 
 /// ICE servers as `Link` headers (RFC 9725 §4.6).
-fn links(app: &App, caller: Caller) -> Vec<HeaderValue> {
-    let servers = app.calls.webrtc_config(caller.id, None).ice_servers;
+fn links(app: &App, visitor: &Visitor) -> Vec<HeaderValue> {
+    let servers = app.calls.webrtc_config(visitor.user, None).ice_servers;
     let mut links = Vec::new();
     for server in servers {
         for url in &server.urls {
@@ -59,16 +58,16 @@ fn links(app: &App, caller: Caller) -> Vec<HeaderValue> {
     links
 }
 
-async fn offer(
+fn offer(
     app: &App,
-    caller: Caller,
+    visitor: Visitor,
     headers: &HeaderMap,
     (room, side): (RoomId, Side),
     text: &str,
 ) -> Outcome {
     let text = body(headers, SDP, text)?;
-    let who = (caller.id, caller.operates(), name_of(app, caller).await?);
-    let Resource { session, answer, etag } = app.rooms.offer_by_http(&room, who, side, text)?;
+    let links = links(app, &visitor);
+    let Resource { session, answer, etag } = app.rooms.offer_by_http(&room, visitor, side, text)?;
     let kind = if side == Side::Publish { "whip" } else { "whep" };
     let mut response = (StatusCode::CREATED, answer).into_response();
     let told = response.headers_mut();
@@ -76,7 +75,7 @@ async fn offer(
     told.insert(header::LOCATION, value(&format!("/{kind}/sessions/{session}")));
     told.insert(header::ETAG, value(&etag));
     told.insert(HeaderName::from_static("accept-patch"), HeaderValue::from_static(FRAGMENT));
-    for link in links(app, caller) {
+    for link in links {
         told.append(header::LINK, link);
     }
     told.insert(
@@ -94,44 +93,44 @@ fn value(text: &str) -> HeaderValue {
 #[utoipa::path(post, path = "/whip/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), request_body(content = String, content_type = "application/sdp"), responses((status = 201, body = String, content_type = "application/sdp")))]
 async fn publish(
     State(app): State<App>,
-    caller: Caller,
+    Entrant(visitor): Entrant,
     Path(room): Path<RoomId>,
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    offer(&app, caller, &headers, (room, Side::Publish), &text).await
+    offer(&app, visitor, &headers, (room, Side::Publish), &text)
 }
 
 /// Receives a whole room, participant after participant.
 #[utoipa::path(post, path = "/whep/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), request_body(content = String, content_type = "application/sdp"), responses((status = 201, body = String, content_type = "application/sdp")))]
 async fn view(
     State(app): State<App>,
-    caller: Caller,
+    Entrant(visitor): Entrant,
     Path(room): Path<RoomId>,
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    offer(&app, caller, &headers, (room, Side::View(None)), &text).await
+    offer(&app, visitor, &headers, (room, Side::View(None)), &text)
 }
 
 /// Receives one participant.
 #[utoipa::path(post, path = "/whep/{roomId}/{participantId}", tag = "WHIP and WHEP", params(("roomId" = String, Path), ("participantId" = String, Path)), request_body(content = String, content_type = "application/sdp"), responses((status = 201, body = String, content_type = "application/sdp")))]
 async fn view_one(
     State(app): State<App>,
-    caller: Caller,
+    Entrant(visitor): Entrant,
     Path((room, who)): Path<(RoomId, ParticipantId)>,
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    offer(&app, caller, &headers, (room, Side::View(Some(who))), &text).await
+    offer(&app, visitor, &headers, (room, Side::View(Some(who))), &text)
 }
 
-fn options(app: &App, caller: Caller) -> Response {
+fn options(app: &App, visitor: &Visitor) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     response
         .headers_mut()
         .insert(HeaderName::from_static("accept-post"), HeaderValue::from_static(SDP));
-    for link in links(app, caller) {
+    for link in links(app, visitor) {
         response.headers_mut().append(header::LINK, link);
     }
     response
@@ -139,26 +138,34 @@ fn options(app: &App, caller: Caller) -> Response {
 
 /// What may be posted, and the ICE servers.
 #[utoipa::path(options, path = "/whip/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), responses((status = 204)))]
-async fn publish_options(State(app): State<App>, caller: Caller, _: Path<RoomId>) -> Response {
-    options(&app, caller)
+async fn publish_options(
+    State(app): State<App>,
+    Entrant(visitor): Entrant,
+    _: Path<RoomId>,
+) -> Response {
+    options(&app, &visitor)
 }
 
 /// What may be posted, and the ICE servers.
 #[utoipa::path(options, path = "/whep/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), responses((status = 204)))]
-async fn view_options(State(app): State<App>, caller: Caller, _: Path<RoomId>) -> Response {
-    options(&app, caller)
+async fn view_options(
+    State(app): State<App>,
+    Entrant(visitor): Entrant,
+    _: Path<RoomId>,
+) -> Response {
+    options(&app, &visitor)
 }
 
 fn patched(
     app: &App,
-    caller: Caller,
+    visitor: &Visitor,
     session: RoomSessionId,
     headers: &HeaderMap,
     text: &str,
 ) -> Outcome {
     let text = body(headers, FRAGMENT, text)?;
     let tag = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
-    let Some((fragment, etag)) = app.rooms.patch_by_http(caller.id, session, tag, text)? else {
+    let Some((fragment, etag)) = app.rooms.patch_by_http(visitor.user, session, tag, text)? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let mut response = fragment.into_response();
@@ -171,34 +178,34 @@ fn patched(
 #[utoipa::path(patch, path = "/whip/sessions/{sessionId}", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), request_body(content = String, content_type = "application/trickle-ice-sdpfrag"), responses((status = 204), (status = 200, body = String, content_type = "application/trickle-ice-sdpfrag")))]
 async fn patch(
     State(app): State<App>,
-    caller: Caller,
+    Entrant(visitor): Entrant,
     Path(session): Path<RoomSessionId>,
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    patched(&app, caller, session, &headers, &text)
+    patched(&app, &visitor, session, &headers, &text)
 }
 
 /// A candidate, or an ICE restart.
 #[utoipa::path(patch, path = "/whep/sessions/{sessionId}", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), request_body(content = String, content_type = "application/trickle-ice-sdpfrag"), responses((status = 204), (status = 200, body = String, content_type = "application/trickle-ice-sdpfrag")))]
 async fn patch_view(
     State(app): State<App>,
-    caller: Caller,
+    Entrant(visitor): Entrant,
     Path(session): Path<RoomSessionId>,
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    patched(&app, caller, session, &headers, &text)
+    patched(&app, &visitor, session, &headers, &text)
 }
 
 /// Ends publishing.
 #[utoipa::path(delete, path = "/whip/sessions/{sessionId}", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), responses((status = 200)))]
 async fn end(
     State(app): State<App>,
-    caller: Caller,
+    Entrant(visitor): Entrant,
     Path(session): Path<RoomSessionId>,
 ) -> Outcome {
-    app.rooms.end_by_http(caller.id, session)?;
+    app.rooms.end_by_http(visitor.user, session)?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -206,10 +213,10 @@ async fn end(
 #[utoipa::path(delete, path = "/whep/sessions/{sessionId}", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), responses((status = 200)))]
 async fn end_view(
     State(app): State<App>,
-    caller: Caller,
+    Entrant(visitor): Entrant,
     Path(session): Path<RoomSessionId>,
 ) -> Outcome {
-    app.rooms.end_by_http(caller.id, session)?;
+    app.rooms.end_by_http(visitor.user, session)?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -217,11 +224,11 @@ async fn end_view(
 #[utoipa::path(post, path = "/whep/sessions/{sessionId}/layer", tag = "WHIP and WHEP", params(("sessionId" = String, Path)), request_body = LayerChoice, responses((status = 204)))]
 async fn layer(
     State(app): State<App>,
-    caller: Caller,
+    Entrant(visitor): Entrant,
     Path(session): Path<RoomSessionId>,
     super::extract::Body(choice): super::extract::Body<LayerChoice>,
 ) -> Outcome {
-    app.rooms.layer_by_http(caller.id, session, &choice.rid)?;
+    app.rooms.layer_by_http(visitor.user, session, &choice.rid)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -105,10 +105,11 @@ impl Outbox {
         self.users.read().unwrap_or_else(PoisonError::into_inner).contains_key(&user)
     }
 
-    /// Everyone with a session, in order of id.
+    /// Everyone with an account and a session, in order of id.
     pub fn online(&self) -> Vec<UserId> {
-        let mut online: Vec<_> =
-            self.users.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let mut online: Vec<_> = users.keys().filter(|user| !user.is_guest()).copied().collect();
+        drop(users);
         online.sort_unstable();
         online
     }

@@ -4,6 +4,7 @@
 
 mod error;
 mod follow;
+mod guest;
 mod media;
 mod moderate;
 mod state;
@@ -19,6 +20,7 @@ use switchboard_media::{Codec, Command, PeerKey, RoomKey};
 use utoipa::ToSchema;
 
 pub use self::error::RoomError;
+pub use self::guest::{Guest, Visitor};
 pub use self::media::{LayerWish, PublishedTrack, Publishing, Subscribed, TrackOrder};
 pub use self::moderate::Moderation;
 use self::state::{Door, Link, Member, Newcomer, Outboxes, Pass, Room};
@@ -258,7 +260,7 @@ impl Rooms {
 
     /// Opens a room for whoever enters it first, where that is allowed.
     fn open_by_entering(&self, id: &RoomId, user: UserId) -> Result<()> {
-        if !self.opens_by_entering() {
+        if !self.opens_by_entering() || user.is_guest() {
             return Ok(());
         }
         let draft = Draft { room_id: Some(id.clone()), ..Draft::default() };
@@ -425,16 +427,8 @@ impl Rooms {
 
     fn admit(&self, room: &Room, joining: &Joining) -> Result<Member> {
         let now = self.clock.now();
-        let pass = match &joining.token {
-            None => None,
-            Some(token) => Some(
-                room.passes
-                    .iter()
-                    .find(|pass| pass.token == *token && pass.until > now)
-                    .filter(|pass| pass.user.is_none_or(|user| user == joining.user))
-                    .ok_or(RoomError::Token)?,
-            ),
-        };
+        let pass = self.pass_of(room, joining.token.as_deref(), joining.user)?;
+        let pass = pass.as_ref();
         let invited = room.invited.as_ref().is_none_or(|people| people.contains(&joining.user));
         let owner = room.owner == Some(joining.user) || joining.operator;
         if !invited && pass.is_none() && !owner {

@@ -204,7 +204,7 @@ impl Member {
         };
         Shown {
             participant_id: self.id,
-            user_id: Some(self.user),
+            user_id: Some(self.user).filter(|user| !user.is_guest()),
             name: self.name.clone(),
             joined_at: self.joined_at,
             tracks: self.tracks.iter().map(|track| track.shown(self.id)).collect(),
@@ -266,6 +266,7 @@ impl Published {
 }
 
 /// A right to come in, given out by the owner.
+#[derive(Clone)]
 pub(super) struct Pass {
     pub(super) token: String,
     pub(super) user: Option<UserId>,

@@ -4,7 +4,7 @@ use switchboard_media::negotiation::{Accept, Connection};
 use switchboard_media::{Command, RoomKey, Wish};
 
 use super::state::{Door, Link, Member, Newcomer, Room};
-use super::{Result, RoomError, Rooms, State, secret};
+use super::{Result, RoomError, Rooms, State, Visitor, secret};
 use crate::event::Event;
 use crate::event::room::{Permissions, RoomParticipant};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, UserId};
@@ -37,17 +37,22 @@ impl Rooms {
     pub fn offer_by_http(
         &self,
         id: &RoomId,
-        (user, operator, name): (UserId, bool, String),
+        visitor: Visitor,
         side: Side,
         offer: &str,
     ) -> Result<Resource> {
         let offer = self.read(offer, SECTIONS)?;
-        self.open_by_entering(id, user)?;
+        self.open_by_entering(id, visitor.user)?;
         let mut state = self.state();
         let State { rooms, peers } = &mut *state;
         let room = rooms.get_mut(id).ok_or(RoomError::NotFound)?;
-        self.may_enter(room, user, operator)?;
-        let mut member = self.newcomer(user, name, side);
+        let pass = self.pass_of(room, visitor.token.as_deref(), visitor.user)?;
+        self.may_enter(room, &visitor, pass.is_some())?;
+        let permissions = pass.map(|pass| pass.permissions).unwrap_or_default();
+        if side != Side::Publish && !permissions.can_subscribe {
+            return Err(RoomError::MayNotSubscribe);
+        }
+        let mut member = self.newcomer(visitor, permissions, side);
         let (member_id, session) = (member.id, member.session);
         let (answer, peer) = match side {
             Side::Publish => {
@@ -94,9 +99,10 @@ impl Rooms {
         Ok(Resource { session, answer, etag })
     }
 
-    fn may_enter(&self, room: &Room, user: UserId, operator: bool) -> Result<()> {
-        let owner = operator || room.owner == Some(user);
-        if !owner && room.invited.as_ref().is_some_and(|people| !people.contains(&user)) {
+    fn may_enter(&self, room: &Room, visitor: &Visitor, has_pass: bool) -> Result<()> {
+        let owner = visitor.operator || room.owner == Some(visitor.user);
+        let invited = |people: &Vec<UserId>| people.contains(&visitor.user);
+        if !owner && !has_pass && !room.invited.as_ref().is_none_or(invited) {
             return Err(RoomError::NotFound);
         }
         if !owner && room.locked {
@@ -113,16 +119,16 @@ impl Rooms {
         Ok(())
     }
 
-    fn newcomer(&self, user: UserId, name: String, side: Side) -> Member {
+    fn newcomer(&self, visitor: Visitor, permissions: Permissions, side: Side) -> Member {
         Member::new(Newcomer {
             id: ParticipantId::new(self.clock.id()),
             session: RoomSessionId::new(self.clock.id()),
             secret: secret(),
             door: if side == Side::Publish { Door::Whip } else { Door::Whep },
-            user,
-            name,
+            user: visitor.user,
+            name: visitor.name,
             at: self.clock.now(),
-            permissions: Permissions::default(),
+            permissions,
             moderator: false,
             auto_subscribe: false,
             metadata: None,

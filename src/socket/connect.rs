@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::auth::{self, AuthError, Identity, bearer};
 use crate::config::XUserId;
 use crate::error::{Failure, Reason};
-use crate::event::{Event, MissedCalls, SessionReady};
+use crate::event::{Event, MissedCalls, Role, SessionReady};
 use crate::ids::{DeviceId, SessionId, Short, UserId};
 use crate::outbox::{About, Frame};
 use crate::peer::ClientAddress;
@@ -38,6 +38,8 @@ struct Handshake {
 struct Admitted {
     identity: Identity,
     handshake: Handshake,
+    /// A room token, when it is a guest's.
+    guest: Option<String>,
 }
 
 pub(super) fn register(io: &SocketIo) {
@@ -72,6 +74,10 @@ async fn admit(
             Reason::Unavailable,
         ));
     }
+    if let Some((identity, token)) = guest(&app, &handshake) {
+        socket.extensions.insert(Admitted { identity, handshake, guest: Some(token) });
+        return Ok(());
+    }
     let identity =
         identify(&app, &socket, &handshake).await.map_err(|error| refuse(&app, &socket, &error))?;
     check_claim(&app, &identity, &handshake)?;
@@ -85,8 +91,25 @@ async fn admit(
         Refusal(format!("Authentication error: {told}"), reason)
     };
     app.people.admit(&identity).await.map_err(refused)?;
-    socket.extensions.insert(Admitted { identity, handshake });
+    socket.extensions.insert(Admitted { identity, handshake, guest: None });
     Ok(())
+}
+
+/// Somebody without an account, whom a room token lets in.
+fn guest(app: &App, handshake: &Handshake) -> Option<(Identity, String)> {
+    let token = handshake.token.as_ref()?.as_str()?;
+    let device = handshake.device_id.as_ref().map(DeviceId::as_str).unwrap_or_default();
+    let guest = app.rooms.guest(token, device)?;
+    let identity = Identity {
+        user_id: guest.user,
+        uid: None,
+        email: None,
+        name: Some(guest.name),
+        role: Role::User,
+        user_type: None,
+        expires_at: guest.until,
+    };
+    Some((identity, token.to_owned()))
 }
 
 async fn identify(
@@ -170,15 +193,18 @@ fn on_connect(
 }
 
 fn open(app: App, socket: &SocketRef, admitted: Admitted) -> (Arc<Connection>, Option<i64>, bool) {
-    let Admitted { identity, handshake } = admitted;
+    let Admitted { identity, handshake, guest } = admitted;
     let line = Line::new(socket.clone());
     let about = about(&app, socket, &identity, &handshake);
     let first = !app.outbox.is_online(identity.user_id);
     let most = app.config.limits.sessions_per_user;
     let (session, replaced) = app.outbox.open(about, Box::new(Sender(line.clone())), most);
     replaced.iter().for_each(|old| old.end("REPLACED", None));
-    session.set_expires_at(identity.expires_at);
-    let connection = Arc::new(Connection::new(app, session, identity.role, line));
+    if guest.is_none() {
+        session.set_expires_at(identity.expires_at);
+    }
+    let guest = guest.zip(identity.name);
+    let connection = Arc::new(Connection::new(app, session, identity.role, line, guest));
     tracing::debug!(session = %connection.session.about.id, user = %identity.user_id, "connected");
 
     let receiving = connection.clone();
@@ -229,7 +255,9 @@ async fn welcome(
 ) -> Result<(), crate::chat::ChatError> {
     let (app, session) = (&connection.app, &connection.session);
     let user = session.about.user;
-    let (head, resumes) = app.chat.standing(user, cursor).await?;
+    let is_guest = user.is_guest();
+    let (head, resumes) =
+        if is_guest { (0, false) } else { app.chat.standing(user, cursor).await? };
     let ready = SessionReady {
         session_id: session.about.id,
         user_id: user,
@@ -241,6 +269,9 @@ async fn welcome(
         ice_ttl: app.config.turn.credential_ttl,
     };
     session.deliver(Frame::new(&Event::SessionReady(Box::new(ready))));
+    if is_guest {
+        return Ok(());
+    }
     match cursor {
         Some(cursor) if resumes => connection.sync_from(cursor).await?,
         Some(_) => app.chat.reset_to(session, head),
@@ -273,6 +304,9 @@ async fn closed(connection: &Connection, reason: DisconnectReason) {
     let last = app.outbox.close(session);
     app.presence.forget(session);
     app.rooms.lost(session.about.user, session.about.id);
+    if session.about.user.is_guest() {
+        return;
+    }
     app.calls.session_closed(session).await;
     // What was written to a connection that had silently died may be lost: it is told again.
     let lost =

@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) session: Arc<Session>,
     /// What the token says about its bearer.
     pub(super) role: Role,
+    /// The room token and the name of somebody without an account.
+    pub(super) guest: Option<(String, String)>,
     pub(super) limits: ConnectionLimits,
     pub(super) line: Arc<Line>,
     inbox: Mutex<Inbox>,
@@ -39,12 +41,19 @@ struct Inbox {
 }
 
 impl Connection {
-    pub(super) fn new(app: App, session: Arc<Session>, role: Role, line: Arc<Line>) -> Self {
+    pub(super) fn new(
+        app: App,
+        session: Arc<Session>,
+        role: Role,
+        line: Arc<Line>,
+        guest: Option<(String, String)>,
+    ) -> Self {
         let limits = app.limits.for_connection();
         Self {
             app,
             session,
             role,
+            guest,
             limits,
             line,
             inbox: Mutex::default(),
@@ -128,6 +137,10 @@ impl Connection {
 
     async fn handle(self: &Arc<Self>, asked: &Asked, ack: Option<AckSender>) {
         let outcome = match asked.parts() {
+            Ok(parts) if self.guest.is_some() && !parts.name.starts_with("room:") => {
+                let told = "A guest has the room:* events of one room; this one needs an account";
+                Err(Problem::new(Reason::Forbidden, told))
+            }
             Ok(parts) => table::handle(self, &parts).await,
             Err(problem) => Err(problem),
         };

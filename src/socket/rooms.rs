@@ -84,14 +84,17 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
         (None, Some(call)) => open_room(&context, call).await?,
         _ => return Err(Problem::invalid("roomId", "Name either roomId or callId")),
     };
-    let me = app.people.me(user).await?;
-    let name = payload.name.map(Short::into_string).or(me.name);
+    let (token, known) = match &context.guest {
+        Some((token, name)) => (Some(token.clone()), Some(name.clone())),
+        None => (payload.token.map(Short::into_string), app.people.me(user).await?.name),
+    };
+    let name = payload.name.map(Short::into_string).or(known);
     let joining = Joining {
         user,
         operator: matches!(context.role, Role::Admin | Role::Service),
         socket: context.session.about.id,
         name: name.unwrap_or_else(|| user.to_string()),
-        token: payload.token.map(Short::into_string),
+        token,
         auto_subscribe: payload.auto_subscribe,
         metadata: payload.metadata,
         resume: payload.resume.map(|it| Resuming {

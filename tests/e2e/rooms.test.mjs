@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { launch, page } from './support/browser.mjs'
 import { firefox } from './support/firefox.mjs'
+import { plainOffer } from './support/whip-client.mjs'
 import { Server, ask, next, root, sleep, token, until } from './support/server.mjs'
 
 const shots = `${root}/test-results`
@@ -72,7 +73,7 @@ test('three tabs in a room see and hear each other; layers, mute, late joiners, 
   // The publisher sends three layers; a viewer chooses.
   await until(async () => (await stats(ada, 'sending')).filter(({ type, kind, framesSent }) => type === 'outbound-rtp' && kind === 'video' && framesSent > 0).length === 3, 'three layers: a browser that was busy at the start takes a while to believe in its network', 60_000)
   const of = await ada.evaluate(() => window.switchboardRoom().own.participantId)
-  const menu = ben.locator(`.tile[data-participant="${of}"] select`)
+  const menu = ben.locator(`.tile[data-participant="${of}"] .size`)
   const width = async () => (await shown(ben)).find(({ who }) => who === of).width
   await menu.selectOption('f')
   await until(async () => (await width()) === 960, 'the high layer', 20_000)
@@ -171,6 +172,48 @@ test('who waits in the lobby is let in by a moderator, or is not', async () => {
   await ada.locator('#lobby button', { hasText: 'Refuse' }).click()
   await cem.locator('#problem', { hasText: 'not let you in' }).waitFor()
   for (const made of [ada, ben, cem]) await made.context().close()
+})
+
+test('somebody without an account comes in by a link, and into that room alone', async () => {
+  const ada = await tab(113, 'guests')
+  await ada.locator('#room:not([hidden])').waitFor()
+  await ada.click('#invite')
+  await ada.locator('#notice', { hasText: 'token=' }).waitFor()
+  const link = (await ada.locator('#notice').textContent()).match(/http\S+/)[0]
+  const eve = await page(browser, `${link.replace('?', '?width=320&')}`)
+  for (const made of [ada, eve]) await moving(made, 1)
+  await ada.screenshot({ path: `${shots}/room-guest.png` })
+  const seen = await ada.evaluate(() => [...window.switchboardRoom().participants.values()].find(({ name }) => name === 'Guest'))
+  assert.equal(seen.userId, null)
+  // After a reload the same guest goes on.
+  await eve.reload()
+  for (const made of [ada, eve]) await moving(made, 1)
+
+  const admin = { authorization: `Bearer ${token(106, { role: 'admin' })}` }
+  assert.equal((await server.rest(undefined, 'POST', '/api/rooms', { roomId: 'elsewhere' }, admin)).status, 200)
+  const room = new URLSearchParams(new URL(link).hash.slice(1)).get('token')
+  const socket = await server.connect(0, { auth: { token: room, deviceId: 'one' } })
+  assert.equal(socket.ready.userId, null)
+  assert.equal((await ask(socket, 'message:send', { toUserId: 113, content: 'hello' })).reason, 'FORBIDDEN')
+  assert.equal((await ask(socket, 'call:initiate', { toUserId: 113, callType: 'voice' })).reason, 'FORBIDDEN')
+  for (const roomId of ['elsewhere', 'nowhere']) assert.equal((await ask(socket, 'room:join', { roomId })).ok, false, roomId)
+  assert.ok((await ask(socket, 'room:join', { roomId: 'guests' })).ok)
+  for (const path of ['/api/me', '/api/rooms/guests', '/api/chat/conversations']) {
+    assert.equal((await server.rest(undefined, 'GET', path, undefined, { authorization: `Bearer ${room}` })).status, 401, path)
+  }
+  const health = await server.rest(113, 'GET', '/health')
+  assert.doesNotMatch(health.text, /null,|-\d{6,}/, 'guests are nobody online')
+  // By WHEP and WHIP as well.
+  const headers = { authorization: `Bearer ${room}`, 'content-type': 'application/sdp' }
+  assert.equal((await fetch(`${server.url}/whep/elsewhere`, { method: 'POST', headers, body: plainOffer('video').replace('a=sendonly', 'a=recvonly') })).status, 401)
+  const viewing = await fetch(`${server.url}/whep/guests`, { method: 'POST', headers, body: plainOffer('video').replace('a=sendonly', 'a=recvonly') })
+  assert.equal(viewing.status, 201, await viewing.clone().text())
+  assert.equal((await fetch(new URL(viewing.headers.get('location'), server.url), { method: 'DELETE', headers })).status, 200)
+  socket.close()
+  // The moderator's menu.
+  await ada.locator('.tile .moderation').first().selectOption('Remove')
+  await eve.locator('#problem', { hasText: 'no longer in the room' }).waitFor()
+  for (const made of [ada, eve]) await made.context().close()
 })
 
 test('a moderator puts somebody in the middle; figures are taken; a server that goes down says so', async () => {

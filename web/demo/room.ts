@@ -16,7 +16,12 @@ const sound = new Map<string, HTMLAudioElement>()
 
 $<HTMLInputElement>('name').value = query.get('room') ?? 'demo'
 
+/** The room token of a guest: it stands behind the #, which the browser sends to nobody. */
+const guest = new URLSearchParams(location.hash.slice(1)).get('token')
+let bearer = ''
+
 async function token(): Promise<string> {
+  if (guest) return guest
   const typed = $<HTMLTextAreaElement>('token').value.trim()
   if (typed) return typed
   const answer = await fetch(`/api/admin/dev-token?userId=${encodeURIComponent(query.get('u') ?? '101')}`)
@@ -26,7 +31,11 @@ async function token(): Promise<string> {
 }
 
 async function enter(): Promise<void> {
-  const board = await Switchboard.connect({ token: await token(), deviceId: `room-${query.get('u') ?? 'me'}`, deviceName: 'Room page' })
+  bearer = await token()
+  // Several guests may have the same link.
+  const me = guest ? (sessionStorage.getItem('guest') ?? crypto.randomUUID()) : (query.get('u') ?? 'me')
+  if (guest) sessionStorage.setItem('guest', me)
+  const board = await Switchboard.connect({ token: bearer, deviceId: `room-${me}`, deviceName: 'Room page' })
   const name = $<HTMLInputElement>('name').value
   room = await Room.join(board, name, { storage: sessionStorage, onLobby: () => ($('problem').textContent = 'Waiting for a moderator to let you in …') })
   $('problem').textContent = ''
@@ -34,6 +43,7 @@ async function enter(): Promise<void> {
   $('room').hidden = false
   $('title').textContent = name
   document.title = `${name} · Switchboard`
+  $('invite').hidden = Boolean(guest) || !room.own.moderator
   listen()
   show([...room.participants.values()])
   const width = Number(query.get('width') ?? 1280)
@@ -140,11 +150,32 @@ function tile(id: string, name: string, stream?: MediaStream, mine = false): HTM
     part(element, 'who').textContent = name
     part(element, 'initial').textContent = name.slice(0, 1)
     if (mine) element.dataset['mine'] = 'true'
+    else if (room.own.moderator && room.participants.has(id)) element.append(moderation(id, name))
     tiles.set(id, element)
     $('tiles').append(element)
   }
   if (stream) fill(element, stream)
   return element
+}
+
+/** What a moderator can do with somebody. */
+function moderation(participantId: string, name: string): HTMLSelectElement {
+  const menu = document.createElement('select')
+  menu.className = 'moderation'
+  menu.ariaLabel = `Moderate ${name}`
+  const actions: Record<string, () => Promise<void>> = {
+    'Mute': () => room.moderate('mute-remote', participantId, { kind: 'audio' }),
+    'Camera off': () => room.moderate('mute-remote', participantId, { kind: 'video' }),
+    'To the middle': () => room.spotlight(participantId),
+    'Not in the middle': () => room.spotlight(),
+    'Remove': () => room.moderate('kick', participantId),
+  }
+  menu.append(new Option('⋯', ''), ...Object.keys(actions).map((text) => new Option(text, text)))
+  menu.onchange = () => {
+    void actions[menu.value]?.().catch((error: Error) => notice(error.message))
+    menu.value = ''
+  }
+  return menu
 }
 
 function fill(element: HTMLElement, stream: MediaStream): void {
@@ -157,7 +188,7 @@ function empty(element: HTMLElement): void {
   const video = element.querySelector('video') as HTMLVideoElement
   video.srcObject = null
   video.hidden = true
-  element.querySelector('select')?.remove()
+  element.querySelector('.size')?.remove()
   delete element.dataset['track']
 }
 
@@ -166,9 +197,10 @@ function picture(track: RoomTrack, { participantId, name }: Participant, stream:
   const element = tile(isScreen ? track.trackId : participantId, isScreen ? `${name}'s screen` : name, stream)
   element.classList.toggle('screen', isScreen)
   element.dataset['track'] = track.trackId
-  element.querySelector('select')?.remove()
+  element.querySelector('.size')?.remove()
   if (track.layers.length < 2) return
   const menu = document.createElement('select')
+  menu.className = 'size'
   menu.ariaLabel = `Picture size of ${name}`
   const sizes = track.layers.map(({ rid, height }) => [rid, height ? `${height}p` : rid])
   menu.append(...[['auto', 'auto'], ...sizes, ['off', 'off']].map(([value, text]) => new Option(text, value)))
@@ -233,6 +265,16 @@ toggle('screen', async (on) => {
   await room.publish(shared, 'screen')
 })
 $('react').addEventListener('click', () => void room.react('👍').catch((error: Error) => notice(error.message)))
+$('invite').addEventListener('click', async () => {
+  const answer = await fetch(`/api/rooms/${room.info.roomId}/tokens`, {
+    method: 'POST', headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' }, body: JSON.stringify({ name: 'Guest' }),
+  })
+  const { data, message } = await answer.json()
+  if (!answer.ok) return notice(message)
+  const link = new URL(data.joinUrl ?? location.href, location.href).href
+  await navigator.clipboard?.writeText(link).catch(() => undefined)
+  notice(`A link for one hour, copied: ${link}`)
+})
 $('leave').addEventListener('click', () => void room.leave())
 
 /** Three bars: how much of what was sent to this page arrives. */
