@@ -107,6 +107,8 @@ pub struct LayerWish {
     pub max_width: Option<u32>,
     /// Pixels that are shown; a larger layer is not wanted.
     pub max_height: Option<u32>,
+    /// Pictures in a second; more are left out where the stream has temporal layers.
+    pub max_fps: Option<u32>,
     /// The highest first when not everything fits; 128 by default.
     pub priority: Option<u8>,
 }
@@ -457,11 +459,11 @@ impl Rooms {
         self.act(me, session, |room, member| {
             let key = room.key;
             let (_, track) = room.track(wish.track_id).ok_or(RoomError::NoTrack)?;
-            let (track, wanted) = (track.key, wanted_layer(track, wish)?);
+            let (temporal, wanted) = (temporal(track, wish), wanted_layer(track, wish)?);
+            let track = track.key;
             let member = room.by_id(member).ok_or(RoomError::NotInRoom)?;
             let link = member.subscribe.as_ref().ok_or(RoomError::NoTrack)?;
             let priority = wish.priority.unwrap_or(128);
-            let temporal = u8::MAX;
             let peer = link.peer;
             server.tell(key, Command::Prefer { peer, track, wish: wanted, priority, temporal });
             Ok(())
@@ -588,6 +590,16 @@ fn layer(rid: &str, order: Option<&TrackOrder>) -> TrackLayer {
         height: said.and_then(|said| said.height),
         fps: said.and_then(|said| said.max_fps),
         active: true,
+    }
+}
+
+/// The highest temporal layer that is wanted: each has twice the pictures of the one below, and browsers make three.
+fn temporal(track: &Published, wish: &LayerWish) -> u8 {
+    let made = track.layers.iter().filter_map(|layer| layer.fps).max().unwrap_or(30);
+    match wish.max_fps {
+        Some(most) if most < made / 2 => 0,
+        Some(most) if most < made => 1,
+        _ => u8::MAX,
     }
 }
 

@@ -127,6 +127,10 @@ test('one stream of three layers (VP9, AV1) is thinned for those who want less',
     await until(async () => (await width()) < 640, `${codec} ${mode} at its lowest layer`, 20_000)
     await choose('auto')
     await until(async () => (await width()) === 640, `${codec} ${mode} whole again`, 40_000)
+    // A quarter of the pictures: the lowest temporal layer.
+    await ben.evaluate((trackId) => window.switchboardRoom().layer(trackId, 'auto', { maxFps: 8 }), trackId)
+    const rate = async () => (await coming()).find(({ frameWidth }) => frameWidth === 640)?.framesPerSecond
+    await until(async () => (await rate()) > 0 && (await rate()) <= 12, `${codec} ${mode} with fewer pictures`, 20_000)
     await moving(ben, 2)
     for (const made of [ada, ben]) await made.context().close()
   }

@@ -183,7 +183,7 @@ export class Room extends Emitter<RoomSignals> {
   }
 
   /** Says which layer of a track to receive: `auto`, `off`, or its name; or how large it is shown. */
-  async layer(trackId: string, rid: string, shown: { maxWidth?: number; maxHeight?: number; priority?: number } = {}): Promise<void> {
+  async layer(trackId: string, rid: string, shown: { maxWidth?: number; maxHeight?: number; maxFps?: number; priority?: number } = {}): Promise<void> {
     await this.board.ask('room:layer', { sessionId: this.sessionId, trackId, rid, ...shown })
   }
 

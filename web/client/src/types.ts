@@ -232,7 +232,7 @@ export interface ClientEvents {
   'room:answer': [{ sessionId: string; rev: number; answer: Description }, object]
   'room:ice-candidate': [{ sessionId: string; target: 'publish' | 'subscribe'; candidate: Candidate | null }, object]
   'room:ice-restart': [{ sessionId: string; target: 'publish' | 'subscribe'; offer?: Description }, { answer?: Description }]
-  'room:layer': [{ sessionId: string; trackId: string; rid: string; maxWidth?: number; maxHeight?: number; priority?: number }, object]
+  'room:layer': [{ sessionId: string; trackId: string; rid: string; maxWidth?: number; maxHeight?: number; maxFps?: number; priority?: number }, object]
   'room:mute': [{ sessionId: string; trackId: string; muted: boolean }, object]
   'room:mute-remote': [Moderate, object]
   'room:kick': [Moderate, object]
