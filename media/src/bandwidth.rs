@@ -105,8 +105,18 @@ pub(crate) struct Bandwidth {
 
 impl Bandwidth {
     pub(crate) fn new() -> Self {
+        Self::from(0x1_0000)
+    }
+
+    /// The number of the next packet.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Knows nothing, and goes on with this number.
+    pub(crate) fn from(next: u64) -> Self {
         Self {
-            next: 0x1_0000,
+            next,
             sent: VecDeque::new(),
             numbers: Unwrapper::default(),
             numbered: false,

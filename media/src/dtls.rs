@@ -11,6 +11,7 @@ use rtc_dtls::crypto::Certificate;
 use rtc_dtls::crypto_provider::{HashAlgorithm, RTCCryptoProvider, default_provider};
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc_dtls::state::State;
 use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error;
 
@@ -240,6 +241,22 @@ impl Dtls {
         })
     }
 
+    /// The finished association, for a successor of this process.
+    pub(crate) fn export(&self) -> Option<Vec<u8>> {
+        self.endpoint.get_connection_state(INVENTED)?.marshal_binary().ok()
+    }
+
+    /// Goes on with the association of a predecessor; its keys, unless it is none.
+    pub(crate) fn adopt(&mut self, association: &[u8], now: Instant) -> Option<Keys> {
+        let mut state = State::new(Arc::clone(&self.identity.provider), false);
+        state.unmarshal_binary(association).ok()?;
+        self.endpoint = endpoint(&self.identity.gcm);
+        let config = Arc::clone(&self.identity.gcm);
+        self.endpoint.connect(now, INVENTED, config, Some(state)).ok()?;
+        self.limits.complete = true;
+        self.keys().ok()
+    }
+
     /// The next datagram to send.
     pub(crate) fn poll_transmit(&mut self) -> Option<BytesMut> {
         self.endpoint.poll_transmit().map(|transmit| transmit.message)
@@ -399,12 +416,18 @@ pub(crate) mod tests {
             Self { endpoint, fingerprint, provider }
         }
 
+        pub(crate) fn close(&mut self, now: Instant) {
+            drop(self.endpoint.stop(now, INVENTED));
+        }
+
         pub(crate) fn transmit(&mut self) -> Option<Vec<u8>> {
             self.endpoint.poll_transmit().map(|transmit| transmit.message.to_vec())
         }
 
         pub(crate) fn read(&mut self, now: Instant, datagram: &[u8]) -> bool {
-            let events = self.endpoint.read(now, INVENTED, None, BytesMut::from(datagram)).unwrap();
+            let events = self.endpoint.read(now, INVENTED, None, BytesMut::from(datagram));
+            // Who has said goodbye takes nothing more.
+            let Ok(events) = events else { return false };
             events.iter().any(|event| matches!(event, EndpointEvent::HandshakeComplete))
         }
 

@@ -138,6 +138,16 @@ impl Ice {
         self.previous = Some(std::mem::replace(&mut self.local, local));
     }
 
+    /// Where the peer is reached, and from where else it may write; for a successor.
+    pub(crate) fn paths(&self) -> (Option<Source>, Vec<Source>) {
+        (self.path, self.sources.clone())
+    }
+
+    /// Goes on where a predecessor was.
+    pub(crate) fn adopt(&mut self, (path, sources): (Option<Source>, Vec<Source>)) {
+        (self.path, self.sources, self.nominated) = (path, sources, path.is_some());
+    }
+
     /// Where the peer is reached.
     pub(crate) fn path(&self) -> Option<Source> {
         self.path

@@ -43,4 +43,4 @@ pub use ice::{IceCredentials, Source, Via};
 pub use plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, SendCodec, SendPlan, TrackKey};
 pub use rtp::ExtensionIds;
 pub use subscription::Wish;
-pub use worker::{Command, Event, Gone, Transmit, Worker};
+pub use worker::{Command, Event, Gone, PeerState, Transmit, Worker};

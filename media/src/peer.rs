@@ -30,7 +30,7 @@ pub(crate) struct Home {
 }
 
 /// One SSRC that the peer sends.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Inbound {
     numbers: Unwrapper,
     window: Window,
@@ -63,6 +63,15 @@ pub(crate) struct Receiving {
     pub(crate) plan: ReceivePlan,
     /// The place of its track.
     pub(crate) track: usize,
+}
+
+/// Every number of a connection that must go on, for a successor.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    inbound: Vec<(u32, Inbound)>,
+    rtcp_windows: Vec<(u32, Window)>,
+    rtcp_index: u32,
+    transport: u64,
 }
 
 /// See the module.
@@ -130,6 +139,27 @@ impl Peer {
         self.inbound_keys = Some(keys.inbound);
         let bandwidth = Bandwidth::new();
         self.outbound = Some(Outbound { keys: keys.outbound, bandwidth, epoch: self.begun });
+    }
+
+    /// What a successor goes on with; `None` before there are keys.
+    pub(crate) fn numbers(&self) -> Option<Numbers> {
+        Some(Numbers {
+            inbound: self.inbound.iter().map(|(&ssrc, &inbound)| (ssrc, inbound)).collect(),
+            rtcp_windows: self.rtcp_windows.clone(),
+            rtcp_index: self.rtcp_index,
+            transport: self.outbound.as_ref()?.bandwidth.next(),
+        })
+    }
+
+    /// Goes on with what a predecessor had.
+    pub(crate) fn adopt(&mut self, keys: Keys, numbers: Numbers) {
+        self.secure(keys);
+        self.connected = true;
+        self.inbound.extend(numbers.inbound);
+        (self.rtcp_windows, self.rtcp_index) = (numbers.rtcp_windows, numbers.rtcp_index);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.bandwidth = Bandwidth::from(numbers.transport);
+        }
     }
 
     /// How long it has been there.

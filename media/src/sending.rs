@@ -79,7 +79,43 @@ pub(crate) struct Sending {
     pub(crate) reported: Option<Instant>,
 }
 
+/// Every number of a stream that must go on, for a successor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    track: Option<TrackKey>,
+    next: u64,
+    repair_next: u64,
+    windows: [Window; 2],
+    last_timestamp: u32,
+    started: bool,
+    picture: (u16, u8),
+    counts: (u32, u32),
+}
+
 impl Sending {
+    pub(crate) fn export(&self) -> Line {
+        Line {
+            track: self.track,
+            next: self.next,
+            repair_next: self.repair_next,
+            windows: [self.sealed, self.repair_sealed],
+            last_timestamp: self.last_timestamp,
+            started: self.last_at.is_some(),
+            picture: (self.picture, self.base_layer),
+            counts: (self.packets, self.bytes),
+        }
+    }
+
+    /// Goes on where a predecessor was.
+    pub(crate) fn adopt(&mut self, line: Line, now: Instant) {
+        self.track = line.track;
+        (self.next, self.repair_next) = (line.next, line.repair_next);
+        [self.sealed, self.repair_sealed] = line.windows;
+        (self.last_timestamp, self.last_at) = (line.last_timestamp, line.started.then_some(now));
+        (self.picture, self.base_layer) = line.picture;
+        (self.packets, self.bytes) = line.counts;
+    }
+
     pub(crate) fn new(plan: SendPlan) -> Self {
         let mut random = [0_u8; 4];
         // Without random bytes numbers begin at 0, which RFC 3550 §5.1 only advises against.

@@ -93,7 +93,7 @@ impl Worker {
         }
     }
 
-    fn connect(&mut self, room: RoomKey, key: PeerKey, plan: PeerPlan, now: Instant) {
+    pub(super) fn connect(&mut self, room: RoomKey, key: PeerKey, plan: PeerPlan, now: Instant) {
         if self.peer_of.contains_key(&key) {
             return;
         }

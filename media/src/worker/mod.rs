@@ -6,6 +6,7 @@
 
 mod across;
 mod commands;
+mod export;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -21,6 +22,7 @@ use slab::Slab;
 use self::across::Across;
 pub(crate) use self::across::{Note, Packets};
 pub use self::commands::Command;
+pub use self::export::PeerState;
 use crate::codec::Codec;
 use crate::counters::Counters;
 use crate::dtls::{DtlsError, Identity, Keys, Progress};

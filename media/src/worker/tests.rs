@@ -1072,6 +1072,49 @@ fn an_ice_restart_and_another_address_do_not_disturb_what_runs() {
 }
 
 #[test]
+fn another_worker_goes_on_where_one_was() {
+    let mut world = World::new();
+    let ada = world.phone(vec![camera(1, 1)], vec![]);
+    let ben = world.phone(vec![], vec![screen()]);
+    world.show(ben, "0", 1);
+    let mut key = true;
+    for frame in 0..200_u64 {
+        if frame == 100 {
+            // Another process, with another certificate; the clients know nothing of it.
+            let fresh = Worker::new(Arc::new(Identity::generate().unwrap()), world.now);
+            let states = std::mem::replace(&mut world.worker, fresh).export();
+            assert_eq!(states.len(), 2);
+            world.worker.adopt(states, world.now);
+        }
+        let place = (1000 + frame, frame as u32 * 3000, frame as u16);
+        world.picture(ada, 100, place, (true, key, true));
+        let before = world.phones[ada].told.len();
+        world.step(33);
+        key = !world.keyframes_asked(ada, before).is_empty();
+        if frame == 150 {
+            // What was sent before is still known to have been there, and the path is still checked.
+            world.check(ada, true);
+        }
+    }
+    // Every packet was opened by the keys of the handshake, and none had an index that was used (the phone looks at both).
+    let media = world.phones[ben].media();
+    assert_eq!(gaps(media.keys().copied()), 0);
+    assert!(media.len() > 190, "{}", media.len());
+    let times: Vec<u32> = media.values().map(|&(time, ..)| time).collect();
+    assert!(times.windows(2).all(|pair| (1..=12_000).contains(&(pair[1] - pair[0]))), "{times:?}");
+    let kept = world.worker.counters().read().find(|(name, _)| *name == "dropped_forged");
+    assert_eq!(kept.map(|(_, count)| count), Some(0));
+    // The association goes on as well: a goodbye is understood.
+    world.phones[ada].client.close(world.now);
+    while let Some(datagram) = world.phones[ada].client.transmit() {
+        world.send(ada, datagram);
+    }
+    world.step(1);
+    let left = Event::Gone { peer: world.phones[ada].key, reason: Gone::Left };
+    assert!(world.events.contains(&left), "{:?}", world.events);
+}
+
+#[test]
 fn who_is_silent_for_half_a_minute_is_forgotten_with_what_it_published() {
     let mut world = World::new();
     let ada = world.phone(vec![camera(1, 1)], vec![]);

@@ -1,0 +1,98 @@
+//! A worker's peers as plain data, for a process that takes its place: keys, numbers and paths, so that clients notice nothing.
+//!
+//! Exporting ends the worker: an (SSRC, index) has one owner, also across processes.
+
+use std::time::Instant;
+
+use super::Worker;
+use crate::ice::Source;
+use crate::peer::Numbers;
+use crate::plan::{PeerKey, PeerPlan, RoomKey, TrackKey};
+use crate::sending::Line;
+use crate::subscription::Wish;
+
+/// Everything a successor needs of one peer.
+pub struct PeerState {
+    /// Who.
+    pub peer: PeerKey,
+    /// Where.
+    pub room: RoomKey,
+    plan: PeerPlan,
+    /// The DTLS association, out of which the keys of SRTP come.
+    dtls: Vec<u8>,
+    paths: (Option<Source>, Vec<Source>),
+    numbers: Numbers,
+    lines: Vec<Line>,
+    wishes: Vec<(usize, Wish, u8, u8)>,
+    muted: Vec<TrackKey>,
+}
+
+impl std::fmt::Debug for PeerState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("PeerState").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// The peers that are connected; those that are not yet make a new connection.
+    pub fn export(self) -> Vec<PeerState> {
+        let state = |(place, peer): (usize, &crate::peer::Peer)| {
+            let track_of = |track: &TrackKey| self.tracks.get(*self.track_of.get(track)?);
+            let wishes = peer.shown().filter_map(|(line, track)| {
+                let it = track_of(&track)?.subscription(place, line)?;
+                Some((line, it.wish, it.priority, it.temporal))
+            });
+            let own = peer.plan.receives.iter().map(|receive| receive.track);
+            let muted = own.filter(|track| track_of(track).is_some_and(|track| track.muted));
+            Some(PeerState {
+                peer: peer.key,
+                room: peer.room,
+                plan: peer.plan.clone(),
+                dtls: peer.dtls.export()?,
+                paths: peer.ice.paths(),
+                numbers: peer.numbers()?,
+                lines: peer.sending.iter().map(crate::sending::Sending::export).collect(),
+                wishes: wishes.collect(),
+                muted: muted.collect(),
+            })
+        };
+        self.peers.iter().filter(|(_, peer)| peer.connected).filter_map(state).collect()
+    }
+
+    /// Goes on with peers of a worker that is no longer, of the same certificate or of another one. Viewers wait for a keyframe
+    /// each, which is asked for.
+    pub fn adopt(&mut self, states: Vec<PeerState>, now: Instant) {
+        let mut shown = Vec::new();
+        for state in states {
+            let PeerState { peer: key, room, plan, dtls, paths, numbers, lines, wishes, muted } =
+                state;
+            self.connect(room, key, plan, now);
+            let Some(&place) = self.peer_of.get(&key) else { continue };
+            let Some(peer) = self.peers.get_mut(place) else { continue };
+            let Some(keys) = peer.dtls.adopt(&dtls, now) else {
+                self.remove(place, super::Gone::Closed, now);
+                continue;
+            };
+            self.by_source.extend(paths.1.iter().map(|&source| (source, place)));
+            peer.ice.adopt(paths);
+            peer.adopt(keys, numbers);
+            for (line, sending) in lines.into_iter().zip(&mut peer.sending) {
+                sending.adopt(line, now);
+            }
+            muted.into_iter().for_each(|track| self.mute(track, true, now));
+            shown.push((place, wishes));
+        }
+        for (place, wishes) in shown {
+            for (line, wish, priority, temporal) in wishes {
+                let track = self.track_shown(place, line);
+                let Some(at) = track else { continue };
+                self.attach(place, line, at, now);
+                let track = self.tracks.get_mut(at);
+                if let Some(it) = track.and_then(|track| track.subscription_mut(place, line)) {
+                    (it.wish, it.priority, it.temporal) = (wish, priority, temporal);
+                }
+            }
+            self.begin_showing(place, now);
+        }
+    }
+}
