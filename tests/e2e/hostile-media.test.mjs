@@ -1,11 +1,12 @@
 // The media port and the negotiation under attack, while a live room goes on: libwebrtc sends, libwebrtc receives, and every attack
 // is judged by whether pictures and sound kept arriving.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
-import { readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
 import { after, before, test } from 'node:test'
 import { Server, ask, sleep, until } from './support/server.mjs'
 import { plainOffer, whipClient } from './support/whip-client.mjs'
@@ -197,6 +198,55 @@ test('descriptions that are bombs or nonsense are refused in words or answered q
     else assert.ok(answer.json?.error.length > 10, `${what} is refused in words, not ${answer.text.slice(0, 100)}`)
   }
   assert.ok(memory() - before < 65_536, `memory grew by ${memory() - before} KiB`)
+}))
+
+/** openssl's own client as the peer of a connection: its datagrams go through a socket that has passed the check of ICE. */
+async function handshake(options, folder) {
+  const pem = `${folder}/client.pem`
+  if (!existsSync(pem)) execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=t', '-days', '2', '-keyout', pem, '-out', `${pem}.crt`], { stdio: 'ignore' })
+  const fingerprint = execFileSync('openssl', ['x509', '-in', `${pem}.crt`, '-noout', '-fingerprint', '-sha256'], { encoding: 'utf8' }).trim().split('=')[1]
+  const made = await server.rest(9, 'POST', '/whip/openssl', plainOffer('video').replace(/(a=fingerprint:sha-256 )\S+/g, `$1${fingerprint}`), { 'content-type': 'application/sdp' })
+  assert.equal(made.status, 201, made.text)
+  const [[, ufrag], [, password]] = [made.text.match(/a=ice-ufrag:(\S+)/), made.text.match(/a=ice-pwd:(\S+)/)]
+  const [outside, inside] = [createSocket('udp4'), createSocket('udp4')]
+  let client
+  outside.on('message', (datagram) => datagram[0] > 3 && client && inside.send(datagram, client.port, client.address))
+  inside.on('message', (datagram, from) => {
+    client = from
+    outside.send(datagram, port, '127.0.0.1')
+  })
+  await new Promise((resolve) => inside.bind(0, '127.0.0.1', resolve))
+  outside.send(check(`${ufrag}:abcd`, password), port, '127.0.0.1')
+  await sleep(50)
+  const openssl = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${inside.address().port}`, '-cert', `${pem}.crt`, '-key', pem, ...options])
+  let said = ''
+  for (const stream of [openssl.stdout, openssl.stderr]) stream.on('data', (text) => (said += text))
+  await Promise.race([new Promise((resolve) => openssl.on('exit', resolve)), sleep(2500)])
+  openssl.kill('SIGKILL')
+  for (const socket of [outside, inside]) socket.close()
+  await server.rest(9, 'DELETE', made.headers.get('location'))
+  return { cipher: said.match(/Cipher is (\S+)/)?.[1] ?? '(NONE)', said }
+}
+
+test('old versions of DTLS, weak ciphers and handshakes without SRTP are refused', () => unaffected(async () => {
+  const folder = mkdtempSync(`${tmpdir()}/openssl-`)
+  try {
+    const srtp = ['-use_srtp', 'SRTP_AEAD_AES_128_GCM']
+    const sound = await handshake(['-dtls1_2', ...srtp], folder)
+    assert.match(sound.cipher, /GCM|CHACHA20/, `the client itself works: ${sound.said}`)
+    for (const weak of [
+      ['-dtls1', ...srtp, '-cipher', 'ALL:@SECLEVEL=0'],
+      ['-dtls1_2', ...srtp, '-cipher', 'aNULL:@SECLEVEL=0'],
+      ['-dtls1_2', ...srtp, '-cipher', 'eNULL:@SECLEVEL=0'],
+      ['-dtls1_2', ...srtp, '-cipher', 'AES128-SHA:AES256-SHA:DES-CBC3-SHA:@SECLEVEL=0'],
+      ['-dtls1_2', '-cipher', 'ECDHE-ECDSA-AES128-GCM-SHA256'],
+    ]) {
+      const { cipher, said } = await handshake(weak, folder)
+      assert.equal(cipher, '(NONE)', `${weak}: ${said}`)
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 }))
 
 test('a certificate that is not the one of the description gets no connection', () => unaffected(async () => {
