@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_media::{Event as Media, Gone, PeerKey, TrackKey};
+use switchboard_media::{Command, Event as Media, Gone, PeerKey, TrackKey};
 use tokio::sync::mpsc::Receiver;
 
 use super::state::{Door, Room};
@@ -130,6 +130,8 @@ impl Rooms {
         let mut unpublished = None;
         self.with_peer(peer, |room, place| {
             let id = room.id.clone();
+            // The worker has forgotten it; where it was is to be forgotten as well.
+            self.sfu.server().tell(room.key, Command::Close { peer });
             let Some(member) = room.members.get_mut(place) else { return };
             if let Some(link) = member.link_of(peer) {
                 tracing::info!(parent: &link.span, ?reason, "media ended");
