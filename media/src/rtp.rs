@@ -223,6 +223,11 @@ impl<'a> Writer<'a> {
 
     /// Adds a header extension of 1 to 16 bytes (255 in the long form).
     pub(crate) fn extension(&mut self, id: Option<u8>, value: &[u8]) {
+        self.extension_of(id, &[value]);
+    }
+
+    /// The same with a value of several pieces.
+    pub(crate) fn extension_of(&mut self, id: Option<u8>, pieces: &[&[u8]]) {
         let Some(id) = id else { return };
         if self.extensions == 0 {
             self.extensions = self.out.len();
@@ -231,12 +236,12 @@ impl<'a> Writer<'a> {
             self.out.extend_from_slice(&profile);
         }
         #[expect(clippy::cast_possible_truncation, reason = "values are short")]
-        let length = value.len() as u8;
+        let length = pieces.iter().map(|piece| piece.len()).sum::<usize>() as u8;
         match self.two_bytes {
             true => self.out.extend_from_slice(&[id, length]),
             false => self.out.push(id << 4 | length.wrapping_sub(1) & 0x0F),
         }
-        self.out.extend_from_slice(value);
+        pieces.iter().for_each(|piece| self.out.extend_from_slice(piece));
     }
 
     /// Ends the header; returns its length.

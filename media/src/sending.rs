@@ -28,6 +28,8 @@ pub(crate) struct Rewritten {
     pub(crate) red: bool,
     /// The last packet of a picture.
     pub(crate) marker: bool,
+    /// Added to the frame numbers of dependency descriptors.
+    pub(crate) frame: u16,
 }
 
 /// What all streams to one peer share.
@@ -69,6 +71,8 @@ pub(crate) struct Sending {
     /// The last VP8 picture id and TL0PICIDX.
     pub(crate) picture: u16,
     pub(crate) base_layer: u8,
+    /// The last frame number in a dependency descriptor.
+    pub(crate) frame: u16,
     repair_next: u64,
     sealed: Window,
     repair_sealed: Window,
@@ -88,7 +92,7 @@ pub(crate) struct Line {
     windows: [Window; 2],
     last_timestamp: u32,
     started: bool,
-    picture: (u16, u8),
+    picture: (u16, u8, u16),
     counts: (u32, u32),
 }
 
@@ -101,7 +105,7 @@ impl Sending {
             windows: [self.sealed, self.repair_sealed],
             last_timestamp: self.last_timestamp,
             started: self.last_at.is_some(),
-            picture: (self.picture, self.base_layer),
+            picture: (self.picture, self.base_layer, self.frame),
             counts: (self.packets, self.bytes),
         }
     }
@@ -112,7 +116,7 @@ impl Sending {
         (self.next, self.repair_next) = (line.next, line.repair_next);
         [self.sealed, self.repair_sealed] = line.windows;
         (self.last_timestamp, self.last_at) = (line.last_timestamp, line.started.then_some(now));
-        (self.picture, self.base_layer) = line.picture;
+        (self.picture, self.base_layer, self.frame) = line.picture;
         (self.packets, self.bytes) = line.counts;
     }
 
@@ -130,6 +134,7 @@ impl Sending {
             last_at: None,
             picture: 0,
             base_layer: 0,
+            frame: 0,
             repair_next: number(c, d),
             sealed: Window::default(),
             repair_sealed: Window::default(),
@@ -220,7 +225,8 @@ impl Sending {
         let meta = Meta::bare(index, self.last_timestamp, now);
         let nothing = Kept { meta: &meta, dependency: &[], payload: &[] };
         let place = (repair_type, self.plan.repair_ssrc, index);
-        let header = self.header(outbound, place, &nothing, (self.last_timestamp, false), now, out);
+        let header =
+            self.header(outbound, place, &nothing, (self.last_timestamp, false, 0), now, out);
         if let Some(first) = out.get_mut(begin) {
             *first |= 0x20;
         }
@@ -251,8 +257,14 @@ impl Sending {
     ) -> bool {
         let (_, ssrc, index) = place;
         let begin = out.len();
-        let header =
-            self.header(outbound, place, packet, (rewritten.timestamp, rewritten.marker), now, out);
+        let header = self.header(
+            outbound,
+            place,
+            packet,
+            (rewritten.timestamp, rewritten.marker, rewritten.frame),
+            now,
+            out,
+        );
         if let Some(original) = original {
             out.extend_from_slice(&original.to_be_bytes());
         }
@@ -300,7 +312,7 @@ impl Sending {
         outbound: &mut Outbound,
         (payload_type, ssrc, sequence): (u8, u32, u64),
         packet: &Kept<'_>,
-        (timestamp, marker): (u32, bool),
+        (timestamp, marker, frame): (u32, bool, u16),
         now: Instant,
         out: &mut Vec<u8>,
     ) -> usize {
@@ -330,10 +342,18 @@ impl Sending {
             writer.extension(ids.id(Extension::PlayoutDelay), &delay);
         }
         if !packet.dependency.is_empty() {
-            writer.extension(ids.id(Extension::Dependency), packet.dependency);
+            write_descriptor(&mut writer, ids.id(Extension::Dependency), packet.dependency, frame);
         }
         writer.finish()
     }
+}
+
+/// Writes a dependency descriptor with another frame number, which stands behind the first byte: a viewer takes a keyframe with a
+/// lower number than the last one for an old one.
+fn write_descriptor(writer: &mut Writer<'_>, id: Option<u8>, descriptor: &[u8], frame: u16) {
+    let Some((&[first, high, low], rest)) = descriptor.split_first_chunk() else { return };
+    let [high, low] = u16::from_be_bytes([high, low]).wrapping_add(frame).to_be_bytes();
+    writer.extension_of(id, &[&[first, high, low], rest]);
 }
 
 /// Writes the numbers of VP8 pictures that this viewer is to see.

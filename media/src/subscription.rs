@@ -35,6 +35,7 @@ struct Epoch {
     timestamp: u32,
     picture: u16,
     base_layer: u8,
+    frame: u16,
 }
 
 /// See the module.
@@ -97,7 +98,8 @@ impl Subscription {
         layers: &[Layer],
         sending: &mut Sending,
     ) -> (Option<Rewritten>, bool) {
-        if let ([only], Some(frame)) = (layers, meta.picture.frame)
+        // VP8 has numbers of its own to be closed up.
+        if let ([only], Some(frame), None) = (layers, meta.picture.frame, meta.picture.vp8)
             && let Some(scalable) = &only.scalable
         {
             return self.take_frame(&frame, &scalable.structure, meta, codec, layers, sending);
@@ -118,9 +120,7 @@ impl Subscription {
         }
         self.highest = self.highest.max(meta.sequence);
         let rewritten = self.rewritten(layer, meta);
-        if let (Some(rewritten), Some(vp8)) = (rewritten, meta.picture.vp8) {
-            remember(sending, vp8, &rewritten);
-        }
+        remember(sending, meta, rewritten.as_ref());
         (rewritten, switched)
     }
 
@@ -132,7 +132,7 @@ impl Subscription {
         meta: &Meta,
         codec: Codec,
         layers: &[Layer],
-        sending: &Sending,
+        sending: &mut Sending,
     ) -> (Option<Rewritten>, bool) {
         let top = structure.levels().saturating_sub(1);
         let temporal = self.temporal;
@@ -168,6 +168,7 @@ impl Subscription {
             marker: rewritten.marker || (frame.end && frame.spatial == level),
             ..rewritten
         });
+        remember(sending, meta, rewritten.as_ref());
         (rewritten, switched)
     }
 
@@ -181,6 +182,7 @@ impl Subscription {
             base_layer: epoch.base_layer,
             red: meta.red,
             marker: meta.marker,
+            frame: epoch.frame,
         })
     }
 
@@ -247,9 +249,14 @@ impl Subscription {
         let base_layer = vp8
             .base_layer
             .map_or(0, |(_, number)| sending.base_layer.wrapping_add(1).wrapping_sub(number));
+        let frame = meta
+            .picture
+            .frame
+            .map_or(0, |frame| sending.frame.wrapping_add(1).wrapping_sub(frame.number));
         let sequence = sending.next.cast_signed() - meta.sequence.cast_signed();
         let timestamp = timestamp.wrapping_sub(meta.timestamp);
-        self.begin(Epoch { layer, from: meta.sequence, sequence, timestamp, picture, base_layer });
+        let from = meta.sequence;
+        self.begin(Epoch { layer, from, sequence, timestamp, picture, base_layer, frame });
         self.current = Some(layer);
         self.highest = meta.sequence;
     }
@@ -328,7 +335,21 @@ impl Passed {
     }
 }
 
-fn remember(sending: &mut Sending, vp8: Vp8, rewritten: &Rewritten) {
+/// Notes the numbers that the viewer sees; what comes late does not turn them back.
+fn remember(sending: &mut Sending, meta: &Meta, rewritten: Option<&Rewritten>) {
+    let Some(rewritten) = rewritten else { return };
+    if let Some(frame) = meta.picture.frame {
+        let number = frame.number.wrapping_add(rewritten.frame);
+        if number.wrapping_sub(sending.frame) < 0x8000 {
+            sending.frame = number;
+        }
+    }
+    if let Some(vp8) = meta.picture.vp8 {
+        remember_vp8(sending, vp8, rewritten);
+    }
+}
+
+fn remember_vp8(sending: &mut Sending, vp8: Vp8, rewritten: &Rewritten) {
     if let Some((_, length, number)) = vp8.picture {
         let mask = if length == 2 { 0x7FFF } else { 0x7F };
         let number = number.wrapping_add(rewritten.picture) & mask;

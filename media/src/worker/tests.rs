@@ -128,6 +128,8 @@ struct World {
     count: u64,
     /// Bytes of a packet of a picture.
     size: usize,
+    /// Whether pictures have dependency descriptors, whose numbers are the lower the higher the layer.
+    described: bool,
 }
 
 impl World {
@@ -145,6 +147,7 @@ impl World {
             loses: |_| false,
             count: 0,
             size: 200,
+            described: false,
         }
     }
 
@@ -293,6 +296,12 @@ impl World {
     ) {
         let mut packet = Vec::new();
         let mut writer = Writer::new(&mut packet, (VP8, last), sequence as u16, timestamp, ssrc);
+        if self.described {
+            let (_, descriptor) = crate::dependency::tests::three_levels(false);
+            writer.long_extensions();
+            let number = 9_000 - 1000 * (ssrc as u16 - 100) + (timestamp / 3000) as u16;
+            writer.extension(Some(8), &descriptor(number, 0, key));
+        }
         writer.extension(Some(3), &(sequence as u16).to_be_bytes());
         let header = writer.finish();
         let [high, low] = id.to_be_bytes();
@@ -653,8 +662,12 @@ fn layers_switch_without_a_seam_for_a_viewer_of_another_worker() {
 
 fn layers_switch(away: bool) {
     let mut world = World::new();
-    let ada = world.phone(vec![camera(1, 3)], vec![]);
-    let ben = world.phone_at(away, vec![], vec![screen()]);
+    world.described = true;
+    let (mut plan, mut viewer) = (camera(1, 3), screen());
+    plan.extensions.set(Extension::Dependency, 8);
+    viewer.extensions.set(Extension::Dependency, 8);
+    let ada = world.phone(vec![plan], vec![]);
+    let ben = world.phone_at(away, vec![], vec![viewer]);
     world.show(ben, "0", 1);
     let mut wanted = [true; 3];
     for frame in 0..400_u64 {
@@ -695,6 +708,21 @@ fn layers_switch(away: bool) {
         })
         .collect();
     assert!(switched.ends_with(&[0, 1, 2]), "{switched:?}");
+    let mut ids = extensions();
+    ids.set(Extension::Dependency, 8);
+    let frames: Vec<u16> = world.phones[ben]
+        .got
+        .iter()
+        .filter_map(|(_, packet)| {
+            let header = Header::parse(packet).unwrap();
+            let descriptor = Values::read(&header, packet, &ids).dependency?;
+            Some(u16::from_be_bytes([descriptor[1], descriptor[2]]))
+        })
+        .collect();
+    assert!(
+        frames.len() > 370 && frames.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "frame numbers go on"
+    );
     let media = world.phones[ben].media();
     assert_eq!(gaps(media.keys().copied()), 0);
     let all: Vec<(u32, u16, bool)> = media.values().copied().collect();
