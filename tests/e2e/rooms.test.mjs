@@ -42,7 +42,8 @@ async function moving(made, count, within = 20_000) {
 
 const stats = (made, which) => made.evaluate(async (which) => {
   const report = (await window.switchboardRoom().stats())[which]
-  return [...report.values()].map((one) => ({ ...one }))
+  // A connection that is not opened yet has no report.
+  return [...report?.values() ?? []].map((one) => ({ ...one }))
 }, which)
 
 /** Waits until this many received pictures are decoded, and go on being so: what Firefox tells of its video elements is no use. */
