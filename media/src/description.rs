@@ -79,6 +79,8 @@ pub struct Section {
     /// Layers that are sent, in the order of the description.
     pub(crate) rids: Vec<String>,
     pub(crate) ssrcs: Vec<(u32, Option<u32>)>,
+    /// The media stream and the track that are sent (RFC 8830).
+    pub(crate) msid: Option<(String, String)>,
 }
 
 /// See the module.
@@ -245,6 +247,7 @@ fn section(
         extensions: ExtensionIds::default(),
         rids: rids(attributes),
         ssrcs: ssrcs(attributes),
+        msid: msid(attributes),
     };
     if kind.is_some() && !rejected {
         section.payloads = payloads(attributes, formats)?;
@@ -326,6 +329,19 @@ fn rids(attributes: &[Attribute]) -> Vec<String> {
         .take(RIDS)
         .map(str::to_owned)
         .collect()
+}
+
+/// What is sent is called so at the sender; old clients say it of the SSRC (RFC 8830 §2, §3.2).
+fn msid(attributes: &[Attribute]) -> Option<(String, String)> {
+    let of_ssrc = |text: &&str| text.split_once(" msid:").is_some();
+    let text = value(attributes, "msid").or_else(|| {
+        let text = values(attributes, "ssrc").find(of_ssrc)?;
+        text.split_once(" msid:").map(|(_, said)| said)
+    })?;
+    let mut words = text.split_ascii_whitespace();
+    let (stream, track) = (words.next()?, words.next().unwrap_or("-"));
+    let fits = |word: &str| word.len() <= 128 && word.chars().all(|c| c.is_ascii_graphic());
+    (fits(stream) && fits(track)).then(|| (stream.to_owned(), track.to_owned()))
 }
 
 /// SSRCs of media, each with that of its retransmissions (RFC 5576 §4.2).

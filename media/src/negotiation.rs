@@ -1,6 +1,8 @@
 //! Offers and answers (RFC 9429, RFC 8829 for the words): what a client says and what we want become a plan for the worker and a
 //! text for the client. Nothing here knows of sockets, rooms or time.
 
+mod bridge;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
@@ -11,6 +13,8 @@ use crate::description::{Description, DescriptionError, Direction, Offered, Sect
 use crate::ice::IceCredentials;
 use crate::plan::{PeerPlan, ReceivePlan, SendCodec, SendPlan, TrackKey};
 use crate::rtp::{EXTENSIONS, Extension, ExtensionIds};
+
+pub use self::bridge::{Bridge, BridgeError, Offering, Side};
 
 /// What this process shows to every client.
 #[derive(Clone, Debug)]
@@ -45,8 +49,23 @@ pub struct Shown {
 
 #[derive(Clone, Debug)]
 enum Role {
-    Receive { plan: Box<ReceivePlan>, codecs: Vec<Offered> },
-    Send { plan: Box<SendPlan>, shown: Option<Shown>, codecs: Vec<Offered> },
+    Receive {
+        plan: Box<ReceivePlan>,
+        codecs: Vec<Offered>,
+    },
+    Send {
+        plan: Box<SendPlan>,
+        shown: Option<Shown>,
+        codecs: Vec<Offered>,
+    },
+    /// What one party of a call sends and what it is sent; nothing is received before it has answered.
+    Both {
+        receive: Option<Box<ReceivePlan>>,
+        send: Box<SendPlan>,
+        shown: Shown,
+        codecs: Vec<Offered>,
+        extensions: ExtensionIds,
+    },
     Rejected,
 }
 
@@ -121,21 +140,10 @@ impl Connection {
     ) -> Result<String, DescriptionError> {
         let mut next = self.clone();
         next.follow(offer)?;
+        self.continues(offer)?;
         let mut lines = Vec::new();
         for (index, section) in offer.sections.iter().enumerate() {
-            let before = self.lines.get(index);
-            // A section that was rejected may become another one (RFC 9429 §5.2.2).
-            let other =
-                |line: &Line| line.mid != section.mid && !matches!(line.role, Role::Rejected);
-            if before.is_some_and(other) {
-                let why = format!("has section {:?} where another one was before", section.mid);
-                return Err(DescriptionError::Invalid(why));
-            }
-            lines.push(next.answer_section(section, before, &mut accept)?);
-        }
-        if lines.len() < self.lines.len() {
-            let why = "leaves out sections that were there before; reject them with port 0";
-            return Err(DescriptionError::Invalid(why.into()));
+            lines.push(next.answer_section(section, self.lines.get(index), &mut accept)?);
         }
         if lines.iter().all(|line| matches!(line.role, Role::Rejected)) && self.lines.is_empty() {
             return Err(DescriptionError::NoMedia(
@@ -146,6 +154,22 @@ impl Connection {
         next.version += 1;
         *self = next;
         Ok(self.text(false))
+    }
+
+    /// Whether an offer has the sections of before in their places (RFC 9429 §5.2.2).
+    fn continues(&self, offer: &Description) -> Result<(), DescriptionError> {
+        for (line, section) in self.lines.iter().zip(&offer.sections) {
+            // A section that was rejected may become another one.
+            if line.mid != section.mid && !matches!(line.role, Role::Rejected) {
+                let why = format!("has section {:?} where another one was before", section.mid);
+                return Err(DescriptionError::Invalid(why));
+            }
+        }
+        if offer.sections.len() < self.lines.len() {
+            let why = "leaves out sections that were there before; reject them with port 0";
+            return Err(DescriptionError::Invalid(why.into()));
+        }
+        Ok(())
     }
 
     /// Notes who the client is; another fragment is an ICE restart.
@@ -346,6 +370,10 @@ impl Connection {
             match &line.role {
                 Role::Receive { plan: receive, .. } => plan.receives.push((**receive).clone()),
                 Role::Send { plan: send, .. } => plan.sends.push((**send).clone()),
+                Role::Both { receive, send, .. } => {
+                    plan.receives.extend(receive.as_deref().cloned());
+                    plan.sends.push((**send).clone());
+                }
                 Role::Rejected => {}
             }
         }
@@ -376,7 +404,9 @@ impl Connection {
     /// Writing to a text cannot fail.
     fn write_line(&self, text: &mut String, line: &Line, offer: bool, first: bool) {
         let codecs = match &line.role {
-            Role::Receive { codecs, .. } | Role::Send { codecs, .. } => codecs.as_slice(),
+            Role::Receive { codecs, .. }
+            | Role::Send { codecs, .. }
+            | Role::Both { codecs, .. } => codecs.as_slice(),
             Role::Rejected => &[],
         };
         let (media, protocol) = line.head.split_once(' ').unwrap_or(("audio", "RTP/SAVPF"));
@@ -419,12 +449,7 @@ impl Connection {
                 });
                 write_codecs(text, codecs);
                 write_extensions(text, &plan.extensions);
-                for rid in &plan.rids {
-                    let _ = write!(text, "a=rid:{rid} recv\r\n");
-                }
-                if !plan.rids.is_empty() {
-                    let _ = write!(text, "a=simulcast:recv {}\r\n", plan.rids.join(";"));
-                }
+                write_rids(text, &plan.rids);
             }
             Role::Send { plan, shown, .. } => {
                 // What an answer said about a section that showed nothing is no word about what it shows now.
@@ -433,6 +458,21 @@ impl Connection {
                 write_codecs(text, codecs);
                 write_extensions(text, &plan.extensions);
                 write_ssrcs(text, plan, shown.as_ref(), codecs);
+            }
+            Role::Both { receive, send, shown, extensions, .. } => {
+                text.push_str(match (line.direction.receives, line.direction.sends) {
+                    (true, true) => "a=sendrecv\r\n",
+                    (true, false) => "a=sendonly\r\n",
+                    (false, true) => "a=recvonly\r\n",
+                    (false, false) => "a=inactive\r\n",
+                });
+                write_codecs(text, codecs);
+                write_extensions(text, extensions);
+                let rids = receive.as_deref().map_or(&[][..], |receive| &receive.rids);
+                write_rids(text, rids);
+                if line.direction.receives {
+                    write_ssrcs(text, send, Some(shown), codecs);
+                }
             }
             Role::Rejected => {}
         }
@@ -503,7 +543,9 @@ fn receive_plan(
 
 fn send_plan(section: &Section, codecs: &[Offered], before: Option<&Line>) -> SendPlan {
     let (media, repair) = match before.map(|line| &line.role) {
-        Some(Role::Send { plan, .. }) => (plan.ssrc, plan.repair_ssrc),
+        Some(Role::Send { plan, .. } | Role::Both { send: plan, .. }) => {
+            (plan.ssrc, plan.repair_ssrc)
+        }
         _ => (ssrc(), ssrc()),
     };
     let kind = section.kind.unwrap_or(Kind::Audio);
@@ -661,6 +703,15 @@ fn write_extensions(text: &mut String, ids: &ExtensionIds) {
         if let Some(id) = ids.id(extension) {
             let _ = write!(text, "a=extmap:{id} {uri}\r\n");
         }
+    }
+}
+
+fn write_rids(text: &mut String, rids: &[String]) {
+    for rid in rids {
+        let _ = write!(text, "a=rid:{rid} recv\r\n");
+    }
+    if !rids.is_empty() {
+        let _ = write!(text, "a=simulcast:recv {}\r\n", rids.join(";"));
     }
 }
 

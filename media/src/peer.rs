@@ -171,11 +171,16 @@ impl Peer {
     pub(crate) fn expect(&mut self, receive: usize, plan: &ReceivePlan) {
         for (layer, &(media, repair)) in (0..).zip(&plan.ssrcs) {
             let home = Home { receive, layer, repair: false };
-            self.inbound.insert(media, Inbound::at(home));
+            self.live_at(media, home);
             if let Some(repair) = repair {
-                self.inbound.insert(repair, Inbound::at(Home { repair: true, ..home }));
+                self.live_at(repair, Home { repair: true, ..home });
             }
         }
+    }
+
+    /// An SSRC that was there goes on counting: its rollovers are part of its packets' keys.
+    fn live_at(&mut self, ssrc: u32, home: Home) {
+        self.inbound.entry(ssrc).or_insert_with(|| Inbound::at(home)).home = Some(home);
     }
 
     /// Sections are in other places now, `moved` tells in which, or are there no longer. A browser names the section and layer of
@@ -299,5 +304,46 @@ impl Peer {
 impl Inbound {
     fn at(home: Home) -> Self {
         Self { numbers: Unwrapper::default(), window: Window::default(), home: Some(home) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Codec, ExtensionIds, IceCredentials};
+
+    #[test]
+    fn an_ssrc_that_is_announced_again_goes_on_counting() {
+        let sends = ReceivePlan {
+            mid: "0".into(),
+            track: TrackKey(1),
+            codec: Codec::Opus,
+            payload_type: 111,
+            repair_type: None,
+            red_type: None,
+            extensions: ExtensionIds::default(),
+            rids: Vec::new(),
+            ssrcs: vec![(7, Some(8))],
+            nack: false,
+            remb: false,
+        };
+        let plan = PeerPlan {
+            ice: IceCredentials::generate(),
+            fingerprint: None,
+            receives: vec![sends.clone()],
+            sends: Vec::new(),
+        };
+        let identity = Arc::new(Identity::generate().unwrap());
+        #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+        let now = Instant::now();
+        let mut peer = Peer::new(PeerKey(1), RoomKey(1), identity, plan, now);
+        peer.expect(0, &sends);
+        let rolled_over = 2 * FIRST_INDEX;
+        peer.inbound.get_mut(&7).unwrap().numbers.note(rolled_over);
+        peer.rehome(&[None]);
+        peer.expect(1, &sends);
+        let inbound = peer.inbound.get(&7).unwrap();
+        assert_eq!(inbound.numbers.highest(), Some(rolled_over));
+        assert_eq!(inbound.home, Some(Home { receive: 1, layer: 0, repair: false }));
     }
 }
