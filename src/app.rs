@@ -109,7 +109,6 @@ impl App {
                 outbox.clone(),
                 in_call.clone(),
             )),
-            sfu,
             calls: Arc::new(Calls::new(
                 config.clone(),
                 clock.clone(),
@@ -117,8 +116,9 @@ impl App {
                 outbox.clone(),
                 view,
                 in_call,
-                relay.clone(),
+                (relay.clone(), sfu.clone()),
             )),
+            sfu,
             started_at: clock.now(),
             draining: AtomicBool::new(false),
             config,

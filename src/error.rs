@@ -76,6 +76,8 @@ reasons! {
     MethodNotAllowed = "METHOD_NOT_ALLOWED" 405,
     /// No codec is known to both sides.
     CodecUnsupported = "CODEC_UNSUPPORTED" 406,
+    /// The two of a call have no codec in common.
+    CodecMismatch = "CODEC_MISMATCH" 406,
     /// The state of the thing has moved on.
     Conflict = "CONFLICT" 409,
     /// The same `clientId` came with another body.

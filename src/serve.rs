@@ -60,7 +60,9 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     serve_metrics(&setup.config).await?;
     run_background(&app, changes);
     let rooms = app.rooms.clone();
-    tokio::spawn(async move { rooms.follow(media).await });
+    tokio::spawn(async move { rooms.follow(media.rooms).await });
+    let calls = app.calls.clone();
+    tokio::spawn(async move { calls.follow(media.calls).await });
     tokio::spawn(app.sfu.clone().keep_counting());
 
     let mut signals = Signals::new()?;

@@ -14,6 +14,14 @@ use crate::config::Media;
 /// Events that may wait for the rules.
 const EVENTS: usize = 16_384;
 
+/// What happens to peers and tracks, for those whose they are.
+pub struct Heard {
+    /// All of it, for rooms.
+    pub rooms: mpsc::Receiver<Event>,
+    /// Connections that are there or gone, for calls.
+    pub calls: mpsc::Receiver<Event>,
+}
+
 /// See the module.
 pub struct Sfu {
     server: Arc<Server>,
@@ -21,12 +29,10 @@ pub struct Sfu {
 }
 
 impl Sfu {
-    /// Opens the media port, which clients of the relay reach by its `door`; the receiver hears what happens to peers and tracks.
-    pub fn start(
-        config: &Media,
-        door: Option<&Arc<Door>>,
-    ) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
-        let (tell, events) = mpsc::channel(EVENTS);
+    /// Opens the media port, which clients of the relay reach by its `door`.
+    pub fn start(config: &Media, door: Option<&Arc<Door>>) -> Result<(Self, Heard), StartError> {
+        let (tell, rooms) = mpsc::channel(EVENTS);
+        let (tell_calls, calls) = mpsc::channel(EVENTS);
         let settings = Settings {
             listen: vec![SocketAddr::new(config.host, config.udp_port)],
             listen_tcp: vec![SocketAddr::new(config.host, config.tcp_port)],
@@ -34,7 +40,9 @@ impl Sfu {
             workers: config.workers,
         };
         let server = Server::start(&settings, move |event| {
-            if tell.try_send(event).is_err() {
+            let for_calls = matches!(event, Event::Connected { .. } | Event::Gone { .. });
+            let lost = for_calls && tell_calls.try_send(event.clone()).is_err();
+            if tell.try_send(event).is_err() || lost {
                 metrics::counter!("rtc_rtp_dropped_total", "reason" => "events").increment(1);
             }
         })?;
@@ -44,7 +52,7 @@ impl Sfu {
         let codecs = config.codecs.iter().filter_map(|name| Codec::named(name)).collect();
         let sfu = Self { server: Arc::new(server), codecs };
         tracing::info!(addresses = ?sfu.server.endpoint().udp, "clients are told these addresses for media");
-        Ok((sfu, events))
+        Ok((sfu, Heard { rooms, calls }))
     }
 
     /// The SFU that runs.

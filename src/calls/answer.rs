@@ -43,7 +43,7 @@ impl Calls {
         if answer.accept {
             self.advance(&mut live, &Input::Accept(by.user, by.device_id.clone())).await?;
             metrics::histogram!("rtc_call_setup_seconds").record(waited.as_secs_f64());
-            self.join(&mut live, by);
+            self.join(&mut live, by).await;
         } else {
             let reason = if answer.busy { EndReason::Busy } else { EndReason::Rejected };
             self.tell_answer(&mut live, by, Input::Reject(by.user, reason)).await?;
@@ -57,7 +57,7 @@ impl Calls {
     }
 
     /// Both are in the call now: who waits is told, and what waited is passed on.
-    fn join(&self, live: &mut Guard, by: &Actor) {
+    async fn join(&self, live: &mut Guard, by: &Actor) {
         let (from, to, id) = (live.record.from, live.record.to, live.record.id);
         live.side(to).session = by.session;
         for user in live.record.bound() {
@@ -75,6 +75,7 @@ impl Calls {
         for user in [to, from] {
             self.flush(live, user);
         }
+        self.relay_early(live).await;
     }
 
     async fn tell_answer(&self, live: &mut Guard, by: &Actor, input: Input) -> Result<()> {

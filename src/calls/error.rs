@@ -41,6 +41,8 @@ pub enum CallError {
     OtherPeer,
     #[error("{0} {1}")]
     Sdp(&'static str, String),
+    #[error("{0}")]
+    Codecs(String),
     #[error("sdp has {have} bytes; at most {limit} are allowed")]
     SdpTooLarge { have: usize, limit: usize },
     #[error("More than {0} candidates in 30 seconds")]
@@ -70,6 +72,7 @@ impl Failure for CallError {
             Self::AnsweredElsewhere => Reason::AnsweredElsewhere,
             Self::Sdp(..) => Reason::SdpInvalid,
             Self::SdpTooLarge { .. } => Reason::SdpTooLarge,
+            Self::Codecs(_) => Reason::CodecMismatch,
             Self::Candidates(_) => Reason::RateLimited,
             Self::Unreachable => Reason::PeerUnreachable,
             Self::Cursor => Reason::InvalidCursor,

@@ -36,7 +36,14 @@ impl Calls {
         }
         let (first, kind, call) = (live.record.first(), live.record.kind, self.shown(&live.record));
         drop(live);
-        let order = Order { to: users.to_vec(), kind, client_id: None, waiting: true, ring: true };
+        let order = Order {
+            to: users.to_vec(),
+            kind,
+            client_id: None,
+            waiting: true,
+            ring: true,
+            media: None,
+        };
         let (ringing, refused) = self.ring_all(by, first, &order).await;
         Ok(Added { call, ringing, refused })
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
+use super::relayed::Relayed;
 use crate::clock::Timestamp;
 use crate::event::{CallSignal, SignalKind};
 use crate::ids::{SessionId, UserId};
@@ -20,6 +21,10 @@ pub(super) struct Live {
     pub(super) shown: HashSet<SessionId>,
     /// Who put it on hold.
     pub(super) held: HashSet<UserId>,
+    /// What the server does where media goes through it.
+    pub(super) relayed: Option<Box<Relayed>>,
+    /// An offer from before the acceptance, and whose it is.
+    pub(super) early: Option<(UserId, Value)>,
     sides: HashMap<UserId, Side>,
 }
 
@@ -48,7 +53,14 @@ impl Live {
         let mut sides = HashMap::new();
         sides.insert(record.from, Side { session: caller, ..Side::default() });
         sides.insert(record.to, Side::default());
-        Self { record, shown: HashSet::new(), held: HashSet::new(), sides }
+        Self {
+            record,
+            shown: HashSet::new(),
+            held: HashSet::new(),
+            relayed: None,
+            early: None,
+            sides,
+        }
     }
 
     /// The end of one of the two.

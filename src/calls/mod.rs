@@ -8,6 +8,7 @@ mod ice;
 mod live;
 mod machine;
 mod registry;
+mod relayed;
 mod sdp;
 mod sessions;
 mod signal;
@@ -25,6 +26,7 @@ use crate::ids::{CallId, MessageId, SessionId, UserId};
 use crate::incall::InCall;
 use crate::outbox::Outbox;
 use crate::relay::Relay;
+use crate::sfu::Sfu;
 use crate::store::{
     CallEnd, CallHistory, CallRecord, MessageExtra, NewMessage, Rating, Store, StoreError,
     UserRecord,
@@ -55,6 +57,7 @@ pub struct Calls {
     config: Arc<Config>,
     in_call: Arc<InCall>,
     relay: Arc<Relay>,
+    sfu: Arc<Sfu>,
     registry: Registry,
     timer: Timer,
 }
@@ -93,10 +96,10 @@ impl Calls {
         outbox: Arc<Outbox>,
         view: View,
         in_call: Arc<InCall>,
-        relay: Arc<Relay>,
+        (relay, sfu): (Arc<Relay>, Arc<Sfu>),
     ) -> Self {
         let (registry, timer) = (Registry::default(), Timer::default());
-        Self { store, outbox, view, clock, config, in_call, relay, registry, timer }
+        Self { store, outbox, view, clock, config, in_call, relay, sfu, registry, timer }
     }
 
     /// Takes up the calls of before a restart: ringing ones keep their deadline, accepted ones wait for both to come back.
@@ -190,6 +193,7 @@ impl Calls {
             self.tell_group(live, Event::CallMemberLeft);
         }
         self.registry.remove(&live.record);
+        live.relayed = None;
         self.relay.end_call(live.record.id);
         self.tell_end(&live.record, finished.missed_cursor);
         if let Some(entry) = finished.entry {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use switchboard_media::PeerKey;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::live::Live;
@@ -18,6 +19,8 @@ pub(super) struct Registry(Mutex<Calls>);
 struct Calls {
     calls: HashMap<CallId, Arc<AsyncMutex<Live>>>,
     by_user: HashMap<UserId, Vec<Brief>>,
+    /// Connections of relayed calls.
+    legs: HashMap<PeerKey, CallId>,
 }
 
 /// What the start of another call must know of a running one.
@@ -103,6 +106,7 @@ impl Registry {
     pub(super) fn remove(&self, record: &CallRecord) {
         let mut inner = self.inner();
         inner.calls.remove(&record.id);
+        inner.legs.retain(|_, call| *call != record.id);
         for user in [record.from, record.to] {
             if let Some(briefs) = inner.by_user.get_mut(&user) {
                 briefs.retain(|brief| brief.id != record.id);
@@ -112,6 +116,18 @@ impl Registry {
             }
         }
         report(inner.calls.len());
+    }
+
+    /// Notes which connections with the server a call has.
+    pub(super) fn know_legs(&self, call: CallId, peers: impl Iterator<Item = PeerKey>) {
+        let mut inner = self.inner();
+        inner.legs.retain(|_, known| *known != call);
+        inner.legs.extend(peers.map(|peer| (peer, call)));
+    }
+
+    /// Whose connection with the server this is.
+    pub(super) fn call_of_leg(&self, peer: PeerKey) -> Option<CallId> {
+        self.inner().legs.get(&peer).copied()
     }
 
     /// The running calls of a user.

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::live::{Live, signal};
 use super::{Actor, CallError, Calls, Guard, Result, expect_peer, sdp};
-use crate::event::{Call, CallSignal, CallStatus, Event, SignalKind};
+use crate::event::{Call, CallSignal, CallStatus, Direction, Event, SignalKind};
 use crate::ids::{CallId, SessionId, UserId};
 use crate::outbox::Frame;
 
@@ -52,15 +52,21 @@ impl Calls {
             if !live.side(me).takes_candidate(most, self.clock.now()) {
                 return Err(CallError::Candidates(most));
             }
-            if self.config.call.hide_host_candidates && sdp::is_private(&sent.payload) {
+            if live.record.media == Direction::P2p
+                && self.config.call.hide_host_candidates
+                && sdp::is_private(&sent.payload)
+            {
                 return Ok(Delivery { delivered: false, buffered: false });
             }
+        }
+        if live.record.media == Direction::Relay {
+            return self.relay(&mut live, me, sent).await;
         }
         let told = signal(&live.record, me, kind, sent.payload, sent.ice_restart);
         self.pass_on(&mut live, me, kind, told)
     }
 
-    fn pass_on(
+    pub(super) fn pass_on(
         &self,
         live: &mut Guard,
         me: UserId,

@@ -6,7 +6,9 @@ use super::live::Live;
 use super::machine::Input;
 use super::registry::Place;
 use super::{Actor, CallError, Calls, Guard, Result};
-use crate::event::{Answer, Call, CallStatus, CallType, Direction, Event, Incoming, Response};
+use crate::event::{
+    Answer, Call, CallMedia, CallStatus, CallType, Direction, Event, Incoming, Response,
+};
 use crate::ids::{CallId, ClientId, ConversationId, UserId};
 use crate::store::{CallRecord, UserRecord};
 
@@ -22,6 +24,8 @@ pub struct Order {
     pub waiting: bool,
     /// Whether to ring at all, or only to note the call.
     pub ring: bool,
+    /// Which way the caller wants media to take.
+    pub media: Option<CallMedia>,
 }
 
 impl Order {
@@ -91,7 +95,11 @@ impl Calls {
             status: CallStatus::Initiated,
             end_reason: None,
             rev: 1,
-            media: if group.is_some() { Direction::Sfu } else { Direction::P2p },
+            media: match self.way(order.media) {
+                _ if group.is_some() => Direction::Sfu,
+                CallMedia::Relay => Direction::Relay,
+                CallMedia::P2p | CallMedia::Auto => Direction::P2p,
+            },
             client_id: order.client_id.clone().map(ClientId::into_string),
             created_at: now,
             ringing_at: None,
@@ -104,6 +112,14 @@ impl Calls {
             ratings: Vec::new(),
             group,
             updated_at: now,
+        }
+    }
+
+    /// Which way media takes: where the server is to be in between, nobody gets around it.
+    fn way(&self, wanted: Option<CallMedia>) -> CallMedia {
+        match self.config.call.media {
+            CallMedia::Relay => CallMedia::Relay,
+            otherwise => wanted.unwrap_or(otherwise),
         }
     }
 

@@ -229,9 +229,6 @@ fn check(config: &Config, flags: &Flags) -> Result<(), ConfigError> {
             "this build has no MongoDB; build it with the feature mongo",
         );
     }
-    if config.call.media != "p2p" {
-        return wrong("call.media", "this version knows \"p2p\" only");
-    }
     check_auth(config)?;
     check_turn(&config.turn)?;
     if let Some(odd) = config.media.codecs.iter().find(|name| Codec::named(name).is_none()) {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
+use crate::event::CallMedia;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -343,8 +344,9 @@ pub struct Call {
     pub ring_offline: bool,
     /// Seconds a side that lost its connection has to come back before the call ends.
     pub reconnect_window: u64,
-    /// Which way media takes; this version knows "p2p" only.
-    pub media: String,
+    /// Which way media takes: `p2p` from one to the other; `relay` through this server, which clients need not know of;
+    /// `auto` from one to the other until the call is recorded. A caller may ask for another way than `p2p` or `auto`.
+    pub media: CallMedia,
     /// Whether candidates with private addresses are kept from the other side.
     pub hide_host_candidates: bool,
 }
@@ -355,7 +357,7 @@ impl Default for Call {
             ring_timeout: 45,
             ring_offline: true,
             reconnect_window: 30,
-            media: "p2p".into(),
+            media: CallMedia::Auto,
             hide_host_candidates: false,
         }
     }

@@ -79,6 +79,18 @@ pub enum Direction {
     Sfu,
 }
 
+/// Which way the media of a call of two is to take.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CallMedia {
+    /// From one to the other, until the server is needed in between.
+    Auto,
+    /// From one to the other.
+    P2p,
+    /// Through the server.
+    Relay,
+}
+
 /// A person in a call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

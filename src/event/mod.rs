@@ -6,9 +6,9 @@ pub mod room;
 mod user;
 
 pub use call::{
-    Answer, Answered, AnsweredBy, AnsweredElsewhere, Call, CallEnded, CallMember, CallPerson,
-    CallReference, CallSignal, CallStatus, CallType, Direction, EndReason, IceServer, Incoming,
-    MediaPath, MissedCalls, NoAnswer, Person, Responded, Response, Ringing, SignalKind,
+    Answer, Answered, AnsweredBy, AnsweredElsewhere, Call, CallEnded, CallMedia, CallMember,
+    CallPerson, CallReference, CallSignal, CallStatus, CallType, Direction, EndReason, IceServer,
+    Incoming, MediaPath, MissedCalls, NoAnswer, Person, Responded, Response, Ringing, SignalKind,
     UpdateRequest,
 };
 pub use message::{

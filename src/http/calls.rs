@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::calls::{HistoryQuery, Order, Respond, Signal, WebrtcConfig};
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
-use crate::event::{Call, CallStatus, CallType, SignalKind};
+use crate::event::{Call, CallMedia, CallStatus, CallType, SignalKind};
 use crate::ids::{CallId, ClientId, UserId};
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -95,6 +95,7 @@ pub(super) struct InitiateBody {
     #[serde(default)]
     call_type: CallType,
     client_id: Option<ClientId>,
+    media: Option<CallMedia>,
     /// false only notes the call.
     #[serde(default = "yes")]
     ring: bool,
@@ -118,6 +119,7 @@ async fn initiate(
         client_id: body.client_id,
         waiting: true,
         ring: body.ring,
+        media: body.media,
     };
     let (call, _) = app.calls.start(&caller.actor(), order).await?;
     Ok(ok(call, "Call initiated successfully"))

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::table::{Context, Done, Outcome};
 use crate::calls::{CallError, Delivery, Order, Respond as Answering, Signal};
 use crate::error::Problem;
-use crate::event::{Call, CallType, EndReason, IceServer, SignalKind};
+use crate::event::{Call, CallMedia, CallType, EndReason, IceServer, SignalKind};
 use crate::ids::{CallId, ClientId, RoomId, Short, UserId};
 use crate::quality::{self, Measured};
 
@@ -47,18 +47,9 @@ pub(super) struct Initiate {
     #[serde(default)]
     call_type: CallType,
     client_id: Option<ClientId>,
-    media: Option<Media>,
+    media: Option<CallMedia>,
     #[serde(default = "yes")]
     waiting: bool,
-}
-
-/// Which way the caller wants media to take.
-#[derive(Clone, Copy, Deserialize, Eq, PartialEq, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Media {
-    Auto,
-    P2p,
-    Relay,
 }
 
 fn yes() -> bool {
@@ -67,18 +58,13 @@ fn yes() -> bool {
 
 pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Initiated> {
     context.app.limits.call(context.session.about.user)?;
-    if payload.media == Some(Media::Relay) {
-        return Err(Problem::invalid(
-            "media",
-            "media \"relay\" is not available on this server; leave it out or say \"p2p\"",
-        ));
-    }
     let order = Order {
         to: Order::people(payload.to_user_id, payload.to_user_ids),
         kind: payload.call_type,
         client_id: payload.client_id,
         waiting: payload.waiting,
         ring: true,
+        media: payload.media,
     };
     let (call, calls) = context.app.calls.start(&context.actor(), order).await?;
     if calls.is_some() {

@@ -1,10 +1,9 @@
 // The official client, taken literally as the original service's README shows it: websocket only, `auth: {token}`, no
 // acknowledgements. It chats and completes a call with real WebRTC peers.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
-import { Server, next, root, sleep, token } from './support/server.mjs'
+import { phone } from './support/phones.mjs'
+import { Server, next, sleep } from './support/server.mjs'
 
 let server
 before(async () => {
@@ -45,19 +44,8 @@ test('an error without acknowledgement comes as the original error event', async
   ada.close()
 })
 
-/** A process with the original's call code and a libwebrtc peer. */
-function phone(user) {
-  const child = spawn(process.execPath, [`${root}/tests/e2e/support/phone.mjs`, server.url, token(user)])
-  const state = { events: [], say: (command) => child.stdin.write(`${JSON.stringify(command)}\n`), close: () => child.kill('SIGKILL') }
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    const { event, data } = JSON.parse(line)
-    state.events.push({ name: event, payload: data })
-  })
-  return state
-}
-
 test('completes a call with libwebrtc on both sides and hears the other', async () => {
-  const [ada, ben] = [phone(7), phone(8)]
+  const [ada, ben] = [phone(server, 7), phone(server, 8)]
   try {
     await Promise.all([next(ada, 'connect'), next(ben, 'connect')])
     ada.say({ dial: 8 })

@@ -78,6 +78,18 @@ struct Numbers {
     extensions: ExtensionIds,
 }
 
+impl Leg {
+    fn new(endpoint: &Endpoint, allowed: &[Codec]) -> Self {
+        Self {
+            connection: Connection::new(endpoint.clone(), allowed),
+            offered: None,
+            asked: None,
+            settled: None,
+            numbers: Numbers::default(),
+        }
+    }
+}
+
 /// Payload types that are given out (RFC 3551 §6, RFC 8829 §5.1.3).
 const DYNAMIC: [std::ops::RangeInclusive<u8>; 2] = [96..=127, 35..=63];
 
@@ -158,6 +170,8 @@ impl Numbers {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Bridge {
+    endpoint: Endpoint,
+    allowed: Vec<Codec>,
     caller: Leg,
     callee: Leg,
 }
@@ -165,14 +179,22 @@ pub struct Bridge {
 impl Bridge {
     /// Two legs on which nothing is agreed.
     pub fn new(endpoint: &Endpoint, allowed: &[Codec]) -> Self {
-        let leg = || Leg {
-            connection: Connection::new(endpoint.clone(), allowed),
-            offered: None,
-            asked: None,
-            settled: None,
-            numbers: Numbers::default(),
-        };
-        Self { caller: leg(), callee: leg() }
+        let leg = || Leg::new(endpoint, allowed);
+        let (caller, callee) = (leg(), leg());
+        Self { endpoint: endpoint.clone(), allowed: allowed.to_vec(), caller, callee }
+    }
+
+    /// Whether an offer is that of another connection of the client than before; [`Bridge::renew`] makes room for it.
+    pub fn is_other(&self, side: Side, offer: &Description) -> bool {
+        let remote = self.leg(side).connection.remote.as_ref();
+        remote.is_some_and(|(_, fingerprint)| *fingerprint != offer.fingerprint)
+    }
+
+    /// One side begins anew, with another connection.
+    pub fn renew(&mut self, side: Side) {
+        let leg = Leg::new(&self.endpoint, &self.allowed);
+        let (own, other) = self.legs(side);
+        (*own, other.settled) = (leg, None);
     }
 
     fn leg(&self, side: Side) -> &Leg {
@@ -213,7 +235,7 @@ impl Bridge {
         }
         let same = own.settled.as_ref().is_some_and(|settled| same_media(settled, offer));
         let mut next = other.connection.clone();
-        next.mirror(offer, &own.connection, &mut other.numbers);
+        next.mirror(offer, &mut other.numbers)?;
         if restarts {
             next.restart();
         }
@@ -378,47 +400,80 @@ impl Connection {
     }
 
     /// Makes the sections of this connection those of an offer that came by the `other`.
-    fn mirror(&mut self, offer: &Description, other: &Self, numbers: &mut Numbers) {
-        let lines = offer.sections.iter().enumerate().map(|(index, section)| {
-            let before = self.lines.get(index);
-            let line = |role, direction| Line {
-                mid: section.mid.clone(),
-                kind: section.kind,
-                head: section.head.clone(),
-                role,
-                direction,
-            };
-            let mut codecs = other.codecs_of(section);
-            let Some(kind) = section.kind.filter(|_| !codecs.is_empty()) else {
-                return line(Role::Rejected, Direction { sends: false, receives: false });
-            };
-            // What is spoken already comes first.
-            if let Some(current) = before.and_then(Agreed::here) {
-                codecs.sort_by_key(|offered| offered.codec != current.codec);
+    fn mirror(
+        &mut self,
+        offer: &Description,
+        numbers: &mut Numbers,
+    ) -> Result<(), DescriptionError> {
+        let before = std::mem::take(&mut self.lines);
+        for (index, section) in offer.sections.iter().enumerate() {
+            let before = before.get(index).filter(|line| !matches!(line.role, Role::Rejected));
+            if before.is_some_and(|line| line.kind != section.kind) {
+                let why = format!("has in section {:?} what was in another before", section.mid);
+                return Err(DescriptionError::Invalid(why));
             }
-            let codecs: Vec<Offered> =
-                codecs.into_iter().map(|offered| numbers.translate(offered)).collect();
-            let extensions = numbers.translate_extensions(section.extensions);
-            let (receive, ssrcs) = match before.map(|line| &line.role) {
-                Some(Role::Both { receive, send, .. }) => {
-                    (receive.clone(), (send.ssrc, send.repair_ssrc))
-                }
-                _ => (None, (ssrc(), ssrc())),
+            let taken = self.lines.iter().any(|line| line.mid == section.mid);
+            let mid = match before {
+                Some(line) => line.mid.clone(),
+                None if taken => format!("{}-{index}", section.mid),
+                None => section.mid.clone(),
             };
-            let send = SendPlan {
-                mid: section.mid.clone(),
-                kind,
-                ssrc: ssrcs.0,
-                repair_ssrc: ssrcs.1,
-                codecs: codecs.iter().map(send_codec).collect(),
-                extensions: usable_extensions(kind, extensions),
-            };
-            let Direction { sends, receives } = section.direction;
-            let direction = Direction { sends: receives, receives: sends };
-            let (send, shown) = (Box::new(send), shown(section));
-            line(Role::Both { receive, send, shown, codecs, extensions }, direction)
-        });
-        self.lines = lines.collect();
+            let line = self.mirrored(section, &mid, before, numbers);
+            self.lines.push(line);
+        }
+        // Sections never go away.
+        self.lines.extend(before.into_iter().skip(offer.sections.len()).map(|line| Line {
+            role: Role::Rejected,
+            direction: Direction { sends: false, receives: false },
+            ..line
+        }));
+        Ok(())
+    }
+
+    /// One section of an offer for this side.
+    fn mirrored(
+        &self,
+        section: &Section,
+        mid: &str,
+        before: Option<&Line>,
+        numbers: &mut Numbers,
+    ) -> Line {
+        let line = |role, direction| Line {
+            mid: mid.to_owned(),
+            kind: section.kind,
+            head: section.head.clone(),
+            role,
+            direction,
+        };
+        let mut codecs = self.codecs_of(section);
+        let Some(kind) = section.kind.filter(|_| !codecs.is_empty()) else {
+            return line(Role::Rejected, Direction { sends: false, receives: false });
+        };
+        // What is spoken already comes first.
+        if let Some(current) = before.and_then(Agreed::here) {
+            codecs.sort_by_key(|offered| offered.codec != current.codec);
+        }
+        let codecs: Vec<Offered> =
+            codecs.into_iter().map(|offered| numbers.translate(offered)).collect();
+        let extensions = numbers.translate_extensions(section.extensions);
+        let (receive, ssrcs) = match before.map(|line| &line.role) {
+            Some(Role::Both { receive, send, .. }) => {
+                (receive.clone(), (send.ssrc, send.repair_ssrc))
+            }
+            _ => (None, (ssrc(), ssrc())),
+        };
+        let send = SendPlan {
+            mid: mid.to_owned(),
+            kind,
+            ssrc: ssrcs.0,
+            repair_ssrc: ssrcs.1,
+            codecs: codecs.iter().map(send_codec).collect(),
+            extensions: usable_extensions(kind, extensions),
+        };
+        let Direction { sends, receives } = section.direction;
+        let direction = Direction { sends: receives, receives: sends };
+        let (send, shown) = (Box::new(send), shown(section));
+        line(Role::Both { receive, send, shown, codecs, extensions }, direction)
     }
 
     /// Takes the answer to what was mirrored.
@@ -718,6 +773,25 @@ mod tests {
         let late = answer_to(&to_callee.offer, "AA", &[]);
         let late = bridge.answer(Side::Caller, &description(&late), track);
         assert_eq!(late, Err(BridgeError::NotOffered));
+    }
+
+    #[test]
+    fn a_device_that_takes_the_call_over_brings_another_connection() {
+        let (mut bridge, track) = connected();
+        let theirs = bridge.plan(Side::Callee);
+        let sound = SOUND.replace("a=mid:0", "a=mid:sound");
+        let offer = offer_of("moved", "DD", &[&sound]);
+        assert!(bridge.is_other(Side::Caller, &description(&offer)));
+        bridge.renew(Side::Caller);
+        let offering = bridge.offer(Side::Caller, &description(&offer), track.clone()).unwrap();
+        let told = description(&offering.offer);
+        assert_eq!(told.sections.iter().map(|it| it.mid.as_str()).collect::<Vec<_>>(), ["0", "1"]);
+        assert!(told.sections[1].rejected, "no pictures any more");
+        let answer = answer_to(&offering.offer, "BB", &[]);
+        let answer = bridge.answer(Side::Callee, &description(&answer), track).unwrap().unwrap();
+        assert!(answer.contains("a=mid:sound"));
+        assert_eq!(bridge.plan(Side::Callee).ice, theirs.ice, "the other side goes on");
+        assert_eq!(bridge.shows(Side::Callee)[1], ("1".into(), None));
     }
 
     #[test]

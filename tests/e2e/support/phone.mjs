@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import wrtc from '@roamhq/wrtc'
 import { io } from 'socket.io-client'
 
-const [url, token] = process.argv.slice(2)
+const [url, token, ...kinds] = process.argv.slice(2)
 const socket = io(url, { transports: ['websocket'], auth: { token } })
 const peer = new wrtc.RTCPeerConnection()
 const source = new wrtc.nonstandard.RTCAudioSource()
@@ -13,12 +13,32 @@ peer.addTrack(source.createTrack())
 const samples = new Int16Array(480).map((_, n) => Math.sin(n / 7.6) * 12000)
 setInterval(() => source.onData({ samples, sampleRate: 48000, bitsPerSample: 16, channelCount: 1, numberOfFrames: 480 }), 10)
 
+/** A picture that moves, sent from now on. */
+function addVideo() {
+  const camera = new wrtc.nonstandard.RTCVideoSource()
+  const [width, height] = [320, 240]
+  const data = new Uint8ClampedArray((width * height * 3) / 2)
+  let shade = 0
+  setInterval(() => {
+    data.fill((shade += 4) % 256)
+    camera.onFrame({ width, height, data })
+  }, 40)
+  peer.addTrack(camera.createTrack())
+}
+if (kinds.includes('video')) addVideo()
+
 const tell = (event, data = {}) => process.stdout.write(`${JSON.stringify({ event, data })}\n`)
 const early = []
 let call
 let other
 
 peer.ontrack = ({ track }) => {
+  if (track.kind === 'video') {
+    const sink = new wrtc.nonstandard.RTCVideoSink(track)
+    let seen = 0
+    sink.onframe = ({ frame }) => { if (++seen === 20) tell('sees', { width: frame.width, height: frame.height }) }
+    return
+  }
   const sink = new wrtc.nonstandard.RTCAudioSink(track)
   sink.ondata = ({ samples: heard }) => {
     if (!heard.some((sample) => Math.abs(sample) > 1000)) return
@@ -63,7 +83,28 @@ socket.on('webrtc:ice-candidate', async (data) => {
 })
 
 createInterface({ input: process.stdin }).on('line', (line) => {
-  const { dial, hangup } = JSON.parse(line)
+  const { dial, hangup, add, restart, hold, where } = JSON.parse(line)
+  const offer = async (options) => {
+    await peer.setLocalDescription(await peer.createOffer(options))
+    socket.emit('webrtc:offer', { callId: call, toUserId: other, offer: peer.localDescription })
+  }
+  if (add) {
+    addVideo()
+    void offer()
+  }
+  if (hold !== undefined) {
+    for (const transceiver of peer.getTransceivers()) transceiver.direction = hold ? 'inactive' : 'sendrecv'
+    void offer()
+  }
+  if (restart) void offer({ iceRestart: true })
+  if (where) {
+    void peer.getStats().then((report) => {
+      const all = [...report.values()]
+      const pair = all.find(({ type, state, nominated }) => type === 'candidate-pair' && state === 'succeeded' && nominated)
+      const remote = all.find(({ id }) => id === pair?.remoteCandidateId)
+      tell('where', { port: remote?.port, address: remote?.address ?? remote?.ip, directions: peer.getTransceivers().map((one) => one.currentDirection) })
+    })
+  }
   if (dial) {
     other = dial
     socket.emit('call:initiate', { toUserId: dial, callType: 'voice' })

@@ -70,8 +70,10 @@ export class Server {
       let out = ''
       this.process.stdout.on('data', (text) => {
         out += text
-        const ready = out.match(/^ready http=(\S+) media=\S+ turn=\S+$/m)
-        if (ready) resolve(ready[1])
+        const ready = out.match(/^ready http=(\S+) media=(\S+) turn=\S+$/m)
+        if (!ready) return
+        this.media = ready[2]
+        resolve(ready[1])
       })
       this.exited.then(({ code }) => reject(new Error(`the server ended with ${code}: ${this.log}`)))
     })

@@ -1,0 +1,15 @@
+// Phones of the original: each is a process of its own.
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { root, token } from './server.mjs'
+
+/** A process with the original's call code and a libwebrtc peer, which sends sound, and pictures where `kinds` says `video`. */
+export function phone(server, user, ...kinds) {
+  const child = spawn(process.execPath, [`${root}/tests/e2e/support/phone.mjs`, server.url, token(user), ...kinds])
+  const state = { events: [], say: (command) => child.stdin.write(`${JSON.stringify(command)}\n`), close: () => child.kill('SIGKILL') }
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const { event, data } = JSON.parse(line)
+    state.events.push({ name: event, payload: data })
+  })
+  return state
+}
