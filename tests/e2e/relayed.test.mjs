@@ -79,3 +79,96 @@ test('hold, video that is added and ICE restarts go through to the other side', 
     ada.close(); ben.close()
   }
 })
+
+test('two tabs of Chromium, and one with the original, complete a call through the server', async () => {
+  const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_CALL__MEDIA: 'relay' } })
+  browser = await launch()
+  const tab = (user, other) => page(browser, `${own.url}/demo?u=${user}&with=${other}&media=test`)
+  try {
+    const [ada, ben] = [await tab(101, 102), await tab(102, 101)]
+    await ada.click('#video')
+    await ben.locator('#sheet[open]').waitFor()
+    await ben.click('#accept')
+    for (const made of [ada, ben]) {
+      await made.locator('#call[data-state="connected"]').waitFor({ timeout: 20000 })
+      await until(async () => await frames(made, '#remote') > 20, 'decoded frames of the other side', 20000)
+    }
+    await ada.screenshot({ path: `${shots}/call-relayed.png` })
+    await ada.click('#hangup')
+    await ben.locator('#call').waitFor({ state: 'hidden' })
+    await ben.context().close()
+
+    const old = phone(own, 102, 'video')
+    await next(old, 'connect')
+    await ada.click('#video')
+    await next(old, 'call:incoming')
+    await next(old, 'hears', () => true, 20000)
+    await next(old, 'sees', () => true, 20000)
+    await until(async () => await frames(ada, '#remote') > 20, 'decoded frames of the original', 20000)
+    old.close()
+    assert.deepEqual(ada.errors, [])
+  } finally {
+    await own.stop()
+  }
+})
+
+const sdp = (print, media) => [
+  'v=0', 'o=- 1 1 IN IP4 127.0.0.1', 's=-', 't=0 0', ...media.flatMap(([kind, codec], mid) => [
+    `m=${kind} 9 UDP/TLS/RTP/SAVPF 96`, `a=mid:${mid}`, `a=rtpmap:96 ${codec}`, 'a=sendrecv', 'a=setup:actpass', 'a=rtcp-mux',
+    'a=ice-ufrag:abcd', 'a=ice-pwd:0123456789012345678901', `a=fingerprint:sha-256 ${Array(32).fill(print).join(':')}`,
+  ]), '',
+].join('\r\n')
+
+test('those who share no codec are told why, and the call is over', async () => {
+  const [ada, ben] = [await server.connect(7), await server.connect(8)]
+  const call = async () => {
+    const { call } = await ask(ada, 'call:initiate', { toUserId: 8, callType: 'video' })
+    assert.equal(call.media, 'relay')
+    assert.ok((await ask(ben, 'call:respond', { callId: call.callId, response: 'accept' })).ok)
+    return call.callId
+  }
+  const first = await call()
+  const odd = await ask(ada, 'webrtc:offer', { callId: first, offer: { type: 'offer', sdp: sdp('AA', [['audio', 'speex/16000']]) } })
+  assert.equal(odd.reason, 'CODEC_MISMATCH')
+  assert.match(odd.error, /supported are opus/)
+  assert.equal((await next(ben, 'call:failed')).code, 'CODEC_MISMATCH')
+  assert.equal((await next(ben, 'call:ended')).endReason, 'failed')
+
+  const second = await call()
+  ada.emit('webrtc:offer', { callId: second, toUserId: 8, offer: { type: 'offer', sdp: sdp('AA', [['video', 'VP8/90000']]) } })
+  const { offer } = await next(ben, 'webrtc:offer')
+  assert.match(offer.sdp, /a=rtpmap:96 VP8\/90000/)
+  const answer = sdp('BB', [['video', 'AV1/90000']]).replace(/actpass/g, 'active')
+  const refused = await ask(ben, 'webrtc:answer', { callId: second, toUserId: 7, answer: { type: 'answer', sdp: answer } })
+  assert.equal(refused.reason, 'CODEC_MISMATCH')
+  assert.match((await next(ada, 'call:failed')).message, /vp8.*nothing is transcoded/)
+  assert.equal((await next(ada, 'call:ended', ({ callId }) => callId === second)).endReason, 'failed')
+  ada.close(); ben.close()
+})
+
+test('an offer before the acceptance waits for it; strangers and answers to nothing are refused; nobody escapes the policy', async () => {
+  const [ada, ben] = [await server.connect(7), await server.connect(8)]
+  await server.people(9)
+  const eve = await server.connect(9)
+  const { call } = await ask(ada, 'call:initiate', { toUserId: 8, callType: 'voice', media: 'p2p' })
+  assert.equal(call.media, 'relay')
+  const { callId } = call
+  const offer = { type: 'offer', sdp: sdp('AA', [['audio', 'opus/48000/2']]) }
+  assert.deepEqual(await ask(ada, 'webrtc:offer', { callId, toUserId: 8, offer }), { ok: true, delivered: false, buffered: true })
+  await ask(ben, 'call:respond', { callId, response: 'accept' })
+  assert.equal((await next(ben, 'call:media-path')).media, 'relay')
+  const told = await next(ben, 'webrtc:offer')
+  assert.deepEqual([told.fromUserId, told.toUserId], [7, 8])
+  assert.match(told.offer.sdp, /a=ice-lite/)
+  const answer = { type: 'answer', sdp: sdp('BB', [['audio', 'opus/48000/2']]).replace(/actpass/g, 'active') }
+  assert.equal((await ask(eve, 'webrtc:answer', { callId, toUserId: 7, answer })).reason, 'CALL_NOT_FOUND')
+  assert.ok((await ask(ben, 'webrtc:answer', { callId, toUserId: 7, answer })).ok)
+  assert.match((await next(ada, 'webrtc:answer')).answer.sdp, /a=setup:passive/)
+  assert.equal((await ask(ben, 'webrtc:answer', { callId, toUserId: 7, answer })).ok, false)
+  for (const bad of ['v=0\r\n', 'v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n']) {
+    assert.equal((await ask(ada, 'webrtc:offer', { callId, toUserId: 8, offer: { type: 'offer', sdp: bad } })).reason, 'SDP_INVALID')
+  }
+  ada.emit('call:end', { callId, toUserId: 8 })
+  await next(ben, 'call:ended')
+  for (const socket of [ada, ben, eve]) socket.close()
+})
