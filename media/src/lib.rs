@@ -27,11 +27,13 @@ mod layer;
 pub mod negotiation;
 mod peer;
 mod plan;
+pub mod recorder;
 mod rtcp;
 mod rtp;
 mod sending;
 mod srtp;
 mod subscription;
+pub mod tap;
 mod track;
 mod worker;
 

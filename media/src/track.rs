@@ -8,6 +8,7 @@ use crate::layer::{ClockPair, Layer, Scalable};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::Subscription;
+use crate::tap::Fitted;
 
 /// How long the packets of a picture wait for its last one, so that they leave together.
 const HOLD: Duration = Duration::from_millis(1);
@@ -49,13 +50,15 @@ pub(crate) struct Track {
     pub(crate) wanted: Vec<bool>,
     /// Loudness, 0 to 1.
     pub(crate) level: f32,
+    /// Who records it.
+    pub(crate) tap: Option<Fitted>,
 }
 
 /// What a packet did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Taken {
     /// It is to be passed on, under this number.
-    pub(crate) kept: Option<u16>,
+    pub(crate) kept: Option<u64>,
     pub(crate) lacks: bool,
 }
 
@@ -82,6 +85,7 @@ impl Track {
             sent: vec![false; count],
             wanted: vec![true; count],
             level: 0.0,
+            tap: None,
         }
     }
 
@@ -144,7 +148,7 @@ impl Track {
         if let Some(level) = values.audio_level {
             self.hear(level);
         }
-        Taken { kept: kept.then_some(sequence), lacks }
+        Taken { kept: kept.then_some(continued), lacks }
     }
 
     /// When its packets are to be passed on: when a picture is whole, or has been waited for long enough.
@@ -214,7 +218,36 @@ impl Track {
     pub(crate) fn note_clock(&mut self, ssrc: u32, clock: ClockPair) -> Option<usize> {
         let at = self.layers.iter().position(|layer| layer.ssrc == Some(ssrc))?;
         self.layers.get_mut(at)?.clock = Some(clock);
+        if let (Some(tap), Ok(layer)) = (&self.tap, u8::try_from(at)) {
+            tap.clock(layer, clock);
+        }
         Some(at)
+    }
+
+    /// Lets the recorder have a packet that was kept.
+    pub(crate) fn record(&mut self, layer: u8, number: u64) {
+        let Some(tap) = &mut self.tap else { return };
+        let Some(stream) = self.layers.get(usize::from(layer)) else { return };
+        let Some(kept) = stream.history.kept(number) else { return };
+        let one = self.layers.len() == 1;
+        if one {
+            tap.target = Some(0);
+        }
+        tap.packet(layer, one || kept.meta.picture.keyframe, stream.clock, &kept);
+    }
+
+    /// Has the recorder get the best stream that there is; true when it waits for a keyframe of it.
+    pub(crate) fn guide_tap(&mut self, now: Instant) -> bool {
+        let best =
+            (0..).zip(&self.layers).filter(|(_, layer)| layer.is_sent(now)).map(|it| it.0).last();
+        let Some(tap) = &mut self.tap else { return false };
+        tap.target = best.or(tap.target);
+        let (waits, target) = (tap.waits(), tap.target);
+        if !waits || self.codec.kind() == Kind::Audio {
+            return false;
+        }
+        let stream = target.and_then(|target| self.layers.get_mut(usize::from(target)));
+        stream.map(Layer::want_keyframe).is_some()
     }
 
     /// The subscription of a viewer's line.

@@ -92,7 +92,9 @@ impl Places {
                 Some(Way { worker, fetch, ..Way::default() })
             }
             Command::Prefer { peer, .. } => Some(Way { worker: of(peer)?, ..Way::default() }),
-            Command::Mute { track, .. } => {
+            Command::Mute { track, .. }
+            | Command::Tap { track, .. }
+            | Command::Keyframe { track } => {
                 let worker = self.tracks.get(track).copied().unwrap_or(home);
                 Some(Way { worker, ..Way::default() })
             }

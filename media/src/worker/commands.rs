@@ -9,6 +9,7 @@ use crate::peer::{Peer, Receiving};
 use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, TrackKey};
 use crate::sending::Sending;
 use crate::subscription::{Subscription, Wish};
+use crate::tap::{Fitted, Tap};
 use crate::track::{Owner, Track};
 
 /// See the module.
@@ -64,6 +65,18 @@ pub enum Command {
         /// Whether it is muted.
         muted: bool,
     },
+    /// Has a recorder get a track from its publisher's worker, in place of the one that did; `None` ends that.
+    Tap {
+        /// Which.
+        track: TrackKey,
+        /// Where to.
+        tap: Option<Tap>,
+    },
+    /// A recorder cannot go on without a keyframe.
+    Keyframe {
+        /// Of which track.
+        track: TrackKey,
+    },
 }
 
 impl Worker {
@@ -90,6 +103,8 @@ impl Worker {
                 self.prefer(peer, track, (wish, priority, temporal), now);
             }
             Command::Mute { track, muted } => self.mute(track, muted, now),
+            Command::Tap { track, tap } => self.tap(track, tap, now),
+            Command::Keyframe { track } => self.keyframe_for_tap(track, now),
         }
     }
 
@@ -270,6 +285,25 @@ impl Worker {
         } else {
             self.want_keyframes(at, now);
         }
+    }
+
+    fn tap(&mut self, key: TrackKey, tap: Option<Tap>, now: Instant) {
+        let Some(&at) = self.track_of.get(&key) else { return };
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        track.tap = tap.map(Fitted::new);
+        if track.guide_tap(now) {
+            self.ask_publisher(at, now);
+        }
+    }
+
+    fn keyframe_for_tap(&mut self, key: TrackKey, now: Instant) {
+        let Some(&at) = self.track_of.get(&key) else { return };
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        let target = track.tap.as_ref().and_then(|tap| tap.target).unwrap_or(0);
+        if let Some(stream) = track.layers.get_mut(usize::from(target)) {
+            stream.want_keyframe();
+        }
+        self.ask_publisher(at, now);
     }
 
     pub(super) fn end_track(&mut self, key: TrackKey) {

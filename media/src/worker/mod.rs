@@ -349,8 +349,13 @@ impl Worker {
         if was_clean && !track.fresh.is_empty() {
             self.dirty.push(place_of_track);
         }
-        if let (Some(sequence), false) = (taken.kept, track.mirrors.is_empty()) {
+        if let (Some(number), true) = (taken.kept, track.tap.is_some()) {
+            track.record(home.layer, number);
+        }
+        if let (Some(number), false) = (taken.kept, track.mirrors.is_empty()) {
             let packet = (&header, &values, payload);
+            #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
+            let sequence = number as u16;
             let lost = self.across.hand_over(track, home.layer, packet, sequence, red);
             self.counters.dropped_full.add(lost);
         }

@@ -334,7 +334,11 @@ impl Worker {
 
     /// Says which layers are sent and which are wanted, where that has changed.
     fn watch_layers(&mut self, now: Instant) {
-        for (_, track) in &mut self.tracks {
+        let mut waiting = Vec::new();
+        for (at, track) in &mut self.tracks {
+            if track.guide_tap(now) {
+                waiting.push(at);
+            }
             if track.layers.len() < 2 && track.scalable().is_none() {
                 continue;
             }
@@ -358,6 +362,7 @@ impl Worker {
                 }
             }
         }
+        waiting.into_iter().for_each(|track| self.ask_publisher(track, now));
     }
 }
 
@@ -384,7 +389,8 @@ fn wanted(track: &Track, count: usize) -> Vec<bool> {
         Wish::Layer(layer) => Some(layer),
         Wish::Off => None,
     });
-    let most = most.max().unwrap_or(0);
+    let recorded = track.tap.as_ref().map(|_| u8::MAX);
+    let most = most.chain(recorded).max().unwrap_or(0);
     let elsewhere = |layer: usize| {
         track.mirrors.iter().any(|mirror| mirror.wanted.get(layer).is_some_and(|&wanted| wanted))
     };

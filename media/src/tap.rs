@@ -1,0 +1,169 @@
+//! What a recorder hears of a track: its packets in plain text as they are passed on, after repair, and the publisher's clock. It
+//! never holds a worker up: what finds no room is counted and gone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use crate::history::Kept;
+use crate::layer::ClockPair;
+
+/// A part of what a track carries.
+#[derive(Clone, Debug)]
+pub enum Tapped {
+    /// A packet; they come once each, and not always in order.
+    Packet(Packet),
+    /// The publisher's clock (RFC 3550 §6.4.1).
+    Clock(Clock),
+}
+
+/// See [`Tapped`].
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// Which of the streams of a simulcast track; the numbers of one are nothing to those of another.
+    pub layer: u8,
+    /// The sequence number, continued over its wraps.
+    pub sequence: u64,
+    /// Its RTP timestamp.
+    pub timestamp: u32,
+    /// Its marker.
+    pub marker: bool,
+    /// Redundant audio (RFC 2198).
+    pub red: bool,
+    /// What it carries.
+    pub payload: Box<[u8]>,
+    /// When it came.
+    pub at: Instant,
+}
+
+/// See [`Tapped`].
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Of which stream.
+    pub layer: u8,
+    /// 32.32 fixed point seconds since 1900, by the publisher.
+    pub ntp: u64,
+    /// The RTP timestamp of that moment.
+    pub rtp: u32,
+    /// When the report came.
+    pub at: Instant,
+}
+
+/// The worker's end.
+#[derive(Clone, Debug)]
+pub struct Tap {
+    sender: SyncSender<Tapped>,
+    lost: Arc<AtomicU64>,
+}
+
+impl PartialEq for Tap {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.lost, &other.lost)
+    }
+}
+
+/// The recorder's end; it is over when the track is.
+#[derive(Debug)]
+pub struct Tapping {
+    receiver: Receiver<Tapped>,
+    lost: Arc<AtomicU64>,
+}
+
+/// A tap that holds `room` packets.
+pub fn tap(room: usize) -> (Tap, Tapping) {
+    let (sender, receiver) = sync_channel(room);
+    let lost = Arc::new(AtomicU64::new(0));
+    (Tap { sender, lost: lost.clone() }, Tapping { receiver, lost })
+}
+
+impl Tap {
+    /// Leaves a part for the recorder.
+    pub fn put(&self, part: Tapped) {
+        if self.sender.try_send(part).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Tapping {
+    /// The next part; an error when the track is over and everything was taken.
+    pub fn take(&self) -> Result<Option<Tapped>, Over> {
+        use std::sync::mpsc::TryRecvError;
+        match self.receiver.try_recv() {
+            Ok(part) => Ok(Some(part)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(Over),
+        }
+    }
+
+    /// How many parts found no room so far.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// The track is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Over;
+
+/// A tap in its track.
+#[derive(Debug)]
+pub(crate) struct Fitted {
+    tap: Tap,
+    /// The stream that is recorded, and the best that there is.
+    layer: Option<u8>,
+    pub(crate) target: Option<u8>,
+}
+
+impl Fitted {
+    pub(crate) fn new(tap: Tap) -> Self {
+        Self { tap, layer: None, target: None }
+    }
+
+    /// Whether a keyframe of the target is waited for.
+    pub(crate) fn waits(&self) -> bool {
+        self.layer.is_none() || self.layer != self.target
+    }
+
+    /// Whether a stream is the one that is recorded; at a keyframe another one may become it.
+    fn follows(&mut self, layer: u8, begins: bool) -> bool {
+        if begins && self.target == Some(layer) {
+            self.layer = Some(layer);
+        }
+        self.layer == Some(layer)
+    }
+
+    pub(crate) fn packet(
+        &mut self,
+        layer: u8,
+        begins: bool,
+        clock: Option<ClockPair>,
+        kept: &Kept<'_>,
+    ) {
+        let before = self.layer;
+        if !self.follows(layer, begins) {
+            return;
+        }
+        if let Some(clock) = clock.filter(|_| before != self.layer) {
+            self.clock(layer, clock);
+        }
+        let meta = kept.meta;
+        self.tap.put(Tapped::Packet(Packet {
+            layer,
+            sequence: meta.sequence,
+            timestamp: meta.timestamp,
+            marker: meta.marker,
+            red: meta.red,
+            payload: kept.payload.into(),
+            at: meta.arrived,
+        }));
+    }
+
+    pub(crate) fn clock(&self, layer: u8, clock: ClockPair) {
+        if self.layer == Some(layer) {
+            let ClockPair { ntp, rtp, at } = clock;
+            self.tap.put(Tapped::Clock(Clock { layer, ntp, rtp, at }));
+        }
+    }
+}
