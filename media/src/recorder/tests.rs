@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use super::ebml::{self, elements};
 use super::*;
 use crate::dtls::tests::noon;
-use crate::tap::{Clock, tap};
+use crate::tap::{Clock, Packet, tap};
 
 /// What happens to packets on their way, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
