@@ -144,6 +144,14 @@ uuid_id!(
     JobId
 );
 uuid_id!(
+    /// Names one recording; `recordingId` on the wire.
+    RecordingId
+);
+uuid_id!(
+    /// Names one file of a recording; `fileId` on the wire.
+    FileId
+);
+uuid_id!(
     /// Names one message; `messageId` on the wire.
     MessageId
 );
@@ -265,6 +273,13 @@ impl FromStr for RoomId {
         let fits = (1..=64).contains(&text.len()) && text.bytes().all(plain);
         let told = InvalidId("a room id, 1 to 64 letters, digits, - and _");
         if fits { Ok(Self(text.to_owned())) } else { Err(told) }
+    }
+}
+
+impl RoomId {
+    /// The call whose room it is.
+    pub fn call(&self) -> Option<CallId> {
+        self.0.strip_prefix("call_")?.parse().ok()
     }
 }
 

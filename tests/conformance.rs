@@ -82,4 +82,5 @@ engines!(
     totals_count,
     an_erased_person_leaves_tombstones_and_a_closed_account,
     a_job_is_open_until_it_is_over,
+    recordings_are_seen_by_their_members_until_they_are_removed,
 );

@@ -2,6 +2,7 @@
 
 mod call;
 mod message;
+pub mod recording;
 pub mod room;
 mod user;
 

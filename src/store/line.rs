@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     CallRecord, ConversationRecord, DeviceRecord, JobRecord, Mark, MemberRecord, MessageRecord,
-    UserRecord,
+    RecordingRecord, UserRecord,
 };
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, UserId};
@@ -52,6 +52,8 @@ pub enum Line {
     CallMember { user: UserId, call: CallId, outgoing: bool, missed: bool },
     /// By id.
     Job(JobRecord),
+    /// By id.
+    Recording(RecordingRecord),
 }
 
 /// What an entry of an event log points at.

@@ -12,14 +12,14 @@ pub use record::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
     DeviceRecord, DirectoryPage, Erased, JobRecord, JobState, Listed, LogPage, LogRecord, Logged,
     Mark, MarkKind, Marked, MemberRecord, MessageExtra, MessageRecord, NewMessage, Page, Profile,
-    Rating, Settings, Totals, UserRecord,
+    Rating, RecordingQuery, RecordingRecord, Settings, Totals, UserRecord,
 };
 
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::error::{Failure, Reason};
-use crate::ids::{CallId, ConversationId, JobId, MessageId, UserId};
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, UserId};
 
 /// Why the store did not do it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -188,6 +188,23 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<CallRecord>>;
     /// Acknowledges missed calls. O(k log n).
     async fn ack_missed(&self, user: UserId, calls: Vec<CallId>) -> Result<()>;
+
+    /// Stores a recording, or its next state. O((1 + members) × log n).
+    async fn save_recording(&self, recording: RecordingRecord) -> Result<()>;
+    /// One recording. O(log n).
+    async fn recording(&self, id: RecordingId) -> Result<Option<RecordingRecord>>;
+    /// Recordings, newest first. O(log n + recordings that the filters pass over).
+    async fn recordings(&self, query: RecordingQuery) -> Result<Vec<RecordingRecord>>;
+    /// Every recording that is not over, in order of id. O(log n + k).
+    async fn open_recordings(&self) -> Result<Vec<RecordingRecord>>;
+    /// Recordings that are to be deleted by `now`, at most `limit`. O(log n + k).
+    async fn expired_recordings(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<RecordingRecord>>;
+    /// Forgets a recording; `NotFound`. O((1 + members) × log n).
+    async fn remove_recording(&self, id: RecordingId) -> Result<()>;
 
     /// How much there is, from counters. O(1).
     async fn totals(&self) -> Result<Totals>;

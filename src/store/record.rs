@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
+use crate::event::recording::{RecordingFile, RecordingMode, RecordingStatus};
 use crate::event::{
     CallEntry, CallStatus, CallType, ConversationKind, Direction, EndReason, Gender, MessageType,
     Platform, PresenceMode, Role,
 };
-use crate::ids::{CallId, ConversationId, JobId, MessageId, UserId};
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
 
 /// What the application says of a person; written at first sight of a token and when it changes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -578,6 +579,41 @@ impl JobState {
     pub fn is_open(self) -> bool {
         matches!(self, Self::Queued | Self::Running)
     }
+}
+
+/// A recording and what it left.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct RecordingRecord {
+    pub id: RecordingId,
+    pub call: Option<CallId>,
+    pub room: RoomId,
+    /// Everybody who may have been recorded, and so may see it.
+    pub members: Vec<UserId>,
+    pub mode: RecordingMode,
+    pub status: RecordingStatus,
+    pub started_by: Option<UserId>,
+    pub started_at: Timestamp,
+    pub stopped_at: Option<Timestamp>,
+    pub stop_reason: Option<String>,
+    pub files: Vec<RecordingFile>,
+    pub retention_until: Option<Timestamp>,
+    pub updated_at: Timestamp,
+}
+
+/// Which recordings to list, newest first.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct RecordingQuery {
+    /// Only those of this person.
+    pub user: Option<UserId>,
+    pub call: Option<CallId>,
+    pub room: Option<RoomId>,
+    pub status: Option<RecordingStatus>,
+    pub since: Option<Timestamp>,
+    /// Start behind this one; ids grow with time.
+    pub before: Option<RecordingId>,
+    pub limit: usize,
 }
 
 /// How much there is.

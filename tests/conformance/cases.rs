@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use switchboard::clock::Timestamp;
+use switchboard::event::recording::{RecordingMode, RecordingStatus};
 use switchboard::event::{CallStatus, CallType, Direction, EndReason, MessageType, Platform, Role};
-use switchboard::ids::{CallId, ConversationId, JobId, MessageId, UserId};
+use switchboard::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
 use switchboard::store::{
     Anchor, CallEnd, CallHistory, CallRecord, DeviceRecord, DirectoryPage, JobRecord, JobState,
-    Logged, Mark, MarkKind, MessageExtra, NewMessage, Profile, Store, StoreError,
+    Logged, Mark, MarkKind, MessageExtra, NewMessage, Profile, RecordingQuery, RecordingRecord,
+    Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -536,11 +538,15 @@ pub(crate) async fn a_dump_goes_into_an_empty_store_and_comes_out_equal(store: S
     store.mark(talk(1, 2), mark(2, MarkKind::Read, 2, 9)).await.unwrap();
     let made = store.create_call(call(1, 3, 20)).await.unwrap();
     store.finish_call(missed(&made)).await.unwrap();
+    let kept = recording(1, RecordingStatus::Completed, &[1, 3]);
+    store.save_recording(kept.clone()).await.unwrap();
     let lines = dump(&store).await;
     let copy: S = Arc::new(switchboard::store::sqlite::Sqlite::in_memory().unwrap());
     copy.import(&mut lines.clone().into_iter().map(Ok)).await.unwrap();
     assert_eq!(dump(&copy).await, lines);
     assert_eq!(copy.totals().await.unwrap(), store.totals().await.unwrap());
+    let own = RecordingQuery { user: Some(user(3)), limit: 9, ..RecordingQuery::default() };
+    assert_eq!(copy.recordings(own).await.unwrap(), [kept]);
     let next = copy.append_message(text(2, 1, "goes on", 30)).await.unwrap();
     assert_eq!((next.message.seq, next.cursors), (4, vec![(user(1), 5), (user(2), 5)]));
     copy.close().await;
@@ -615,6 +621,74 @@ pub(crate) async fn a_job_is_open_until_it_is_over(store: S) {
     assert_eq!(store.job(first.id).await.unwrap(), Some(over));
 }
 
+pub(crate) fn recording(id: u8, status: RecordingStatus, members: &[i64]) -> RecordingRecord {
+    let call = CallId::new(Uuid::from_u128(u128::from(id) % 3));
+    RecordingRecord {
+        id: RecordingId::new(Uuid::from_u128(id.into())),
+        call: Some(call),
+        room: RoomId::of_call(call),
+        members: members.iter().copied().map(user).collect(),
+        mode: RecordingMode::Both,
+        status,
+        started_by: Some(user(1)),
+        started_at: at(i64::from(id) * 1000),
+        stopped_at: None,
+        stop_reason: None,
+        files: Vec::new(),
+        retention_until: Some(at(i64::from(id) * 10_000)),
+        updated_at: at(0),
+    }
+}
+
+pub(crate) async fn recordings_are_seen_by_their_members_until_they_are_removed(store: S) {
+    for id in 1..=20 {
+        let status =
+            if id % 5 == 0 { RecordingStatus::Recording } else { RecordingStatus::Completed };
+        let members: &[i64] = if id % 2 == 0 { &[1, 2] } else { &[2, 3] };
+        store.save_recording(recording(id, status, members)).await.unwrap();
+    }
+    let ids = |found: Vec<RecordingRecord>| {
+        found.iter().map(|it| it.id.uuid().as_u128()).collect::<Vec<_>>()
+    };
+    let of = |user_id: Option<i64>, limit| RecordingQuery {
+        user: user_id.map(user),
+        limit,
+        ..RecordingQuery::default()
+    };
+    assert_eq!(ids(store.recordings(of(Some(1), 3)).await.unwrap()), [20, 18, 16]);
+    let before = Some(RecordingId::new(Uuid::from_u128(16)));
+    let next = RecordingQuery { before, ..of(Some(1), 3) };
+    assert_eq!(ids(store.recordings(next).await.unwrap()), [14, 12, 10]);
+    assert!(store.recordings(of(Some(4), 3)).await.unwrap().is_empty());
+    assert_eq!(store.recordings(of(None, 50)).await.unwrap().len(), 20);
+    let call = Some(CallId::new(Uuid::from_u128(1)));
+    let of_call = RecordingQuery { call, ..of(Some(2), 2) };
+    assert_eq!(ids(store.recordings(of_call).await.unwrap()), [19, 16]);
+    let of_room = RecordingQuery { room: call.map(RoomId::of_call), ..of(None, 2) };
+    assert_eq!(ids(store.recordings(of_room).await.unwrap()), [19, 16]);
+    let running = RecordingQuery { status: Some(RecordingStatus::Recording), ..of(Some(3), 9) };
+    assert_eq!(ids(store.recordings(running).await.unwrap()), [15, 5]);
+    let late = RecordingQuery { since: Some(at(18_500)), ..of(Some(2), 9) };
+    assert_eq!(ids(store.recordings(late).await.unwrap()), [20, 19]);
+    assert_eq!(ids(store.open_recordings().await.unwrap()), [5, 10, 15, 20]);
+    assert_eq!(ids(store.expired_recordings(at(30_000), 2).await.unwrap()), [1, 2]);
+
+    // Its next state, with somebody who came late.
+    let over = RecordingRecord {
+        stopped_at: Some(at(1)),
+        retention_until: None,
+        ..recording(5, RecordingStatus::Completed, &[2, 3, 4])
+    };
+    store.save_recording(over.clone()).await.unwrap();
+    assert_eq!(store.recording(over.id).await.unwrap(), Some(over.clone()));
+    assert_eq!(ids(store.recordings(of(Some(4), 3)).await.unwrap()), [5]);
+    assert_eq!(ids(store.open_recordings().await.unwrap()), [10, 15, 20]);
+    store.remove_recording(over.id).await.unwrap();
+    assert_eq!(store.recording(over.id).await.unwrap(), None);
+    assert!(store.recordings(of(Some(4), 3)).await.unwrap().is_empty());
+    assert_eq!(store.remove_recording(over.id).await, Err(StoreError::NotFound));
+}
+
 /// Every read there is, over some of everything: what a server is asked to explain.
 #[cfg(feature = "mongo")]
 pub(crate) async fn what_clients_ask(store: S) {
@@ -665,6 +739,13 @@ pub(crate) async fn what_clients_ask(store: S) {
         DirectoryPage { after: Some(("user 1".into(), user(1))), prefix: "u".into(), limit: 2 };
     store.directory(page).await.unwrap();
     store.open_jobs().await.unwrap();
+    store.save_recording(recording(1, RecordingStatus::Recording, &[4])).await.unwrap();
+    for user in [Some(me), None] {
+        let query = RecordingQuery { user, limit: 5, ..RecordingQuery::default() };
+        store.recordings(query).await.unwrap();
+    }
+    store.open_recordings().await.unwrap();
+    store.expired_recordings(at(0), 5).await.unwrap();
     store.erase_messages(user(1), None, at(50)).await.unwrap();
     store.retire(at(10), 5, at(10)).await.unwrap();
 }

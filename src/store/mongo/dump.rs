@@ -4,12 +4,12 @@ use mongodb::bson::doc;
 
 use super::super::{
     CallRecord, ConversationRecord, DeviceRecord, JobRecord, Line, MemberRecord, MessageRecord,
-    Result, StoreError, Totals, UserRecord,
+    RecordingRecord, Result, StoreError, Totals, UserRecord,
 };
-use super::people;
 use super::reader::Reader;
 use super::rows::{CallKey, ClientKey, Entry, Kept, Part, Step};
 use super::unit::Unit;
+use super::{people, recordings};
 
 /// Rows a slice.
 const SLICE: usize = 500;
@@ -43,7 +43,8 @@ pub(super) async fn export(reader: &Reader, sink: Sink<'_>) -> Result<()> {
         Line::CallMember { user, call, outgoing, missed }
     })
     .await?;
-    every::<JobRecord>(reader, sink, Line::Job).await
+    every::<JobRecord>(reader, sink, Line::Job).await?;
+    every::<RecordingRecord>(reader, sink, Line::Recording).await
 }
 
 async fn every<T: Kept>(reader: &Reader, sink: Sink<'_>, line: fn(T) -> Line) -> Result<()> {
@@ -113,5 +114,6 @@ async fn put(unit: &mut Unit, line: Line) -> Result<()> {
             unit.insert(&Part::of(&call.ok_or_else(unknown)?, user, outgoing, missed))
         }
         Line::Job(job) => unit.insert(&job),
+        Line::Recording(recording) => recordings::save(unit, &recording),
     }
 }

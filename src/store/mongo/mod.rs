@@ -9,6 +9,7 @@ mod messages;
 mod observe;
 mod people;
 mod reader;
+mod recordings;
 mod rows;
 mod schema;
 mod unit;
@@ -32,11 +33,11 @@ use self::writer::{PATIENCE, Write, Writer, need};
 use super::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
     DeviceRecord, DirectoryPage, Erased, JobRecord, Listed, LogPage, Mark, Marked, MemberRecord,
-    MessageRecord, NewMessage, Page, Profile, Rating, Result, Settings, Store, StoreError, Totals,
-    UserRecord,
+    MessageRecord, NewMessage, Page, Profile, Rating, RecordingQuery, RecordingRecord, Result,
+    Settings, Store, StoreError, Totals, UserRecord,
 };
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, JobId, MessageId, UserId};
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, UserId};
 
 /// The MongoDB engine.
 pub struct Mongo {
@@ -297,6 +298,36 @@ impl Store for Mongo {
     async fn ack_missed(&self, user: UserId, calls: Vec<CallId>) -> Result<()> {
         self.write(Vec::new(), move |unit| {
             Box::pin(async move { calls::ack_missed(unit, user, &calls).await })
+        })
+        .await
+    }
+
+    async fn save_recording(&self, recording: RecordingRecord) -> Result<()> {
+        self.write(Vec::new(), move |unit| {
+            Box::pin(async move { recordings::save(unit, &recording) })
+        })
+        .await
+    }
+    async fn recording(&self, id: RecordingId) -> Result<Option<RecordingRecord>> {
+        self.reader.get(&id.to_string()).await
+    }
+    async fn recordings(&self, query: RecordingQuery) -> Result<Vec<RecordingRecord>> {
+        recordings::list(&self.reader, &query).await
+    }
+    async fn open_recordings(&self) -> Result<Vec<RecordingRecord>> {
+        self.reader.find(doc! { "open": true }, doc! { "_id": 1 }, usize::MAX).await
+    }
+    async fn expired_recordings(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<RecordingRecord>> {
+        let due = doc! { "until": { "$lte": now.0, "$gt": 0_i64 } };
+        self.reader.find(due, doc! { "until": 1, "_id": 1 }, limit).await
+    }
+    async fn remove_recording(&self, id: RecordingId) -> Result<()> {
+        self.write(Vec::new(), move |unit| {
+            Box::pin(async move { recordings::remove(unit, id).await })
         })
         .await
     }

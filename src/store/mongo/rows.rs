@@ -15,7 +15,7 @@ use super::super::{
     MessageRecord, Result, StoreError, Totals, UserRecord,
 };
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, UserId};
+use crate::ids::{CallId, ConversationId, RecordingId, UserId};
 
 /// A record and its place.
 pub(super) trait Kept: Serialize + DeserializeOwned + Send + Sync {
@@ -261,6 +261,20 @@ impl Kept for Part {
         document.append(cstr!("peer"), self.peer.value());
         document.append(cstr!("outgoing"), self.outgoing);
         document.append(cstr!("missed"), self.missed);
+    }
+}
+
+/// Who may see a recording.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Seen {
+    pub(super) user: UserId,
+    pub(super) recording: RecordingId,
+}
+
+impl Kept for Seen {
+    const IN: &'static str = "recording_members";
+    fn id(&self) -> String {
+        of_user(self.user, self.recording)
     }
 }
 

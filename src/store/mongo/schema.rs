@@ -7,10 +7,10 @@ use super::super::{Result, StoreError};
 use super::reader::within_deadline;
 
 /// The version of this program.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Collection and keys of every index beside that of `_id`.
-fn indexes() -> [(&'static str, Document); 8] {
+fn indexes() -> [(&'static str, Document); 10] {
     [
         ("users", doc! { "name_key": 1, "_id": 1 }),
         ("members", doc! { "user": 1, "archived": 1, "last_activity": -1, "conversation": -1 }),
@@ -20,6 +20,8 @@ fn indexes() -> [(&'static str, Document); 8] {
         ("calls", doc! { "live": 1, "created_at": 1 }),
         ("call_members", doc! { "missed": 1, "_id": -1 }),
         ("jobs", doc! { "open": 1, "_id": 1 }),
+        ("recordings", doc! { "open": 1, "_id": 1 }),
+        ("recordings", doc! { "until": 1, "_id": 1 }),
     ]
 }
 
@@ -49,7 +51,7 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
 }
 
 /// The collections that writes may name.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "users",
     "uids",
     "devices",
@@ -63,6 +65,8 @@ const NAMES: [&str; 14] = [
     "call_keys",
     "call_members",
     "jobs",
+    "recordings",
+    "recording_members",
     "meta",
 ];
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, ToSql};
 
 use super::super::{Line, Result, StoreError};
-use super::{Doc, calls, count, erase, log, marks, messages, users};
+use super::{Doc, calls, count, erase, log, marks, messages, recordings, users};
 
 /// Rows a slice.
 const SLICE: usize = 1000;
@@ -17,7 +17,7 @@ pub(super) struct Position {
 
 type Read = fn(&Row<'_>) -> rusqlite::Result<Line>;
 
-fn tables() -> [(String, Read); 11] {
+fn tables() -> [(String, Read); 12] {
     [
         (messages::select(users::COLUMNS, "FROM users ORDER BY user_id"), |row| Ok(Line::User(users::from_row(row, 0)?))),
         ("SELECT doc FROM devices ORDER BY user_id, device_id".into(), |row| {
@@ -61,6 +61,10 @@ fn tables() -> [(String, Read); 11] {
         ("SELECT doc FROM jobs ORDER BY id".into(), |row| {
             let Doc(job) = row.get(0)?;
             Ok(Line::Job(job))
+        }),
+        ("SELECT doc FROM recordings ORDER BY id".into(), |row| {
+            let Doc(recording) = row.get(0)?;
+            Ok(Line::Recording(recording))
         }),
     ]
 }
@@ -117,6 +121,7 @@ fn put(c: &Connection, line: Line) -> Result<()> {
             calls::put_member(c, &call, user, outgoing, missed)
         }
         Line::Job(job) => erase::save_job(c, &job),
+        Line::Recording(recording) => recordings::save(c, &recording),
     }
 }
 

@@ -8,6 +8,7 @@ mod marks;
 mod messages;
 mod plans;
 mod readers;
+mod recordings;
 mod schema;
 mod users;
 mod writer;
@@ -27,11 +28,11 @@ use self::writer::Writer;
 use super::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
     DeviceRecord, DirectoryPage, Erased, JobRecord, Listed, LogPage, Mark, Marked, MemberRecord,
-    MessageRecord, NewMessage, Page, Profile, Rating, Result, Settings, Store, StoreError, Totals,
-    UserRecord,
+    MessageRecord, NewMessage, Page, Profile, Rating, RecordingQuery, RecordingRecord, Result,
+    Settings, Store, StoreError, Totals, UserRecord,
 };
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, JobId, MessageId, UserId};
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, UserId};
 
 pub use plans::explain;
 
@@ -126,7 +127,7 @@ macro_rules! column {
     )*};
 }
 
-column!(CallId, ConversationId, JobId, MessageId);
+column!(CallId, ConversationId, JobId, MessageId, RecordingId);
 
 impl ToSql for UserId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -323,6 +324,29 @@ impl Store for Sqlite {
     }
     async fn ack_missed(&self, user: UserId, calls: Vec<CallId>) -> Result<()> {
         self.writer.write(move |c| calls::ack_missed(c, user, &calls)).await
+    }
+
+    async fn save_recording(&self, recording: RecordingRecord) -> Result<()> {
+        self.writer.write(move |c| recordings::save(c, &recording)).await
+    }
+    async fn recording(&self, id: RecordingId) -> Result<Option<RecordingRecord>> {
+        self.read(move |c| recordings::recording(c, id)).await
+    }
+    async fn recordings(&self, query: RecordingQuery) -> Result<Vec<RecordingRecord>> {
+        self.read(move |c| recordings::list(c, &query)).await
+    }
+    async fn open_recordings(&self) -> Result<Vec<RecordingRecord>> {
+        self.read(recordings::open).await
+    }
+    async fn expired_recordings(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<RecordingRecord>> {
+        self.read(move |c| recordings::expired(c, now, limit)).await
+    }
+    async fn remove_recording(&self, id: RecordingId) -> Result<()> {
+        self.writer.write(move |c| recordings::remove(c, id)).await
     }
 
     async fn totals(&self) -> Result<Totals> {

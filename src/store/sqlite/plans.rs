@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::super::Result;
-use super::{calls, erase, log, marks, messages, users};
+use super::{calls, erase, log, marks, messages, recordings, users};
 
 /// Each query with the lines of its `EXPLAIN QUERY PLAN`, for the store in `path`.
 pub fn explain(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
@@ -38,6 +38,10 @@ fn queries() -> Vec<String> {
         calls::LIVE.into(),
         calls::HISTORY.into(),
         calls::MISSED.into(),
+        recordings::OF_USER.into(),
+        recordings::ALL.into(),
+        recordings::OPEN.into(),
+        recordings::EXPIRED.into(),
     ]
 }
 

@@ -82,6 +82,16 @@ INSERT INTO meta VALUES ('users', 0), ('messages', 0), ('calls', 0);
 ", "
 CREATE TABLE jobs (id BLOB PRIMARY KEY, open INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX jobs_open ON jobs (open, id) WHERE open = 1;
+", "
+CREATE TABLE recordings (
+    id BLOB PRIMARY KEY, call BLOB, room TEXT NOT NULL, status TEXT NOT NULL, open INTEGER NOT NULL,
+    started_at INTEGER NOT NULL, until INTEGER, doc TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX recordings_open ON recordings (open, id) WHERE open = 1;
+CREATE INDEX recordings_by_end ON recordings (until, id) WHERE until IS NOT NULL;
+CREATE TABLE recording_members (
+    user_id INTEGER NOT NULL, recording BLOB NOT NULL, PRIMARY KEY (user_id, recording)
+) WITHOUT ROWID;
 "];
 
 /// Brings the file to the version of this program; a newer file is refused.

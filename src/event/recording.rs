@@ -1,0 +1,202 @@
+//! Recordings on the wire.
+
+use derive_more::Display;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::ids::{CallId, FileId, RecordingId, RoomId, UserId};
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Display, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordingMode {
+    /// A file for each participant.
+    #[default]
+    #[display("tracks")]
+    Tracks,
+    /// One file with everybody's voice.
+    #[display("audio-mix")]
+    AudioMix,
+    /// Both.
+    #[display("both")]
+    Both,
+}
+
+impl RecordingMode {
+    /// Whether everybody's voice is mixed.
+    pub fn mixes(self) -> bool {
+        self != Self::Tracks
+    }
+
+    /// Whether the participants' files are kept.
+    pub fn keeps_tracks(self) -> bool {
+        self != Self::AudioMix
+    }
+}
+
+/// Where a recording stands; the words of the original.
+#[derive(Clone, Copy, Debug, Deserialize, Display, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[display(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum RecordingStatus {
+    Pending,
+    Recording,
+    Processing,
+    Completed,
+    Failed,
+    NoRecording,
+}
+
+impl RecordingStatus {
+    /// Whether something is still to come.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Recording | Self::Processing)
+    }
+
+    /// Its word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Recording => "recording",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::NoRecording => "no_recording",
+        }
+    }
+}
+
+/// What a file of a recording holds.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// Sound of one participant.
+    Audio,
+    /// Pictures of one participant, with the sound that belongs to them.
+    Video,
+    /// Everybody's voice.
+    Mix,
+    /// What the other files are and how they fit together, as JSON.
+    Manifest,
+}
+
+/// A file of a recording.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordingFile {
+    /// Its id.
+    pub file_id: FileId,
+    /// What it holds.
+    pub kind: FileKind,
+    /// Whom it shows; null for guests and for what is of everybody.
+    #[serde(default)]
+    pub user_id: Option<UserId>,
+    /// The participant of a room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant_id: Option<String>,
+    /// The name that was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `camera` (with the microphone) or `screen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// `opus`, `vp8`, `vp9`, `h264`, `av1`; in the order of the file's tracks.
+    pub codecs: Vec<String>,
+    /// The first of them that is pictures, or that is sound.
+    pub codec: String,
+    /// `webm`, `mkv` or `json`.
+    pub container: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Milliseconds from the beginning of the recording to that of the file.
+    pub start_offset_ms: u64,
+    /// Milliseconds that it covers.
+    pub duration_ms: u64,
+    /// SHA-256, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A recording.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Recording {
+    /// Its id.
+    pub recording_id: RecordingId,
+    /// The call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<CallId>,
+    /// The room.
+    pub room_id: RoomId,
+    /// What is recorded.
+    pub mode: RecordingMode,
+    /// Where it stands.
+    pub status: RecordingStatus,
+    /// When the first byte could be written.
+    pub started_at: Timestamp,
+    /// When it stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Timestamp>,
+    /// Why: `requested`, `ended`, `length`, `size`, `disk-full`, `folder-gone`, `disk`, `recovered`, `drain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
+    /// Who started it; null for the server's own policy.
+    pub started_by: Option<UserId>,
+    /// Everybody who may have been recorded.
+    pub user_ids: Vec<UserId>,
+    /// What there is to download, once it is completed.
+    pub files: Vec<RecordingFile>,
+    /// When it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_until: Option<Timestamp>,
+}
+
+/// `recording:started` and `recording:stopped`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RecordingNotice {
+    /// The recording.
+    pub recording: Recording,
+    /// Who did it; null for the server.
+    pub by: Option<UserId>,
+}
+
+/// `recording:ready`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RecordingReady {
+    /// The recording with its files.
+    pub recording: Recording,
+}
+
+/// `recording:failed`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordingFailed {
+    /// Which.
+    pub recording_id: RecordingId,
+    /// Why.
+    pub reason: String,
+}
+
+/// `recording:consent-request`: whoever does not consent is not recorded.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ConsentRequest {
+    /// The recording.
+    pub recording: Recording,
+}
+
+/// What everybody in a room sees of a recording.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveRecording {
+    /// Which.
+    pub recording_id: RecordingId,
+    /// What is recorded.
+    pub mode: RecordingMode,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// Who started it; null for the server's own policy.
+    pub by: Option<UserId>,
+    /// Whether it waits for each one's consent.
+    pub consent: bool,
+}
