@@ -11,18 +11,30 @@ use crate::calls::Calls;
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::error::Problem;
 use crate::event::Limits;
-use crate::ids::UserId;
+use crate::event::recording::{Recording, RecordingMode};
+use crate::ids::{CallId, RecordingId, RoomId, UserId};
 use crate::incall::InCall;
 use crate::limits;
 use crate::outbox::{Bounds, Outbox};
 use crate::people::People;
 use crate::presence::Presence;
+use crate::recorder::{Recorder, Told};
+use crate::recordings::{Asking, Place, Recordings};
 use crate::relay::Relay;
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
 use crate::store::Store;
 use crate::view::View;
+
+/// What the services tell those who follow them.
+pub struct Changes {
+    /// Who entered or left calls.
+    pub in_call: mpsc::Receiver<UserId>,
+    /// What becomes of recordings.
+    pub recordings: mpsc::UnboundedReceiver<Told>,
+}
 
 /// A cheap handle to everything.
 #[derive(Clone)]
@@ -46,6 +58,8 @@ pub struct Services {
     pub presence: Arc<Presence>,
     pub sfu: Arc<Sfu>,
     pub rooms: Arc<Rooms>,
+    pub recorder: Arc<Recorder>,
+    pub recordings: Arc<Recordings>,
     draining: AtomicBool,
 }
 
@@ -58,14 +72,14 @@ impl Deref for App {
 }
 
 impl App {
-    /// Puts the services together; the receiver hears who entered or left calls.
+    /// Puts the services together.
     pub fn new(
         config: Config,
         clock: Clock,
         store: Arc<dyn Store>,
         (relay, sfu): (Relay, Sfu),
         dev: bool,
-    ) -> Result<(Self, mpsc::Receiver<UserId>), AuthError> {
+    ) -> Result<(Self, Changes), AuthError> {
         let (relay, sfu) = (Arc::new(relay), Arc::new(sfu));
         let config = Arc::new(config);
         let bounds = Bounds {
@@ -76,6 +90,8 @@ impl App {
         let outbox = Arc::new(Outbox::new(clock.clone(), bounds));
         let (in_call, changes) = InCall::new();
         let in_call = Arc::new(in_call);
+        let (recorder, recorded) = Recorder::new(&config.recordings, clock.clone(), &sfu);
+        let recorder = Arc::new(recorder);
         let view = View::new(config.clone(), outbox.clone(), in_call.clone());
         let services = Services {
             auth: Auth::new(config.auth.clone(), clock.clone())?,
@@ -105,9 +121,16 @@ impl App {
             rooms: Arc::new(Rooms::new(
                 &config,
                 clock.clone(),
-                sfu.clone(),
+                (sfu.clone(), recorder.clone()),
                 outbox.clone(),
                 in_call.clone(),
+            )),
+            recordings: Arc::new(Recordings::new(
+                &config.recordings,
+                clock.clone(),
+                store.clone(),
+                outbox.clone(),
+                recorder.clone(),
             )),
             calls: Arc::new(Calls::new(
                 config.clone(),
@@ -116,9 +139,10 @@ impl App {
                 outbox.clone(),
                 view,
                 in_call,
-                (relay.clone(), sfu.clone()),
+                (relay.clone(), sfu.clone(), recorder.clone()),
             )),
             sfu,
+            recorder,
             started_at: clock.now(),
             draining: AtomicBool::new(false),
             config,
@@ -137,6 +161,11 @@ impl App {
                 }
             });
         });
+        let rooms = services.rooms.clone();
+        services.recordings.on_change(move |room, id, state, active| {
+            rooms.tell_recording(room, id, state, active);
+        });
+        let changes = Changes { in_call: changes, recordings: recorded };
         Ok((Self(Arc::new(services)), changes))
     }
 }
@@ -155,6 +184,49 @@ impl Services {
             calls_per_minute: limits.calls_per_minute,
             rest_per_minute: limits.rest_per_minute,
         }
+    }
+
+    /// Records a call.
+    pub async fn record_call(
+        &self,
+        asking: Asking,
+        call: CallId,
+        mode: Option<RecordingMode>,
+    ) -> Result<Recording, Problem> {
+        self.recordings.allows(asking.operator)?;
+        let me = (!asking.operator).then_some(asking.user);
+        let (room, people) = self.calls.recordable(me, call).await?;
+        let place = Place { room, people };
+        let mode = mode.unwrap_or(self.config.recordings.mode);
+        let by = (!asking.operator).then_some(asking.user);
+        Ok(self.recordings.start(by, &place, mode).await?)
+    }
+
+    /// Records a room.
+    pub async fn record_room(
+        &self,
+        asking: Asking,
+        room: &RoomId,
+        mode: Option<RecordingMode>,
+    ) -> Result<Recording, Problem> {
+        self.recordings.allows(asking.operator)?;
+        let me = (!asking.operator).then_some(asking.user);
+        self.rooms.may_record(room, me)?;
+        let place = Place { room: room.clone(), people: Vec::new() };
+        let mode = mode.unwrap_or(self.config.recordings.mode);
+        let by = (!asking.operator).then_some(asking.user);
+        Ok(self.recordings.start(by, &place, mode).await?)
+    }
+
+    /// Ends a recording.
+    pub async fn stop_recording(
+        &self,
+        asking: Asking,
+        id: RecordingId,
+    ) -> Result<Recording, Problem> {
+        let room = self.recordings.room_of(asking, id).await?;
+        let moderates = self.rooms.may_record(&room, Some(asking.user)).is_ok();
+        Ok(self.recordings.stop(asking, id, moderates).await?)
     }
 
     /// Whether the server is going down.

@@ -58,6 +58,8 @@ reasons! {
     SubscribeForbidden = "SUBSCRIBE_FORBIDDEN" 403,
     /// The caller may not send data here.
     DataForbidden = "DATA_FORBIDDEN" 403,
+    /// The caller may not record this, or it cannot be.
+    RecordingForbidden = "RECORDING_FORBIDDEN" 403,
     /// The account was disabled.
     UserDisabled = "USER_DISABLED" 403,
     /// The thing does not exist, or not for this caller.
@@ -102,6 +104,10 @@ reasons! {
     TrackLimit = "TRACK_LIMIT" 409,
     /// An answer to an offer that is not the last one.
     StaleRev = "STALE_REV" 409,
+    /// It is recorded already; `details.recordingId` says by which.
+    AlreadyRecording = "ALREADY_RECORDING" 409,
+    /// A recording that is not completed yet.
+    RecordingNotReady = "RECORDING_NOT_READY" 409,
     /// The event log no longer reaches back that far.
     CursorTooOld = "CURSOR_TOO_OLD" 410,
     /// The call is over.

@@ -17,6 +17,8 @@ pub mod peer;
 pub mod people;
 pub mod presence;
 pub mod quality;
+pub mod recorder;
+pub mod recordings;
 pub mod relay;
 pub mod rooms;
 pub mod sfu;

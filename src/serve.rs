@@ -58,7 +58,9 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
         let _ = stopped.await;
     }));
     serve_metrics(&setup.config).await?;
-    run_background(&app, changes);
+    app.recordings.resume().await?;
+    tokio::spawn(app.recordings.clone().follow(changes.recordings));
+    run_background(&app, changes.in_call);
     let rooms = app.rooms.clone();
     tokio::spawn(async move { rooms.follow(media.rooms).await });
     let calls = app.calls.clone();
@@ -80,6 +82,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
         _ = serving => {}
         () = signals.next() => tracing::warn!("stopping at once"),
     }
+    finish_recordings(&app).await;
     app.sfu.server().stop();
     if let Some(server) = app.relay.server() {
         server.stop();
@@ -105,6 +108,15 @@ async fn drain(app: &App, sockets: &socket::Sockets) {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), sockets.close()).await;
     outlast_relayed(app).await;
+}
+
+/// Recordings that run are made whole, for a while; what is not done then is recovered at the next start.
+async fn finish_recordings(app: &App) {
+    let recorder = app.recorder.clone();
+    let patience = Duration::from_secs(10);
+    let _ = tokio::task::spawn_blocking(move || recorder.stop_all("drain", patience)).await;
+    // What they tell last is to be stored.
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// Goes on relaying what is relayed, for a while.

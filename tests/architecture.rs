@@ -9,8 +9,9 @@ const LAYERS: &[&[&str]] = &[
     &["main", "serve", "doctor"],
     &["http", "socket"],
     &["app"],
-    &["calls", "chat", "people", "presence", "rooms"],
+    &["calls", "chat", "people", "presence", "recordings", "rooms"],
     &["view"],
+    &["recorder"],
     &["auth", "incall", "limits", "outbox", "peer", "quality", "relay", "sfu", "store"],
     &["config", "clock", "event", "error", "ids"],
 ];

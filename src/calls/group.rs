@@ -43,6 +43,7 @@ impl Calls {
             waiting: true,
             ring: true,
             media: None,
+            record: false,
         };
         let (ringing, refused) = self.ring_all(by, first, &order).await;
         Ok(Added { call, ringing, refused })

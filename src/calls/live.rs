@@ -23,6 +23,8 @@ pub(super) struct Live {
     pub(super) held: HashSet<UserId>,
     /// What the server does where media goes through it.
     pub(super) relayed: Option<Box<Relayed>>,
+    /// Who wants it to be recorded from the beginning.
+    pub(super) record_by: Option<UserId>,
     /// An offer from before the acceptance, and whose it is.
     pub(super) early: Option<(UserId, Value)>,
     sides: HashMap<UserId, Side>,
@@ -58,6 +60,7 @@ impl Live {
             shown: HashSet::new(),
             held: HashSet::new(),
             relayed: None,
+            record_by: None,
             early: None,
             sides,
         }

@@ -21,10 +21,13 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::event::{Call, CallEnded, CallPerson, EndReason, Event, MessageType, NoAnswer};
-use crate::ids::{CallId, MessageId, SessionId, UserId};
+use crate::event::{
+    Call, CallEnded, CallPerson, CallStatus, EndReason, Event, MessageType, NoAnswer,
+};
+use crate::ids::{CallId, MessageId, RoomId, SessionId, UserId};
 use crate::incall::InCall;
 use crate::outbox::Outbox;
+use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::sfu::Sfu;
 use crate::store::{
@@ -58,6 +61,7 @@ pub struct Calls {
     in_call: Arc<InCall>,
     relay: Arc<Relay>,
     sfu: Arc<Sfu>,
+    recorder: Arc<Recorder>,
     registry: Registry,
     timer: Timer,
 }
@@ -96,10 +100,10 @@ impl Calls {
         outbox: Arc<Outbox>,
         view: View,
         in_call: Arc<InCall>,
-        (relay, sfu): (Arc<Relay>, Arc<Sfu>),
+        (relay, sfu, recorder): (Arc<Relay>, Arc<Sfu>, Arc<Recorder>),
     ) -> Self {
         let (registry, timer) = (Registry::default(), Timer::default());
-        Self { store, outbox, view, clock, config, in_call, relay, sfu, registry, timer }
+        Self { store, outbox, view, clock, config, in_call, relay, sfu, recorder, registry, timer }
     }
 
     /// Takes up the calls of before a restart: ringing ones keep their deadline, accepted ones wait for both to come back.
@@ -370,6 +374,23 @@ impl Calls {
         })?;
         metrics::counter!("rtc_call_ratings_total", "stars" => stars.to_string()).increment(1);
         Ok(())
+    }
+
+    /// Where an accepted call can be recorded, and who is in it; `me` is in it, or an operator asks.
+    pub async fn recordable(
+        &self,
+        me: Option<UserId>,
+        id: CallId,
+    ) -> Result<(RoomId, Vec<UserId>)> {
+        let live = self.registry.lock(id).await;
+        let live = live.filter(|live| me.is_none_or(|me| live.record.has(me)));
+        let live = live.ok_or(CallError::NotFound)?;
+        if live.record.status != CallStatus::Accepted {
+            return Err(CallError::State(live.record.status, "record it once it is accepted"));
+        }
+        let first = live.record.first();
+        drop(live);
+        Ok((RoomId::of_call(first), self.registry.people_of(first)))
     }
 
     /// Whether `me` is in a call that runs.

@@ -11,13 +11,14 @@ use switchboard_media::{
 };
 use tokio::sync::mpsc::Receiver;
 
-use super::live::signal;
+use super::live::{Live, signal};
 use super::machine::Input;
 use super::signal::{Delivery, Signal};
 use super::{CallError, Calls, Guard, Result};
 use crate::error::{Failure as _, Problem};
 use crate::event::{CallStatus, Direction, EndReason, Event, Refused, SignalKind};
-use crate::ids::{CallId, UserId};
+use crate::ids::{CallId, RoomId, UserId};
+use crate::recorder::{Part, Performer, Recorder};
 use crate::store::CallRecord;
 
 /// Media sections of one description.
@@ -29,6 +30,9 @@ pub(super) struct Relayed {
     room: RoomKey,
     bridge: Bridge,
     legs: [Leg; 2],
+    recorder: Arc<Recorder>,
+    place: RoomId,
+    people: [Performer; 2],
 }
 
 /// One party's connection.
@@ -39,13 +43,20 @@ struct Leg {
 }
 
 impl Relayed {
-    fn new(server: &Arc<Server>, codecs: &[Codec]) -> Self {
+    fn new(server: &Arc<Server>, codecs: &[Codec], recorder: &Arc<Recorder>, live: &Live) -> Self {
         let leg = || Leg { peer: server.peer(), set_up: false, shows: Vec::new() };
+        let call = &live.record;
+        let performer = |user: UserId| Performer { who: user.to_string(), user, name: None };
+        let (place, room) = (RoomId::of_call(call.id), server.open_room());
+        recorder.open(&place, room, &[call.from, call.to], live.record_by);
         Self {
             server: server.clone(),
-            room: server.open_room(),
+            room,
             bridge: Bridge::new(server.endpoint(), codecs),
             legs: [leg(), leg()],
+            recorder: recorder.clone(),
+            place,
+            people: [call.from, call.to].map(performer),
         }
     }
 
@@ -89,7 +100,26 @@ impl Relayed {
             for (mid, track) in shows.into_iter().filter(|show| !before.contains(show)) {
                 self.server.tell(room, Command::Show { peer, mid, track });
             }
+            self.recorder.sends(&self.place, self.performer(side), self.parts(side));
         }
+    }
+
+    fn performer(&self, side: Side) -> Performer {
+        let [caller, callee] = &self.people;
+        if side == Side::Caller { caller.clone() } else { callee.clone() }
+    }
+
+    /// What one party sends; of several pictures the later ones are taken to show a screen.
+    fn parts(&self, side: Side) -> Vec<Part> {
+        let mut pictures = 0;
+        let tracks = self.bridge.tracks(side).into_iter();
+        tracks
+            .map(|(key, codec, _)| {
+                let screen = codec != Codec::Opus && pictures > 0;
+                pictures += usize::from(codec != Codec::Opus);
+                Part { key, codec, screen }
+            })
+            .collect()
     }
 
     /// One party comes with another connection.
@@ -105,6 +135,7 @@ impl Relayed {
 
 impl Drop for Relayed {
     fn drop(&mut self) {
+        self.recorder.close(&self.place, self.room);
         for leg in self.legs.iter().filter(|leg| leg.set_up) {
             self.server.tell(self.room, Command::Close { peer: leg.peer });
         }
@@ -148,7 +179,11 @@ impl Calls {
         let theirs = read("offer", offer)?;
         let side = side_of(&live.record, me);
         let (server, codecs) = (self.sfu.server(), self.sfu.codecs());
-        let relayed = live.relayed.get_or_insert_with(|| Box::new(Relayed::new(server, codecs)));
+        if live.relayed.is_none() {
+            live.relayed = Some(Box::new(Relayed::new(server, codecs, &self.recorder, live)));
+        }
+        let gone = CallError::State(live.record.status, "it does not go through the server");
+        let relayed = live.relayed.as_mut().ok_or(gone)?;
         if relayed.bridge.is_other(side, &theirs) {
             relayed.renew(side);
         }

@@ -20,8 +20,8 @@ impl Calls {
                     people.as_ref().map(|(a, b)| (a, b)),
                     self.clock.now(),
                 );
-                let incoming =
-                    Incoming { call, waiting: live.record.waiting, record_policy: "off" };
+                let record_policy = self.record_policy(live.record_by);
+                let incoming = Incoming { call, waiting: live.record.waiting, record_policy };
                 session.deliver(Frame::new(&Event::CallIncoming(Box::new(incoming))));
             }
             if session.about.plain && live.side(user).lost_until.is_some() {

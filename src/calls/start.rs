@@ -6,6 +6,7 @@ use super::live::Live;
 use super::machine::Input;
 use super::registry::Place;
 use super::{Actor, CallError, Calls, Guard, Result};
+use crate::config::RecordingAuto;
 use crate::event::{
     Answer, Call, CallMedia, CallStatus, CallType, Direction, Event, Incoming, Response,
 };
@@ -26,6 +27,8 @@ pub struct Order {
     pub ring: bool,
     /// Which way the caller wants media to take.
     pub media: Option<CallMedia>,
+    /// Whether the caller wants it to be recorded from the beginning; it then goes through the server.
+    pub record: bool,
 }
 
 impl Order {
@@ -68,7 +71,9 @@ impl Calls {
         if !self.config.call.ring_offline && !self.outbox.is_online(to) {
             return Err(CallError::Offline);
         }
-        match self.registry.reserve(Live::new(record, by.session)) {
+        let mut live = Live::new(record, by.session);
+        live.record_by = order.record.then_some(from);
+        match self.registry.reserve(live) {
             Place::InProgress(call) => Err(CallError::InProgress(call)),
             Place::Repeat(call) => self.call(from, call).await,
             Place::Glare(call) => self.merge(by, call).await,
@@ -95,7 +100,7 @@ impl Calls {
             status: CallStatus::Initiated,
             end_reason: None,
             rev: 1,
-            media: match self.way(order.media) {
+            media: match self.way(order) {
                 _ if group.is_some() => Direction::Sfu,
                 CallMedia::Relay => Direction::Relay,
                 CallMedia::P2p | CallMedia::Auto => Direction::P2p,
@@ -116,10 +121,21 @@ impl Calls {
     }
 
     /// Which way media takes: where the server is to be in between, nobody gets around it.
-    fn way(&self, wanted: Option<CallMedia>) -> CallMedia {
+    fn way(&self, order: &Order) -> CallMedia {
+        let policy = self.config.recordings.auto == RecordingAuto::Accepted;
         match self.config.call.media {
             CallMedia::Relay => CallMedia::Relay,
-            otherwise => wanted.unwrap_or(otherwise),
+            _ if order.record || policy => CallMedia::Relay,
+            otherwise => order.media.unwrap_or(otherwise),
+        }
+    }
+
+    /// Whether a call is recorded from the beginning, and by whose wish, for those whom it rings.
+    pub(super) fn record_policy(&self, record: Option<UserId>) -> &'static str {
+        match self.config.recordings.auto {
+            RecordingAuto::Accepted => "accepted",
+            RecordingAuto::Off if record.is_some() => "requested",
+            RecordingAuto::Off => "off",
         }
     }
 
@@ -139,8 +155,8 @@ impl Calls {
         }
         self.arm(&live);
         let shown = self.view.call(&live.record, Some((&people.0, &people.1)), self.clock.now());
-        let told =
-            |waiting| Box::new(Incoming { call: shown.clone(), waiting, record_policy: "off" });
+        let record_policy = self.record_policy(live.record_by);
+        let told = |waiting| Box::new(Incoming { call: shown.clone(), waiting, record_policy });
         self.outbox.deliver(live.record.from, &Event::CallInitiated(told(false)));
         if in_call && !order.waiting {
             return self.turn_away(&mut live).await;

@@ -53,8 +53,12 @@ pub fn load(flags: &Flags) -> Result<Config, ConfigError> {
     if flags.dev {
         figment = dev_defaults(figment, flags)?;
     }
-    let config: Config = figment.extract().map_err(|error| ConfigError::Source(explain(&error)))?;
+    let mut config: Config =
+        figment.extract().map_err(|error| ConfigError::Source(explain(&error)))?;
     check(&config, flags)?;
+    if config.recordings.dir.is_empty() {
+        config.recordings.dir = flags.data.join("recordings").to_string_lossy().into_owned();
+    }
     Ok(config)
 }
 
@@ -233,6 +237,12 @@ fn check(config: &Config, flags: &Flags) -> Result<(), ConfigError> {
     check_turn(&config.turn)?;
     if let Some(odd) = config.media.codecs.iter().find(|name| Codec::named(name).is_none()) {
         return wrong("media.codecs", &format!("knows opus, vp8, vp9, h264, av1, not {odd:?}"));
+    }
+    if config.recordings.max_minutes == 0 || config.recordings.max_parallel == 0 {
+        return wrong(
+            "recordings.max_minutes",
+            "and recordings.max_parallel: 0 would record nothing; use recordings.start",
+        );
     }
     if config.rooms.max_participants == 0 || config.rooms.tracks_per_participant == 0 {
         return wrong(

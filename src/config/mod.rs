@@ -8,6 +8,7 @@ mod section;
 pub use load::{ConfigError, Flags, load};
 pub use secret::{Secret, weakness};
 pub use section::{
-    Audience, Auth, AuthMode, Call, Chat, Compat, Config, Directory, Ice, Limits, LogFormat, Media,
-    Metrics, Presence, RoomCreate, Rooms, Server, Socket, Store, Turn, TurnMode, XUserId,
+    Audience, Auth, AuthMode, Call, Chat, Compat, Config, Consent, Directory, Ice, Limits,
+    LogFormat, Media, Metrics, Presence, RecordingAuto, RecordingStart, Recordings, RoomCreate,
+    Rooms, Server, Socket, Store, Turn, TurnMode, XUserId,
 };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Secret;
 use crate::event::CallMedia;
+use crate::event::recording::RecordingMode;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -74,6 +75,8 @@ pub struct Config {
     pub media: Media,
     /// `[rooms]`: group rooms.
     pub rooms: Rooms,
+    /// `[recordings]`: calls through the server and rooms, written to files.
+    pub recordings: Recordings,
     /// `[metrics]`: figures for Prometheus.
     pub metrics: Metrics,
     /// `[compat]`: like the service this one replaces.
@@ -570,6 +573,82 @@ impl Default for Rooms {
             max_viewers: 1000,
             tracks_per_participant: 6,
             join_url: String::new(),
+        }
+    }
+}
+
+/// Who may start a recording.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum RecordingStart {
+    Members,
+    Operators,
+}
+
+/// What is recorded by itself.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum RecordingAuto {
+    Off,
+    Accepted,
+}
+
+/// What being recorded asks of those who are.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Consent {
+    Notice,
+    Required,
+}
+
+/// `[recordings]`: calls through the server and rooms, written to files.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recordings {
+    /// Folder of the recordings; empty: `recordings` in the data folder.
+    pub dir: String,
+    /// Who may start one: `members` (both of a call, the moderators of a room), or `operators` (the application's backend and
+    /// admins).
+    pub start: RecordingStart,
+    /// What is recorded by itself: `off`, or `accepted`, every call of two from its acceptance on (the original); everybody is
+    /// told all the same.
+    pub auto: RecordingAuto,
+    /// What is recorded where nobody says it: `tracks` (a file for each participant), `audio-mix` (one file with everybody's
+    /// voice), `both`.
+    pub mode: RecordingMode,
+    /// Whether being told is enough (`notice`), or each one is asked and left out until there is consent (`required`).
+    pub consent: Consent,
+    /// Minutes after which a recording ends.
+    pub max_minutes: u64,
+    /// Bytes of all its files at which a recording ends.
+    pub max_bytes: u64,
+    /// Bytes that stay free on the disk: below, recordings end and none begin.
+    pub min_free_bytes: u64,
+    /// Recordings at the same time.
+    pub max_parallel: usize,
+    /// Days after which a recording is deleted; 0 keeps it until somebody deletes it.
+    pub retention_days: u64,
+    /// Seconds for which a link to a file is good.
+    pub link_ttl: u64,
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        Self {
+            dir: String::new(),
+            start: RecordingStart::Members,
+            auto: RecordingAuto::Off,
+            mode: RecordingMode::Tracks,
+            consent: Consent::Notice,
+            max_minutes: 240,
+            max_bytes: 20 << 30,
+            min_free_bytes: 2 << 30,
+            max_parallel: 100,
+            retention_days: 90,
+            link_ttl: 300,
         }
     }
 }

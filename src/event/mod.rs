@@ -159,6 +159,18 @@ events! {
     CallFailed(Box<Refused>) = "call:failed",
     /// An event failed, for clients that pass no acknowledgement.
     Error(Box<Refused>) = "error",
+    /// What is said and shown is recorded from now on.
+    RecordingStarted(Box<recording::RecordingNotice>) = "recording:started",
+    /// It is recorded no longer.
+    RecordingStopped(Box<recording::RecordingNotice>) = "recording:stopped",
+    /// The files of a recording can be fetched.
+    RecordingReady(Box<recording::RecordingReady>) = "recording:ready",
+    /// A recording has come to nothing.
+    RecordingFailed(Box<recording::RecordingFailed>) = "recording:failed",
+    /// Whoever agrees to be recorded says so with `recording:consent`.
+    RecordingConsentRequest(Box<recording::ConsentRequest>) = "recording:consent-request",
+    /// A recording of the room has begun or ended.
+    RoomRecording(room::RoomRecording) = "room:recording",
     /// Somebody came into the room.
     RoomJoined(Box<room::RoomParticipant>) = "room:joined",
     /// Somebody left the room.

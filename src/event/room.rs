@@ -5,7 +5,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
-use crate::ids::{ParticipantId, RoomId, RoomSessionId, TrackId, UserId};
+use crate::event::recording::RecordingMode;
+use crate::ids::{ParticipantId, RecordingId, RoomId, RoomSessionId, TrackId, UserId};
 
 /// The place of an event in what a session of a room is told.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -267,6 +268,14 @@ told! {
     RoomLobby { waiting: Vec<Participant>, }
     /// A moderator did something to one.
     RoomModerated { action: &'static str, by: Option<ParticipantId>, reason: Option<String>, }
+    /// A recording of the room has begun (`recording`) or ended (`stopped`).
+    RoomRecording {
+        recording_id: RecordingId,
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mode: Option<RecordingMode>,
+        by: Option<UserId>,
+    }
     /// The room is over.
     RoomClosed { reason: &'static str, }
     /// Everything, where not all that was missed could be told.

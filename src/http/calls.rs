@@ -1,6 +1,7 @@
 //! `/api/calls` (and `/v1/calls`).
 
 use axum::extract::State;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -9,12 +10,15 @@ use utoipa_axum::routes;
 
 use super::answer::{Answer, Meta, Refusal, Success, ok, with};
 use super::extract::{Body, Caller, Path, Query};
+use super::recordings::started;
 use crate::app::App;
 use crate::calls::{HistoryQuery, Order, Respond, Signal, WebrtcConfig};
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
+use crate::event::recording::{Recording, RecordingMode, RecordingStatus};
 use crate::event::{Call, CallMedia, CallStatus, CallType, SignalKind};
-use crate::ids::{CallId, ClientId, UserId};
+use crate::ids::{CallId, ClientId, RecordingId, UserId};
+use crate::recordings::principal;
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -26,6 +30,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(set_status))
         .routes(routes!(ice_candidate))
         .routes(routes!(recording))
+        .routes(routes!(record))
 }
 
 /// Made by oneself, or made to oneself.
@@ -96,6 +101,9 @@ pub(super) struct InitiateBody {
     call_type: CallType,
     client_id: Option<ClientId>,
     media: Option<CallMedia>,
+    /// Whether to record it from the beginning.
+    #[serde(default)]
+    record: bool,
     /// false only notes the call.
     #[serde(default = "yes")]
     ring: bool,
@@ -113,6 +121,9 @@ async fn initiate(
     Body(body): Body<InitiateBody>,
 ) -> Answer<Call> {
     app.limits.call(caller.id)?;
+    if body.record {
+        app.recordings.allows(caller.operates())?;
+    }
     let order = Order {
         to: Order::people(body.to_user_id, body.to_user_ids),
         kind: body.call_type,
@@ -120,6 +131,7 @@ async fn initiate(
         waiting: true,
         ring: body.ring,
         media: body.media,
+        record: body.record,
     };
     let (call, _) = app.calls.start(&caller.actor(), order).await?;
     Ok(ok(call, "Call initiated successfully"))
@@ -258,15 +270,68 @@ async fn ice_candidate(
     Ok(ok(CandidatePassed { call_id, candidate }, "ICE candidate added successfully"))
 }
 
-/// The recording of a call, as the original answers; calls are not recorded yet.
+/// What the original says of a recording.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CallRecording {
+    call_id: CallId,
+    recording_id: RecordingId,
+    /// A link to the voices of all, or to the longest file; good without a token for a while.
+    recording_url: String,
+    expires_at: Timestamp,
+    recording_status: RecordingStatus,
+    recording_size: u64,
+    duration: i64,
+    call_type: CallType,
+}
+
+/// The recording of a call, as the original answers: the newest one, once it is completed.
 #[utoipa::path(get, path = "/{callId}/recording", tag = "Calls", params(("callId" = CallId, Path)),
-    responses((status = 404, body = crate::error::ErrorBody)))]
-async fn recording(State(app): State<App>, caller: Caller, Path(id): Path<CallId>) -> Answer<Call> {
+    responses((status = 200, body = Success<CallRecording>), (status = 404, body = crate::error::ErrorBody)))]
+async fn recording(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<CallId>,
+) -> Answer<CallRecording> {
     let call = app.calls.call(caller.id, id).await?;
-    let details = Some(json!({ "recordingStatus": call.recording_status }));
-    Err(Refusal(Problem {
-        reason: Reason::NotFound,
-        message: "Recording not available".into(),
-        details,
-    }))
+    let found = app.recordings.of_call(id).await?;
+    let status = found.as_ref().map_or(RecordingStatus::NoRecording, |found| found.status);
+    let file = found.as_ref().filter(|_| status == RecordingStatus::Completed).and_then(principal);
+    let Some((found, file)) = found.as_ref().zip(file) else {
+        return Err(Refusal(Problem {
+            reason: Reason::NotFound,
+            message: "Recording not available".into(),
+            details: Some(json!({ "recordingStatus": status })),
+        }));
+    };
+    let (recording_url, expires_at) = app.recordings.signed(found.recording_id, file.file_id);
+    let told = CallRecording {
+        call_id: id,
+        recording_id: found.recording_id,
+        recording_url,
+        expires_at,
+        recording_status: status,
+        recording_size: file.bytes,
+        duration: call.duration,
+        call_type: call.call_type,
+    };
+    Ok(ok(told, "Recording retrieved successfully"))
+}
+
+/// What to make of a call.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct RecordBody {
+    mode: Option<RecordingMode>,
+}
+
+/// Records a call.
+#[utoipa::path(post, path = "/{callId}/recordings", tag = "Calls", params(("callId" = CallId, Path)),
+    request_body = RecordBody, responses((status = 201, body = Success<Recording>)))]
+async fn record(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<CallId>,
+    Body(body): Body<RecordBody>,
+) -> Result<Response, Refusal> {
+    Ok(started(app.record_call(caller.asking(), id, body.mode).await?))
 }

@@ -8,6 +8,7 @@ mod docs;
 mod edge;
 mod extract;
 mod pages;
+mod recordings;
 mod rooms;
 mod server;
 mod system;
@@ -33,6 +34,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .nest("/api", users::router())
         .nest("/api/chat", users::directory_router().merge(chat::router()))
         .nest("/api/calls", calls::router())
+        .nest("/api/recordings", recordings::router())
         .nest("/api/rooms", rooms::router())
         .merge(whip::router())
 }

@@ -144,6 +144,7 @@ impl Rooms {
                         let gone: Vec<_> = member.tracks.drain(..).map(|track| track.id).collect();
                         let owner = member.id;
                         self.tell_unpublished(room, owner, &gone);
+                        self.tell_recorder(room, owner);
                     } else {
                         member.subscribe = None;
                     }

@@ -245,6 +245,7 @@ impl Rooms {
         );
         muted.into_iter().for_each(|track| server.tell(key, Command::Mute { track, muted: true }));
         self.tell_unpublished(room, id, &gone);
+        self.tell_recorder(room, id);
         for track in new {
             room.tell(&self.outbox, Some(id), |stamp| {
                 let track = track.clone();

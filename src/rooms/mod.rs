@@ -28,12 +28,14 @@ pub use self::whip::{Resource, Side};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::event::Event;
+use crate::event::recording::ActiveRecording;
 use crate::event::room::{
     Participant, Permissions, Room as ShownRoom, RoomClosed, RoomDrain, RoomLeft, RoomLobby,
-    RoomParticipant, RoomState,
+    RoomParticipant, RoomRecording, RoomState, TrackSource,
 };
-use crate::ids::{ParticipantId, RoomId, RoomSessionId, SessionId, Short, UserId};
+use crate::ids::{ParticipantId, RecordingId, RoomId, RoomSessionId, SessionId, Short, UserId};
 use crate::incall::InCall;
+use crate::recorder::{Part, Performer, Recorder};
 use crate::sfu::Sfu;
 
 type Result<T> = std::result::Result<T, RoomError>;
@@ -51,6 +53,7 @@ const METADATA: usize = 2048;
 pub struct Rooms {
     clock: Clock,
     sfu: Arc<Sfu>,
+    recorder: Arc<Recorder>,
     outbox: Outboxes,
     in_call: Arc<InCall>,
     config: config::Rooms,
@@ -169,12 +172,12 @@ impl Rooms {
     pub fn new(
         config: &config::Config,
         clock: Clock,
-        sfu: Arc<Sfu>,
+        (sfu, recorder): (Arc<Sfu>, Arc<Recorder>),
         outbox: Outboxes,
         in_call: Arc<InCall>,
     ) -> Self {
         let (sdp_bytes, config) = (config.limits.sdp_bytes, config.rooms.clone());
-        Self { clock, sfu, outbox, in_call, config, sdp_bytes, state: Mutex::default() }
+        Self { clock, sfu, recorder, outbox, in_call, config, sdp_bytes, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -237,6 +240,7 @@ impl Rooms {
             empty_since: None,
         };
         let shown = room.shown();
+        self.recorder.open(&room.id, room.key, &[], None);
         state.rooms.insert(id, room);
         Ok(shown)
     }
@@ -458,7 +462,8 @@ impl Rooms {
     /// Tells the others of somebody who is in now.
     fn announce(&self, room: &mut Room, session: RoomSessionId) {
         let Some(member) = room.by_session(session) else { return };
-        let (id, participant) = (member.id, member.shown());
+        let (id, user, participant) = (member.id, member.user, member.shown());
+        self.recorder.enter(&room.id, user);
         room.tell(&self.outbox, Some(id), |stamp| {
             Event::RoomJoined(Box::new(RoomParticipant { stamp, participant: participant.clone() }))
         });
@@ -494,6 +499,7 @@ impl Rooms {
             let (owner, gone) = (member.id, std::mem::take(&mut member.tracks));
             let gone: Vec<_> = gone.iter().map(|track| track.id).collect();
             self.tell_unpublished(room, owner, &gone);
+            self.tell_recorder(room, owner);
         }
         self.changed(room, session);
         let joined = joined(room, session)?;
@@ -566,6 +572,10 @@ impl Rooms {
             return tell_lobby(room, &self.outbox);
         }
         let tracks: Vec<_> = member.tracks.iter().map(|track| track.id).collect();
+        self.recorder.sends(&room.id, performer(&member), Vec::new());
+        if !room.members.iter().any(|other| other.user == member.user) {
+            self.recorder.leave(&room.id, member.user);
+        }
         self.tell_unpublished(room, gone, &tracks);
         room.tell(&self.outbox, None, |stamp| {
             Event::RoomLeft(RoomLeft { stamp, participant_id: gone, reason })
@@ -593,7 +603,43 @@ impl Rooms {
         for link in room.members.iter().flat_map(|it| [&it.publish, &it.subscribe]).flatten() {
             self.hang_up(peers, room.key, link);
         }
+        self.recorder.close(&room.id, room.key);
         self.sfu.server().close_room(room.key);
+    }
+
+    /// Whether a moderator of the room, or an operator, asks: who may record it.
+    pub fn may_record(&self, id: &RoomId, me: Option<UserId>) -> Result<()> {
+        self.visible(id, me, |room| {
+            let moderates = |me| room.present().any(|it| it.user == me && it.moderator);
+            let may = me.is_none_or(|me| room.owner == Some(me) || moderates(me));
+            if may { Ok(()) } else { Err(RoomError::NotAModerator) }
+        })
+    }
+
+    /// Tells everybody in a room that a recording has begun or ended.
+    pub fn tell_recording(
+        &self,
+        id: &RoomId,
+        recording_id: RecordingId,
+        state: &'static str,
+        active: Option<&ActiveRecording>,
+    ) {
+        let mut all = self.state();
+        let Some(room) = all.rooms.get_mut(id) else { return };
+        let (mode, by) = (active.map(|it| it.mode), active.and_then(|it| it.by));
+        room.tell(&self.outbox, None, |stamp| {
+            Event::RoomRecording(RoomRecording { stamp, recording_id, state, mode, by })
+        });
+    }
+
+    /// Tells the recorder what somebody sends now.
+    fn tell_recorder(&self, room: &Room, id: ParticipantId) {
+        let Some(member) = room.members.iter().find(|member| member.id == id) else { return };
+        let screen = |source| matches!(source, TrackSource::Screen | TrackSource::ScreenAudio);
+        let tracks = member.tracks.iter();
+        let parts =
+            tracks.map(|it| Part { key: it.key, codec: it.codec, screen: screen(it.source) });
+        self.recorder.sends(&room.id, performer(member), parts.collect());
     }
 
     /// A socket is gone; its rooms wait for it a while.
@@ -641,6 +687,11 @@ impl Rooms {
         let state = self.state();
         (state.rooms.len(), state.rooms.values().map(|room| room.members.len()).sum())
     }
+}
+
+fn performer(member: &Member) -> Performer {
+    let (user, name) = (member.user, Some(member.name.clone()));
+    Performer { who: member.id.to_string(), user, name }
 }
 
 fn joined(room: &mut Room, session: RoomSessionId) -> Result<Joined> {

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::table::{Context, Done, Outcome};
 use crate::calls::{CallError, Delivery, Order, Respond as Answering, Signal};
 use crate::error::Problem;
-use crate::event::{Call, CallMedia, CallType, EndReason, IceServer, SignalKind};
+use crate::event::{Call, CallMedia, CallType, EndReason, IceServer, Role, SignalKind};
 use crate::ids::{CallId, ClientId, RoomId, Short, UserId};
 use crate::quality::{self, Measured};
 
@@ -48,6 +48,9 @@ pub(super) struct Initiate {
     call_type: CallType,
     client_id: Option<ClientId>,
     media: Option<CallMedia>,
+    /// Whether to record it from the beginning.
+    #[serde(default)]
+    record: bool,
     #[serde(default = "yes")]
     waiting: bool,
 }
@@ -58,6 +61,9 @@ fn yes() -> bool {
 
 pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Initiated> {
     context.app.limits.call(context.session.about.user)?;
+    if payload.record {
+        context.app.recordings.allows(matches!(context.role, Role::Admin | Role::Service))?;
+    }
     let order = Order {
         to: Order::people(payload.to_user_id, payload.to_user_ids),
         kind: payload.call_type,
@@ -65,6 +71,7 @@ pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Ini
         waiting: payload.waiting,
         ring: true,
         media: payload.media,
+        record: payload.record,
     };
     let (call, calls) = context.app.calls.start(&context.actor(), order).await?;
     if calls.is_some() {

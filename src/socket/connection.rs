@@ -137,8 +137,8 @@ impl Connection {
 
     async fn handle(self: &Arc<Self>, asked: &Asked, ack: Option<AckSender>) {
         let outcome = match asked.parts() {
-            Ok(parts) if self.guest.is_some() && !parts.name.starts_with("room:") => {
-                let told = "A guest has the room:* events of one room; this one needs an account";
+            Ok(parts) if self.guest.is_some() && !open_to_guests(&parts.name) => {
+                let told = "A guest has the room:* events of one room, and recording:consent; this one needs an account";
                 Err(Problem::new(Reason::Forbidden, told))
             }
             Ok(parts) => table::handle(self, &parts).await,
@@ -231,4 +231,9 @@ impl Connection {
             let _ = self.app.chat.reset(&self.session).await;
         }
     }
+}
+
+/// What somebody without an account may ask for.
+fn open_to_guests(event: &str) -> bool {
+    event.starts_with("room:") || event == "recording:consent"
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::calls::{Leg, open_room};
 use super::table::{Context, Done, Outcome};
 use crate::error::{Problem, Reason};
+use crate::event::recording::ActiveRecording;
 use crate::event::room::{Participant, Permissions, Room, SessionDescription, TrackKind};
 use crate::event::{IceServer, Role};
 use crate::ids::{CallId, ParticipantId, RoomId, RoomSessionId, Short, TrackId};
@@ -70,7 +71,7 @@ pub(super) struct JoinAck {
     ice_servers: Vec<IceServer>,
     ice_transport_policy: &'static str,
     seq: u64,
-    recording: Option<Value>,
+    recording: Option<ActiveRecording>,
 }
 
 pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
@@ -115,7 +116,7 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
         ice_servers: ice.ice_servers,
         ice_transport_policy: ice.ice_transport_policy,
         seq: joined.seq,
-        recording: None,
+        recording: app.recordings.active(&room),
     })
 }
 

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::connection::Connection;
 use super::incoming::{Parts, parse};
-use super::{calls, chat, rooms, session};
+use super::{calls, chat, recordings, rooms, session};
 use crate::error::Problem;
 use crate::event::{Schemas, register};
 
@@ -140,6 +140,14 @@ events! {
     "webrtc:answer" => calls::answer(calls::AnswerSignal) -> crate::calls::Delivery,
     /// Passes an ICE candidate to the other side; null ends the list.
     "webrtc:ice-candidate" => calls::candidate(calls::Candidate) -> crate::calls::Delivery,
+    /// Records a call or a room; everybody there is told before the first byte is written.
+    "recording:start" => recordings::start(recordings::Start) -> recordings::One,
+    /// Ends a recording.
+    "recording:stop" => recordings::stop(recordings::Which) -> recordings::One,
+    /// Recordings that one may see, newest first.
+    "recording:list" => recordings::list(recordings::List) -> recordings::Listed,
+    /// Agrees to be recorded, or no longer.
+    "recording:consent" => recordings::consent(recordings::Consent) -> Done,
     /// Comes into a room, or goes on with a session that was lost.
     "room:join" => rooms::join(rooms::Join) -> rooms::JoinAck,
     /// Leaves a room.

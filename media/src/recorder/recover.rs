@@ -6,13 +6,16 @@ use std::os::unix::fs::FileExt as _;
 
 use super::ebml::{CLUSTER, head};
 use super::webm::{CLUSTERS_AT, Index, read_beginning, read_cluster};
+use crate::codec::{Codec, Kind};
 
 /// Bytes of one cluster at most; what is larger is none of ours.
 const CLUSTER_BYTES: u64 = 64 << 20;
 
 /// What a file turned out to hold.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Recovered {
+    /// What its tracks are coded with.
+    pub codecs: Vec<Codec>,
     /// Milliseconds.
     pub duration: u64,
     /// Its length now.
@@ -50,10 +53,11 @@ pub fn recover(file: &File) -> io::Result<Option<Recovered>> {
     }
     let cut = length - index.end;
     file.set_len(index.end)?;
-    let pictures = tracks.iter().position(|&pictures| pictures);
+    let pictures = tracks.iter().position(|codec| codec.kind() == Kind::Video);
     for (at, bytes) in index.finish(pictures) {
         file.write_all_at(&bytes, at)?;
     }
     file.sync_all()?;
-    Ok(Some(Recovered { duration: index.duration, bytes: file.metadata()?.len(), cut }))
+    let bytes = file.metadata()?.len();
+    Ok(Some(Recovered { codecs: tracks, duration: index.duration, bytes, cut }))
 }

@@ -79,8 +79,8 @@ pub(super) fn beginning(tracks: &[FileTrack]) -> Vec<u8> {
         head.text(0x4282, if matroska { "matroska" } else { "webm" });
         head.number(0x4287, 4); // DocTypeVersion
         head.number(0x4285, 2); // DocTypeReadVersion
+        head.void_to(59);
     });
-    file.void_to(64);
     file.id(SEGMENT);
     file.0.extend_from_slice(&UNKNOWN);
     file.void_to(256);
@@ -111,17 +111,22 @@ fn info(duration: Option<u64>) -> Vec<u8> {
     writer.0
 }
 
-fn describe(entry: &mut Writer, place: u64, track: &FileTrack) {
-    entry.number(0xD7, place); // TrackNumber
-    entry.number(0x73C5, place); // TrackUID
-    entry.number(0x9C, 0); // FlagLacing
-    let (id, kind) = match track.codec {
+/// What a codec is called in a file, and the type of its tracks.
+fn codec_id(codec: Codec) -> (&'static str, u64) {
+    match codec {
         Codec::Opus => ("A_OPUS", 2),
         Codec::Vp8 => ("V_VP8", 1),
         Codec::Vp9 => ("V_VP9", 1),
         Codec::H264 => ("V_MPEG4/ISO/AVC", 1),
         Codec::Av1 => ("V_AV1", 1),
-    };
+    }
+}
+
+fn describe(entry: &mut Writer, place: u64, track: &FileTrack) {
+    entry.number(0xD7, place); // TrackNumber
+    entry.number(0x73C5, place); // TrackUID
+    entry.number(0x9C, 0); // FlagLacing
+    let (id, kind) = codec_id(track.codec);
     entry.text(0x86, id); // CodecID
     entry.number(0x83, kind); // TrackType
     if track.codec == Codec::Opus {
@@ -230,18 +235,20 @@ impl Index {
     }
 }
 
-/// Reads the descriptions at the beginning of a file of ours: whether each track, in order, carries pictures. `None` when it is
-/// no such file.
-pub(super) fn read_beginning(bytes: &[u8]) -> Option<Vec<bool>> {
+/// Reads the descriptions at the beginning of a file of ours: what each track, in order, is coded with. `None` when it is no such
+/// file.
+pub(super) fn read_beginning(bytes: &[u8]) -> Option<Vec<Codec>> {
     let (id, _, _) = head(bytes.get(usize::try_from(SEGMENT_AT).ok()?..)?)?;
     let tracks = bytes.get(usize::try_from(TRACKS_AT).ok()?..)?;
     let (found, content) = elements(tracks).next()?;
     if id != SEGMENT || found != TRACKS {
         return None;
     }
-    let entries = elements(content).filter(|&(id, _)| id == 0xAE);
-    let kind = |entry| elements(entry).find(|&(id, _)| id == 0x83).map(|(_, kind)| number(kind));
-    Some(entries.map(|(_, entry)| kind(entry) == Some(1)).collect())
+    let codec = |entry| {
+        let (_, id) = elements(entry).find(|&(id, _)| id == 0x86)?;
+        Codec::ALL.into_iter().find(|&codec| codec_id(codec).0.as_bytes() == id)
+    };
+    elements(content).filter(|&(id, _)| id == 0xAE).map(|(_, entry)| codec(entry)).collect()
 }
 
 /// Notes the blocks of a whole cluster, which is `whole` bytes long in the file; false when it is not one.

@@ -64,7 +64,9 @@ socket.on('call:response', async (data) => {
   await peer.setLocalDescription(offer)
   socket.emit('webrtc:offer', { callId: call, toUserId: other, offer })
 })
-socket.on('call:responded', (data) => tell('call:responded', data))
+for (const name of ['call:responded', 'recording:started', 'recording:stopped', 'recording:ready', 'recording:failed', 'recording:consent-request']) {
+  socket.on(name, (data) => tell(name, data))
+}
 socket.on('call:ended', (data) => tell('call:ended', data))
 socket.on('webrtc:offer', async (data) => {
   await peer.setRemoteDescription(data.offer)

@@ -1,0 +1,243 @@
+//! The folder of a recording: a file for each participant, and what they are.
+//!
+//! ```text
+//! <dir>/<recordingId>/recording.json    what is written and by whom, from the first moment on
+//!                     <fileId>.part     being written
+//!                     <fileId>.webm     whole; .mkv with H.264
+//!                     <fileId>.json     the manifest
+//! ```
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use switchboard_media::Codec;
+
+use crate::clock::Timestamp;
+use crate::event::recording::{FileKind, RecordingFile, RecordingMode};
+use crate::ids::{FileId, RecordingId, RoomId, UserId};
+
+/// What `recording.json` says of a file that is being written.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Draft {
+    pub(super) file_id: FileId,
+    pub(super) who: String,
+    /// Absent for guests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) user_id: Option<UserId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    pub(super) screen: bool,
+    pub(super) start_offset_ms: u64,
+    pub(super) pictures: bool,
+}
+
+/// `recording.json`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Log {
+    pub(super) recording_id: RecordingId,
+    pub(super) room_id: String,
+    pub(super) mode: RecordingMode,
+    pub(super) started_at: Timestamp,
+    pub(super) files: Vec<Draft>,
+}
+
+/// A recording that was cut off and is whole now.
+#[derive(Debug)]
+pub struct Found {
+    /// Which.
+    pub id: RecordingId,
+    /// Its files.
+    pub files: Vec<RecordingFile>,
+}
+
+pub(super) fn make_root(root: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(root)
+}
+
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(folder)
+}
+
+/// Bytes that may still be written there.
+pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
+    let known = nix::sys::statvfs::statvfs(folder).ok()?;
+    Some(known.blocks_available() * known.fragment_size())
+}
+
+/// What a file is called.
+pub(super) fn name(id: FileId, container: &str) -> String {
+    format!("{}.{container}", id.uuid().simple())
+}
+
+/// A new file that nobody else may read.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Writes a small file whole, or not at all.
+pub(super) fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let draft = folder.join(format!("{name}.new"));
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(draft, folder.join(name))
+}
+
+/// Makes it last that names have changed.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
+    let (mut file, mut digest) = (File::open(path)?, Context::new(&SHA256));
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            let bytes = digest.finish();
+            return Ok(bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        digest.update(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+/// Gives a whole file its name.
+pub(super) fn settle(
+    folder: &Path,
+    draft: &Draft,
+    codecs: &[Codec],
+    duration_ms: u64,
+) -> io::Result<RecordingFile> {
+    let container = if codecs.contains(&Codec::H264) { "mkv" } else { "webm" };
+    let (from, to) =
+        (folder.join(name(draft.file_id, "part")), folder.join(name(draft.file_id, container)));
+    std::fs::rename(from, &to)?;
+    let pictures = codecs.iter().find(|codec| **codec != Codec::Opus);
+    let codec = pictures.or(codecs.first()).map_or("", |codec| codec.name());
+    Ok(RecordingFile {
+        file_id: draft.file_id,
+        kind: if pictures.is_some() { FileKind::Video } else { FileKind::Audio },
+        user_id: draft.user_id,
+        participant_id: draft
+            .user_id
+            .is_none_or(|user| user.to_string() != draft.who)
+            .then(|| draft.who.clone()),
+        name: draft.name.clone(),
+        source: Some(if draft.screen { "screen" } else { "camera" }.into()),
+        codecs: codecs.iter().map(|codec| codec.name().to_owned()).collect(),
+        codec: codec.to_owned(),
+        container: container.into(),
+        bytes: std::fs::metadata(&to)?.len(),
+        start_offset_ms: draft.start_offset_ms,
+        duration_ms,
+        sha256: sha256(&to)?,
+    })
+}
+
+/// Writes the manifest; `particulars` says more of each file.
+pub(super) fn write_manifest(
+    folder: &Path,
+    log: &Log,
+    id: FileId,
+    files: &[RecordingFile],
+    particulars: &[Value],
+    (stopped_at, reason): (Timestamp, &str),
+) -> io::Result<RecordingFile> {
+    let entries: Vec<Value> = files
+        .iter()
+        .zip(particulars.iter().chain(std::iter::repeat(&Value::Null)))
+        .map(|(file, more)| {
+            let mut entry = serde_json::to_value(file).unwrap_or_default();
+            if let (Some(entry), Some(more)) = (entry.as_object_mut(), more.as_object()) {
+                entry.extend(more.clone());
+            }
+            entry
+        })
+        .collect();
+    let room: Option<RoomId> = log.room_id.parse().ok();
+    let manifest = json!({
+        "version": 1,
+        "recordingId": log.recording_id,
+        "callId": room.as_ref().and_then(RoomId::call),
+        "roomId": log.room_id,
+        "mode": log.mode,
+        "startedAt": log.started_at,
+        "stoppedAt": stopped_at,
+        "stopReason": reason,
+        "files": entries,
+    });
+    let bytes = serde_json::to_vec_pretty(&manifest)?;
+    let file = name(id, "json");
+    write_whole(folder, &file, &bytes)?;
+    Ok(RecordingFile {
+        file_id: id,
+        kind: FileKind::Manifest,
+        user_id: None,
+        participant_id: None,
+        name: None,
+        source: None,
+        codecs: Vec::new(),
+        codec: "json".into(),
+        container: "json".into(),
+        bytes: bytes.len() as u64,
+        start_offset_ms: 0,
+        duration_ms: files
+            .iter()
+            .map(|file| file.start_offset_ms + file.duration_ms)
+            .max()
+            .unwrap_or(0),
+        sha256: sha256(&folder.join(file))?,
+    })
+}
+
+/// Makes the files of a recording whole that was cut off; `None` when there is nothing of it, or it was finished.
+pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Result<Option<Found>> {
+    let folder = root.join(id.to_string());
+    let log = match std::fs::read(folder.join("recording.json")) {
+        Ok(log) => log,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let log: Log = serde_json::from_slice(&log)?;
+    let (mut files, mut particulars) = (Vec::new(), Vec::new());
+    for draft in &log.files {
+        let part = folder.join(name(draft.file_id, "part"));
+        let containers =
+            ["webm", "mkv"].map(|container| folder.join(name(draft.file_id, container)));
+        // It may have been given its name before the crash.
+        if let Some(whole) = containers.iter().find(|path| path.exists()) {
+            std::fs::rename(whole, &part)?;
+        }
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(&part) else { continue };
+        match switchboard_media::recorder::recover(&file)? {
+            Some(found) => {
+                let codecs: Vec<Codec> = found.codecs.clone();
+                files.push(settle(&folder, draft, &codecs, found.duration)?);
+                particulars.push(json!({ "recovered": true, "cutBytes": found.cut }));
+            }
+            None => std::fs::remove_file(&part)?,
+        }
+    }
+    if !files.is_empty() {
+        let manifest = FileId::new(uuid::Uuid::new_v4());
+        let manifest = write_manifest(
+            &folder,
+            &log,
+            manifest,
+            &files,
+            &particulars,
+            (stopped_at, "recovered"),
+        )?;
+        files.push(manifest);
+    }
+    sync_folder(&folder)?;
+    Ok(Some(Found { id, files }))
+}
