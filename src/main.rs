@@ -14,6 +14,7 @@ use switchboard::clock::Clock;
 use switchboard::config::{Config, Flags, load};
 use switchboard::event::Role;
 use switchboard::ids::UserId;
+use switchboard::recordings;
 use switchboard::store::Store;
 use switchboard::store::sqlite::Sqlite;
 
@@ -57,6 +58,8 @@ enum Command {
     },
     /// Checks a set-up from end to end and explains what it finds.
     Doctor,
+    /// Finishes recordings that a crash has cut off; a server does so at its start, too.
+    Recover,
     /// Writes the whole store as lines of JSON.
     Export {
         /// Where to; - for standard output.
@@ -111,6 +114,7 @@ async fn run(command: Command, setup: Setup) -> ExitCode {
         Command::CheckConfig => print(&toml_like(&setup.config)),
         Command::Token { user, name, role, ttl } => token(&setup, user, name, &role, ttl),
         Command::Doctor => return doctor::doctor(setup).await,
+        Command::Recover => recover(&setup).await,
         Command::Export { file } => export(&setup, &file).await,
         Command::Import { file } => import(&setup, &file).await,
     };
@@ -171,6 +175,17 @@ fn token(setup: &Setup, user: i64, name: Option<String>, role: &str, ttl: i64) -
     let grant =
         Grant { user_id, uid: None, email: None, name, user_type: None, role, exp, iss, aud };
     print(&mint(&grant, &auth.jwt_secret)?)
+}
+
+async fn recover(setup: &Setup) -> Outcome {
+    let store = open_store(setup).await?;
+    let (config, clock) = (&setup.config.recordings, Clock::system());
+    let outcome = recordings::recover(store.as_ref(), Path::new(&config.dir), &clock, config).await;
+    store.close().await;
+    for (id, status, files) in outcome? {
+        print(&format!("{id} {status}, {files} files"))?;
+    }
+    Ok(())
 }
 
 async fn export(setup: &Setup, file: &Path) -> Outcome {

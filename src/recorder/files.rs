@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <dir>/<recordingId>/recording.json    what is written and by whom, from the first moment on
+//!                     recording.lock    held by whoever writes
 //!                     <fileId>.part     being written
 //!                     <fileId>.webm     whole; .mkv with H.264
 //!                     <fileId>.json     the manifest
@@ -48,13 +49,27 @@ pub(super) struct Log {
     pub(super) files: Vec<Draft>,
 }
 
-/// A recording that was cut off and is whole now.
+/// What is left of a recording that was cut off.
 #[derive(Debug)]
-pub struct Found {
-    /// Which.
-    pub id: RecordingId,
-    /// Its files.
-    pub files: Vec<RecordingFile>,
+pub enum Found {
+    /// Some process writes it.
+    Busy,
+    /// Nothing.
+    Nothing,
+    /// These files, which are whole now.
+    Files(Vec<RecordingFile>),
+}
+
+/// Marks a recording as being written, until the file is closed; `None` where some process does so already.
+pub(super) fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let path = folder.join("recording.lock");
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
 }
 
 pub(super) fn make_root(root: &Path) -> io::Result<()> {
@@ -198,14 +213,15 @@ pub(super) fn write_manifest(
     })
 }
 
-/// Makes the files of a recording whole that was cut off; `None` when there is nothing of it, or it was finished.
-pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Result<Option<Found>> {
+/// Makes the files of a recording whole that was cut off.
+pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Result<Found> {
     let folder = root.join(id.to_string());
     let log = match std::fs::read(folder.join("recording.json")) {
         Ok(log) => log,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
     };
+    let Some(_lock) = lock(&folder)? else { return Ok(Found::Busy) };
     let log: Log = serde_json::from_slice(&log)?;
     let (mut files, mut particulars) = (Vec::new(), Vec::new());
     for draft in &log.files {
@@ -239,5 +255,5 @@ pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Resul
         files.push(manifest);
     }
     sync_folder(&folder)?;
-    Ok(Some(Found { id, files }))
+    Ok(Found::Files(files))
 }

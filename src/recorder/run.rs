@@ -69,6 +69,7 @@ pub(super) struct Session {
     bytes: u64,
     checked: Instant,
     synced: Instant,
+    _lock: File,
 }
 
 impl Session {
@@ -83,7 +84,9 @@ impl Session {
             started_at: parts.at,
             files: Vec::new(),
         };
+        let lock = files::lock(&parts.folder)?.ok_or(io::ErrorKind::ResourceBusy)?;
         let session = Self {
+            _lock: lock,
             parts,
             began,
             log,

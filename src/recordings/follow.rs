@@ -14,7 +14,7 @@ use crate::event::recording::{
     ConsentRequest, RecordingFile, RecordingNotice, RecordingReady, RecordingStatus,
 };
 use crate::ids::{RecordingId, RoomId, UserId};
-use crate::recorder::{self, Told};
+use crate::recorder::{self, Found, Told};
 use crate::store::{RecordingRecord, Store};
 
 /// How often it is looked for what is to be deleted, and how much at once.
@@ -160,22 +160,23 @@ fn finished(
     }
 }
 
-/// Finishes the recordings that no running server writes any more; gives how many there were. Only one process may do this.
+/// Finishes the recordings that no process writes any more; gives what became of each, and how many files it has.
 pub async fn recover(
     store: &dyn Store,
     root: &Path,
     clock: &Clock,
     config: &config::Recordings,
-) -> Result<usize> {
-    let open = store.open_recordings().await?;
-    let count = open.len();
-    for record in open {
+) -> Result<Vec<(RecordingId, RecordingStatus, usize)>> {
+    let mut done = Vec::new();
+    for record in store.open_recordings().await? {
         let (root, id, now) = (root.to_owned(), record.id, clock.now());
         let stopped_at = record.stopped_at.unwrap_or(now);
         let found =
             tokio::task::spawn_blocking(move || recorder::recover(&root, id, stopped_at)).await;
         let files = match found {
-            Ok(Ok(found)) => found.map(|found| found.files).unwrap_or_default(),
+            Ok(Ok(Found::Busy)) => continue,
+            Ok(Ok(Found::Files(files))) => files,
+            Ok(Ok(Found::Nothing)) => Vec::new(),
             other => {
                 tracing::error!(recording = %id, ?other, "a recording cannot be recovered");
                 Vec::new()
@@ -188,7 +189,8 @@ pub async fn recover(
         };
         let over = finished(record, files, now, config);
         tracing::info!(recording = %id, status = %over.status, files = over.files.len(), "recovered");
+        done.push((id, over.status, over.files.len()));
         store.save_recording(over).await?;
     }
-    Ok(count)
+    Ok(done)
 }

@@ -56,7 +56,7 @@ async function fetched(own, recording, user = 7) {
 
 /** Decodes a file to its end; gives its streams and its length in seconds. */
 async function decoded(at) {
-  const { stderr } = await run('ffmpeg', ['-v', 'warning', '-i', at, '-f', 'null', '-'])
+  const { stderr } = await run('ffmpeg', ['-v', 'warning', '-i', at, '-fps_mode', 'passthrough', '-enc_time_base', '1:1000', '-f', 'null', '-'])
   const complaints = stderr.split('\n').filter((line) => line && !/deprecated pixel format/.test(line))
   assert.deepEqual(complaints, [], at)
   const probe = await run('ffprobe', ['-v', 'error', '-count_frames', '-show_streams', '-show_format', '-of', 'json', at])
@@ -105,5 +105,190 @@ test('a call of two clients of the original is recorded, and ffmpeg plays it', a
     await next(ben, 'call:ended')
   } finally {
     close()
+  }
+})
+
+const listed = async (own, user, path = '') => (await own.rest(user, 'GET', `/api/recordings${path}`)).json.data
+
+test('after kill -9 at most 1.2 s are missing, and what is there plays and can be searched', async () => {
+  const own = await Server.start({ env: { SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_CALL__MEDIA: 'relay', SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0' } })
+  await own.people(7, 8)
+  try {
+    for (const how of ['start', 'program']) {
+      const { watch, callId, close } = await inCall(own, 'video')
+      const begun = Date.now()
+      const started = await ask(watch, 'recording:start', { callId })
+      assert.ok(started.ok, JSON.stringify(started))
+      await sleep(5000)
+      own.process.kill('SIGKILL')
+      const seconds = (Date.now() - begun) / 1000
+      await own.exited
+      close()
+      if (how === 'program') {
+        const { stdout } = await own.program('recover')
+        assert.match(stdout, new RegExp(`${started.recording.recordingId} completed, 3 files`))
+        assert.equal((await own.program('recover')).stdout, '')
+      }
+      await own.run()
+      const [recording] = await listed(own, 7)
+      assert.deepEqual([recording.recordingId, recording.status, recording.stopReason], [started.recording.recordingId, 'completed', 'recovered'])
+      for (const file of (await fetched(own, recording)).filter(({ kind }) => kind === 'video')) {
+        const { seconds: length } = await decoded(file.at)
+        const lost = seconds - length - file.startOffsetMs / 1000
+        assert.ok(lost <= 1.2, `${lost} s are missing`)
+        const { stderr } = await run('ffmpeg', ['-v', 'warning', '-ss', '2', '-i', file.at, '-frames:v', '1', '-f', 'null', '-'])
+        assert.doesNotMatch(stderr, /error|invalid/i)
+      }
+    }
+  } finally {
+    await own.stop()
+  }
+})
+
+test('who was not there gets 404 for everything, and no text from outside is a path', async () => {
+  const { watch, callId, close } = await inCall()
+  const { recording: { recordingId } } = await ask(watch, 'recording:start', { callId, mode: 'tracks' })
+  await sleep(2500)
+  const eve = await server.connect(9)
+  assert.equal((await ask(eve, 'recording:stop', { recordingId })).reason, 'NOT_FOUND')
+  assert.equal((await ask(eve, 'recording:consent', { recordingId, consent: true })).reason, 'NOT_FOUND')
+  assert.equal((await ask(eve, 'recording:start', { callId })).reason, 'CALL_NOT_FOUND')
+  assert.deepEqual((await ask(eve, 'recording:list', {})).recordings, [])
+  const running = await server.rest(7, 'GET', `/api/recordings/${recordingId}/files/${recordingId}`)
+  assert.deepEqual([running.status, running.json.reason], [409, 'RECORDING_NOT_READY'])
+  assert.equal((await server.rest(7, 'DELETE', `/api/recordings/${recordingId}`)).status, 409)
+  await ask(watch, 'recording:stop', { recordingId })
+  const { recording } = await next(watch, 'recording:ready')
+  const file = recording.files.find(({ kind }) => kind === 'audio')
+  const path = `/api/recordings/${recordingId}/files/${file.fileId}`
+  for (const [method, at] of [['GET', `/api/recordings/${recordingId}`], ['DELETE', `/api/recordings/${recordingId}`], ['POST', `/api/recordings/${recordingId}/stop`],
+    ['GET', path], ['GET', `${path}?link=1`], ['GET', `/api/calls/${callId}/recording`]]) {
+    assert.equal((await server.rest(9, method, at, method === 'POST' ? {} : undefined)).status, 404, `${method} ${at}`)
+  }
+  assert.deepEqual(await listed(server, 9), [])
+  assert.equal((await fetch(server.url + path)).status, 401)
+  assert.equal((await server.rest(8, 'DELETE', `/api/recordings/${recordingId}`)).json.reason, 'RECORDING_FORBIDDEN')
+
+  // Parts of files (RFC 9110 §14).
+  const part = (range) => server.rest(8, 'GET', path, undefined, { range })
+  const some = await part('bytes=0-3')
+  assert.deepEqual([some.status, some.headers.get('content-range')], [206, `bytes 0-3/${file.bytes}`])
+  assert.equal((await part('bytes=-16')).status, 206)
+  for (const odd of ['bytes=-0', 'bytes=9-1', `bytes=${file.bytes}-`, `bytes=${Array.from({ length: 1000 }, (_, n) => `${n}-${n}`).join(',')}`]) {
+    assert.ok([200, 416].includes((await part(odd)).status), odd.slice(0, 40))
+  }
+
+  // Links: good as they are, and not otherwise.
+  const { url } = (await server.rest(8, 'GET', `${path}?link=1`)).json.data
+  assert.equal((await fetch(server.url + url)).status, 200)
+  for (const bad of [url.replace(/expires=\d/, 'expires=9'), url.replace(/signature=./, 'signature=_'), url.replace(/&signature=.*/, '&signature='), url.replace(file.fileId, recording.files.at(-1).fileId)]) {
+    assert.equal((await fetch(server.url + bad)).status, 404, bad)
+  }
+
+  const dots = ['..', '%2e%2e', '..%2f', '%252e%252e%252f', '..%5c', '....//', '.%00.', '..;', '%c0%ae%c0%ae', '．．']
+  const targets = ['etc/passwd', `${recordingId}/recording.json`, 'switchboard.db', `${file.fileId}.webm/`, 'file.webm%00.json']
+  const tried = dots.flatMap((dot) => targets.map((target) => `${dot}/${dot}/${target}`))
+  assert.equal(tried.length, 50)
+  const { request } = await import('node:http')
+  // As it stands: `fetch` would tidy it up.
+  const raw = (at) => new Promise((resolve) => {
+    request(server.url, { path: at, headers: { authorization: `Bearer ${token(7)}` } }, (answer) => { answer.resume(); resolve(answer.statusCode) }).end()
+  })
+  for (const odd of tried) {
+    const escaped = encodeURI(odd).replace(/%25/g, '%')
+    for (const at of [`/api/recordings/${escaped}`, `/api/recordings/${recordingId}/files/${escaped}`, `/api/recordings/${escaped}/files/${file.fileId}`]) {
+      assert.ok([400, 404, 405].includes(await raw(at)), at)
+    }
+  }
+
+  // Whoever started it deletes it, with its files.
+  const folder = join(server.data, 'recordings', recordingId)
+  assert.equal(statSync(folder).mode & 0o777, 0o700)
+  assert.ok(readdirSync(folder).every((name) => (statSync(join(folder, name)).mode & 0o777) === 0o600))
+  assert.equal((await server.rest(7, 'DELETE', `/api/recordings/${recordingId}`)).status, 200)
+  assert.throws(() => statSync(folder))
+  assert.equal((await server.rest(7, 'GET', `/api/recordings/${recordingId}`)).status, 404)
+  eve.close()
+  close()
+})
+
+test('with consent required, who does not agree is left out; the caller and the policy may record from the beginning', async () => {
+  const own = await Server.start({ env: { SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_RECORDINGS__AUTO: 'accepted', SWITCHBOARD_RECORDINGS__CONSENT: 'required' } })
+  await own.people(7, 8)
+  try {
+    const { ada, ben, watch, close } = await inCall(own)
+    const { recording: { recordingId } } = await next(watch, 'recording:started')
+    await next(ada, 'recording:consent-request')
+    assert.equal((await next(ben, 'recording:consent-request')).recording.recordingId, recordingId)
+    assert.ok((await ask(watch, 'recording:consent', { recordingId, consent: true })).ok)
+    await sleep(3000)
+    ada.say({ hangup: true })
+    const { recording } = await next(watch, 'recording:ready')
+    assert.equal(recording.stopReason, 'ended')
+    assert.deepEqual(recording.files.filter(({ kind }) => kind !== 'manifest').map(({ userId }) => userId), [7])
+    close()
+  } finally {
+    await own.stop()
+  }
+})
+
+test('limits, a folder that is gone and a disk that is full end a recording, not the call', async () => {
+  const own = await Server.start({ env: { SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_CALL__MEDIA: 'relay', SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_RECORDINGS__MAX_BYTES: '60000' } })
+  await own.people(7, 8)
+  const { rmSync } = await import('node:fs')
+  try {
+    const { ada, ben, watch, callId, close } = await inCall(own, 'video')
+    const goesOn = async () => {
+      for (const side of [ada, ben]) {
+        side.say({ listen: true })
+        await next(side, 'hears', () => true, 5000)
+      }
+    }
+    assert.ok((await ask(watch, 'recording:start', { callId })).ok)
+    assert.equal((await next(watch, 'recording:stopped', () => true, 15000)).recording.stopReason, 'size')
+    const { recording } = await next(watch, 'recording:ready')
+    for (const file of (await fetched(own, recording)).filter(({ kind }) => kind === 'video')) await decoded(file.at)
+    await goesOn()
+
+    const again = await ask(watch, 'recording:start', { callId })
+    await sleep(600)
+    rmSync(join(own.data, 'recordings', again.recording.recordingId), { recursive: true })
+    assert.equal((await next(watch, 'recording:failed', () => true, 15000)).reason, 'folder-gone')
+    const [failed] = await listed(own, 7)
+    assert.deepEqual([failed.status, failed.stopReason, failed.files], ['failed', 'folder-gone', []])
+    await goesOn()
+    ada.say({ hangup: true })
+    await next(ben, 'call:ended')
+    close()
+  } finally {
+    await own.stop()
+  }
+})
+
+test('on a disk that is full', async (context) => {
+  const disk = join(server.data, 'small-disk')
+  mkdirSync(disk, { recursive: true })
+  try {
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', disk])
+  } catch {
+    console.error('\nSKIPPED: a full disk. Mounting needs the right to (CAP_SYS_ADMIN).\n')
+    return context.skip('no right to mount')
+  }
+  const own = await Server.start({ env: { SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_CALL__MEDIA: 'relay', SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_RECORDINGS__DIR: disk } })
+  await own.people(7, 8)
+  try {
+    const { ada, ben, watch, callId, close } = await inCall(own, 'video')
+    assert.ok((await ask(watch, 'recording:start', { callId })).ok)
+    assert.equal((await next(watch, 'recording:stopped', () => true, 20000)).recording.stopReason, 'disk-full')
+    const { recording } = await next(watch, 'recording:ready')
+    for (const file of (await fetched(own, recording)).filter(({ kind }) => kind === 'video')) await decoded(file.at)
+    for (const side of [ada, ben]) {
+      side.say({ listen: true })
+      await next(side, 'hears', () => true, 5000)
+    }
+    close()
+  } finally {
+    await own.stop()
+    await run('umount', [disk])
   }
 })

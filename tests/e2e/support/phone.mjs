@@ -29,6 +29,7 @@ if (kinds.includes('video')) addVideo()
 
 const tell = (event, data = {}) => process.stdout.write(`${JSON.stringify({ event, data })}\n`)
 const early = []
+let listen = () => {}
 let call
 let other
 
@@ -40,11 +41,14 @@ peer.ontrack = ({ track }) => {
     return
   }
   const sink = new wrtc.nonstandard.RTCAudioSink(track)
-  sink.ondata = ({ samples: heard }) => {
-    if (!heard.some((sample) => Math.abs(sample) > 1000)) return
-    sink.ondata = () => {}
-    tell('hears')
+  listen = () => {
+    sink.ondata = ({ samples: heard }) => {
+      if (!heard.some((sample) => Math.abs(sample) > 1000)) return
+      sink.ondata = () => {}
+      tell('hears')
+    }
   }
+  listen()
 }
 peer.onconnectionstatechange = () => tell('state', peer.connectionState)
 peer.onicecandidate = ({ candidate }) => {
@@ -85,7 +89,9 @@ socket.on('webrtc:ice-candidate', async (data) => {
 })
 
 createInterface({ input: process.stdin }).on('line', (line) => {
-  const { dial, hangup, add, restart, hold, where } = JSON.parse(line)
+  const command = JSON.parse(line)
+  const { dial, hangup, add, restart, hold, where } = command
+  if (command.listen) listen()
   const offer = async (options) => {
     await peer.setLocalDescription(await peer.createOffer(options))
     socket.emit('webrtc:offer', { callId: call, toUserId: other, offer: peer.localDescription })

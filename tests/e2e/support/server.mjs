@@ -1,11 +1,12 @@
 // Runs the real program on free ports with a data folder of its own.
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { io } from 'socket.io-client'
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url))
@@ -79,6 +80,13 @@ export class Server {
     })
     this.port = Number(address.split(':').pop())
     this.url = `http://127.0.0.1:${this.port}`
+  }
+
+  /** Runs another command of the program on the same data; gives what it prints. */
+  program(...words) {
+    const { PATH, HOME } = process.env
+    const env = { PATH, HOME, JWT_SECRET: secret, ...(onMongo ? { MONGODB_URI: `mongodb://127.0.0.1:${this.enginePort}/chat` } : {}), ...this.env }
+    return promisify(execFile)(binary, ['--data', this.data, ...this.args, ...words], { cwd: this.data, env })
   }
 
   /** kill -9, then a new process on the same port and data. */
