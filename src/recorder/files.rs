@@ -10,8 +10,9 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
@@ -157,6 +158,80 @@ pub(super) fn settle(
     })
 }
 
+/// Adds a file with everybody's voice where one is wanted; those of the participants go where only that one is.
+pub(super) fn add_mix(
+    folder: &Path,
+    mode: RecordingMode,
+    files: &mut Vec<RecordingFile>,
+    particulars: &mut Vec<Value>,
+) -> io::Result<()> {
+    if !mode.mixes() || files.is_empty() {
+        return Ok(());
+    }
+    let Some(mixed) = mix(folder, files)? else { return Ok(()) };
+    if !mode.keeps_tracks() {
+        for file in files.drain(..) {
+            std::fs::remove_file(folder.join(name(file.file_id, &file.container)))?;
+        }
+        particulars.clear();
+    }
+    files.push(mixed);
+    particulars.push(Value::Null);
+    Ok(())
+}
+
+/// Mixes the voices of whole files into one more; `None` where nobody is heard.
+fn mix(folder: &Path, files: &[RecordingFile]) -> io::Result<Option<RecordingFile>> {
+    let id = FileId::new(uuid::Uuid::new_v4());
+    let (draft, to) = (folder.join(name(id, "part")), folder.join(name(id, "webm")));
+    let sources: Vec<(PathBuf, u64)> = files
+        .iter()
+        .map(|file| (folder.join(name(file.file_id, &file.container)), file.start_offset_ms))
+        .collect();
+    let (file, mut length) = (create(&draft)?, 0);
+    let mut write = |write: switchboard_media::recorder::Write| {
+        let at = write.at.unwrap_or(length);
+        length = length.max(at + write.bytes.len() as u64);
+        file.write_all_at(&write.bytes, at)
+    };
+    // The codec is a stranger, and what it decodes comes from strangers.
+    let mixed = catch_unwind(AssertUnwindSafe(|| super::mix::mix(&sources, &mut write)));
+    let mixed = mixed.unwrap_or_else(|_| Err(io::Error::other("sound that cannot be mixed")));
+    let Some(duration_ms) = mixed.inspect_err(|_| drop(std::fs::remove_file(&draft)))? else {
+        std::fs::remove_file(&draft)?;
+        return Ok(None);
+    };
+    file.sync_all()?;
+    std::fs::rename(draft, &to)?;
+    Ok(Some(RecordingFile {
+        codecs: vec!["opus".into()],
+        ..of_all(id, FileKind::Mix, &to, duration_ms)?
+    }))
+}
+
+/// A file that is of everybody.
+fn of_all(id: FileId, kind: FileKind, path: &Path, duration_ms: u64) -> io::Result<RecordingFile> {
+    let (codec, container) = match kind {
+        FileKind::Manifest => ("json", "json"),
+        _ => ("opus", "webm"),
+    };
+    Ok(RecordingFile {
+        file_id: id,
+        kind,
+        user_id: None,
+        participant_id: None,
+        name: None,
+        source: None,
+        codecs: Vec::new(),
+        codec: codec.into(),
+        container: container.into(),
+        bytes: std::fs::metadata(path)?.len(),
+        start_offset_ms: 0,
+        duration_ms,
+        sha256: sha256(path)?,
+    })
+}
+
 /// Writes the manifest; `particulars` says more of each file.
 pub(super) fn write_manifest(
     folder: &Path,
@@ -189,28 +264,10 @@ pub(super) fn write_manifest(
         "stopReason": reason,
         "files": entries,
     });
-    let bytes = serde_json::to_vec_pretty(&manifest)?;
     let file = name(id, "json");
-    write_whole(folder, &file, &bytes)?;
-    Ok(RecordingFile {
-        file_id: id,
-        kind: FileKind::Manifest,
-        user_id: None,
-        participant_id: None,
-        name: None,
-        source: None,
-        codecs: Vec::new(),
-        codec: "json".into(),
-        container: "json".into(),
-        bytes: bytes.len() as u64,
-        start_offset_ms: 0,
-        duration_ms: files
-            .iter()
-            .map(|file| file.start_offset_ms + file.duration_ms)
-            .max()
-            .unwrap_or(0),
-        sha256: sha256(&folder.join(file))?,
-    })
+    write_whole(folder, &file, &serde_json::to_vec_pretty(&manifest)?)?;
+    let end = files.iter().map(|file| file.start_offset_ms + file.duration_ms).max();
+    of_all(id, FileKind::Manifest, &folder.join(file), end.unwrap_or(0))
 }
 
 /// Makes the files of a recording whole that was cut off.
@@ -241,6 +298,9 @@ pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Resul
             }
             None => std::fs::remove_file(&part)?,
         }
+    }
+    if let Err(error) = add_mix(&folder, log.mode, &mut files, &mut particulars) {
+        tracing::warn!(recording = %id, %error, "the voices are not mixed");
     }
     if !files.is_empty() {
         let manifest = FileId::new(uuid::Uuid::new_v4());

@@ -2,6 +2,7 @@
 //! thread of its own, which nothing waits for.
 
 mod files;
+mod mix;
 mod run;
 
 use std::collections::HashMap;

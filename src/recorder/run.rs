@@ -296,6 +296,11 @@ impl Session {
             }
         }
         let folder = self.parts.folder.clone();
+        // The participants' files stay where there is no other.
+        let mixed = files::add_mix(&folder, self.parts.mode, &mut files, &mut particulars);
+        if let Err(error) = mixed {
+            self.trouble(&error);
+        }
         if !files.is_empty() {
             let stopped = (self.parts.clock.now(), reason);
             let id = FileId::new(uuid::Uuid::new_v4());

@@ -49,7 +49,7 @@ async function fetched(own, recording, user = 7) {
     assert.equal(createHash('sha256').update(bytes).digest('hex'), file.sha256)
     const at = join(own.data, `${file.fileId}.${file.container}`)
     writeFileSync(at, bytes)
-    files.push({ ...file, at, bytes, type: answer.headers.get('content-type') })
+    files.push({ ...file, at, content: bytes, type: answer.headers.get('content-type') })
   }
   return files
 }
@@ -95,7 +95,7 @@ test('a call of two clients of the original is recorded, and ffmpeg plays it', a
       const pictures = streams.find(({ codec_name }) => codec_name === 'vp8')
       assert.ok(Number(pictures.nb_read_frames) > 100, pictures.nb_read_frames)
     }
-    const manifest = JSON.parse(files.find(({ kind }) => kind === 'manifest').bytes)
+    const manifest = JSON.parse(files.find(({ kind }) => kind === 'manifest').content)
     assert.deepEqual([manifest.callId, manifest.files.length], [callId, 2])
     const compat = await server.rest(8, 'GET', `/api/calls/${callId}/recording`)
     assert.equal(compat.status, 200, compat.text)
@@ -147,7 +147,7 @@ test('after kill -9 at most 1.2 s are missing, and what is there plays and can b
 
 test('who was not there gets 404 for everything, and no text from outside is a path', async () => {
   const { watch, callId, close } = await inCall()
-  const { recording: { recordingId } } = await ask(watch, 'recording:start', { callId, mode: 'tracks' })
+  const { recording: { recordingId } } = await ask(watch, 'recording:start', { callId, mode: 'audio-mix' })
   await sleep(2500)
   const eve = await server.connect(9)
   assert.equal((await ask(eve, 'recording:stop', { recordingId })).reason, 'NOT_FOUND')
@@ -159,7 +159,12 @@ test('who was not there gets 404 for everything, and no text from outside is a p
   assert.equal((await server.rest(7, 'DELETE', `/api/recordings/${recordingId}`)).status, 409)
   await ask(watch, 'recording:stop', { recordingId })
   const { recording } = await next(watch, 'recording:ready')
-  const file = recording.files.find(({ kind }) => kind === 'audio')
+  assert.deepEqual(recording.files.map(({ kind }) => kind), ['mix', 'manifest'])
+  const [file] = await fetched(server, recording)
+  const { streams: [{ codec_name: codec }], seconds } = await decoded(file.at)
+  assert.ok(codec === 'opus' && seconds > 2, `${codec}, ${seconds} s`)
+  const { stderr: loudness } = await run('ffmpeg', ['-i', file.at, '-af', 'volumedetect', '-f', 'null', '-'])
+  assert.ok(Number(loudness.match(/mean_volume: (-?[\d.]+)/)[1]) > -30, loudness)
   const path = `/api/recordings/${recordingId}/files/${file.fileId}`
   for (const [method, at] of [['GET', `/api/recordings/${recordingId}`], ['DELETE', `/api/recordings/${recordingId}`], ['POST', `/api/recordings/${recordingId}/stop`],
     ['GET', path], ['GET', `${path}?link=1`], ['GET', `/api/calls/${callId}/recording`]]) {

@@ -5,6 +5,7 @@ mod bits;
 mod clock;
 mod ebml;
 mod frames;
+mod read;
 mod recover;
 mod reorder;
 mod webm;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use self::clock::{Reference, Timeline};
 use self::frames::{Assembler, Frame};
+pub use self::read::{Blocks, FileWriter};
 pub use self::recover::{Recovered, recover};
 use self::reorder::Reorder;
 pub use self::webm::{Block, FileTrack};

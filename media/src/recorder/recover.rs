@@ -9,7 +9,7 @@ use super::webm::{CLUSTERS_AT, Index, read_beginning, read_cluster};
 use crate::codec::{Codec, Kind};
 
 /// Bytes of one cluster at most; what is larger is none of ours.
-const CLUSTER_BYTES: u64 = 64 << 20;
+pub(super) const CLUSTER_BYTES: u64 = 64 << 20;
 
 /// What a file turned out to hold.
 #[derive(Clone, Debug, Eq, PartialEq)]
