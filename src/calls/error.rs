@@ -41,6 +41,10 @@ pub enum CallError {
     OtherPeer,
     #[error("{0} {1}")]
     Sdp(&'static str, String),
+    #[error(
+        "The media of this call goes from one to the other, and their devices cannot move it to the server; call with media \"relay\", or with record"
+    )]
+    Direct,
     #[error("{0}")]
     Codecs(String),
     #[error("sdp has {have} bytes; at most {limit} are allowed")]
@@ -73,6 +77,7 @@ impl Failure for CallError {
             Self::Sdp(..) => Reason::SdpInvalid,
             Self::SdpTooLarge { .. } => Reason::SdpTooLarge,
             Self::Codecs(_) => Reason::CodecMismatch,
+            Self::Direct => Reason::RecordingForbidden,
             Self::Candidates(_) => Reason::RateLimited,
             Self::Unreachable => Reason::PeerUnreachable,
             Self::Cursor => Reason::InvalidCursor,

@@ -38,6 +38,8 @@ pub(super) struct Side {
     /// Until when it may come back, when its connection is lost.
     pub(super) lost_until: Option<Timestamp>,
     waiting: Waiting,
+    /// What it last said of its media, while that does not go through the server.
+    pub(super) described: Option<String>,
     candidates_since: Timestamp,
     candidates: u32,
 }

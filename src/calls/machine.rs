@@ -23,6 +23,8 @@ pub(super) enum Input {
     End(UserId, EndReason),
     /// It becomes a video call or a voice call.
     Change(UserId, CallType),
+    /// The server comes between the two.
+    Relay,
     /// Others are added, and media goes through the server's room.
     Gather,
     /// The ringing deadline may have passed.
@@ -80,6 +82,11 @@ pub(super) fn step(
             CallRecord { kind: *kind, ..call.clone() }
         }
         Input::Change(..) if state == Accepted => return Ok(None),
+
+        Input::Relay if state == Accepted && call.media == Direction::P2p => {
+            CallRecord { media: Direction::Relay, ..call.clone() }
+        }
+        Input::Relay => return Ok(None),
 
         Input::Gather if state == Accepted && call.media != Direction::Sfu => {
             CallRecord { media: Direction::Sfu, ..call.clone() }

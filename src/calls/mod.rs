@@ -22,7 +22,8 @@ use tokio::sync::OwnedMutexGuard;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::event::{
-    Call, CallEnded, CallPerson, CallStatus, EndReason, Event, MessageType, NoAnswer,
+    Call, CallEnded, CallMedia, CallPerson, CallStatus, Direction, EndReason, Event, MessageType,
+    NoAnswer,
 };
 use crate::ids::{CallId, MessageId, RoomId, SessionId, UserId};
 use crate::incall::InCall;
@@ -376,7 +377,23 @@ impl Calls {
         Ok(())
     }
 
-    /// Where an accepted call can be recorded, and who is in it; `me` is in it, or an operator asks.
+    /// Has media go through the server from now on, where the two find no way to each other.
+    pub async fn relay_media(&self, me: UserId, id: CallId) -> Result<Call> {
+        let mut live = self.running(me, id).await?;
+        if live.record.media == Direction::P2p {
+            if self.config.call.media == CallMedia::P2p {
+                return Err(CallError::State(
+                    live.record.status,
+                    "call.media of this server is p2p",
+                ));
+            }
+            self.come_between(&mut live, "ice-failed").await?;
+        }
+        Ok(self.shown(&live.record))
+    }
+
+    /// Where an accepted call can be recorded, and who is in it; `me` is in it, or an operator asks. Its media goes through the
+    /// server then.
     pub async fn recordable(
         &self,
         me: Option<UserId>,
@@ -384,9 +401,12 @@ impl Calls {
     ) -> Result<(RoomId, Vec<UserId>)> {
         let live = self.registry.lock(id).await;
         let live = live.filter(|live| me.is_none_or(|me| live.record.has(me)));
-        let live = live.ok_or(CallError::NotFound)?;
+        let mut live = live.ok_or(CallError::NotFound)?;
         if live.record.status != CallStatus::Accepted {
             return Err(CallError::State(live.record.status, "record it once it is accepted"));
+        }
+        if live.record.media == Direction::P2p {
+            self.come_between(&mut live, "recording").await?;
         }
         let first = live.record.first();
         drop(live);

@@ -16,7 +16,7 @@ use super::machine::Input;
 use super::signal::{Delivery, Signal};
 use super::{CallError, Calls, Guard, Result};
 use crate::error::{Failure as _, Problem};
-use crate::event::{CallStatus, Direction, EndReason, Event, Refused, SignalKind};
+use crate::event::{CallStatus, Direction, EndReason, Event, MediaPath, Refused, SignalKind};
 use crate::ids::{CallId, RoomId, UserId};
 use crate::recorder::{Part, Performer, Recorder};
 use crate::store::CallRecord;
@@ -207,6 +207,49 @@ impl Calls {
         let offer = json!({ "type": "offer", "sdp": offering.offer });
         let told = signal(&live.record, me, SignalKind::Offer, offer, None);
         self.pass_on(live, me, SignalKind::Offer, told)
+    }
+
+    /// Has the server come between the two of a call that runs from one to the other, because of `reason`.
+    pub(super) async fn come_between(&self, live: &mut Guard, reason: &'static str) -> Result<()> {
+        let [from, to] = [live.record.from, live.record.to];
+        // As long as the old way works, a connection stays with it and with the keys of the other: only a new one goes over.
+        for user in [from, to] {
+            let session = live.side(user).session;
+            let sessions = self.outbox.sessions(user);
+            if !sessions.iter().any(|it| Some(it.about.id) == session && it.about.relays) {
+                return Err(CallError::Direct);
+            }
+        }
+        let described = [from, to].map(|user| live.side(user).described.take());
+        let [Some(caller), Some(callee)] = described else {
+            let why =
+                "its media cannot be taken over: the two have not described it to each other yet";
+            return Err(CallError::State(live.record.status, why));
+        };
+        let read = |text: &str| {
+            Description::parse(text, SECTIONS)
+                .map_err(|error| CallError::Sdp("offer", error.to_string()))
+        };
+        let (caller, callee) = (read(&caller)?, read(&callee)?);
+        let (server, codecs) = (self.sfu.server(), self.sfu.codecs());
+        let mut relayed = Box::new(Relayed::new(server, codecs, &self.recorder, live));
+        let offers = relayed.bridge.take_over(&caller, &callee);
+        let offers = offers.map_err(|error| CallError::Codecs(format!("the call {error}")))?;
+        if self.advance(live, &Input::Relay).await?.is_none() {
+            return Ok(());
+        }
+        relayed.configure(Side::Caller);
+        relayed.configure(Side::Callee);
+        live.relayed = Some(relayed);
+        self.know_legs(live);
+        let path = MediaPath { call_id: live.record.id, media: live.record.media, reason };
+        self.tell_both(&live.record, &Event::CallMediaPath(path));
+        for (sdp, by) in offers.into_iter().zip([to, from]) {
+            let offer = json!({ "type": "offer", "sdp": sdp });
+            let told = signal(&live.record, by, SignalKind::Offer, offer, Some(true));
+            self.pass_on(live, by, SignalKind::Offer, told)?;
+        }
+        Ok(())
     }
 
     async fn relay_answer(&self, live: &mut Guard, me: UserId, answer: &Value) -> Result<Delivery> {

@@ -62,6 +62,10 @@ impl Calls {
         if live.record.media == Direction::Relay {
             return self.relay(&mut live, me, sent).await;
         }
+        if kind != SignalKind::IceCandidate {
+            let text = sent.payload.get("sdp").and_then(Value::as_str);
+            live.side(me).described = text.map(str::to_owned);
+        }
         let told = signal(&live.record, me, kind, sent.payload, sent.ice_restart);
         self.pass_on(&mut live, me, kind, told)
     }

@@ -24,6 +24,7 @@ pub(super) fn router() -> Router<App> {
         .route("/", get(async || page("index.html").await))
         .route("/demo", get(async || page("demo.html").await))
         .route("/demo/room", get(async || page("room.html").await))
+        .route("/demo/recordings", get(async || page("recordings.html").await))
         .route("/docs", get(async || page("docs.html").await))
         .route("/assets/{*path}", get(asset))
         .route("/favicon.svg", get(async || page("favicon.svg").await))

@@ -79,6 +79,8 @@ pub struct About {
     pub user_agent: String,
     /// A client of the original, which keeps no cursor.
     pub plain: bool,
+    /// Makes a new connection when a call goes over to the server.
+    pub relays: bool,
 }
 
 /// Who wants to know that a device acknowledged a received message; set once for all sessions.

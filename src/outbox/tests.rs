@@ -44,6 +44,7 @@ fn connect(outbox: &Outbox) -> (Arc<Session>, Arc<Line>) {
         connected_at: Timestamp(0),
         address: String::new(),
         user_agent: String::new(),
+        relays: false,
         plain: false,
     };
     (outbox.open(about, Box::new(Tap(line.clone())), 10).0, line)

@@ -225,12 +225,23 @@ pub(super) async fn resume_hold(context: Context, payload: Which) -> Outcome<Don
 #[schema(as = CallUpdate)]
 pub(super) struct Update {
     call_id: CallId,
-    call_type: CallType,
+    call_type: Option<CallType>,
+    /// `relay` has media go through the server from now on: the two find no way to each other.
+    media: Option<CallMedia>,
 }
 
 pub(super) async fn update(context: Context, payload: Update) -> Outcome<OneCall> {
     let me = context.session.about.user;
-    Ok(OneCall { call: context.app.calls.change(me, payload.call_id, payload.call_type).await? })
+    let calls = &context.app.calls;
+    let call = match (payload.call_type, payload.media) {
+        (Some(kind), None) => calls.change(me, payload.call_id, kind).await?,
+        (None, Some(CallMedia::Relay)) => calls.relay_media(me, payload.call_id).await?,
+        _ => {
+            let told = "Name callType, or media, which can become \"relay\" only";
+            return Err(Problem::invalid("callType", told));
+        }
+    };
+    Ok(OneCall { call })
 }
 
 /// The call, on this device now.

@@ -31,6 +31,8 @@ struct Handshake {
     device_id: Option<DeviceId>,
     device_name: Option<Short<64>>,
     cursor: Option<Value>,
+    /// What the client can do beyond the original, such as `call/relay`.
+    capabilities: Vec<Short<32>>,
 }
 
 /// An accepted handshake.
@@ -243,6 +245,7 @@ fn about(app: &App, socket: &SocketRef, identity: &Identity, handshake: &Handsha
         connected_at: app.clock.now(),
         address: address(socket),
         user_agent: agent.unwrap_or_default().chars().take(256).collect(),
+        relays: handshake.capabilities.iter().take(32).any(|it| it.as_str() == "call/relay"),
         plain: handshake.cursor.as_ref().is_none_or(Value::is_null),
     }
 }

@@ -6,7 +6,7 @@ import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
-import { launch, page } from './support/browser.mjs'
+import { frames, launch, page } from './support/browser.mjs'
 import { phone } from './support/phones.mjs'
 import { Server, ask, next, root, sleep, token, until } from './support/server.mjs'
 
@@ -297,3 +297,80 @@ test('on a disk that is full', async (context) => {
     await run('umount', [disk])
   }
 })
+
+test('clients of the original stay with a call from one to the other, which cannot be recorded then', async () => {
+  const own = await Server.start({ env: { SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0' } })
+  await own.people(7, 8)
+  try {
+    const { ada, watch, callId, close } = await inCall(own)
+    const refused = await ask(watch, 'recording:start', { callId })
+    assert.equal(refused.reason, 'RECORDING_FORBIDDEN')
+    assert.match(refused.error, /media "relay"/)
+    ada.say({ listen: true })
+    await next(ada, 'hears', () => true, 5000)
+    close()
+    const caller = await own.connect(7)
+    const { call } = await ask(caller, 'call:initiate', { toUserId: 8, record: true })
+    assert.equal(call.media, 'relay')
+    caller.close()
+  } finally {
+    await own.stop()
+  }
+})
+
+test('in the demo a call goes over to the server when Record is pressed, and plays side by side afterwards', async () => {
+  const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0' } })
+  browser = await launch()
+  const tab = (user, other) => page(browser, `${own.url}/demo?u=${user}&with=${other}&media=test`)
+  try {
+    const [ada, ben] = [await tab(101, 102), await tab(102, 101)]
+    await ada.click('#video')
+    await ben.locator('#sheet[open]').waitFor()
+    await ben.click('#accept')
+    for (const made of [ada, ben]) await made.locator('#call[data-state="connected"]').waitFor({ timeout: 20000 })
+    for (const made of [ada, ben]) await until(async () => await frames(made, '#remote') > 10, 'decoded frames', 20000)
+    await ada.click('#record')
+    for (const made of [ada, ben]) await made.locator('#recorded:not([hidden])').waitFor()
+    // The pictures go on through the server.
+    for (const made of [ada, ben]) {
+      await until(async () => {
+        const before = await frames(made, '#remote')
+        await sleep(500)
+        return await frames(made, '#remote') > before + 3
+      }, 'frames through the server', 20000)
+    }
+    await sleep(4000)
+    await ben.screenshot({ path: `${shots}/call-recorded.png` })
+    await ada.click('#record')
+    await ben.locator('#recorded').waitFor({ state: 'hidden' })
+    await ada.locator('#notices p', { hasText: 'recording is ready' }).waitFor({ timeout: 20000 })
+    await ada.click('#hangup')
+
+    const watch = await page(browser, `${own.url}/demo/recordings?u=102`)
+    await watch.locator('#list .watch').first().waitFor()
+    assert.equal(await watch.locator('#list .files li').count(), 3, 'two people and everybody')
+    await watch.locator('#list .watch').first().click()
+    await watch.click('#play')
+    await until(async () => watch.$$eval('#screens video', (videos) => videos.length === 2 && videos.every((video) => video.currentTime > 2 && video.videoWidth > 0)), 'both play', 15000)
+    const apart = await watch.$$eval('#screens video', (videos) => Math.abs(videos[0].currentTime - videos[1].currentTime))
+    assert.ok(apart < 1, `${apart} s`)
+    await watch.screenshot({ path: `${shots}/recordings-watch.png` })
+    const [recording] = (await own.rest(undefined, 'GET', '/api/recordings', undefined, { authorization: `Bearer ${await devToken(own, 101)}` })).json.data
+    const download = async (file) => {
+      const path = `/api/recordings/${recording.recordingId}/files/${file.fileId}`
+      const at = join(own.data, `${file.fileId}.${file.container}`)
+      writeFileSync(at, Buffer.from(await (await fetch(own.url + path, { headers: { authorization: `Bearer ${await devToken(own, 101)}` } })).arrayBuffer()))
+      return at
+    }
+    for (const file of recording.files.filter(({ kind }) => kind !== 'manifest')) {
+      const { streams, seconds } = await decoded(await download(file))
+      assert.equal(streams.length, file.kind === 'mix' ? 1 : 2)
+      assert.ok(seconds > 3, `${seconds} s`)
+    }
+    for (const made of [ada, ben, watch]) assert.deepEqual(made.errors, [])
+  } finally {
+    await own.stop()
+  }
+})
+
+const devToken = async (own, user) => (await (await fetch(`${own.url}/api/admin/dev-token?userId=${user}`)).json()).data.token

@@ -1,5 +1,6 @@
 import { type ActiveCall, type Message, Switchboard, type User, type UserStatus } from '../client/src/index.js'
 import { media } from './media.js'
+import { Recorded } from './recorded.js'
 
 const $ = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T
 const query = new URLSearchParams(location.search)
@@ -8,6 +9,7 @@ let board: Switchboard
 let people: User[] = []
 let peer: User | undefined
 let call: ActiveCall | undefined
+let recorded: Recorded
 let stopSharing: (() => Promise<void>) | undefined
 const unread = new Map<number, number>()
 const last = new Map<number, string>()
@@ -16,7 +18,7 @@ const typing = new Set<number>()
 let shown = new Map<string, Message & { state?: 'sending' | 'failed' }>()
 let older: string | null = null
 
-$<HTMLAnchorElement>('room').href += location.search
+for (const id of ['room', 'recordings']) $<HTMLAnchorElement>(id).href += location.search
 
 // Logging in
 
@@ -32,6 +34,7 @@ async function start(token: string | (() => Promise<string>)): Promise<void> {
   $('login').hidden = true
   $('app').hidden = false
   listen()
+  recorded = new Recorded(board, () => call && { callId: call.callId }, notice)
   await reload()
   const wanted = people.find((user) => user.userId === Number(query.get('with')))
   if (wanted) await open(wanted)
@@ -353,6 +356,7 @@ function attend(active: ActiveCall): void {
   active.on('ended', ({ reason }) => {
     notice(`The call is over: ${reason}`)
     $('call').hidden = true
+    recorded.hide()
     call = undefined
     stopSharing = undefined
   })

@@ -1,5 +1,6 @@
 import { type Participant, Room, type RoomTrack, Switchboard } from '../client/src/index.js'
 import { media } from './media.js'
+import { Recorded } from './recorded.js'
 
 const $ = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T
 const query = new URLSearchParams(location.search)
@@ -44,6 +45,11 @@ async function enter(): Promise<void> {
   $('title').textContent = name
   document.title = `${name} · Switchboard`
   $('invite').hidden = Boolean(guest) || !room.own.moderator
+  $('record').hidden = !room.own.moderator
+  const recorded = new Recorded(board, () => ({ roomId: room.info.roomId }), notice)
+  if (room.recording) recorded.show(room.recording.recordingId)
+  if (room.recording?.consent) recorded.ask(room.recording.recordingId)
+  room.on('closed', () => recorded.hide())
   listen()
   show([...room.participants.values()])
   const width = Number(query.get('width') ?? 1280)

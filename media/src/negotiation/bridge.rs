@@ -68,6 +68,8 @@ struct Leg {
     asked: Option<Description>,
     /// The party's own offer that is in force, unless one of the other side is.
     settled: Option<Description>,
+    /// What it is offered comes of no offer of the other side.
+    taken_over: bool,
     numbers: Numbers,
 }
 
@@ -85,6 +87,7 @@ impl Leg {
             offered: None,
             asked: None,
             settled: None,
+            taken_over: false,
             numbers: Numbers::default(),
         }
     }
@@ -211,6 +214,24 @@ impl Bridge {
         }
     }
 
+    /// Comes between two that are connected already, as they have described themselves to each other; gives the offers for the
+    /// caller and the callee. Both go over to the server when they answer.
+    pub fn take_over(
+        &mut self,
+        caller: &Description,
+        callee: &Description,
+    ) -> Result<[String; 2], BridgeError> {
+        let offer = |leg: &mut Leg, own: &Description, other: &Description| {
+            own.sections.iter().for_each(|section| leg.numbers.learn(section));
+            let mut next = leg.connection.clone();
+            next.mirror(other, &mut leg.numbers)?;
+            let text = next.offer();
+            (leg.offered, leg.taken_over) = (Some(next), true);
+            Ok::<_, BridgeError>(text)
+        };
+        Ok([offer(&mut self.caller, caller, callee)?, offer(&mut self.callee, callee, caller)?])
+    }
+
     /// Takes an offer of one side. When both offer at once, the first offer that is answered counts. `track` names a new track.
     pub fn offer(
         &mut self,
@@ -240,7 +261,7 @@ impl Bridge {
             next.restart();
         }
         let text = next.offer();
-        other.offered = Some(next);
+        (other.offered, other.taken_over) = (Some(next), false);
         let answer = if same && restarts {
             own.asked = None;
             let agreed: Vec<_> = own.connection.lines.iter().map(Agreed::here).collect();
@@ -281,7 +302,10 @@ impl Bridge {
             }
             None => None,
         };
-        (own.offered, own.asked, other.offered) = (None, None, None);
+        if !std::mem::take(&mut own.taken_over) {
+            other.offered = None;
+        }
+        (own.offered, own.asked) = (None, None);
         Ok(text)
     }
 
@@ -792,6 +816,28 @@ mod tests {
         assert!(answer.contains("a=mid:sound"));
         assert_eq!(bridge.plan(Side::Callee).ice, theirs.ice, "the other side goes on");
         assert_eq!(bridge.shows(Side::Callee)[1], ("1".into(), None));
+    }
+
+    #[test]
+    fn the_server_comes_between_two_that_are_connected() {
+        let (mut bridge, track) = bridge();
+        let caller = description(&offer_of("caller", "AA", &[SOUND, PICTURES]));
+        let theirs = PICTURES.replace("a=sendrecv", "a=recvonly");
+        let callee = description(&offer_of("callee", "BB", &[SOUND, &theirs]));
+        let [to_caller, to_callee] = bridge.take_over(&caller, &callee).unwrap();
+        assert_eq!(
+            description(&to_caller).sections[1].direction,
+            Direction { sends: false, receives: true }
+        );
+        for (side, offer, print) in
+            [(Side::Callee, to_callee, "BB"), (Side::Caller, to_caller, "AA")]
+        {
+            let answer = answer_to(&offer, print, &[]);
+            assert_eq!(bridge.answer(side, &description(&answer), track.clone()).unwrap(), None);
+        }
+        let caller = bridge.tracks(Side::Caller);
+        assert_eq!(caller.iter().map(|it| it.1).collect::<Vec<_>>(), [Codec::Opus, Codec::Vp8]);
+        assert!(bridge.shows(Side::Callee).iter().all(|(_, track)| track.is_some()));
     }
 
     #[test]

@@ -28,6 +28,7 @@ function addVideo() {
 if (kinds.includes('video')) addVideo()
 
 const tell = (event, data = {}) => process.stdout.write(`${JSON.stringify({ event, data })}\n`)
+process.on('unhandledRejection', (error) => tell('problem', String(error)))
 const early = []
 let listen = () => {}
 let call
@@ -108,7 +109,8 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   if (where) {
     void peer.getStats().then((report) => {
       const all = [...report.values()]
-      const pair = all.find(({ type, state, nominated }) => type === 'candidate-pair' && state === 'succeeded' && nominated)
+      const selected = all.find(({ type }) => type === 'transport')?.selectedCandidatePairId
+      const pair = all.find(({ id }) => id === selected)
       const remote = all.find(({ id }) => id === pair?.remoteCandidateId)
       tell('where', { port: remote?.port, address: remote?.address ?? remote?.ip, directions: peer.getTransceivers().map((one) => one.currentDirection) })
     })

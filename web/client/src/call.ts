@@ -31,6 +31,9 @@ export class ActiveCall extends Emitter<CallEvents> {
   #early: (Candidate | null)[] = []
   #making = false
   #answered = false
+  /** The server has come between the two: what it offers is for a new connection. */
+  #moved = false
+  #patience: ReturnType<typeof setTimeout> | undefined
   #queue: Promise<void> = Promise.resolve()
 
   constructor(board: Switchboard, public info: Call, outgoing: boolean, options: CallOptions = {}) {
@@ -133,6 +136,12 @@ export class ActiveCall extends Emitter<CallEvents> {
         this.#finish(endReason, duration)
         break
       }
+      case 'call:media-path': {
+        const { media, reason } = payload as ServerEvents['call:media-path']
+        this.info = { ...this.info, media }
+        this.#moved ||= media === 'relay' && reason !== 'policy'
+        break
+      }
       case 'call:held': return this.#set('held')
       case 'call:unheld': return this.#set('connected')
       case 'call:reconnecting': return this.#set('reconnecting')
@@ -161,6 +170,7 @@ export class ActiveCall extends Emitter<CallEvents> {
 
   /** Ends this side without telling anybody. */
   stop(): void {
+    clearTimeout(this.#patience)
     this.peer?.close()
     for (const track of this.local?.getTracks() ?? []) track.stop()
   }
@@ -192,13 +202,30 @@ export class ActiveCall extends Emitter<CallEvents> {
       this.tell('remote', this.remote)
     }
     peer.onconnectionstatechange = () => {
-      if (peer.connectionState === 'connected') this.#set('connected')
-      if (peer.connectionState === 'failed') peer.restartIce()
+      if (peer !== this.peer) return
+      if (peer.connectionState === 'connected') {
+        clearTimeout(this.#patience)
+        this.#set('connected')
+      }
+      if (peer.connectionState === 'failed') void this.#goAround(peer)
     }
+    // Who finds no way to the other in this time goes through the server, where it has one to offer.
+    clearTimeout(this.#patience)
+    this.#patience = setTimeout(() => void this.#goAround(peer), 8000)
     peer.onnegotiationneeded = () => void this.#offer(peer)
     this.local ??= await this.#media()
-    if (this.#outgoing) for (const track of this.local.getTracks()) peer.addTrack(track, this.local)
+    if (this.#outgoing && !this.#moved) for (const track of this.local.getTracks()) peer.addTrack(track, this.local)
     return peer
+  }
+
+  /** There is no way from one to the other: asks for one through the server, or looks for one again. */
+  async #goAround(peer: RTCPeerConnection): Promise<void> {
+    if (peer !== this.peer || peer.connectionState === 'connected' || this.state === 'ended') return
+    if (this.info.media === 'p2p' && !this.#moved) {
+      const through = await this.#ask('call:update', { callId: this.callId, media: 'relay' }).catch(() => undefined)
+      if (through) return
+    }
+    if (peer === this.peer) peer.restartIce()
   }
 
   async #offer(peer: RTCPeerConnection): Promise<void> {
@@ -216,12 +243,20 @@ export class ActiveCall extends Emitter<CallEvents> {
   }
 
   async #describe(description: Description): Promise<void> {
+    const moves = this.#moved && description.type === 'offer'
+    if (moves) {
+      this.peer?.close()
+      this.peer = undefined
+      for (const track of this.remote.getTracks()) this.remote.removeTrack(track)
+      this.#early = []
+    }
     const peer = await this.#open()
     const collision = description.type === 'offer' && (this.#making || peer.signalingState !== 'stable')
     if (collision && this.#outgoing) return
     await peer.setRemoteDescription(description)
     if (description.type === 'offer') {
-      if (!this.#outgoing && !this.#answered) this.#sendOwn(peer)
+      if (moves || (!this.#outgoing && !this.#answered)) this.#sendOwn(peer)
+      if (moves) this.#moved = false
       await peer.setLocalDescription()
       this.#answered = true
       await this.#ask('webrtc:answer', { callId: this.callId, answer: peer.localDescription as Description })

@@ -10,7 +10,7 @@ import { io, type Socket } from 'socket.io-client'
 import { ActiveCall, type CallOptions } from './call.js'
 import { Emitter } from './emitter.js'
 import { type JoinOptions, Room } from './room.js'
-import type { Call, ClientEvents, Conversation, IceServer, Incoming, Message, RoomEvents, ServerEvents, User, UserId } from './types.js'
+import type { Call, ClientEvents, Conversation, IceServer, Incoming, Message, Recording, RecordingMode, RoomEvents, ServerEvents, User, UserId } from './types.js'
 
 export * from './call.js'
 export * from './room.js'
@@ -118,7 +118,7 @@ export class Switchboard extends Emitter<ServerEvents & LocalEvents> {
 
   async #auth(): Promise<object> {
     const { deviceId, deviceName } = this.#options
-    return { token: await this.#token(), deviceId, deviceName, platform: 'web', cursor: this.#cursor ?? 'new' }
+    return { token: await this.#token(), deviceId, deviceName, platform: 'web', cursor: this.#cursor ?? 'new', capabilities: ['call/relay'] }
   }
 
   /** False for an event that is known already. */
@@ -285,6 +285,35 @@ export class Switchboard extends Emitter<ServerEvents & LocalEvents> {
   #keep(call: ActiveCall): ActiveCall {
     this.calls.set(call.callId, call)
     return call
+  }
+
+  /** Records a call or a room; everybody there is told before the first byte is written. */
+  async record(what: { callId: string } | { roomId: string }, mode?: RecordingMode): Promise<Recording> {
+    return (await this.ask('recording:start', { ...what, ...(mode && { mode }) })).recording
+  }
+
+  async stopRecording(recordingId: string): Promise<void> {
+    await this.ask('recording:stop', { recordingId })
+  }
+
+  /** Agrees to be recorded, or no longer, where the server asks. */
+  async consent(recordingId: string, consent: boolean): Promise<void> {
+    await this.ask('recording:consent', { recordingId, consent })
+  }
+
+  /** Recordings that one may see, newest first. */
+  recordings(of: { callId?: string; roomId?: string; cursor?: string } = {}): Promise<ClientEvents['recording:list'][1]> {
+    return this.ask('recording:list', of)
+  }
+
+  /** An address of a file for a player, good for some minutes without a token. */
+  async fileAddress(recordingId: string, fileId: string): Promise<string> {
+    const { url } = await this.rest<{ url: string }>('GET', `/api/recordings/${recordingId}/files/${fileId}?link=1`)
+    return this.#base + url
+  }
+
+  deleteRecording(recordingId: string): Promise<unknown> {
+    return this.rest('DELETE', `/api/recordings/${recordingId}`)
   }
 
   /** A request to the REST API with the session's token; gives `data`. */

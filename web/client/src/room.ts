@@ -8,7 +8,7 @@
 import { Emitter } from './emitter.js'
 import type { Switchboard } from './index.js'
 import type {
-  ClientEvents, Description, IceServer, Participant, PublishedTrack, RoomEvents, RoomInfo, RoomTrack, TrackSource,
+  ClientEvents, Description, IceServer, Participant, PublishedTrack, RoomEvents, RoomInfo, RoomTrack, RunningRecording, TrackSource,
 } from './types.js'
 
 /** What a room tells. */
@@ -77,6 +77,9 @@ export class Room extends Emitter<RoomSignals> {
   #left = false
   #stop: (() => void)[] = []
 
+  /** The recording that ran when one came in; `recording:started` and `recording:stopped` tell of the next ones. */
+  recording: RunningRecording | null = null
+
   private constructor(
     readonly board: Switchboard, readonly info: RoomInfo, readonly sessionId: string,
     readonly own: Participant, private secret: string, private config: RTCConfiguration, seq: number,
@@ -102,6 +105,7 @@ export class Room extends Emitter<RoomSignals> {
     const room = new Room(board, ack.room, ack.sessionId, ack.self, ack.resumeSecret, config, ack.seq)
     for (const participant of ack.participants) room.participants.set(participant.participantId, participant)
     room.participants.set(ack.self.participantId, ack.self)
+    room.recording = ack.recording
     catching()
     room.#stop.push(() => storage?.removeItem(key))
     room.#stop.push(board.on('room', ([event, payload]) => room.#take(event, payload)))

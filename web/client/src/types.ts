@@ -88,7 +88,7 @@ export interface Call {
 
 export interface CallMember { callId: string; userId: UserId; roomId: string }
 
-export interface Incoming extends Call { waiting: boolean; recordPolicy: 'off' | 'auto' }
+export interface Incoming extends Call { waiting: boolean; recordPolicy: 'off' | 'requested' | 'accepted' }
 export interface IceServer { urls: string[]; username?: string; credential?: string }
 export interface Description { type: 'offer' | 'answer' | 'pranswer'; sdp: string }
 export interface Candidate { candidate: string; sdpMid?: string | null; sdpMLineIndex?: number | null }
@@ -124,6 +124,21 @@ export interface RoomInfo {
 
 export interface PublishedTrack { mid: string; trackId: string; codec: string }
 
+export type RecordingMode = 'tracks' | 'audio-mix' | 'both'
+export interface RecordingFile {
+  fileId: string; kind: 'audio' | 'video' | 'mix' | 'manifest'; userId: UserId | null; participantId?: string; name?: string
+  source?: 'camera' | 'screen'; codecs: string[]; codec: string; container: 'webm' | 'mkv' | 'json'; bytes: number
+  startOffsetMs: number; durationMs: number; sha256: string
+}
+export interface Recording {
+  recordingId: string; callId?: string; roomId: string; mode: RecordingMode
+  status: 'pending' | 'recording' | 'processing' | 'completed' | 'failed' | 'no_recording'
+  startedAt: string; stoppedAt?: string; stopReason?: string; startedBy: UserId | null; userIds: UserId[]
+  files: RecordingFile[]; retentionUntil?: string
+}
+/** What everybody in a room sees of a recording that runs there. */
+export interface RunningRecording { recordingId: string; mode: RecordingMode; startedAt: string; by: UserId | null; consent: boolean }
+
 interface Stamp { seq: number; sessionId: string }
 
 /** What is told in rooms; every event has its place (`seq`) and the session it is for. */
@@ -147,6 +162,7 @@ export interface RoomEvents {
   'room:spotlight': Stamp & { participantId: string | null }
   'room:drain': Stamp & { deadline: string }
   'room:moderated': Stamp & { action: string; by: string | null; reason: string | null }
+  'room:recording': Stamp & { recordingId: string; state: 'recording' | 'stopped'; mode?: RecordingMode; by: UserId | null }
   'room:closed': Stamp & { reason: string }
   'room:state': Stamp & { room: RoomInfo; participants: Participant[] }
 }
@@ -154,6 +170,11 @@ export interface RoomEvents {
 interface Moderate { sessionId: string; participantId: string; kind?: 'audio' | 'video'; reason?: string; admit?: boolean }
 
 export interface ServerEvents extends RoomEvents {
+  'recording:started': { recording: Recording; by: UserId | null }
+  'recording:stopped': { recording: Recording; by: UserId | null }
+  'recording:ready': { recording: Recording }
+  'recording:failed': { recordingId: string; reason: string }
+  'recording:consent-request': { recording: Recording }
   'session:ready': {
     sessionId: string; userId: UserId; serverTime: string; cursor: string; resumed: boolean; protocol: 2
     limits: Record<string, unknown>; iceTtl: number
@@ -214,11 +235,15 @@ type Nothing = Record<never, never>
 
 /** What a client sends, and the fields of the acknowledgement beside `ok`. */
 export interface ClientEvents {
+  'recording:start': [{ callId?: string; roomId?: string; mode?: RecordingMode }, { recording: Recording }]
+  'recording:stop': [{ recordingId: string }, { recording: Recording }]
+  'recording:list': [{ callId?: string; roomId?: string; cursor?: string; limit?: number }, { recordings: Recording[]; nextCursor: string | null }]
+  'recording:consent': [{ recordingId: string; consent: boolean }, object]
   'room:join': [
     { roomId?: string; callId?: string; token?: string; name?: string; autoSubscribe?: boolean; metadata?: unknown
       resume?: { sessionId: string; secret: string; lastSeq?: number; fresh?: boolean } },
     { sessionId: string; resumeSecret: string; room: RoomInfo; self: Participant; participants: Participant[]
-      iceServers: IceServer[]; iceTransportPolicy: 'all' | 'relay'; seq: number; recording: unknown },
+      iceServers: IceServer[]; iceTransportPolicy: 'all' | 'relay'; seq: number; recording: RunningRecording | null },
   ]
   'room:leave': [{ sessionId: string }, object]
   'room:publish': [
@@ -266,7 +291,7 @@ export interface ClientEvents {
   'sync:ack': [{ cursor: string }, Nothing]
   'session:refresh': [{ token: string }, { expiresAt: string }]
   'session:ping': [{ t: number }, { t: number; serverTime: string }]
-  'call:initiate': [{ toUserId?: UserId; toUserIds?: UserId[]; callType?: CallType; clientId?: string; waiting?: boolean }, OneCall & { calls?: Call[] }]
+  'call:initiate': [{ toUserId?: UserId; toUserIds?: UserId[]; callType?: CallType; clientId?: string; waiting?: boolean; media?: 'auto' | 'p2p' | 'relay'; record?: boolean }, OneCall & { calls?: Call[] }]
   'call:add': [{ callId: string; userIds: UserId[] }, OneCall & { roomId: string; calls: Call[]; refused: { userId: UserId; reason: string; error: string }[] }]
   'call:ringing': [{ callId: string }, Nothing]
   'call:respond': [
@@ -276,7 +301,7 @@ export interface ClientEvents {
   'call:end': [{ callId: string; reason?: 'hangup' | 'failed' | 'network' }, OneCall]
   'call:hold': [{ callId: string }, Nothing]
   'call:resume-hold': [{ callId: string }, Nothing]
-  'call:update': [{ callId: string; callType: CallType }, OneCall]
+  'call:update': [{ callId: string; callType?: CallType; media?: 'relay' }, OneCall]
   'call:move': [{ callId: string }, OneCall & { iceServers: IceServer[] }]
   'call:rejoin': [
     { callId: string; lastRev?: number },
