@@ -373,4 +373,66 @@ test('in the demo a call goes over to the server when Record is pressed, and pla
   }
 })
 
+test('a room is recorded, screens apart, in every codec; who comes late sees that it is', async () => {
+  const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_MEDIA__WORKERS: '2' } })
+  browser = await launch()
+  const tab = (user) => page(browser, `${own.url}/demo/room?u=${user}&room=recorded&width=640`)
+  try {
+    const [ada, ben] = [await tab(101), await tab(102)]
+    for (const made of [ada, ben]) await made.locator('.tile:not([data-mine]) video:not([hidden])').waitFor({ timeout: 20000 })
+    assert.ok(await ben.locator('#record').isHidden(), 'who does not moderate has no button')
+    for (const [codec, scalability] of [['h264'], ['vp9', 'L2T3_KEY'], ['av1', 'L1T2']]) {
+      const trackId = await ada.evaluate(async ([codec, scalability]) => {
+        const media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } })
+        const tracks = await window.switchboardRoom().publish(media, 'screen', { codec, ...(scalability && { scalability }) })
+        window.shared = media
+        return tracks.at(-1).trackId
+      }, [codec, scalability])
+      await ada.click('#record')
+      await ben.locator('#recorded:not([hidden])').waitFor()
+      if (codec === 'h264') {
+        const late = await own.connect(0, { auth: { token: await devToken(own, 103), cursor: '0' } })
+        const joined = await ask(late, 'room:join', { roomId: 'recorded' })
+        assert.deepEqual([joined.recording?.mode, joined.recording?.by], ['both', 101])
+        assert.ok(await next(late, 'recording:started'))
+        await ask(late, 'room:leave', { sessionId: joined.sessionId })
+        late.close()
+      }
+      await sleep(5000)
+      await ada.click('#record')
+      await ben.locator('#recorded').waitFor({ state: 'hidden' })
+      await ada.evaluate(async (trackId) => {
+        const [track] = window.shared.getTracks()
+        track.stop()
+        await window.switchboardRoom().unpublish(track.id ?? trackId)
+      }, trackId)
+      const bearer = { authorization: `Bearer ${await devToken(own, 101)}` }
+      const recording = await until(async () => {
+        const [newest] = (await own.rest(undefined, 'GET', '/api/recordings', undefined, bearer)).json.data
+        return newest.status === 'completed' && newest
+      }, 'a completed recording', 20000)
+      assert.deepEqual([recording.roomId, recording.userIds.includes(103)], ['recorded', codec === 'h264'])
+      const screen = recording.files.find(({ source }) => source === 'screen')
+      assert.deepEqual([screen.codecs, screen.container], [[codec], codec === 'h264' ? 'mkv' : 'webm'])
+      assert.equal(recording.files.filter(({ source }) => source === 'camera').length, 2)
+      for (const file of recording.files.filter(({ kind }) => kind !== 'manifest')) {
+        const at = join(own.data, `${file.fileId}.${file.container}`)
+        writeFileSync(at, Buffer.from(await (await fetch(`${own.url}/api/recordings/${recording.recordingId}/files/${file.fileId}`, { headers: bearer })).arrayBuffer()))
+        const { streams, seconds } = await decoded(at)
+        assert.ok(seconds > 2.5, `${file.codec}: ${seconds} s`)
+        if (file === screen) {
+          const [pictures] = streams
+          assert.ok(Number(pictures.nb_read_frames) > 30, `${codec}: ${pictures.nb_read_frames} frames`)
+          // A browser may begin with a smaller picture than it goes on with.
+          assert.ok(pictures.width >= 160 && Math.abs(pictures.width / pictures.height - 16 / 9) < 0.02, `${codec}: ${pictures.width} × ${pictures.height}`)
+        }
+      }
+    }
+    await ada.screenshot({ path: `${shots}/room-recorded.png` })
+    for (const made of [ada, ben]) assert.deepEqual(made.errors, [])
+  } finally {
+    await own.stop()
+  }
+})
+
 const devToken = async (own, user) => (await (await fetch(`${own.url}/api/admin/dev-token?userId=${user}`)).json()).data.token

@@ -163,7 +163,7 @@ $('more').onclick = () => void load(cursor ?? undefined).catch(complain)
 
 try {
   board = await Switchboard.connect({ token, deviceId: `recordings-${query.get('u') ?? 'me'}`, deviceName: 'Recordings page' })
-  people = await board.users()
+  people = [...await board.users(), await board.rest<User>('GET', '/api/me')]
   board.on('recording:ready', () => void load().catch(complain))
   await load()
 } catch (error) {

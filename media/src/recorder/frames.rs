@@ -26,8 +26,9 @@ struct Part {
     timestamp: u32,
     keyframe: bool,
     data: Vec<u8>,
-    /// Where each frame of a picture with layers ends (VP9).
+    /// Where each frame of a picture with layers ends (VP9), and whether it needs the one below.
     ends: Vec<usize>,
+    needs_below: bool,
     /// Where the unit that is in pieces begins (H.264, AV1).
     unit: Option<usize>,
 }
@@ -226,9 +227,10 @@ fn vp9(part: &mut Part, payload: &[u8]) -> Option<()> {
     if has(0x80) {
         at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
     }
-    let mut spatial = 0;
+    let (mut spatial, mut needs_below) = (0, false);
     if has(0x20) {
-        spatial = payload.get(at)? >> 1 & 0x07;
+        let &layers = payload.get(at)?;
+        (spatial, needs_below) = (layers >> 1 & 0x07, layers & 1 != 0);
         at += if has(0x10) { 1 } else { 2 };
     }
     if has(0x10) && has(0x40) {
@@ -262,6 +264,7 @@ fn vp9(part: &mut Part, payload: &[u8]) -> Option<()> {
         }
         part.keyframe = !has(0x40) && spatial == 0;
     }
+    part.needs_below |= needs_below;
     part.data.extend_from_slice(data);
     if has(0x04) {
         part.ends.push(part.data.len());
@@ -301,11 +304,21 @@ fn vp9_frame_size(frame: &[u8]) -> Option<(u16, u16)> {
     Some((side()?, side()?))
 }
 
-/// Frames of one picture go together, with an index at the end (VP9 bitstream, annex B).
+/// Frames of one picture go together, with an index at the end (VP9 bitstream, annex B). What only the layers below need goes, and
+/// the lowest layer of a keyframe is not to be shown, since players show whatever says so.
 fn superframe(part: &mut Part) {
     let count = part.ends.len();
     if !(2..=LAYERS).contains(&count) || part.ends.last() != Some(&part.data.len()) {
         return;
+    }
+    if !part.keyframe && !part.needs_below {
+        let begin = part.ends.iter().rev().nth(1).copied().unwrap_or(0);
+        part.data.drain(..begin);
+        return;
+    }
+    // Frame marker 2 and profile 0, a keyframe that is shown (§6.2).
+    if let Some(first) = part.data.first_mut().filter(|first| **first & 0xFE == 0x82) {
+        *first &= !0x02;
     }
     let marker = 0xC0 | 3 << 3 | u8::try_from(count - 1).unwrap_or(0);
     let mut begin = 0;
