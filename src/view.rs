@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::event::recording::RecordingStatus;
 use crate::event::{
     AnsweredBy, Call, Conversation, Delivered, Event, LogEntry, MarkedRead, Message, Person,
     Presence, PresenceMode, Read, User, UserStatus,
@@ -278,7 +279,8 @@ impl View {
             }),
             from_user: people.map(|(from, _)| self.person(from)),
             to_user: people.map(|(_, to)| self.person(to)),
-            recording_status: "no_recording",
+            recording_status: RecordingStatus::NoRecording,
+            recording_id: None,
             updated_at: record.updated_at,
         }
     }

@@ -32,8 +32,8 @@ use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::sfu::Sfu;
 use crate::store::{
-    CallEnd, CallHistory, CallRecord, MessageExtra, NewMessage, Rating, Store, StoreError,
-    UserRecord,
+    CallEnd, CallHistory, CallRecord, MessageExtra, NewMessage, Rating, RecordingQuery, Store,
+    StoreError, UserRecord,
 };
 use crate::view::{View, cursor, open_cursor};
 
@@ -298,7 +298,23 @@ impl Calls {
         let record =
             self.store.call(id).await?.filter(|call| call.has(me)).ok_or(CallError::NotFound)?;
         let people = self.people(&record).await?;
-        Ok(self.view.call(&record, people.as_ref().map(|(from, to)| (from, to)), self.clock.now()))
+        let people = people.as_ref().map(|(from, to)| (from, to));
+        let mut call = self.view.call(&record, people, self.clock.now());
+        self.add_recording(&mut call).await?;
+        Ok(call)
+    }
+
+    /// Says whether a call was recorded.
+    async fn add_recording(&self, call: &mut Call) -> Result<()> {
+        if call.media == Direction::P2p {
+            return Ok(());
+        }
+        let id = Some(call.room_id.call().unwrap_or(call.call_id));
+        let query = RecordingQuery { call: id, limit: 1, ..RecordingQuery::default() };
+        if let [newest, ..] = self.store.recordings(query).await?.as_slice() {
+            (call.recording_status, call.recording_id) = (newest.status, Some(newest.id));
+        }
+        Ok(())
     }
 
     /// The calls of `me` that run.
@@ -353,7 +369,11 @@ impl Calls {
         let now = self.clock.now();
         let show =
             |call: &CallRecord| self.view.call(call, find(call.from).zip(find(call.to)), now);
-        Ok(records.iter().map(show).collect())
+        let mut calls: Vec<Call> = records.iter().map(show).collect();
+        for call in &mut calls {
+            self.add_recording(call).await?;
+        }
+        Ok(calls)
     }
 
     /// Keeps what `me` thought of a call.

@@ -6,7 +6,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, RoomId, UserId};
+use crate::event::recording::RecordingStatus;
+use crate::ids::{CallId, ConversationId, RecordingId, RoomId, UserId};
 
 /// What a call carries.
 #[derive(
@@ -174,7 +175,10 @@ pub struct Call {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_user: Option<Person>,
     /// Whether it was recorded.
-    pub recording_status: &'static str,
+    pub recording_status: RecordingStatus,
+    /// The newest recording of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording_id: Option<RecordingId>,
     /// The last change.
     pub updated_at: Timestamp,
 }

@@ -129,7 +129,7 @@ pub(super) struct Begun {
 }
 
 /// Closes an account and erases what is known of the person; with `erase=messages` also what the person wrote, which leaves
-/// tombstones in the conversations.
+/// tombstones in the conversations; with `erase=recordings` also every recording that the person may be heard in, within a minute.
 #[utoipa::path(delete, path = "/users/{userId}", tag = "Users", params(("userId" = UserId, Path), EraseParams),
     responses((status = 202, body = Success<Begun>)))]
 async fn delete_user(
@@ -138,19 +138,21 @@ async fn delete_user(
     Path(id): Path<UserId>,
     Query(params): Query<EraseParams>,
 ) -> Result<Response, Refusal> {
-    let mut messages = false;
+    let (mut messages, mut recordings) = (false, false);
     let named = params.erase.iter().flat_map(|named| named.split(',')).map(str::trim);
     for what in named.filter(|what| !what.is_empty()) {
         match what {
             "messages" => messages = true,
-            // None are kept.
-            "recordings" => {}
+            "recordings" => recordings = true,
             _ => {
                 return Err(
                     Problem::invalid("erase", "erase may name messages and recordings").into()
                 );
             }
         }
+    }
+    if recordings {
+        app.recordings.expire(id).await?;
     }
     let job_id = app.people.erase(id, messages).await?;
     let meta = Meta {

@@ -126,13 +126,17 @@ impl Recordings {
     }
 
     /// Deletes what has been kept long enough.
-    async fn retire(&self) -> Result<()> {
-        for record in self.store.expired_recordings(self.clock.now(), SLICE).await? {
-            if !record.status.is_open() {
-                self.forget(&record).await?;
+    pub(super) async fn retire(&self) -> Result<()> {
+        loop {
+            let due = self.store.expired_recordings(self.clock.now(), SLICE).await?;
+            let over: Vec<_> = due.into_iter().filter(|it| !it.status.is_open()).collect();
+            for record in &over {
+                self.forget(record).await?;
+            }
+            if over.len() < SLICE {
+                return Ok(());
             }
         }
-        Ok(())
     }
 }
 
@@ -154,7 +158,10 @@ fn finished(
     RecordingRecord {
         status,
         files,
-        retention_until: (config.retention_days > 0).then(|| now.after(kept)),
+        // What is to be deleted sooner stays so.
+        retention_until: record
+            .retention_until
+            .or_else(|| (config.retention_days > 0).then(|| now.after(kept))),
         updated_at: now,
         ..record
     }

@@ -280,6 +280,29 @@ impl Recordings {
         self.forget(&record).await
     }
 
+    /// Has everything deleted soon that a person may have been recorded in.
+    pub async fn expire(&self, user: UserId) -> Result<()> {
+        let mut before = None;
+        loop {
+            let (user, limit) = (Some(user), PAGE);
+            let query = RecordingQuery { user, before, limit, ..RecordingQuery::default() };
+            let found = self.store.recordings(query).await?;
+            let (full, last) = (found.len() == PAGE, found.last().map(|last| last.id));
+            for record in found {
+                let runs = self.recorder.active(&record.room);
+                if runs.is_some_and(|it| it.recording_id == record.id) {
+                    self.recorder.stop(&record.room, "erased");
+                }
+                let retention_until = Some(self.clock.now());
+                self.store.save_recording(RecordingRecord { retention_until, ..record }).await?;
+            }
+            if !full {
+                return self.retire().await;
+            }
+            before = last;
+        }
+    }
+
     /// Files first: a row without files can be tried again.
     async fn forget(&self, record: &RecordingRecord) -> Result<()> {
         let (recorder, id) = (self.recorder.clone(), record.id);

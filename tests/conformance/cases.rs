@@ -664,6 +664,8 @@ pub(crate) async fn recordings_are_seen_by_their_members_until_they_are_removed(
     let call = Some(CallId::new(Uuid::from_u128(1)));
     let of_call = RecordingQuery { call, ..of(Some(2), 2) };
     assert_eq!(ids(store.recordings(of_call).await.unwrap()), [19, 16]);
+    let any_of_call = RecordingQuery { call, ..of(None, 2) };
+    assert_eq!(ids(store.recordings(any_of_call).await.unwrap()), [19, 16]);
     let of_room = RecordingQuery { room: call.map(RoomId::of_call), ..of(None, 2) };
     assert_eq!(ids(store.recordings(of_room).await.unwrap()), [19, 16]);
     let running = RecordingQuery { status: Some(RecordingStatus::Recording), ..of(Some(3), 9) };

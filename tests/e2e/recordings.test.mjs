@@ -13,16 +13,12 @@ import { Server, ask, next, root, sleep, token, until } from './support/server.m
 const run = promisify(execFile)
 const shots = `${root}/test-results`
 let server
-let browser
 before(async () => {
   mkdirSync(shots, { recursive: true })
   server = await Server.start({ env: { STUN_SERVER: '', SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_CALL__MEDIA: 'relay', SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0' } })
   await server.people(7, 8, 9)
 })
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-})
+after(() => server?.stop())
 
 /** Two phones of the original in a call, and a connection of the first one's application beside it. */
 async function inCall(own = server, ...kinds) {
@@ -101,6 +97,8 @@ test('a call of two clients of the original is recorded, and ffmpeg plays it', a
     assert.equal(compat.status, 200, compat.text)
     assert.deepEqual([compat.json.data.callId, compat.json.data.recordingStatus], [callId, 'completed'])
     assert.equal((await fetch(server.url + compat.json.data.recordingUrl)).status, 200)
+    const [entry] = (await server.rest(7, 'GET', '/api/calls/history')).json.data
+    assert.deepEqual([entry.callId, entry.recordingStatus, entry.recordingId], [callId, 'completed', recording.recordingId])
     ada.say({ hangup: true })
     await next(ben, 'call:ended')
   } finally {
@@ -232,6 +230,11 @@ test('with consent required, who does not agree is left out; the caller and the 
     assert.equal(recording.stopReason, 'ended')
     assert.deepEqual(recording.files.filter(({ kind }) => kind !== 'manifest').map(({ userId }) => userId), [7])
     close()
+    // Who is erased is no longer heard anywhere.
+    const admin = { authorization: `Bearer ${token(1, { role: 'admin' })}` }
+    assert.equal((await own.rest(undefined, 'DELETE', '/api/users/8?erase=recordings', undefined, admin)).status, 202)
+    assert.deepEqual(await listed(own, 7), [])
+    assert.throws(() => statSync(join(own.data, 'recordings', recordingId)))
   } finally {
     await own.stop()
   }
@@ -320,7 +323,7 @@ test('clients of the original stay with a call from one to the other, which cann
 
 test('in the demo a call goes over to the server when Record is pressed, and plays side by side afterwards', async () => {
   const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0' } })
-  browser = await launch()
+  const browser = await launch()
   const tab = (user, other) => page(browser, `${own.url}/demo?u=${user}&with=${other}&media=test`)
   try {
     const [ada, ben] = [await tab(101, 102), await tab(102, 101)]
@@ -369,13 +372,14 @@ test('in the demo a call goes over to the server when Record is pressed, and pla
     }
     for (const made of [ada, ben, watch]) assert.deepEqual(made.errors, [])
   } finally {
+    await browser.close()
     await own.stop()
   }
 })
 
 test('a room is recorded, screens apart, in every codec; who comes late sees that it is', async () => {
   const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_MEDIA__WORKERS: '2' } })
-  browser = await launch()
+  const browser = await launch()
   const tab = (user) => page(browser, `${own.url}/demo/room?u=${user}&room=recorded&width=640`)
   try {
     const [ada, ben] = [await tab(101), await tab(102)]
@@ -431,6 +435,7 @@ test('a room is recorded, screens apart, in every codec; who comes late sees tha
     await ada.screenshot({ path: `${shots}/room-recorded.png` })
     for (const made of [ada, ben]) assert.deepEqual(made.errors, [])
   } finally {
+    await browser.close()
     await own.stop()
   }
 })

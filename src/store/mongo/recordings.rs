@@ -35,9 +35,12 @@ pub(super) async fn list(reader: &Reader, query: &RecordingQuery) -> Result<Vec<
         let page = match query.user {
             Some(user) => of(reader, user, before, CHUNK).await?,
             None => {
-                let filter = before.map_or_else(Document::new, |before| {
+                let mut filter = before.map_or_else(Document::new, |before| {
                     doc! { "_id": { "$lt": before.to_string() } }
                 });
+                if let Some(call) = query.call {
+                    filter.insert("call", call.to_string());
+                }
                 reader.find::<RecordingRecord>(filter, doc! { "_id": -1 }, CHUNK).await?
             }
         };
@@ -81,6 +84,10 @@ impl Kept for RecordingRecord {
     fn keys(&self, document: &mut mongodb::bson::RawDocumentBuf) {
         use mongodb::bson::cstr;
         document.append(cstr!("open"), self.status.is_open());
+        document.append(
+            cstr!("call"),
+            self.call.map(|call| call.to_string()).unwrap_or_default().as_str(),
+        );
         document.append(cstr!("until"), self.retention_until.map_or(0, |until| until.0));
     }
 }

@@ -10,7 +10,7 @@ use super::reader::within_deadline;
 const VERSION: i64 = 2;
 
 /// Collection and keys of every index beside that of `_id`.
-fn indexes() -> [(&'static str, Document); 10] {
+fn indexes() -> [(&'static str, Document); 11] {
     [
         ("users", doc! { "name_key": 1, "_id": 1 }),
         ("members", doc! { "user": 1, "archived": 1, "last_activity": -1, "conversation": -1 }),
@@ -21,6 +21,7 @@ fn indexes() -> [(&'static str, Document); 10] {
         ("call_members", doc! { "missed": 1, "_id": -1 }),
         ("jobs", doc! { "open": 1, "_id": 1 }),
         ("recordings", doc! { "open": 1, "_id": 1 }),
+        ("recordings", doc! { "call": 1, "_id": -1 }),
         ("recordings", doc! { "until": 1, "_id": 1 }),
     ]
 }

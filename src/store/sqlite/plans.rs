@@ -39,6 +39,7 @@ fn queries() -> Vec<String> {
         calls::HISTORY.into(),
         calls::MISSED.into(),
         recordings::OF_USER.into(),
+        recordings::OF_CALL.into(),
         recordings::ALL.into(),
         recordings::OPEN.into(),
         recordings::EXPIRED.into(),

@@ -39,6 +39,9 @@ pub(super) fn recording(c: &Connection, id: RecordingId) -> Result<Option<Record
 pub(super) const OF_USER: &str = "SELECT r.doc FROM recording_members m CROSS JOIN recordings r ON r.id = m.recording
     WHERE m.user_id = ?7 AND m.recording < ?1 AND (?2 IS NULL OR r.call = ?2) AND (?3 IS NULL OR r.room = ?3)
     AND (?4 IS NULL OR r.status = ?4) AND (?5 IS NULL OR r.started_at >= ?5) ORDER BY m.recording DESC LIMIT ?6";
+pub(super) const OF_CALL: &str = "SELECT doc FROM recordings WHERE call = ?2 AND call IS NOT NULL AND id < ?1
+    AND (?3 IS NULL OR room = ?3) AND (?4 IS NULL OR status = ?4) AND (?5 IS NULL OR started_at >= ?5)
+    ORDER BY id DESC LIMIT ?6";
 pub(super) const ALL: &str = "SELECT doc FROM recordings WHERE id < ?1 AND (?2 IS NULL OR call = ?2)
     AND (?3 IS NULL OR room = ?3) AND (?4 IS NULL OR status = ?4) AND (?5 IS NULL OR started_at >= ?5)
     ORDER BY id DESC LIMIT ?6";
@@ -53,6 +56,7 @@ pub(super) fn list(c: &Connection, query: &RecordingQuery) -> Result<Vec<Recordi
             let values: Vec<&dyn ToSql> = all.into_iter().chain([user as &dyn ToSql]).collect();
             select(c, OF_USER, &values)
         }
+        None if query.call.is_some() => select(c, OF_CALL, &all),
         None => select(c, ALL, &all),
     }
 }

@@ -88,6 +88,7 @@ CREATE TABLE recordings (
     started_at INTEGER NOT NULL, until INTEGER, doc TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX recordings_open ON recordings (open, id) WHERE open = 1;
+CREATE INDEX recordings_by_call ON recordings (call, id) WHERE call IS NOT NULL;
 CREATE INDEX recordings_by_end ON recordings (until, id) WHERE until IS NOT NULL;
 CREATE TABLE recording_members (
     user_id INTEGER NOT NULL, recording BLOB NOT NULL, PRIMARY KEY (user_id, recording)

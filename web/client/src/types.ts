@@ -82,6 +82,8 @@ export interface Call {
   endTime?: string
   duration: number
   expiresAt?: string
+  recordingStatus: Recording['status']
+  recordingId?: string
   fromUser?: Person
   toUser?: Person
 }
