@@ -2,7 +2,7 @@
 # test   everything: formatting, lints, unit and store tests, pages, end-to-end tests in Node and Chromium
 # check  the inner loop: formatting, lints, docs, Rust tests
 # build  the release binary with its pages inside: target/release/switchboard
-# fuzz   the relay's decoders and the whole relay, the SFU's worker and its negotiation, a minute each (SECONDS=60)
+# fuzz   the relay's decoders and the whole relay, the SFU's worker, its negotiation and its recorder, a minute each (SECONDS=60)
 # bench  the figures of docs/performance.md
 # image  a container image from the Dockerfile, with whatever builder there is
 
@@ -49,7 +49,7 @@ fuzz: export RUSTFLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanit
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1
 fuzz:
 	for crate in turn media; do (cd $$crate/fuzz && $(CARGO) build --quiet --release --target-dir ../../target/fuzz --target $$(rustc -vV | sed -n 's/host: //p')) || exit 1; done
-	for target in turn/frames turn/message turn/relay media/worker media/negotiation; do \
+	for target in turn/frames turn/message turn/relay media/worker media/negotiation media/recorder; do \
 	  name=$${target#*/}; corpus=$${target%/*}/fuzz/corpus/$$name; mkdir -p target/fuzz/$$name && \
 	  target/fuzz/*/release/$$name -max_total_time=$(SECONDS) -max_len=8192 -verbosity=0 -print_final_stats=1 target/fuzz/$$name $$corpus || exit 1; done
 

@@ -194,3 +194,36 @@ fn noon() -> Instant {
     static NOON: OnceLock<Instant> = OnceLock::new();
     *NOON.get_or_init(Instant::now)
 }
+
+/// A recorder of one track of each codec; `bytes` are what packets carry, each behind a byte of particulars and its length.
+pub fn recorder(bytes: &[u8]) {
+    let began = noon();
+    let mut recorder = crate::recorder::Recorder::new(began);
+    let taps = Codec::ALL.map(|codec| {
+        let (tap, tapping) = crate::tap::tap(64);
+        recorder.add(TrackKey(codec as u64), codec, tapping);
+        tap
+    });
+    let (mut rest, mut count) = (bytes, 0_u64);
+    while let Some((&[head, length], after)) = rest.split_first_chunk::<2>() {
+        let (payload, after) = after.split_at(after.len().min(length.into()));
+        rest = after;
+        // A number that is left out is a loss.
+        count += 1 + u64::from(head & 0x20 != 0);
+        let at = began + Duration::from_millis(count * 20);
+        let tap = &taps[usize::from(head % 5)];
+        tap.put(crate::tap::Tapped::Packet(crate::tap::Packet {
+            layer: head >> 7,
+            sequence: 100_000 + count,
+            timestamp: (count as u32 / 2) * 960,
+            marker: head & 0x08 != 0,
+            red: head & 0x10 != 0,
+            payload: payload.into(),
+            at,
+        }));
+        if head & 0x40 != 0 {
+            assert!(recorder.poll(at + Duration::from_secs(1)).failed.is_empty());
+        }
+    }
+    assert!(recorder.finish(began + Duration::from_secs(600)).failed.is_empty());
+}

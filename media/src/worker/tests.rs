@@ -22,6 +22,7 @@ use crate::rtcp::{Compound, Rtcp, read};
 use crate::rtp::{Extension, ExtensionIds, Header, Values, Writer};
 use crate::srtp::Direction;
 use crate::subscription::Wish;
+use crate::tap::{Tapped, Tapping, tap};
 
 const VP8: u8 = 96;
 const RTX: u8 = 97;
@@ -548,6 +549,61 @@ fn a_room_on_two_workers_is_one_room() {
     world.step(1);
     assert_eq!((world.worker.tracks.len(), world.other.tracks.len()), (0, 0));
     assert!(world.other.peers.iter().all(|(_, peer)| peer.shown().next().is_none()));
+}
+
+/// What a tap holds: the layers and the numbers of its packets.
+fn tapped(tapping: &Tapping) -> Vec<(u8, u64)> {
+    let parts = std::iter::from_fn(|| tapping.take().ok().flatten());
+    let packets = parts.filter_map(|part| match part {
+        Tapped::Packet(packet) => Some((packet.layer, packet.sequence & 0xFFFF)),
+        Tapped::Clock(_) => None,
+    });
+    packets.collect()
+}
+
+#[test]
+fn a_recorder_gets_the_best_layer_from_a_keyframe_on_and_holds_nobody_up() {
+    let mut world = World::new();
+    let ada = world.phone(vec![camera(1, 3)], vec![]);
+    let ben = world.phone(vec![], vec![screen()]);
+    world.show(ben, "0", 1);
+    let (sound, tapping) = tap(10_000);
+    let (small, slow) = tap(16);
+    let mut keys = [true; 3];
+    for frame in 0..300_u64 {
+        let track = TrackKey(1);
+        match frame {
+            50 => world.tell(ada, Command::Tap { track, tap: Some(sound.clone()) }),
+            // A disk that stands still.
+            200 => world.tell(ada, Command::Tap { track, tap: Some(small.clone()) }),
+            290 => world.tell(ada, Command::Tap { track, tap: None }),
+            _ => {}
+        }
+        // The best layer is missing for a while.
+        for layer in (0..3).filter(|&layer| layer < 2 || !(80..150).contains(&frame)) {
+            let place = (1000 + frame, frame as u32 * 3000, frame as u16);
+            world.picture(ada, 100 + layer, place, (true, keys[layer as usize], true));
+        }
+        let before = world.phones[ada].told.len();
+        world.step(33);
+        let asked = world.keyframes_asked(ada, before);
+        keys = [100, 101, 102].map(|ssrc| asked.contains(&ssrc));
+    }
+    let recorded = tapped(&tapping);
+    let runs: Vec<u8> = recorded
+        .iter()
+        .map(|it| it.0)
+        .collect::<Vec<_>>()
+        .chunk_by(|a, b| a == b)
+        .map(|run| run[0])
+        .collect();
+    assert_eq!(runs, [2, 1, 2], "the next best layer in between");
+    assert!(recorded.len() > 80 && recorded.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+    assert_eq!(tapped(&slow).len(), 16);
+    assert!(slow.lost() > 50, "what finds no room is counted: {}", slow.lost());
+    let seen = world.phones[ben].media();
+    assert_eq!(gaps(seen.keys().copied()), 0);
+    assert!(seen.len() > 250, "the call goes on: {}", seen.len());
 }
 
 #[test]
