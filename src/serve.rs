@@ -155,6 +155,8 @@ fn start_log(config: &Config) {
     let filter = EnvFilter::try_new(format!("{level},stun_types=off,turn_types=off"))
         .unwrap_or_else(|_| EnvFilter::new("info,stun_types=off,turn_types=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // It would say so on the same stream, and end the process there.
+    let builder = builder.log_internal_errors(false);
     match config.server.log_format {
         LogFormat::Json => builder.json().with_current_span(true).with_span_list(false).init(),
         LogFormat::Text => builder.with_target(false).init(),

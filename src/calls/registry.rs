@@ -19,8 +19,9 @@ pub(super) struct Registry(Mutex<Calls>);
 struct Calls {
     calls: HashMap<CallId, Arc<AsyncMutex<Live>>>,
     by_user: HashMap<UserId, Vec<Brief>>,
-    /// Connections of relayed calls.
+    /// Connections of relayed calls, and those of each.
     legs: HashMap<PeerKey, CallId>,
+    legs_of: HashMap<CallId, Vec<PeerKey>>,
 }
 
 /// What the start of another call must know of a running one.
@@ -106,7 +107,9 @@ impl Registry {
     pub(super) fn remove(&self, record: &CallRecord) {
         let mut inner = self.inner();
         inner.calls.remove(&record.id);
-        inner.legs.retain(|_, call| *call != record.id);
+        for leg in inner.legs_of.remove(&record.id).unwrap_or_default() {
+            inner.legs.remove(&leg);
+        }
         for user in [record.from, record.to] {
             if let Some(briefs) = inner.by_user.get_mut(&user) {
                 briefs.retain(|brief| brief.id != record.id);
@@ -121,8 +124,11 @@ impl Registry {
     /// Notes which connections with the server a call has.
     pub(super) fn know_legs(&self, call: CallId, peers: impl Iterator<Item = PeerKey>) {
         let mut inner = self.inner();
-        inner.legs.retain(|_, known| *known != call);
-        inner.legs.extend(peers.map(|peer| (peer, call)));
+        let peers: Vec<PeerKey> = peers.collect();
+        for gone in inner.legs_of.insert(call, peers.clone()).unwrap_or_default() {
+            inner.legs.remove(&gone);
+        }
+        inner.legs.extend(peers.into_iter().map(|peer| (peer, call)));
     }
 
     /// Whose connection with the server this is.

@@ -39,12 +39,18 @@ pub(super) struct Relayed {
 struct Leg {
     peer: PeerKey,
     set_up: bool,
+    connected: bool,
     shows: Vec<(String, Option<TrackKey>)>,
+}
+
+impl Leg {
+    fn new(server: &Server) -> Self {
+        Self { peer: server.peer(), set_up: false, connected: false, shows: Vec::new() }
+    }
 }
 
 impl Relayed {
     fn new(server: &Arc<Server>, codecs: &[Codec], recorder: &Arc<Recorder>, live: &Live) -> Self {
-        let leg = || Leg { peer: server.peer(), set_up: false, shows: Vec::new() };
         let call = &live.record;
         let performer = |user: UserId| Performer { who: user.to_string(), user, name: None };
         let (place, room) = (RoomId::of_call(call.id), server.open_room());
@@ -53,7 +59,7 @@ impl Relayed {
             server: server.clone(),
             room,
             bridge: Bridge::new(server.endpoint(), codecs),
-            legs: [leg(), leg()],
+            legs: [Leg::new(server), Leg::new(server)],
             recorder: recorder.clone(),
             place,
             people: [call.from, call.to].map(performer),
@@ -100,7 +106,7 @@ impl Relayed {
             for (mid, track) in shows.into_iter().filter(|show| !before.contains(show)) {
                 self.server.tell(room, Command::Show { peer, mid, track });
             }
-            self.recorder.sends(&self.place, self.performer(side), self.parts(side));
+            self.recorder.sends(&self.place, room, self.performer(side), self.parts(side));
         }
     }
 
@@ -125,7 +131,12 @@ impl Relayed {
     /// One party comes with another connection.
     fn renew(&mut self, side: Side) {
         self.bridge.renew(side);
-        let fresh = Leg { peer: self.server.peer(), set_up: false, shows: Vec::new() };
+        self.forget(side);
+    }
+
+    /// What a worker knew of a connection is gone; the next time it is told anew.
+    fn forget(&mut self, side: Side) {
+        let fresh = Leg::new(&self.server);
         let Leg { peer, set_up, .. } = std::mem::replace(self.leg(side), fresh);
         if set_up {
             self.server.tell(self.room, Command::Close { peer });
@@ -220,7 +231,7 @@ impl Calls {
                 return Err(CallError::Direct);
             }
         }
-        let described = [from, to].map(|user| live.side(user).described.take());
+        let described = [from, to].map(|user| live.side(user).described.clone());
         let [Some(caller), Some(callee)] = described else {
             let why =
                 "its media cannot be taken over: the two have not described it to each other yet";
@@ -328,12 +339,28 @@ impl Calls {
     /// Follows what the SFU tells of relayed calls, for as long as the server runs.
     pub async fn follow(&self, mut events: Receiver<Media>) {
         while let Some(event) = events.recv().await {
-            let Media::Gone { peer, reason: gone } = event else { continue };
-            if let Some(call) = self.registry.call_of_leg(peer)
-                && let Err(error) = self.leg_gone(call, peer, gone).await
-            {
+            let (Media::Gone { peer, .. } | Media::Connected { peer, .. }) = event else {
+                continue;
+            };
+            let Some(call) = self.registry.call_of_leg(peer) else { continue };
+            let outcome = match event {
+                Media::Gone { reason, .. } => self.leg_gone(call, peer, reason).await,
+                _ => {
+                    self.leg_connected(call, peer).await;
+                    Ok(())
+                }
+            };
+            if let Err(error) = outcome {
                 tracing::warn!(%call, %error, "the end of a connection could not be noted");
             }
+        }
+    }
+
+    async fn leg_connected(&self, call: CallId, peer: PeerKey) {
+        let Some(mut live) = self.registry.lock(call).await else { return };
+        let Some(relayed) = live.relayed.as_mut() else { return };
+        if let Some(side) = relayed.side_of(peer) {
+            relayed.leg(side).connected = true;
         }
     }
 
@@ -343,6 +370,12 @@ impl Calls {
         let relays = live.record.media == Direction::Relay;
         let Some(relayed) = live.relayed.as_mut() else { return Ok(()) };
         let Some(side) = relayed.side_of(peer) else { return Ok(()) };
+        if !relayed.leg(side).connected && reason == Gone::Silent {
+            // Somebody takes long to answer; the answer still counts.
+            relayed.forget(side);
+            self.know_legs(&live);
+            return Ok(());
+        }
         relayed.renew(side);
         self.know_legs(&live);
         let reason = match reason {

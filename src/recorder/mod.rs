@@ -200,9 +200,9 @@ impl Recorder {
     }
 
     /// Somebody sends just this from now on.
-    pub fn sends(&self, room: &RoomId, by: Performer, parts: Vec<Part>) {
+    pub fn sends(&self, room: &RoomId, key: RoomKey, by: Performer, parts: Vec<Part>) {
         let mut scenes = self.scenes();
-        let Some(scene) = scenes.get_mut(room) else { return };
+        let Some(scene) = scenes.get_mut(room).filter(|scene| scene.key == key) else { return };
         scene.sent.retain(|(known, _)| known.who != by.who);
         if !parts.is_empty() {
             scene.sent.push((by, parts));
@@ -282,6 +282,9 @@ impl Recorder {
         self.check(room)?;
         let mut scenes = self.scenes();
         let scene = scenes.get_mut(room).ok_or(Unrecorded::NoScene)?;
+        if let Some(running) = &scene.recording {
+            return Err(Unrecorded::Already(running.shown.recording_id));
+        }
         let (orders, taken) = std::sync::mpsc::channel();
         let session = Session::begin(run::Parts {
             id: beginning.id,

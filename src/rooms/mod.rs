@@ -572,7 +572,7 @@ impl Rooms {
             return tell_lobby(room, &self.outbox);
         }
         let tracks: Vec<_> = member.tracks.iter().map(|track| track.id).collect();
-        self.recorder.sends(&room.id, performer(&member), Vec::new());
+        self.recorder.sends(&room.id, room.key, performer(&member), Vec::new());
         if !room.members.iter().any(|other| other.user == member.user) {
             self.recorder.leave(&room.id, member.user);
         }
@@ -639,7 +639,7 @@ impl Rooms {
         let tracks = member.tracks.iter();
         let parts =
             tracks.map(|it| Part { key: it.key, codec: it.codec, screen: screen(it.source) });
-        self.recorder.sends(&room.id, performer(member), parts.collect());
+        self.recorder.sends(&room.id, room.key, performer(member), parts.collect());
     }
 
     /// A socket is gone; its rooms wait for it a while.

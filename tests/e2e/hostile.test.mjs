@@ -33,7 +33,7 @@ test('every event with every wrong argument gets a clear error', async () => {
   for (const event of [...events, 'no:such-event']) {
     for (const argument of wrong) {
       const ack = await ada.timeout(5000).emitWithAck(event, ...argument)
-      const optional = event === 'session:ping' && argument[0] && !Array.isArray(argument[0]) && typeof argument[0] === 'object'
+      const optional = ['session:ping', 'recording:list'].includes(event) && argument[0] && !Array.isArray(argument[0]) && typeof argument[0] === 'object'
       if (!(optional && ack.ok)) {
         assert.deepEqual([ack.ok, ack.reason, ack.code, typeof ack.error, typeof ack.timestamp], [false, 'INVALID_DATA', 400, 'string', 'string'], `${event} ${JSON.stringify(argument).slice(0, 40)}`)
       }

@@ -1,6 +1,6 @@
 // The program itself: start, refusal to start, health, metrics, stopping, tokens that end, presence, export and import.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,7 +29,7 @@ test('it refuses to start with a missing, short, well-known or impossible settin
     [{}, 'auth.jwt_secret: is not set'], [{ JWT_SECRET: 'short' }, 'auth.jwt_secret: has 5 bytes'],
     [{ JWT_SECRET: 'your-256-bit-secret-your-256-bit-secret' }, 'auth.jwt_secret: begins like a secret'],
     [{ JWT_SECRET: secret, MONGODB_URI: 'postgres://u:hunter2@h/d' }, 'store.mongodb_uri'], [{ JWT_SECRET: secret, PORT: 'x', SWITCHBOARD_SERVER__PORT: '' }, 'server.port'],
-    [{ JWT_SECRET: secret, SWITCHBOARD_SERVER__NO_SUCH: '1' }, 'no_such'], [{ JWT_SECRET: secret, SWITCHBOARD_CALL__MEDIA: 'relay' }, 'call.media'],
+    [{ JWT_SECRET: secret, SWITCHBOARD_SERVER__NO_SUCH: '1' }, 'no_such'], [{ JWT_SECRET: secret, SWITCHBOARD_CALL__MEDIA: 'pigeon' }, 'call.media'],
     [{ JWT_SECRET: secret, ALLOWED_ORIGINS: '*' }, 'server.allowed_origins'],
   ]) {
     const { code, stderr } = await run(['serve'], env)
@@ -44,6 +44,16 @@ test('it refuses to start with a missing, short, well-known or impossible settin
   assert.equal((await run(['serve', '--dev'], { NODE_ENV: 'production' })).code, 2)
   const busy = await run(['serve'], { JWT_SECRET: secret, SWITCHBOARD_SERVER__HOST: '127.0.0.1', SWITCHBOARD_SERVER__PORT: String(server.port) })
   assert.deepEqual([busy.code, busy.stderr.includes('cannot listen on 127.0.0.1')], [1, true])
+})
+
+test('a log that nobody reads any more ends nothing', async () => {
+  const process = spawn(binary, ['serve'], { cwd: folder(), env: { PATH: '/usr/bin', JWT_SECRET: secret, SWITCHBOARD_SERVER__PORT: '0', SWITCHBOARD_SERVER__HOST: '127.0.0.1', SWITCHBOARD_SERVER__DRAIN_DELAY: '0', SWITCHBOARD_MEDIA__UDP_PORT: '0' } })
+  await new Promise((resolve) => process.stdout.on('data', (text) => String(text).includes('ready http=') && resolve()))
+  process.stderr.destroy()
+  const ended = new Promise((resolve) => process.on('exit', resolve))
+  await sleep(200)
+  process.kill('SIGTERM')
+  assert.equal(await ended, 0)
 })
 
 test('check-config shows what is in force without secrets; secrets come from files too', async () => {
