@@ -83,8 +83,8 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 
 /// Bytes that may still be written there.
 pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
-    let known = nix::sys::statvfs::statvfs(folder).ok()?;
-    Some(known.blocks_available() * known.fragment_size())
+    let known = rustix::fs::statvfs(folder).ok()?;
+    Some(known.f_bavail * known.f_frsize)
 }
 
 /// What a file is called.

@@ -25,6 +25,8 @@ use crate::ids::{FileId, RecordingId, RoomId};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
+/// The nice value of a recording's thread.
+const BACKGROUND: i32 = 10;
 /// How often the limits are looked at, and how often what was written is made to last.
 const CHECK: Duration = Duration::from_secs(1);
 const SYNC: Duration = Duration::from_secs(5);
@@ -101,6 +103,8 @@ impl Session {
 
     /// Records until it is told to stop, or cannot go on.
     pub(super) fn run(mut self) {
+        // What is recorded has time; what is forwarded has none. Of a process, Linux takes this for one thread alone.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND);
         metrics::gauge!("rtc_recording_active").increment(1);
         let mut next = self.began + LOOK;
         let reason = loop {
