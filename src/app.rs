@@ -193,13 +193,22 @@ impl Services {
         call: CallId,
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
-        self.recordings.allows(asking.operator)?;
+        self.may_begin(asking)?;
         let me = (!asking.operator).then_some(asking.user);
         let (room, people) = self.calls.recordable(me, call).await?;
         let place = Place { room, people };
         let mode = mode.unwrap_or(self.config.recordings.mode);
         let by = (!asking.operator).then_some(asking.user);
         Ok(self.recordings.start(by, &place, mode).await?)
+    }
+
+    /// Each recording costs a row, a folder and a thread: people begin as many as they may begin calls.
+    fn may_begin(&self, asking: Asking) -> Result<(), Problem> {
+        self.recordings.allows(asking.operator)?;
+        if !asking.operator {
+            self.limits.call(asking.user)?;
+        }
+        Ok(())
     }
 
     /// Records a room.
@@ -209,7 +218,7 @@ impl Services {
         room: &RoomId,
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
-        self.recordings.allows(asking.operator)?;
+        self.may_begin(asking)?;
         let me = (!asking.operator).then_some(asking.user);
         self.rooms.may_record(room, me)?;
         let place = Place { room: room.clone(), people: Vec::new() };

@@ -377,6 +377,33 @@ test('in the demo a call goes over to the server when Record is pressed, and pla
   }
 })
 
+test('a call of a tab and a client of the original is recorded', async () => {
+  const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_CALL__MEDIA: 'relay' } })
+  const browser = await launch()
+  try {
+    const old = phone(own, 102, 'video')
+    await next(old, 'connect')
+    const ada = await page(browser, `${own.url}/demo?u=101&with=102&media=test`)
+    await ada.click('#video')
+    await next(old, 'sees', () => true, 20000)
+    await until(async () => await frames(ada, '#remote') > 10, 'decoded frames', 20000)
+    await ada.click('#record')
+    await next(old, 'recording:started')
+    await sleep(4000)
+    await ada.click('#record')
+    const { recording } = await next(old, 'recording:ready', () => true, 20000)
+    assert.equal(recording.files.length, 4, 'two people, everybody, the manifest')
+    for (const file of await fetched(own, recording, 102)) {
+      if (file.kind !== 'manifest') assert.ok((await decoded(file.at)).seconds > 3)
+    }
+    old.close()
+    assert.deepEqual(ada.errors, [])
+  } finally {
+    await browser.close()
+    await own.stop()
+  }
+})
+
 test('a room is recorded, screens apart, in every codec; who comes late sees that it is', async () => {
   const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_MEDIA__WORKERS: '2' } })
   const browser = await launch()

@@ -9,16 +9,12 @@ import { Server, ask, next, root, sleep, until } from './support/server.mjs'
 
 const shots = `${root}/test-results`
 let server
-let browser
 before(async () => {
   mkdirSync(shots, { recursive: true })
   server = await Server.start({ env: { STUN_SERVER: '', SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_CALL__MEDIA: 'relay' } })
   await server.people(7, 8)
 })
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-})
+after(() => server?.stop())
 
 /** Both phones are in a call, hear each other, and see each other where they send pictures. */
 async function connected(ada, ben, pictures) {
@@ -82,7 +78,7 @@ test('hold, video that is added and ICE restarts go through to the other side', 
 
 test('two tabs of Chromium, and one with the original, complete a call through the server', async () => {
   const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_CALL__MEDIA: 'relay' } })
-  browser = await launch()
+  const browser = await launch()
   const tab = (user, other) => page(browser, `${own.url}/demo?u=${user}&with=${other}&media=test`)
   try {
     const [ada, ben] = [await tab(101, 102), await tab(102, 101)]
@@ -108,9 +104,40 @@ test('two tabs of Chromium, and one with the original, complete a call through t
     old.close()
     assert.deepEqual(ada.errors, [])
   } finally {
+    await browser.close()
     await own.stop()
   }
 })
+
+/** Has a page's connections know no candidates of the other side but those that stand in descriptions. */
+const cutOff = [() => {
+  RTCPeerConnection.prototype.addIceCandidate = () => Promise.resolve()
+}]
+
+test('two tabs that find no way to each other go through the server', async () => {
+  const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_TURN__MODE: 'off' } })
+  const browser = await launch()
+  const tab = (user, other) => page(browser, `${own.url}/demo?u=${user}&with=${other}&media=test`, {}, cutOff)
+  try {
+    const [ada, ben] = [await tab(101, 102), await tab(102, 101)]
+    const watch = await own.connect(0, { auth: { token: await devToken(own, 101), cursor: '0' } })
+    await ada.click('#video')
+    await ben.locator('#sheet[open]').waitFor()
+    await ben.click('#accept')
+    const path = await next(watch, 'call:media-path', ({ media }) => media === 'relay', 20000)
+    assert.equal(path.reason, 'ice-failed')
+    for (const made of [ada, ben]) {
+      await made.locator('#call[data-state="connected"]').waitFor({ timeout: 20000 })
+      await until(async () => await frames(made, '#remote') > 20, 'decoded frames of the other side', 20000)
+    }
+    watch.close()
+  } finally {
+    await browser.close()
+    await own.stop()
+  }
+})
+
+const devToken = async (own, user) => (await (await fetch(`${own.url}/api/admin/dev-token?userId=${user}`)).json()).data.token
 
 const sdp = (print, media) => [
   'v=0', 'o=- 1 1 IN IP4 127.0.0.1', 's=-', 't=0 0', ...media.flatMap(([kind, codec], mid) => [

@@ -81,6 +81,8 @@ struct Stream {
     /// Frames that wait for a sender report, with when they came.
     held: VecDeque<(Frame, i64)>,
     begun: Option<Instant>,
+    /// When the last packet came.
+    heard: Option<Instant>,
     /// Its track of the file, once there is one.
     track: Option<usize>,
     /// The time of its last frame.
@@ -138,6 +140,7 @@ impl Recorder {
             timeline: Timeline::new(codec.clock()),
             held: VecDeque::new(),
             begun: None,
+            heard: None,
             track: None,
             last: None,
             asked: None,
@@ -249,6 +252,7 @@ impl Recorder {
                     }
                     stream.layer = Some(packet.layer);
                     stream.begun.get_or_insert(packet.at);
+                    stream.heard = Some(packet.at);
                     stream.reorder.push(packet);
                 }
                 Ok(Some(Tapped::Clock(clock))) => {
@@ -347,7 +351,9 @@ impl Recorder {
     }
 
     fn ask(&self, stream: &mut Stream, now: Instant, work: &mut Work) {
-        if stream.codec.kind() == Kind::Audio || stream.begun.is_none() {
+        // A camera that is covered has no keyframe to give.
+        let sends = stream.heard.is_some_and(|heard| now < heard + Duration::from_secs(1));
+        if stream.codec.kind() == Kind::Audio || !sends {
             return;
         }
         let old = stream.keyframe.is_none_or(|last| now >= last + KEYFRAME_EVERY);
