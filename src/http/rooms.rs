@@ -10,7 +10,6 @@ use super::answer::{Answer, Meta, Success, ok, with};
 use super::extract::{Body, Caller, Path};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::event::Role;
 use crate::event::room::{Participant, Permissions, Room, TrackKind};
 use crate::ids::{ParticipantId, RoomId, Short, UserId};
 use crate::rooms::{Change, Draft, Moderation, PassDraft, RoomError};
@@ -33,7 +32,7 @@ impl Caller {
     }
 
     pub(super) fn operates(self) -> bool {
-        matches!(self.role, Role::Admin | Role::Service)
+        self.role.is_operator()
     }
 }
 

@@ -36,7 +36,6 @@ pub(super) struct Draft {
     pub(super) name: Option<String>,
     pub(super) screen: bool,
     pub(super) start_offset_ms: u64,
-    pub(super) pictures: bool,
 }
 
 /// `recording.json`.

@@ -326,24 +326,27 @@ impl Recorder {
     pub fn stop(&self, room: &RoomId, reason: &'static str) {
         let mut scenes = self.scenes();
         let Some(scene) = scenes.get_mut(room) else { return };
-        let Some(running) = scene.recording.take() else { return };
-        for key in running.tapped {
-            self.server.tell(scene.key, Command::Tap { track: key, tap: None });
-        }
+        let Some(running) = self.release(scene) else { return };
         let _ = running.orders.send(Order::Stop(reason));
     }
 
     /// Forgets a recording that stopped by itself.
-    pub fn stopped(&self, id: RecordingId) -> Option<RoomId> {
+    pub fn stopped(&self, id: RecordingId) {
         let mut scenes = self.scenes();
         let of =
             |scene: &Scene| scene.recording.as_ref().is_some_and(|it| it.shown.recording_id == id);
-        let (room, scene) = scenes.iter_mut().find(|(_, scene)| of(scene))?;
-        let running = scene.recording.take()?;
-        for key in running.tapped {
-            self.server.tell(scene.key, Command::Tap { track: key, tap: None });
+        if let Some(scene) = scenes.values_mut().find(|scene| of(scene)) {
+            self.release(scene);
         }
-        Some(room.clone())
+    }
+
+    /// Takes a recording, if there is one, off what it listens to.
+    fn release(&self, scene: &mut Scene) -> Option<Running> {
+        let running = scene.recording.take()?;
+        for key in &running.tapped {
+            self.server.tell(scene.key, Command::Tap { track: *key, tap: None });
+        }
+        Some(running)
     }
 
     /// Ends all recordings and waits for their files, for `patience` at most.

@@ -144,7 +144,6 @@ impl Session {
                     name: by.name.clone(),
                     screen: part.screen,
                     start_offset_ms: 0,
-                    pictures: false,
                 };
                 let recorder = Recorder::new(self.began);
                 let (file, failed) = (None, Vec::new());
@@ -153,7 +152,6 @@ impl Session {
                 output
             }
         };
-        output.draft.pictures |= part.codec != Codec::Opus;
         output.recorder.add(part.key, part.codec, tapping);
     }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::table::{Context, Done, Outcome};
 use crate::calls::{CallError, Delivery, Order, Respond as Answering, Signal};
 use crate::error::Problem;
-use crate::event::{Call, CallMedia, CallType, EndReason, IceServer, Role, SignalKind};
+use crate::event::{Call, CallMedia, CallType, EndReason, IceServer, SignalKind};
 use crate::ids::{CallId, ClientId, RoomId, Short, UserId};
 use crate::quality::{self, Measured};
 
@@ -62,7 +62,7 @@ fn yes() -> bool {
 pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Initiated> {
     context.app.limits.call(context.session.about.user)?;
     if payload.record {
-        context.app.recordings.allows(matches!(context.role, Role::Admin | Role::Service))?;
+        context.app.recordings.allows(context.role.is_operator())?;
     }
     let order = Order {
         to: Order::people(payload.to_user_id, payload.to_user_ids),

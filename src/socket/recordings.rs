@@ -5,7 +5,6 @@ use utoipa::ToSchema;
 
 use super::table::{Context, Done, Outcome};
 use crate::error::Problem;
-use crate::event::Role;
 use crate::event::recording::{Recording, RecordingMode};
 use crate::ids::{CallId, RecordingId, RoomId};
 use crate::recordings::{Asking, Listing};
@@ -66,7 +65,7 @@ pub(super) struct Consent {
 }
 
 fn asking(context: &Context) -> Asking {
-    let operator = matches!(context.role, Role::Admin | Role::Service);
+    let operator = context.role.is_operator();
     Asking { user: context.session.about.user, operator }
 }
 

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 use super::calls::{Leg, open_room};
 use super::table::{Context, Done, Outcome};
 use crate::error::{Problem, Reason};
+use crate::event::IceServer;
 use crate::event::recording::ActiveRecording;
 use crate::event::room::{Participant, Permissions, Room, SessionDescription, TrackKind};
-use crate::event::{IceServer, Role};
 use crate::ids::{CallId, ParticipantId, RoomId, RoomSessionId, Short, TrackId};
 use crate::quality;
 use crate::rooms::{
@@ -92,7 +92,7 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
     let name = payload.name.map(Short::into_string).or(known);
     let joining = Joining {
         user,
-        operator: matches!(context.role, Role::Admin | Role::Service),
+        operator: context.role.is_operator(),
         socket: context.session.about.id,
         name: name.unwrap_or_else(|| user.to_string()),
         token,

@@ -1,7 +1,7 @@
 //! Packets become frames again. Every length is checked; what cannot be is left out until the next keyframe.
 
 use super::bits::Bits;
-use crate::codec::Codec;
+use crate::codec::{Codec, red_primary};
 use crate::tap::Packet;
 
 /// Bytes of a frame.
@@ -55,7 +55,7 @@ impl Assembler {
     pub(super) fn take(&mut self, packet: &Packet, gap: bool, out: &mut Vec<Frame>) {
         if self.codec == Codec::Opus {
             let payload =
-                if packet.red { primary(&packet.payload) } else { Some(&*packet.payload) };
+                if packet.red { red_primary(&packet.payload) } else { Some(&*packet.payload) };
             let Some(data) = payload.filter(|data| !data.is_empty()) else { return };
             let (timestamp, data) = (packet.timestamp, data.to_vec());
             out.push(Frame { timestamp, keyframe: true, data, ..Frame::default() });
@@ -173,20 +173,6 @@ impl Assembler {
     }
 }
 
-/// The newest block of redundant audio (RFC 2198 §3).
-fn primary(payload: &[u8]) -> Option<&[u8]> {
-    let (mut at, mut before) = (0, 0);
-    loop {
-        let &first = payload.get(at)?;
-        if first & 0x80 == 0 {
-            return payload.get(at + 1 + before..);
-        }
-        let (&high, &low) = (payload.get(at + 2)?, payload.get(at + 3)?);
-        before += usize::from(u16::from_be_bytes([high, low]) & 0x3FF);
-        at += 4;
-    }
-}
-
 /// RFC 7741 §4.2.
 fn vp8(part: &mut Part, payload: &[u8]) -> Option<()> {
     let &first = payload.first()?;
@@ -201,7 +187,7 @@ fn vp8(part: &mut Part, payload: &[u8]) -> Option<()> {
         at += usize::from(flags & 0x30 != 0);
     }
     let begins = first & 0x10 != 0 && first & 0x07 == 0;
-    if begins != part.data.is_empty() && part.data.is_empty() {
+    if !begins && part.data.is_empty() {
         return None;
     }
     let data = payload.get(at..)?;
@@ -654,9 +640,9 @@ mod tests {
     #[test]
     fn redundant_audio_gives_its_newest_block() {
         let payload = [0x80 | 111, 0, 0, 3, 111, 1, 2, 3, 9, 9];
-        assert_eq!(primary(&payload), Some(&[9, 9][..]));
-        assert_eq!(primary(&payload[..3]), None);
-        assert_eq!(primary(&[111]), Some(&[][..]));
+        assert_eq!(red_primary(&payload), Some(&[9, 9][..]));
+        assert_eq!(red_primary(&payload[..3]), None);
+        assert_eq!(red_primary(&[111]), Some(&[][..]));
     }
 
     proptest! {
