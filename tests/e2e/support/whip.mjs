@@ -32,7 +32,7 @@ peer.ontrack = ({ track }) => {
 }
 await peer.setLocalDescription(await peer.createOffer())
 // Somebody else's certificate, for a test.
-const spoilt = process.env.SPOIL_FINGERPRINT ? peer.localDescription.sdp.replace(/(a=fingerprint:\S+ )\S\S/g, '$100') : peer.localDescription.sdp
+const spoilt = process.env.SPOIL_FINGERPRINT ? peer.localDescription.sdp.replace(/(a=fingerprint:\S+ )(\S\S)/g, (_, name, first) => name + (first === '00' ? '01' : '00')) : peer.localDescription.sdp
 const answered = await ask('POST', url, spoilt)
 if (answered.status !== 201) throw new Error(`${answered.status}: ${await answered.text()}`)
 await peer.setRemoteDescription({ type: 'answer', sdp: await answered.text() })
