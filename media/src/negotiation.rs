@@ -172,18 +172,24 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether a description is that of the client that is known.
+    fn is_theirs(&self, theirs: &Description) -> Result<(), DescriptionError> {
+        match &self.remote {
+            Some((_, known)) if *known != theirs.fingerprint => {
+                let why = "has another fingerprint than before; use a new connection for that";
+                Err(DescriptionError::Invalid(why.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Notes who the client is; another fragment is an ICE restart.
     fn follow(&mut self, theirs: &Description) -> Result<(), DescriptionError> {
-        let before = self.remote.replace((theirs.ufrag.clone(), theirs.fingerprint));
-        if let Some((ufrag, fingerprint)) = before {
-            if fingerprint != theirs.fingerprint {
-                let why = "has another fingerprint than before; use a new connection for that";
-                return Err(DescriptionError::Invalid(why.into()));
-            }
-            if ufrag != theirs.ufrag {
-                self.ice = IceCredentials::generate();
-            }
+        self.is_theirs(theirs)?;
+        if self.remote.is_some() && !self.is_of(&theirs.ufrag) {
+            self.ice = IceCredentials::generate();
         }
+        self.remote = Some((theirs.ufrag.clone(), theirs.fingerprint));
         Ok(())
     }
 
@@ -319,12 +325,7 @@ impl Connection {
 
     /// Takes the answer to our offer.
     pub fn take_answer(&mut self, answer: &Description) -> Result<(), DescriptionError> {
-        if let Some((_, fingerprint)) = &self.remote
-            && *fingerprint != answer.fingerprint
-        {
-            let why = "has another fingerprint than before; use a new connection for that";
-            return Err(DescriptionError::Invalid(why.into()));
-        }
+        self.is_theirs(answer)?;
         let mut lines = self.lines.clone();
         for (index, section) in answer.sections.iter().enumerate() {
             let Some(line) = lines.get_mut(index).filter(|line| line.mid == section.mid) else {

@@ -4,7 +4,7 @@
 
 use super::{
     Connection, DescriptionError, Endpoint, Line, Role, Shown, both, names, receive_plan,
-    send_codec, send_plan, ssrc, usable_extensions,
+    send_codec, send_plan, usable_extensions,
 };
 use crate::codec::Codec;
 use crate::description::{Description, Direction, Offered, Section};
@@ -189,8 +189,7 @@ impl Bridge {
 
     /// Whether an offer is that of another connection of the client than before; [`Bridge::renew`] makes room for it.
     pub fn is_other(&self, side: Side, offer: &Description) -> bool {
-        let remote = self.leg(side).connection.remote.as_ref();
-        remote.is_some_and(|(_, fingerprint)| *fingerprint != offer.fingerprint)
+        self.leg(side).connection.is_theirs(offer).is_err()
     }
 
     /// One side begins anew, with another connection.
@@ -242,7 +241,7 @@ impl Bridge {
         let (own, other) = self.legs(side);
         own.connection.continues(offer)?;
         let restarts = own.connection.remote.is_some() && !own.connection.is_of(&offer.ufrag);
-        own.connection.clone().follow(offer)?;
+        own.connection.is_theirs(offer)?;
         let usable = |section: &&Section| !own.connection.codecs_of(section).is_empty();
         if !offer.sections.iter().any(|section| usable(&section)) {
             let section = offer.sections.iter().find(|section| section.kind.is_some());
@@ -470,9 +469,9 @@ impl Connection {
             direction,
         };
         let mut codecs = self.codecs_of(section);
-        let Some(kind) = section.kind.filter(|_| !codecs.is_empty()) else {
+        if codecs.is_empty() {
             return line(Role::Rejected, Direction { sends: false, receives: false });
-        };
+        }
         // What is spoken already comes first.
         if let Some(current) = before.and_then(Agreed::here) {
             codecs.sort_by_key(|offered| offered.codec != current.codec);
@@ -480,20 +479,13 @@ impl Connection {
         let codecs: Vec<Offered> =
             codecs.into_iter().map(|offered| numbers.translate(offered)).collect();
         let extensions = numbers.translate_extensions(section.extensions);
-        let (receive, ssrcs) = match before.map(|line| &line.role) {
-            Some(Role::Both { receive, send, .. }) => {
-                (receive.clone(), (send.ssrc, send.repair_ssrc))
-            }
-            _ => (None, (ssrc(), ssrc())),
+        let receive = match before.map(|line| &line.role) {
+            Some(Role::Both { receive, .. }) => receive.clone(),
+            _ => None,
         };
-        let send = SendPlan {
-            mid: mid.to_owned(),
-            kind,
-            ssrc: ssrcs.0,
-            repair_ssrc: ssrcs.1,
-            codecs: codecs.iter().map(send_codec).collect(),
-            extensions: usable_extensions(kind, extensions),
-        };
+        let send = send_plan(section, &codecs, before);
+        let extensions_used = usable_extensions(send.kind, extensions);
+        let send = SendPlan { mid: mid.to_owned(), extensions: extensions_used, ..send };
         let Direction { sends, receives } = section.direction;
         let direction = Direction { sends: receives, receives: sends };
         let (send, shown) = (Box::new(send), shown(section));
@@ -506,12 +498,7 @@ impl Connection {
         answer: &Description,
         track: &mut impl FnMut() -> TrackKey,
     ) -> Result<(), DescriptionError> {
-        if let Some((_, fingerprint)) = &self.remote
-            && *fingerprint != answer.fingerprint
-        {
-            let why = "has another fingerprint than before; use a new connection for that";
-            return Err(DescriptionError::Invalid(why.into()));
-        }
+        self.is_theirs(answer)?;
         if answer.sections.len() != self.lines.len() {
             let why = "has not as many sections as what it answers";
             return Err(DescriptionError::Invalid(why.into()));
