@@ -98,14 +98,21 @@ pub(crate) fn look(codec: Codec, payload: &[u8], dependency: Option<&[u8]>) -> P
     let picture = |keyframe| Picture { keyframe, ..Picture::default() };
     match codec {
         Codec::Opus => Picture::default(),
-        Codec::Vp8 => vp8(payload).unwrap_or_default(),
+        Codec::Vp8 => vp8_picture(payload).unwrap_or_default(),
         Codec::Vp9 => picture(vp9_keyframe(payload).unwrap_or(false)),
         Codec::H264 => picture(h264_keyframe(payload).unwrap_or(false)),
         Codec::Av1 => picture(av1_keyframe(payload, dependency)),
     }
 }
 
-fn vp8(payload: &[u8]) -> Option<Picture> {
+fn vp8_picture(payload: &[u8]) -> Option<Picture> {
+    let (vp8, data) = vp8(payload)?;
+    let keyframe = vp8.start && data.first()? & 1 == 0;
+    Some(Picture { keyframe, vp8: Some(vp8), frame: None })
+}
+
+/// The payload descriptor, and what is behind it.
+pub(crate) fn vp8(payload: &[u8]) -> Option<(Vp8, &[u8])> {
     let &first = payload.first()?;
     let mut vp8 = Vp8 { start: first & 0x10 != 0 && first & 0x07 == 0, ..Vp8::default() };
     let mut at = 1_usize;
@@ -134,8 +141,7 @@ fn vp8(payload: &[u8]) -> Option<Picture> {
             at += 1;
         }
     }
-    let keyframe = vp8.start && payload.get(at)? & 1 == 0;
-    Some(Picture { keyframe, vp8: Some(vp8), frame: None })
+    Some((vp8, payload.get(at..)?))
 }
 
 /// Not inter-predicted, the beginning of a picture, the lowest spatial layer (RFC 9628 §4.2).

@@ -1,7 +1,7 @@
 //! Packets become frames again. Every length is checked; what cannot be is left out until the next keyframe.
 
 use super::bits::Bits;
-use crate::codec::{Codec, red_primary};
+use crate::codec::{self, Codec, red_primary};
 use crate::tap::Packet;
 
 /// Bytes of a frame.
@@ -175,23 +175,11 @@ impl Assembler {
 
 /// RFC 7741 §4.2.
 fn vp8(part: &mut Part, payload: &[u8]) -> Option<()> {
-    let &first = payload.first()?;
-    let mut at = 1;
-    if first & 0x80 != 0 {
-        let &flags = payload.get(at)?;
-        at += 1;
-        if flags & 0x80 != 0 {
-            at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
-        }
-        at += usize::from(flags & 0x40 != 0);
-        at += usize::from(flags & 0x30 != 0);
-    }
-    let begins = first & 0x10 != 0 && first & 0x07 == 0;
-    if !begins && part.data.is_empty() {
-        return None;
-    }
-    let data = payload.get(at..)?;
+    let (descriptor, data) = codec::vp8(payload)?;
     if part.data.is_empty() {
+        if !descriptor.start {
+            return None;
+        }
         part.keyframe = data.first()? & 1 == 0;
     }
     part.data.extend_from_slice(data);

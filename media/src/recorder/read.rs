@@ -6,9 +6,11 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use super::Write;
-use super::ebml::{CLUSTER, SIMPLE_BLOCK, TIMESTAMP, elements, head, number};
+use super::ebml::{CLUSTER, head};
 use super::recover::CLUSTER_BYTES;
-use super::webm::{Block, CLUSTERS_AT, FileTrack, Index, beginning, cluster, read_beginning};
+use super::webm::{
+    Block, CLUSTERS_AT, FileTrack, Index, beginning, blocks, cluster, read_beginning,
+};
 use crate::codec::{Codec, Kind};
 
 /// The blocks of a file, one after the other.
@@ -48,28 +50,15 @@ impl Blocks {
             let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
             self.file.read_exact_at(&mut content, self.at + head as u64)?;
             self.at += head as u64 + size;
-            self.take(&content);
+            let Some(blocks) = blocks(&content) else { return Ok(None) };
+            self.waiting.extend(blocks.map(|Block { track, at, keyframe, data }| Block {
+                track,
+                at,
+                keyframe,
+                data: data.to_vec(),
+            }));
         }
         Ok(self.waiting.pop_front())
-    }
-
-    fn take(&mut self, content: &[u8]) {
-        let mut begin = 0;
-        for (id, part) in elements(content) {
-            match (id, part) {
-                (TIMESTAMP, begins) => begin = number(begins),
-                (SIMPLE_BLOCK, &[track, high, low, flags, ref data @ ..]) => {
-                    let offset = i16::from_be_bytes([high, low]);
-                    self.waiting.push_back(Block {
-                        track: usize::from(track & 0x7F).saturating_sub(1),
-                        at: begin.saturating_add_signed(offset.into()),
-                        keyframe: flags & 0x80 != 0,
-                        data: data.to_vec(),
-                    });
-                }
-                _ => {}
-            }
-        }
     }
 }
 

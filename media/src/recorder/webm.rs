@@ -36,8 +36,8 @@ pub struct FileTrack {
 }
 
 /// A frame at its place in time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Block {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Block<D = Vec<u8>> {
     /// The track, counted from 0.
     pub track: usize,
     /// Milliseconds since the beginning of the file.
@@ -45,7 +45,7 @@ pub struct Block {
     /// Whether it needs no other.
     pub keyframe: bool,
     /// The frame.
-    pub data: Vec<u8>,
+    pub data: D,
 }
 
 /// Where decoding can begin.
@@ -186,7 +186,7 @@ impl Index {
         Self { end: CLUSTERS_AT, ..Self::default() }
     }
 
-    fn note(&mut self, block: &Block) {
+    fn note<D>(&mut self, block: &Block<D>) {
         // A second between cues of a track is enough.
         let last = self.cues.iter().rfind(|cue| cue.track == block.track);
         if block.keyframe && last.is_none_or(|cue| block.at >= cue.at + 1000) {
@@ -251,19 +251,26 @@ pub(super) fn read_beginning(bytes: &[u8]) -> Option<Vec<Codec>> {
     elements(content).filter(|&(id, _)| id == 0xAE).map(|(_, entry)| codec(entry)).collect()
 }
 
+/// The blocks of a whole cluster; `None` when it is not one of ours.
+pub(super) fn blocks(content: &[u8]) -> Option<impl Iterator<Item = Block<&[u8]>>> {
+    let mut parts = elements(content);
+    let (TIMESTAMP, begin) = parts.next()? else { return None };
+    let begin = number(begin);
+    Some(parts.filter_map(move |part| match part {
+        (SIMPLE_BLOCK, &[track, high, low, flags, ref data @ ..]) => Some(Block {
+            track: usize::from(track & 0x7F).saturating_sub(1),
+            at: begin.saturating_add_signed(i16::from_be_bytes([high, low]).into()),
+            keyframe: flags & 0x80 != 0,
+            data,
+        }),
+        _ => None,
+    }))
+}
+
 /// Notes the blocks of a whole cluster, which is `whole` bytes long in the file; false when it is not one.
 pub(super) fn read_cluster(content: &[u8], whole: u64, index: &mut Index) -> bool {
-    let mut parts = elements(content);
-    let Some((TIMESTAMP, begin)) = parts.next() else { return false };
-    let begin = number(begin);
-    for (id, block) in parts {
-        if let (SIMPLE_BLOCK, &[track, high, low, flags, ..]) = (id, block) {
-            let at = begin.saturating_add_signed(i16::from_be_bytes([high, low]).into());
-            let track = usize::from(track & 0x7F).saturating_sub(1);
-            let keyframe = flags & 0x80 != 0;
-            index.note(&Block { track, at, keyframe, data: Vec::new() });
-        }
-    }
+    let Some(blocks) = blocks(content) else { return false };
+    blocks.for_each(|block| index.note(&block));
     index.end += whole;
     true
 }
