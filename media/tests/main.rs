@@ -1,1 +1,0 @@
-//! The SFU as a whole.
