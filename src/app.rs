@@ -193,22 +193,30 @@ impl Services {
         call: CallId,
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
-        self.may_begin(asking)?;
-        let me = (!asking.operator).then_some(asking.user);
-        let (room, people) = self.calls.recordable(me, call).await?;
-        let place = Place { room, people };
-        let mode = mode.unwrap_or(self.config.recordings.mode);
-        let by = (!asking.operator).then_some(asking.user);
-        Ok(self.recordings.start(by, &place, mode).await?)
+        let by = self.may_begin(asking)?;
+        let (room, people) = self.calls.recordable(by, call).await?;
+        self.record(by, Place { room, people }, mode).await
     }
 
-    /// Each recording costs a row, a folder and a thread: people begin as many as they may begin calls.
-    fn may_begin(&self, asking: Asking) -> Result<(), Problem> {
+    /// Who is said to begin: nobody, when it is an operator. Each recording costs a row, a folder and a thread: people begin as
+    /// many as they may begin calls.
+    fn may_begin(&self, asking: Asking) -> Result<Option<UserId>, Problem> {
         self.recordings.allows(asking.operator)?;
-        if !asking.operator {
-            self.limits.call(asking.user)?;
+        if asking.operator {
+            return Ok(None);
         }
-        Ok(())
+        self.limits.call(asking.user)?;
+        Ok(Some(asking.user))
+    }
+
+    async fn record(
+        &self,
+        by: Option<UserId>,
+        place: Place,
+        mode: Option<RecordingMode>,
+    ) -> Result<Recording, Problem> {
+        let mode = mode.unwrap_or(self.config.recordings.mode);
+        Ok(self.recordings.start(by, &place, mode).await?)
     }
 
     /// Records a room.
@@ -218,13 +226,9 @@ impl Services {
         room: &RoomId,
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
-        self.may_begin(asking)?;
-        let me = (!asking.operator).then_some(asking.user);
-        self.rooms.may_record(room, me)?;
-        let place = Place { room: room.clone(), people: Vec::new() };
-        let mode = mode.unwrap_or(self.config.recordings.mode);
-        let by = (!asking.operator).then_some(asking.user);
-        Ok(self.recordings.start(by, &place, mode).await?)
+        let by = self.may_begin(asking)?;
+        self.rooms.may_record(room, by)?;
+        self.record(by, Place { room: room.clone(), people: Vec::new() }, mode).await
     }
 
     /// Ends a recording.
