@@ -33,7 +33,7 @@ pub struct Changes {
     /// Who entered or left calls.
     pub in_call: mpsc::Receiver<UserId>,
     /// What becomes of recordings.
-    pub recordings: mpsc::UnboundedReceiver<Told>,
+    pub recordings: mpsc::Receiver<Told>,
 }
 
 /// A cheap handle to everything.

@@ -138,7 +138,7 @@ pub struct Recording {
     /// When it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
-    /// Why: `requested`, `ended`, `length`, `size`, `disk-full`, `folder-gone`, `disk`, `recovered`, `drain`.
+    /// Why: `requested`, `ended`, `length`, `size`, `disk-full`, `folder-gone`, `disk`, `overload`, `recovered`, `drain`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
     /// Who started it; null for the server's own policy.

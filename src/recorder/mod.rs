@@ -7,7 +7,8 @@ mod run;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use switchboard_media::driver::Server;
@@ -16,7 +17,7 @@ use switchboard_media::{Codec, Command, RoomKey, TrackKey};
 use tokio::sync::mpsc;
 
 pub use self::files::{Found, recover};
-use self::run::{Order, Session};
+use self::run::{Added, Session};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::event::recording::{ActiveRecording, RecordingFile, RecordingMode};
@@ -25,6 +26,9 @@ use crate::sfu::Sfu;
 
 /// Packets of one track that may wait for the disk.
 const ROOM: usize = 1024;
+/// Tracks that a recording may not have looked at yet, and news of recordings that may not have been heard yet.
+const ADDED: usize = 256;
+const NEWS: usize = 1024;
 
 /// Somebody who sends.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,7 +109,8 @@ struct Scene {
 struct Running {
     shown: ActiveRecording,
     consented: Vec<UserId>,
-    orders: std::sync::mpsc::Sender<Order>,
+    added: SyncSender<Added>,
+    reason: Arc<OnceLock<&'static str>>,
     tapped: Vec<TrackKey>,
 }
 
@@ -131,7 +136,7 @@ pub struct Recorder {
     root: PathBuf,
     config: config::Recordings,
     scenes: Mutex<HashMap<RoomId, Scene>>,
-    told: mpsc::UnboundedSender<Told>,
+    told: mpsc::Sender<Told>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -141,8 +146,8 @@ impl Recorder {
         config: &config::Recordings,
         clock: Clock,
         sfu: &Sfu,
-    ) -> (Self, mpsc::UnboundedReceiver<Told>) {
-        let (told, hearing) = mpsc::unbounded_channel();
+    ) -> (Self, mpsc::Receiver<Told>) {
+        let (told, hearing) = mpsc::channel(NEWS);
         let recorder = Self {
             server: sfu.server().clone(),
             clock,
@@ -166,7 +171,17 @@ impl Recorder {
         // A call that becomes one of several goes on in a room of the same name.
         self.stop(room, "moved");
         self.scenes().insert(room.clone(), scene);
-        let _ = self.told.send(Told::Opened { room: room.clone(), by });
+        self.tell(Told::Opened { room: room.clone(), by });
+    }
+
+    /// Whether there was room for what is to be heard.
+    fn tell(&self, told: Told) -> bool {
+        let sent = self.told.try_send(told);
+        if let Err(error) = &sent {
+            tracing::error!(%error, "the store does not keep up with what happens to recordings");
+            metrics::counter!("rtc_recording_errors_total").increment(1);
+        }
+        sent.is_ok()
     }
 
     /// It is over there; a recording ends with it.
@@ -180,15 +195,18 @@ impl Recorder {
 
     /// Somebody is there.
     pub fn enter(&self, room: &RoomId, user: UserId) {
-        let mut scenes = self.scenes();
-        let Some(scene) = scenes.get_mut(room) else { return };
-        if scene.people.contains(&user) {
-            return;
-        }
-        scene.people.push(user);
-        if let Some(running) = &scene.recording {
-            let id = running.shown.recording_id;
-            let _ = self.told.send(Told::Entered { id, user });
+        let running = {
+            let mut scenes = self.scenes();
+            let Some(scene) = scenes.get_mut(room) else { return };
+            if scene.people.contains(&user) {
+                return;
+            }
+            scene.people.push(user);
+            scene.recording.as_ref().map(|running| running.shown.recording_id)
+        };
+        // Nobody is recorded who is not told.
+        if running.is_some_and(|id| !self.tell(Told::Entered { id, user })) {
+            self.stop(room, "overload");
         }
     }
 
@@ -236,15 +254,22 @@ impl Recorder {
         let gone = |key: &TrackKey| !wanted.iter().any(|(_, part)| part.key == *key);
         for key in running.tapped.extract_if(.., |key| gone(key)) {
             self.server.tell(*room, Command::Tap { track: key, tap: None });
-            let _ = running.orders.send(Order::Remove(key));
         }
         for (by, part) in wanted {
             if running.tapped.contains(&part.key) {
                 continue;
             }
-            running.tapped.push(part.key);
             let (tap, tapping) = tap(ROOM);
-            let _ = running.orders.send(Order::Add(by.clone(), part, tapping));
+            match running.added.try_send(Added { by: by.clone(), part, tapping }) {
+                Ok(()) => {}
+                Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(_)) => {
+                    tracing::error!(recording = %running.shown.recording_id, "a track is not recorded: the disk stands still");
+                    metrics::counter!("rtc_recording_errors_total").increment(1);
+                    continue;
+                }
+            }
+            running.tapped.push(part.key);
             self.server.tell(*room, Command::Tap { track: part.key, tap: Some(tap) });
         }
     }
@@ -285,7 +310,8 @@ impl Recorder {
         if let Some(running) = &scene.recording {
             return Err(Unrecorded::Already(running.shown.recording_id));
         }
-        let (orders, taken) = std::sync::mpsc::channel();
+        let (added, taken) = sync_channel(ADDED);
+        let reason = Arc::new(OnceLock::new());
         let session = Session::begin(run::Parts {
             id: beginning.id,
             room: room.clone(),
@@ -296,7 +322,8 @@ impl Recorder {
             config: self.config.clone(),
             clock: self.clock.clone(),
             server: self.server.clone(),
-            orders: taken,
+            added: taken,
+            reason: reason.clone(),
             told: self.told.clone(),
         })
         .map_err(|_| Unrecorded::Folder)?;
@@ -315,7 +342,8 @@ impl Recorder {
                 consent,
             },
             consented: Vec::new(),
-            orders,
+            added,
+            reason,
             tapped: Vec::new(),
         });
         self.follow(scene);
@@ -327,7 +355,7 @@ impl Recorder {
         let mut scenes = self.scenes();
         let Some(scene) = scenes.get_mut(room) else { return };
         let Some(running) = self.release(scene) else { return };
-        let _ = running.orders.send(Order::Stop(reason));
+        let _ = running.reason.set(reason);
     }
 
     /// Forgets a recording that stopped by itself.

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use switchboard_media::driver::Server;
 use switchboard_media::recorder::{Recorder, Work, Write};
 use switchboard_media::tap::Tapping;
 use switchboard_media::{Codec, Command, RoomKey, TrackKey};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use super::files::{self, Draft, Log};
 use super::{Part, Performer, Told};
@@ -31,11 +31,11 @@ const BACKGROUND: i32 = 10;
 const CHECK: Duration = Duration::from_secs(1);
 const SYNC: Duration = Duration::from_secs(5);
 
-/// What a recording is told.
-pub(super) enum Order {
-    Add(Performer, Part, Tapping),
-    Remove(TrackKey),
-    Stop(&'static str),
+/// What is to be recorded until its tap is over.
+pub(super) struct Added {
+    pub(super) by: Performer,
+    pub(super) part: Part,
+    pub(super) tapping: Tapping,
 }
 
 /// What a recording needs.
@@ -49,8 +49,10 @@ pub(super) struct Parts {
     pub(super) config: config::Recordings,
     pub(super) clock: Clock,
     pub(super) server: Arc<Server>,
-    pub(super) orders: Receiver<Order>,
-    pub(super) told: UnboundedSender<Told>,
+    /// Its other end is gone when the recording is to end, for the `reason`.
+    pub(super) added: Receiver<Added>,
+    pub(super) reason: Arc<OnceLock<&'static str>>,
+    pub(super) told: Sender<Told>,
 }
 
 /// A file and who writes it.
@@ -109,11 +111,11 @@ impl Session {
         let mut next = self.began + LOOK;
         let reason = loop {
             let left = next.saturating_duration_since(self.parts.clock.instant());
-            match self.parts.orders.recv_timeout(left) {
-                Ok(Order::Add(by, part, tapping)) => self.add(&by, part, tapping),
-                Ok(Order::Remove(key)) => self.remove(key),
-                Ok(Order::Stop(reason)) => break reason,
-                Err(RecvTimeoutError::Disconnected) => break "ended",
+            match self.parts.added.recv_timeout(left) {
+                Ok(added) => self.add(added),
+                Err(RecvTimeoutError::Disconnected) => {
+                    break self.parts.reason.get().copied().unwrap_or("ended");
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.parts.clock.instant();
                     next = now + LOOK;
@@ -125,12 +127,12 @@ impl Session {
         };
         metrics::gauge!("rtc_recording_active").decrement(1);
         let id = self.parts.id;
-        let _ = self.parts.told.send(Told::Stopped { id, reason });
+        let _ = self.parts.told.blocking_send(Told::Stopped { id, reason });
         let files = self.finish(reason);
-        let _ = self.parts.told.send(Told::Finished { id, files });
+        let _ = self.parts.told.blocking_send(Told::Finished { id, files });
     }
 
-    fn add(&mut self, by: &Performer, part: Part, tapping: Tapping) {
+    fn add(&mut self, Added { by, part, tapping }: Added) {
         let same =
             |output: &&mut Output| output.draft.who == by.who && output.draft.screen == part.screen;
         let place = self.outputs.iter_mut().find(same);
@@ -139,9 +141,9 @@ impl Session {
             None => {
                 let draft = Draft {
                     file_id: FileId::new(uuid::Uuid::new_v4()),
-                    who: by.who.clone(),
+                    who: by.who,
                     user_id: Some(by.user).filter(|user| !user.is_guest()),
-                    name: by.name.clone(),
+                    name: by.name,
                     screen: part.screen,
                     start_offset_ms: 0,
                 };
@@ -153,18 +155,6 @@ impl Session {
             }
         };
         output.recorder.add(part.key, part.codec, tapping);
-    }
-
-    /// A track is over: what its tap still holds is taken.
-    fn remove(&mut self, key: TrackKey) {
-        let now = self.parts.clock.instant();
-        let place = self.outputs.iter().position(|output| output.recorder.has(key));
-        if let Some(place) = place {
-            let _ = self.take(place, now);
-            if let Some(output) = self.outputs.get_mut(place) {
-                output.recorder.remove(key);
-            }
-        }
     }
 
     fn look(&mut self, now: Instant) -> Result<(), &'static str> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use super::{Place, RecordingError, Recordings, Result, shown};
 use crate::clock::{Clock, Timestamp};
@@ -23,7 +23,7 @@ const SLICE: usize = 50;
 
 impl Recordings {
     /// Follows the recorder, for as long as the server runs.
-    pub async fn follow(self: Arc<Self>, mut hearing: UnboundedReceiver<Told>) {
+    pub async fn follow(self: Arc<Self>, mut hearing: Receiver<Told>) {
         let mut tick = tokio::time::interval(RETENTION);
         loop {
             let outcome = tokio::select! {

@@ -128,7 +128,7 @@ impl Recorder {
         }
     }
 
-    /// Records one more track.
+    /// Records one more track, until its tap is over.
     pub fn add(&mut self, key: TrackKey, codec: Codec, tapping: Tapping) {
         self.streams.push(Stream {
             key,
@@ -146,17 +146,6 @@ impl Recorder {
             asked: None,
             keyframe: None,
         });
-    }
-
-    /// Whether it records a track.
-    pub fn has(&self, key: TrackKey) -> bool {
-        self.streams.iter().any(|stream| stream.key == key)
-    }
-
-    /// Records a track no longer.
-    pub fn remove(&mut self, key: TrackKey) {
-        self.streams.retain(|stream| stream.key != key);
-        self.disown(key);
     }
 
     fn disown(&mut self, key: TrackKey) {
