@@ -218,7 +218,7 @@ pub fn recorder(bytes: &[u8]) {
             timestamp: (count as u32 / 2) * 960,
             marker: head & 0x08 != 0,
             red: head & 0x10 != 0,
-            payload: payload.into(),
+            payload: bytes::Bytes::copy_from_slice(payload),
             at,
         }));
         if head & 0x40 != 0 {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
+use bytes::{Bytes, BytesMut};
+
 use crate::history::Kept;
 use crate::layer::ClockPair;
 
@@ -32,7 +34,7 @@ pub struct Packet {
     /// Redundant audio (RFC 2198).
     pub red: bool,
     /// What it carries.
-    pub payload: Box<[u8]>,
+    pub payload: Bytes,
     /// When it came.
     pub at: Instant,
 }
@@ -107,10 +109,15 @@ impl Tapping {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Over;
 
+/// Bytes of payloads that are copied into one piece of memory: what the worker allocates, the recorder frees, and each time one
+/// may have to wait for the other.
+const CHUNK: usize = 32 << 10;
+
 /// A tap in its track.
 #[derive(Debug)]
 pub(crate) struct Fitted {
     tap: Tap,
+    chunk: BytesMut,
     /// The stream that is recorded, and the best that there is.
     layer: Option<u8>,
     pub(crate) target: Option<u8>,
@@ -118,7 +125,7 @@ pub(crate) struct Fitted {
 
 impl Fitted {
     pub(crate) fn new(tap: Tap) -> Self {
-        Self { tap, layer: None, target: None }
+        Self { tap, chunk: BytesMut::new(), layer: None, target: None }
     }
 
     /// Whether a keyframe of the target is waited for.
@@ -149,13 +156,17 @@ impl Fitted {
             self.clock(layer, clock);
         }
         let meta = kept.meta;
+        if self.chunk.capacity() < kept.payload.len() {
+            self.chunk = BytesMut::with_capacity(CHUNK.max(kept.payload.len()));
+        }
+        self.chunk.extend_from_slice(kept.payload);
         self.tap.put(Tapped::Packet(Packet {
             layer,
             sequence: meta.sequence,
             timestamp: meta.timestamp,
             marker: meta.marker,
             red: meta.red,
-            payload: kept.payload.into(),
+            payload: self.chunk.split().freeze(),
             at: meta.arrived,
         }));
     }

@@ -537,7 +537,8 @@ mod tests {
     use crate::dtls::tests::noon;
 
     fn packet(timestamp: u32, marker: bool, payload: &[u8], at: Instant) -> Packet {
-        let (layer, sequence, red, payload) = (0, 0, false, payload.into());
+        let (layer, sequence, red) = (0, 0, false);
+        let payload = bytes::Bytes::copy_from_slice(payload);
         Packet { layer, sequence, timestamp, marker, red, payload, at }
     }
 

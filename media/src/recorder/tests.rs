@@ -313,8 +313,8 @@ fn a_track_that_misbehaves_stops_alone_and_jumps_do_not_stall() {
         let number = 100_000 + n + if (500..1500).contains(&n) { 32_768 } else { 0 };
         let timestamp = (u32::try_from(n).unwrap() * 960).wrapping_add(jump);
         for (place, tap) in taps.iter().enumerate() {
-            let payload: Box<[u8]> = match place {
-                0 => payload(false, n * 20, true, 0).into(),
+            let payload: Vec<u8> = match place {
+                0 => payload(false, n * 20, true, 0),
                 1 => [0x18, 0, 0, 0].into(),
                 2 => [0x10, [6, 4][usize::from(n % 2 == 0)]].into(),
                 _ => [0x90, 0x80, 0x80][..usize::try_from(n % 4).unwrap()].into(),
@@ -325,7 +325,7 @@ fn a_track_that_misbehaves_stops_alone_and_jumps_do_not_stall() {
                 timestamp,
                 marker: true,
                 red: false,
-                payload,
+                payload: payload.into(),
                 at,
             }));
         }
