@@ -74,6 +74,8 @@ struct Stream {
     key: TrackKey,
     codec: Codec,
     tapping: Tapping,
+    /// How many had found no room at the last look, and how many of them the numbers of later packets have told of.
+    refused: (u64, u64),
     layer: Option<u8>,
     reorder: Reorder,
     assembler: Assembler,
@@ -89,6 +91,12 @@ struct Stream {
     last: Option<i64>,
     asked: Option<Instant>,
     keyframe: Option<Instant>,
+}
+
+impl Stream {
+    fn lost(&self) -> u64 {
+        self.reorder.lost + self.tapping.lost() - self.refused.1
+    }
 }
 
 /// See the module.
@@ -134,6 +142,7 @@ impl Recorder {
             key,
             codec,
             tapping,
+            refused: (0, 0),
             layer: None,
             reorder: Reorder::default(),
             assembler: Assembler::new(codec),
@@ -174,8 +183,7 @@ impl Recorder {
 
     /// Packets that never came, or found no room.
     pub fn lost(&self) -> u64 {
-        let lost = |stream: &Stream| stream.reorder.lost + stream.tapping.lost();
-        self.lost + self.streams.iter().map(lost).sum::<u64>()
+        self.lost + self.streams.iter().map(Stream::lost).sum::<u64>()
     }
 
     /// Takes what the taps hold.
@@ -190,7 +198,7 @@ impl Recorder {
                 Ok(false) => {}
                 Err(_) => work.failed.push(stream.key),
             }
-            self.lost += stream.reorder.lost + stream.tapping.lost();
+            self.lost += stream.lost();
             self.disown(stream.key);
             false
         });
@@ -205,6 +213,7 @@ impl Recorder {
         let mut work = self.poll(now);
         let mut rest = self.poll(later);
         work.writes.append(&mut rest.writes);
+        self.lost = self.lost();
         self.streams.clear();
         self.release(i64::MAX, &mut work);
         self.write_cluster(&mut work);
@@ -225,7 +234,7 @@ impl Recorder {
 
     /// Follows one stream; false when it is over.
     fn take(&mut self, stream: &mut Stream, now: Instant, work: &mut Work) -> bool {
-        let mut goes_on = true;
+        let (mut goes_on, mut came) = (true, false);
         let mut frames = Vec::new();
         loop {
             match stream.tapping.take() {
@@ -239,6 +248,7 @@ impl Recorder {
                         stream.timeline.restart();
                         stream.begun = None;
                     }
+                    came = true;
                     stream.layer = Some(packet.layer);
                     stream.begun.get_or_insert(packet.at);
                     stream.heard = Some(packet.at);
@@ -257,6 +267,8 @@ impl Recorder {
                 }
             }
         }
+        let (before, told) = stream.refused;
+        stream.refused = (stream.tapping.lost(), if came { before } else { told });
         let until = if goes_on { now } else { now + HOLD };
         self.drain(stream, until, &mut frames);
         self.write_held(stream, until, work);

@@ -384,3 +384,36 @@ fn a_camera_that_comes_later_finds_room_in_the_file() {
     assert!(seen > 490 && heard == 1000, "{seen} {heard}");
     assert_eq!(recorder.lost(), 0);
 }
+
+#[test]
+fn what_finds_no_room_is_lost_once() {
+    let noon = noon();
+    let mut recorder = Recorder::new(noon);
+    let (sound, tapping) = tap(64);
+    recorder.add(TrackKey(1), Codec::Opus, tapping);
+    let mut n = 0_u64;
+    let mut speak = |count: u64| {
+        for _ in 0..count {
+            sound.put(Tapped::Packet(Packet {
+                layer: 0,
+                sequence: n,
+                timestamp: u32::try_from(n).unwrap() * 960,
+                marker: true,
+                red: false,
+                payload: payload(false, n * 20, true, 0).into(),
+                at: noon + Duration::from_millis(n * 20),
+            }));
+            n += 1;
+        }
+        noon + Duration::from_millis(n * 20)
+    };
+    recorder.poll(speak(50));
+    // Nobody looks for 4 s; what the numbers tell later is the same.
+    recorder.poll(speak(200));
+    assert_eq!(recorder.lost(), 136);
+    recorder.poll(speak(50));
+    assert_eq!(recorder.lost(), 136);
+    // And at the end nothing comes any more that could tell.
+    recorder.finish(speak(74));
+    assert_eq!(recorder.lost(), 146);
+}
