@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { after, before, test } from 'node:test'
@@ -43,8 +43,6 @@ async function unaffected(attack) {
   assert.ok(rate('audio', audio) > 70, `${rate('audio', audio).toFixed(1)} pieces of sound a second of 100`)
 }
 
-const memory = () => Number(readFileSync(`/proc/${server.process.pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)[1])
-
 /** A binding request (RFC 8489), with an integrity of any password. */
 function check(username, password, { attributes = [], lie = 0 } = {}) {
   const attribute = (type, value) => {
@@ -78,7 +76,7 @@ async function exchange(datagrams, wait = 300) {
 }
 
 test(`${FLOOD} random datagrams a second`, () => unaffected(async () => {
-  const before = memory()
+  const before = server.memory()
   const script = `
 import os, socket, sys, time, random
 out = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(64)]
@@ -100,7 +98,7 @@ print(int(sent / (time.monotonic() - begun)))
   child.stdout.on('data', (text) => (rate += text))
   await new Promise((resolve) => child.on('exit', resolve))
   assert.ok(Number(rate) > FLOOD * 0.8, `the flood itself reached ${rate}/s only`)
-  assert.ok(memory() - before < 16_384, `memory grew by ${memory() - before} KiB`)
+  assert.ok(server.memory() - before < 16_384, `memory grew by ${server.memory() - before} KiB`)
 }))
 
 test('checks with guessed names, wrong passwords, and lengths that lie get no answer', () => unaffected(async () => {
@@ -165,7 +163,7 @@ const offer = (change = (text) => text) => change(plainOffer('audio'))
 test('descriptions that are bombs or nonsense are refused in words or answered quickly', () => unaffected(async () => {
   const add = (line, count) => (text) => text + Array.from({ length: count }, (_, n) => `${line(n)}\r\n`).join('')
   const swap = (from, to) => (text) => text.replace(from, to)
-  const before = memory()
+  const before = server.memory()
   const bombs = {
     'too long': [add(() => `a=x:${'y'.repeat(1000)}`, 140), [413]],
     '10 MB': [add(() => `a=x:${'y'.repeat(1000)}`, 10_000), [413]],
@@ -197,7 +195,7 @@ test('descriptions that are bombs or nonsense are refused in words or answered q
     if (answer.status === 201) await server.rest(9, 'DELETE', answer.headers.get('location'))
     else assert.ok(answer.json?.error.length > 10, `${what} is refused in words, not ${answer.text.slice(0, 100)}`)
   }
-  assert.ok(memory() - before < 65_536, `memory grew by ${memory() - before} KiB`)
+  assert.ok(server.memory() - before < 65_536, `memory grew by ${server.memory() - before} KiB`)
 }))
 
 /** openssl's own client as the peer of a connection: its datagrams go through a socket that has passed the check of ICE. */

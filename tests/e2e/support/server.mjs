@@ -1,7 +1,7 @@
 // Runs the real program on free ports with a data folder of its own.
 import { execFile, spawn } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -102,6 +102,11 @@ export class Server {
     if (this.engine) await this.killEngine()
     rmSync(this.data, { recursive: true, force: true })
     return ended
+  }
+
+  /** Its resident memory in KiB. */
+  memory() {
+    return Number(readFileSync(`/proc/${this.process.pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)[1])
   }
 
   /** REST with a user's token; the parsed answer. */
