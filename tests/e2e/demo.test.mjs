@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
-import { frames, launch, page } from './support/browser.mjs'
+import { frames, launch, page, seeing, videoCall } from './support/browser.mjs'
 import { Server, root, sleep, until } from './support/server.mjs'
 
 const shots = `${root}/test-results`
@@ -65,14 +65,8 @@ test('two tabs chat, with states, typing and offline delivery', async () => {
 test('two tabs complete a video call and see each other', async () => {
   const ada = await page(browser, `${server.url}/demo?u=101&with=102`)
   const ben = await page(browser, `${server.url}/demo?u=102&with=101&media=test`, { colorScheme: 'dark' })
-  await ada.click('#video')
-  await ben.locator('#sheet[open]').waitFor()
-  await ben.screenshot({ path: `${shots}/incoming.png` })
-  await ben.click('#accept')
-  for (const tab of [ada, ben]) {
-    await tab.locator('#call[data-state="connected"]').waitFor({ timeout: 20000 })
-    await until(async () => await frames(tab, '#remote') > 20, 'decoded frames of the other side', 20000)
-  }
+  await videoCall(ada, ben, () => ben.screenshot({ path: `${shots}/incoming.png` }))
+  await seeing([ada, ben])
   await ada.screenshot({ path: `${shots}/call-light.png` })
   await ben.screenshot({ path: `${shots}/call-dark.png` })
 

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } f
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
-import { frames, launch, page } from './support/browser.mjs'
+import { frames, launch, page, seeing, videoCall } from './support/browser.mjs'
 import { phone } from './support/phones.mjs'
 import { Server, ask, next, root, sleep, token, until } from './support/server.mjs'
 import { python, whipClient } from './support/whip-client.mjs'
@@ -416,11 +416,8 @@ test('in the demo a call goes over to the server when Record is pressed, and pla
   const tab = (user, other) => page(browser, `${own.url}/demo?u=${user}&with=${other}&media=test`)
   try {
     const [ada, ben] = [await tab(101, 102), await tab(102, 101)]
-    await ada.click('#video')
-    await ben.locator('#sheet[open]').waitFor()
-    await ben.click('#accept')
-    for (const made of [ada, ben]) await made.locator('#call[data-state="connected"]').waitFor({ timeout: 20000 })
-    for (const made of [ada, ben]) await until(async () => await frames(made, '#remote') > 10, 'decoded frames', 20000)
+    await videoCall(ada, ben)
+    await seeing([ada, ben])
     await ada.click('#record')
     for (const made of [ada, ben]) await made.locator('#recorded:not([hidden])').waitFor()
     // The pictures go on through the server.

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
-import { frames, launch, page } from './support/browser.mjs'
+import { frames, launch, page, seeing, videoCall } from './support/browser.mjs'
 import { phone } from './support/phones.mjs'
 import { Server, ask, next, root, sleep, until } from './support/server.mjs'
 
@@ -82,13 +82,8 @@ test('two tabs of Chromium, and one with the original, complete a call through t
   const tab = (user, other) => page(browser, `${own.url}/demo?u=${user}&with=${other}&media=test`)
   try {
     const [ada, ben] = [await tab(101, 102), await tab(102, 101)]
-    await ada.click('#video')
-    await ben.locator('#sheet[open]').waitFor()
-    await ben.click('#accept')
-    for (const made of [ada, ben]) {
-      await made.locator('#call[data-state="connected"]').waitFor({ timeout: 20000 })
-      await until(async () => await frames(made, '#remote') > 20, 'decoded frames of the other side', 20000)
-    }
+    await videoCall(ada, ben)
+    await seeing([ada, ben])
     await ada.screenshot({ path: `${shots}/call-relayed.png` })
     await ada.click('#hangup')
     await ben.locator('#call').waitFor({ state: 'hidden' })
@@ -121,15 +116,10 @@ test('two tabs that find no way to each other go through the server', async () =
   try {
     const [ada, ben] = [await tab(101, 102), await tab(102, 101)]
     const watch = await own.connect(0, { auth: { token: await devToken(own, 101), cursor: '0' } })
-    await ada.click('#video')
-    await ben.locator('#sheet[open]').waitFor()
-    await ben.click('#accept')
+    await videoCall(ada, ben)
     const path = await next(watch, 'call:media-path', ({ media }) => media === 'relay', 20000)
     assert.equal(path.reason, 'ice-failed')
-    for (const made of [ada, ben]) {
-      await made.locator('#call[data-state="connected"]').waitFor({ timeout: 20000 })
-      await until(async () => await frames(made, '#remote') > 20, 'decoded frames of the other side', 20000)
-    }
+    await seeing([ada, ben])
     watch.close()
   } finally {
     await browser.close()

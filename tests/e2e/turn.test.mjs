@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connect as secure } from 'node:tls'
 import { promisify } from 'node:util'
-import { frames, launch, page } from './support/browser.mjs'
+import { launch, page, seeing, videoCall } from './support/browser.mjs'
 import { Server, freePort, token, until } from './support/server.mjs'
 
 const run = promisify(execFile)
@@ -134,12 +134,9 @@ for (const [name, wanted] of [
     }
     const ada = await page(browser, `${server.url}/demo?u=101&with=102`, {}, [only, wanted])
     const ben = await page(browser, `${server.url}/demo?u=102&with=101&media=test`, {}, [only, wanted])
-    await ada.click('#video')
-    await ben.locator('#sheet[open]').waitFor()
-    await ben.click('#accept')
+    await videoCall(ada, ben)
+    await seeing([ada, ben], 30000)
     for (const tab of [ada, ben]) {
-      await tab.locator('#call[data-state="connected"]').waitFor({ timeout: 30000 })
-      await until(async () => await frames(tab, '#remote') > 20, 'decoded frames of the other side', 30000)
       const pair = await tab.evaluate(async () => {
         const stats = [...(await window.peer.getStats()).values()]
         const pair = stats.find((one) => one.type === 'candidate-pair' && one.nominated)

@@ -1,6 +1,7 @@
 // Chromium from the system; each page belongs to a context of its own, as two people's browsers do.
 import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'
+import { until } from './server.mjs'
 
 const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/google-chrome'].find((path) => existsSync(path))
 
@@ -31,3 +32,19 @@ export async function page(browser, url, options = {}, init) {
 /** Video frames that an element has shown. */
 export const frames = (made, selector) =>
   made.$eval(selector, (video) => video.getVideoPlaybackQuality().totalVideoFrames)
+
+/** In two tabs of the demo: one rings, the other accepts; `ringing` is called in between. */
+export async function videoCall(caller, callee, ringing) {
+  await caller.click('#video')
+  await callee.locator('#sheet[open]').waitFor()
+  await ringing?.()
+  await callee.click('#accept')
+}
+
+/** Waits until each tab's call is up and shows the other side. */
+export async function seeing(tabs, timeout = 20000) {
+  for (const tab of tabs) {
+    await tab.locator('#call[data-state="connected"]').waitFor({ timeout })
+    await until(async () => await frames(tab, '#remote') > 20, 'decoded frames of the other side', timeout)
+  }
+}
