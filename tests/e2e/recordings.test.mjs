@@ -56,7 +56,7 @@ async function decoded(at) {
   const { stderr } = await run('ffmpeg', ['-v', 'warning', '-i', at, '-fps_mode', 'passthrough', '-enc_time_base', '1:1000', '-f', 'null', '-'])
   const complaints = stderr.split('\n').filter((line) => line && !/deprecated pixel format/.test(line))
   assert.deepEqual(complaints, [], at)
-  const probe = await run('ffprobe', ['-v', 'error', '-count_frames', '-show_streams', '-show_format', '-of', 'json', at])
+  const probe = await run('ffprobe', ['-v', 'error', '-count_frames', '-count_packets', '-show_streams', '-show_format', '-of', 'json', at])
   const { streams, format } = JSON.parse(probe.stdout)
   return { streams, seconds: Number(format.duration) }
 }
@@ -491,16 +491,25 @@ test('a call of a tab and a client of the original is recorded', async () => {
 })
 
 test('a room is recorded, screens apart, in every codec; who comes late sees that it is', async () => {
-  const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_MEDIA__WORKERS: '2' } })
+  const own = await Server.start({ args: ['--dev'], env: { SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_MEDIA__WORKERS: '2', SWITCHBOARD_TURN__MODE: 'off' } })
   const browser = await launch()
   const tab = (user) => page(browser, `${own.url}/demo/room?u=${user}&room=recorded&width=640`)
   try {
     const [ada, ben] = [await tab(101), await tab(102)]
     for (const made of [ada, ben]) await made.locator('.tile:not([data-mine]) video:not([hidden])').waitFor({ timeout: 20000 })
     assert.ok(await ben.locator('#record').isHidden(), 'who does not moderate has no button')
-    for (const [codec, scalability] of [['h264'], ['vp9', 'L2T3_KEY'], ['av1', 'L1T2']]) {
+    for (const [codec, scalability] of [['h264'], ['vp9', 'L3T3'], ['vp9', 'L3T3_KEY'], ['av1', 'L1T2']]) {
       const trackId = await ada.evaluate(async ([codec, scalability]) => {
-        const media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } })
+        // Three layers need as many lines.
+        const [width, height] = codec === 'vp9' ? [960, 540] : [640, 360]
+        const canvas = Object.assign(document.createElement('canvas'), { width, height })
+        const pen = canvas.getContext('2d')
+        let turn = 0
+        setInterval(() => {
+          pen.fillStyle = `hsl(${turn += 7} 60% 50%)`
+          pen.fillRect(turn % width, turn % height, 60, 60)
+        }, 50)
+        const media = canvas.captureStream(20)
         const tracks = await window.switchboardRoom().publish(media, 'screen', { codec, ...(scalability && { scalability }) })
         window.shared = media
         return tracks.at(-1).trackId
@@ -542,6 +551,8 @@ test('a room is recorded, screens apart, in every codec; who comes late sees tha
           assert.ok(Number(pictures.nb_read_frames) > 30, `${codec}: ${pictures.nb_read_frames} frames`)
           // A browser may begin with a smaller picture than it goes on with.
           assert.ok(pictures.width >= 160 && Math.abs(pictures.width / pictures.height - 16 / 9) < 0.02, `${codec}: ${pictures.width} × ${pictures.height}`)
+          // Of a picture with several layers one is shown.
+          assert.equal(pictures.nb_read_frames, pictures.nb_read_packets, `${codec} ${scalability}`)
         }
       }
     }

@@ -1,13 +1,12 @@
 //! Packets become frames again. Every length is checked; what cannot be is left out until the next keyframe.
 
 use super::bits::Bits;
+use super::vp9;
 use crate::codec::{self, Codec, red_primary};
 use crate::tap::Packet;
 
 /// Bytes of a frame.
 const FRAME: usize = 8 << 20;
-/// Frames in one picture of a stream with layers.
-const LAYERS: usize = 8;
 
 /// A frame that a decoder takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,9 +25,9 @@ struct Part {
     timestamp: u32,
     keyframe: bool,
     data: Vec<u8>,
-    /// Where each frame of a picture with layers ends (VP9), and whether it needs the one below.
+    /// Where each frame of a picture with layers ends, and which is its highest one (VP9).
     ends: Vec<usize>,
-    needs_below: bool,
+    spatial: u8,
     /// Where the unit that is in pieces begins (H.264, AV1).
     unit: Option<usize>,
 }
@@ -43,12 +42,21 @@ pub(super) struct Assembler {
     sps: Vec<u8>,
     pps: Vec<u8>,
     sequence: Vec<u8>,
+    layers: vp9::Layers,
 }
 
 impl Assembler {
     pub(super) fn new(codec: Codec) -> Self {
         let broken = codec != Codec::Opus;
-        Self { codec, part: None, broken, sps: Vec::new(), pps: Vec::new(), sequence: Vec::new() }
+        Self {
+            codec,
+            part: None,
+            broken,
+            sps: Vec::new(),
+            pps: Vec::new(),
+            sequence: Vec::new(),
+            layers: vp9::Layers::default(),
+        }
     }
 
     /// Takes the next packet; `gap` where some before it are lost. Gives the frames that are whole now.
@@ -92,8 +100,10 @@ impl Assembler {
         let (size, private) = match self.codec {
             Codec::Vp8 => (vp8_size(&part.data), Vec::new()),
             Codec::Vp9 => {
-                let size = vp9_size(&part.data, &part.ends);
-                superframe(&mut part);
+                let (about, layers) = ((part.keyframe, part.spatial), &mut self.layers);
+                let picture = layers.picture(&part.data, &part.ends, about);
+                let Some((data, size)) = picture else { return };
+                part.data = data;
                 (size, Vec::new())
             }
             Codec::H264 => self.look_at_units(&mut part),
@@ -193,116 +203,20 @@ fn vp8_size(frame: &[u8]) -> Option<(u16, u16)> {
     Some((side(a, b), side(c, d))).filter(|&(width, height)| width > 0 && height > 0)
 }
 
-/// RFC 9628 §4.2.
 fn vp9(part: &mut Part, payload: &[u8]) -> Option<()> {
-    let &first = payload.first()?;
-    let has = |bit: u8| first & bit != 0;
-    let mut at = 1;
-    if has(0x80) {
-        at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
-    }
-    let (mut spatial, mut needs_below) = (0, false);
-    if has(0x20) {
-        let &layers = payload.get(at)?;
-        (spatial, needs_below) = (layers >> 1 & 0x07, layers & 1 != 0);
-        at += if has(0x10) { 1 } else { 2 };
-    }
-    if has(0x10) && has(0x40) {
-        // Up to three references.
-        for _ in 0..3 {
-            let more = payload.get(at)? & 1 != 0;
-            at += 1;
-            if !more {
-                break;
-            }
-        }
-    }
-    if has(0x02) {
-        let &structure = payload.get(at)?;
-        at += 1;
-        if structure & 0x10 != 0 {
-            at += 4 * (usize::from(structure >> 5) + 1);
-        }
-        if structure & 0x08 != 0 {
-            let pictures = *payload.get(at)?;
-            at += 1;
-            for _ in 0..pictures {
-                at += 1 + usize::from(payload.get(at)? >> 2 & 0x03);
-            }
-        }
-    }
-    let data = payload.get(at..)?;
+    let piece = vp9::piece(payload)?;
     if part.data.is_empty() {
-        if !has(0x08) {
+        if !piece.begins {
             return None;
         }
-        part.keyframe = !has(0x40) && spatial == 0;
+        part.keyframe = !piece.inter && piece.spatial == 0;
     }
-    part.needs_below |= needs_below;
-    part.data.extend_from_slice(data);
-    if has(0x04) {
+    part.spatial = piece.spatial;
+    part.data.extend_from_slice(piece.data);
+    if piece.ends {
         part.ends.push(part.data.len());
     }
     Some(())
-}
-
-/// The size that the last frame of a picture states; the first one's where that one states none (VP9 bitstream §6.2).
-fn vp9_size(data: &[u8], ends: &[usize]) -> Option<(u16, u16)> {
-    let mut begin = 0;
-    let mut found = None;
-    let all = [data.len()];
-    for &end in if ends.is_empty() { &all[..] } else { ends } {
-        let frame = data.get(begin..end)?;
-        begin = end;
-        let Some(size) = vp9_frame_size(frame) else { continue };
-        found = Some(size);
-    }
-    found
-}
-
-fn vp9_frame_size(frame: &[u8]) -> Option<(u16, u16)> {
-    let mut bits = Bits::new(frame);
-    if bits.number(2)? != 2 || bits.number(2)? != 0 || bits.bit()? {
-        // Not a frame of profile 0, or a repetition.
-        return None;
-    }
-    let inter = bits.bit()?;
-    bits.number(2)?;
-    if inter || bits.number(24)? != 0x49_83_42 {
-        return None;
-    }
-    if bits.number(3)? != 7 {
-        bits.bit()?;
-    }
-    let mut side = || u16::try_from(bits.number(16)? + 1).ok();
-    Some((side()?, side()?))
-}
-
-/// Frames of one picture go together, with an index at the end (VP9 bitstream, annex B). What only the layers below need goes, and
-/// the lowest layer of a keyframe is not to be shown, since players show whatever says so.
-fn superframe(part: &mut Part) {
-    let count = part.ends.len();
-    if !(2..=LAYERS).contains(&count) || part.ends.last() != Some(&part.data.len()) {
-        return;
-    }
-    if !part.keyframe && !part.needs_below {
-        let begin = part.ends.iter().rev().nth(1).copied().unwrap_or(0);
-        part.data.drain(..begin);
-        return;
-    }
-    // Frame marker 2 and profile 0, a keyframe that is shown (§6.2).
-    if let Some(first) = part.data.first_mut().filter(|first| **first & 0xFE == 0x82) {
-        *first &= !0x02;
-    }
-    let marker = 0xC0 | 3 << 3 | u8::try_from(count - 1).unwrap_or(0);
-    let mut begin = 0;
-    let mut index = vec![marker];
-    for &end in &part.ends {
-        index.extend(u32::try_from(end - begin).unwrap_or(0).to_le_bytes());
-        begin = end;
-    }
-    index.push(marker);
-    part.data.extend(index);
 }
 
 fn put_unit(part: &mut Part, unit: &[u8]) -> Option<()> {

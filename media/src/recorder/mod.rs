@@ -8,6 +8,7 @@ mod frames;
 mod read;
 mod recover;
 mod reorder;
+mod vp9;
 mod webm;
 
 use std::collections::VecDeque;
