@@ -19,7 +19,7 @@ url, token, codec = sys.argv[1:4]
 # A keyframe that a recorder begins with, and payloads that are worth cutting at every byte.
 WHOLE = {
     "VP8": ["10009d012a400140010000", "90e0923407601000009d012a4001f000"],
-    "VP9": ["8c8001834983420013f00ef6000000", "bc92340010182801405a000000aa", "ff9234e0ff18f0ff"],
+    "VP9": ["8c8001834983420013f00ef6" + 16 * "00", "bc92340010182801405a000000aa", "ff9234e0ff18f0ff"],
     "H264": ["1800076742000af841a2000468ce388000056588843a24", "67420020e9", "7c858884", "18000000", "1c", "78ffff67"],
     "AV1": ["180a0b0000000406", "1006", "1004", "080a0b00000004", "30030a0b00", "f0ffffffff7f0a", "3882800a"],
 }
