@@ -340,22 +340,25 @@ fn a_track_that_misbehaves_stops_alone_and_jumps_do_not_stall() {
     assert!((39_000..41_000).contains(&span), "{span}");
 }
 
+/// The packet of a frame that needs no other, one every 20 ms.
+fn whole(noon: Instant, n: u64, video: bool) -> Tapped {
+    Tapped::Packet(Packet {
+        layer: 0,
+        sequence: n,
+        timestamp: u32::try_from(n).unwrap() * if video { 1800 } else { 960 },
+        marker: true,
+        red: false,
+        payload: payload(video, n * 20, true, 0).into(),
+        at: noon + Duration::from_millis(n * 20),
+    })
+}
+
 #[test]
 fn a_camera_that_comes_later_finds_room_in_the_file() {
     let noon = noon();
     let after = |ms: u64| noon + Duration::from_millis(ms);
     let mut recorder = Recorder::new(noon);
-    let packet = |n: u64, video: bool| {
-        Tapped::Packet(Packet {
-            layer: 0,
-            sequence: n,
-            timestamp: u32::try_from(n).unwrap() * if video { 1800 } else { 960 },
-            marker: true,
-            red: false,
-            payload: payload(video, n * 20, true, 0).into(),
-            at: after(n * 20),
-        })
-    };
+    let packet = |n: u64, video: bool| whole(noon, n, video);
     let (sound, tapping) = tap(64);
     recorder.add(TrackKey(1), Codec::Opus, tapping);
     let mut cameras = Vec::new();
@@ -394,15 +397,7 @@ fn what_finds_no_room_is_lost_once() {
     let mut n = 0_u64;
     let mut speak = |count: u64| {
         for _ in 0..count {
-            sound.put(Tapped::Packet(Packet {
-                layer: 0,
-                sequence: n,
-                timestamp: u32::try_from(n).unwrap() * 960,
-                marker: true,
-                red: false,
-                payload: payload(false, n * 20, true, 0).into(),
-                at: noon + Duration::from_millis(n * 20),
-            }));
+            sound.put(whole(noon, n, false));
             n += 1;
         }
         noon + Duration::from_millis(n * 20)
