@@ -56,6 +56,47 @@ impl Codec {
     }
 }
 
+/// A profile of H.264, as far as it decides who can decode a stream (RFC 6184 §8.1, ITU-T H.264 annex A).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Profile {
+    /// A subset of all the others.
+    ConstrainedBaseline,
+    /// Profile 66 without the constraint.
+    Baseline,
+    /// Profile 77.
+    Main,
+    /// Profile 100, constrained or not.
+    High,
+}
+
+/// What sender and receiver have to agree on: the codec and, of H.264, the profile and the packetization mode (RFC 6184 §8.1).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Format {
+    /// The codec.
+    pub codec: Codec,
+    /// The profile of H.264; constrained baseline for all other codecs.
+    pub profile: Profile,
+    /// Packetization mode 0 of H.264: one NAL unit in each packet.
+    pub single_unit: bool,
+}
+
+impl Format {
+    /// Whether who takes this format can be sent a stream of the other one.
+    pub fn takes(self, sent: Self) -> bool {
+        let profile = self.profile == sent.profile || sent.profile == Profile::ConstrainedBaseline;
+        // A receiver of mode 1 takes packets of single units, too (RFC 6184 §6.3).
+        let mode = sent.single_unit || !self.single_unit;
+        self.codec == sent.codec && (self.codec != Codec::H264 || (profile && mode))
+    }
+}
+
+impl From<Codec> for Format {
+    /// The form that every implementation of the codec has.
+    fn from(codec: Codec) -> Self {
+        Self { codec, profile: Profile::ConstrainedBaseline, single_unit: false }
+    }
+}
+
 /// What the first bytes of a payload say.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Picture {

@@ -13,7 +13,10 @@ use stun_types::message::{
 use crate::codec::{Codec, Kind};
 use crate::dtls::{Identity, Keys};
 use crate::ice::{IceCredentials, Source, Via};
-use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, SendCodec, SendPlan, TrackKey};
+use crate::plan::{
+    KeyframeFeedback, PeerKey, PeerPlan, ReceiveCodec, ReceivePlan, RoomKey, SendCodec, SendPlan,
+    TrackKey,
+};
 use crate::rtp::{Extension, ExtensionIds, Writer};
 use crate::srtp::{Direction, Profile};
 use crate::subscription::Wish;
@@ -73,14 +76,18 @@ pub fn worker(bytes: &[u8]) {
     let receives = codecs.clone().map(|(&codec, n)| ReceivePlan {
         mid: format!("v{n}"),
         track: TrackKey(u64::from(n)),
-        codec,
-        payload_type: 96 + 2 * n,
-        repair_type: Some(97 + 2 * n),
-        red_type: (codec == Codec::Opus).then_some(63),
+        codecs: vec![ReceiveCodec {
+            format: codec.into(),
+            payload_type: 96 + 2 * n,
+            repair_type: Some(97 + 2 * n),
+            red_type: (codec == Codec::Opus).then_some(63),
+            nack: true,
+            keyframes: KeyframeFeedback::Pli,
+            parameter_sets: [].into(),
+        }],
         extensions: extensions(),
         rids: vec![],
         ssrcs: vec![(u32::from(n) + 1, Some(u32::from(n) + 51))],
-        nack: true,
         remb: n % 2 == 0,
     });
     let receives: Vec<ReceivePlan> = receives.collect();
@@ -218,6 +225,7 @@ pub fn recorder(bytes: &[u8]) {
             timestamp: (count as u32 / 2) * 960,
             marker: head & 0x08 != 0,
             red: head & 0x10 != 0,
+            orientation: None,
             payload: bytes::Bytes::copy_from_slice(payload),
             at,
         }));

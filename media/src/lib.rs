@@ -37,12 +37,15 @@ pub mod tap;
 mod track;
 mod worker;
 
-pub use codec::{Codec, Kind};
+pub use codec::{Codec, Format, Kind, Profile};
 pub use counters::Counters;
 pub use description::{Description, DescriptionError, Direction, Section};
 pub use dtls::{DtlsError, Identity, IdentityError};
 pub use ice::{IceCredentials, Source, Via};
-pub use plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, SendCodec, SendPlan, TrackKey};
+pub use plan::{
+    KeyframeFeedback, PeerKey, PeerPlan, ReceiveCodec, ReceivePlan, RoomKey, SendCodec, SendPlan,
+    TrackKey,
+};
 pub use rtp::ExtensionIds;
 pub use subscription::Wish;
 pub use worker::{Command, Event, Gone, PeerState, Transmit, Worker};

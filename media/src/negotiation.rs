@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::codec::{Codec, Kind};
+use crate::codec::{Codec, Format, Kind};
 use crate::description::{Description, DescriptionError, Direction, Offered, Section};
 use crate::ice::IceCredentials;
-use crate::plan::{PeerPlan, ReceivePlan, SendCodec, SendPlan, TrackKey};
+use crate::plan::{
+    KeyframeFeedback, PeerPlan, ReceiveCodec, ReceivePlan, SendCodec, SendPlan, TrackKey,
+};
 use crate::rtp::{EXTENSIONS, Extension, ExtensionIds};
 
 pub use self::bridge::{Bridge, BridgeError, Offering, Side};
@@ -294,20 +296,21 @@ impl Connection {
         })
     }
 
-    /// What the client sends: section, track and codec, with the names of its layers.
-    pub fn received(&self) -> impl Iterator<Item = (&str, TrackKey, Codec, &[String])> {
+    /// What the client sends: section, track and its first choice of codec, with the names of its layers.
+    pub fn received(&self) -> impl Iterator<Item = (&str, TrackKey, Format, &[String])> {
         self.lines.iter().filter_map(|line| match &line.role {
             Role::Receive { plan, .. } => {
-                Some((line.mid.as_str(), plan.track, plan.codec, plan.rids.as_slice()))
+                let format = plan.first()?.format;
+                Some((line.mid.as_str(), plan.track, format, plan.rids.as_slice()))
             }
             _ => None,
         })
     }
 
-    /// Codecs that a section may be sent in.
-    pub fn takes(&self, mid: &str, codec: Codec) -> bool {
+    /// Whether a section may be sent a stream of `format`.
+    pub fn takes(&self, mid: &str, format: Format) -> bool {
         self.lines.iter().any(|line| match &line.role {
-            Role::Send { plan, .. } => line.mid == mid && plan.takes(codec).is_some(),
+            Role::Send { plan, .. } => line.mid == mid && plan.takes(format).is_some(),
             _ => false,
         })
     }
@@ -528,18 +531,26 @@ fn receive_plan(
     Some(ReceivePlan {
         mid: section.mid.clone(),
         track,
-        codec: chosen.codec,
-        payload_type: chosen.payload.number,
-        repair_type: chosen.repair.as_ref().map(|repair| repair.number),
-        red_type: chosen.red.as_ref().map(|red| red.number),
+        codecs: vec![receive_codec(chosen)],
         extensions: section.extensions,
         rids: section.rids.clone(),
         ssrcs,
-        nack: chosen.payload.nack,
         remb: chosen.payload.remb
             && !(chosen.payload.transport_cc
                 && section.extensions.id(Extension::TransportSequence).is_some()),
     })
+}
+
+fn receive_codec(offered: &Offered) -> ReceiveCodec {
+    ReceiveCodec {
+        format: offered.codec.into(),
+        payload_type: offered.payload.number,
+        repair_type: offered.repair.as_ref().map(|repair| repair.number),
+        red_type: offered.red.as_ref().map(|red| red.number),
+        nack: offered.payload.nack,
+        keyframes: KeyframeFeedback::Pli,
+        parameter_sets: [].into(),
+    }
 }
 
 fn send_plan(section: &Section, codecs: &[Offered], before: Option<&Line>) -> SendPlan {
@@ -562,7 +573,7 @@ fn send_plan(section: &Section, codecs: &[Offered], before: Option<&Line>) -> Se
 
 fn send_codec(offered: &Offered) -> SendCodec {
     SendCodec {
-        codec: offered.codec,
+        format: offered.codec.into(),
         payload_type: offered.payload.number,
         repair_type: offered.repair.as_ref().map(|repair| repair.number),
         red_type: offered.red.as_ref().map(|red| red.number),

@@ -8,7 +8,7 @@ use crate::arrivals::Arrivals;
 use crate::bandwidth::Bandwidth;
 use crate::dtls::{Dtls, Identity, Keys};
 use crate::ice::Ice;
-use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, TrackKey};
+use crate::plan::{PayloadUse, PeerKey, PeerPlan, ReceivePlan, RoomKey, TrackKey};
 use crate::rtp::{Header, Unwrapper, Values};
 use crate::sending::{Outbound, Sending};
 use crate::srtp::{Direction, Window};
@@ -240,10 +240,9 @@ impl Peer {
         (0..).zip(&self.receiving).find_map(|(receive, receiving)| {
             let plan = &receiving.plan;
             let values = Values::read(header, packet, &plan.extensions);
-            let repair = plan.repair_type == Some(header.payload_type);
-            let media = header.payload_type == plan.payload_type
-                || plan.red_type == Some(header.payload_type);
-            if (!media && !repair) || values.mid.is_some_and(|mid| mid != plan.mid.as_bytes()) {
+            let (_, used) = plan.payload(header.payload_type)?;
+            let repair = used == PayloadUse::Repair;
+            if values.mid.is_some_and(|mid| mid != plan.mid.as_bytes()) {
                 return None;
             }
             let named = if repair { values.repaired_rid } else { values.rid };
@@ -310,21 +309,25 @@ impl Inbound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Codec, ExtensionIds, IceCredentials};
+    use crate::{Codec, ExtensionIds, IceCredentials, KeyframeFeedback, ReceiveCodec};
 
     #[test]
     fn an_ssrc_that_is_announced_again_goes_on_counting() {
         let sends = ReceivePlan {
             mid: "0".into(),
             track: TrackKey(1),
-            codec: Codec::Opus,
-            payload_type: 111,
-            repair_type: None,
-            red_type: None,
+            codecs: vec![ReceiveCodec {
+                format: Codec::Opus.into(),
+                payload_type: 111,
+                repair_type: None,
+                red_type: None,
+                nack: false,
+                keyframes: KeyframeFeedback::None,
+                parameter_sets: [].into(),
+            }],
             extensions: ExtensionIds::default(),
             rids: Vec::new(),
             ssrcs: vec![(7, Some(8))],
-            nack: false,
             remb: false,
         };
         let plan = PeerPlan {

@@ -1,6 +1,8 @@
 //! What was negotiated for a peer, as plain data: the worker needs no description.
 
-use crate::codec::{Codec, Kind};
+use std::sync::Arc;
+
+use crate::codec::{Format, Kind};
 use crate::ice::IceCredentials;
 use crate::rtp::ExtensionIds;
 
@@ -36,24 +38,82 @@ pub struct ReceivePlan {
     pub mid: String,
     /// The track that it is.
     pub track: TrackKey,
-    /// What it is coded with.
-    pub codec: Codec,
-    /// The codec's payload type, and that of its retransmissions.
-    pub payload_type: u8,
-    /// See `payload_type`.
-    pub repair_type: Option<u8>,
-    /// Redundant audio (RFC 2198), passed on as it is.
-    pub red_type: Option<u8>,
+    /// What it may be coded with, the client's first choice first; never empty.
+    pub codecs: Vec<ReceiveCodec>,
     /// Numbers of the header extensions.
     pub extensions: ExtensionIds,
     /// Names of its simulcast layers, the lowest first; empty without simulcast.
     pub rids: Vec<String>,
     /// SSRCs that the description names: of the media, and of its retransmissions.
     pub ssrcs: Vec<(u32, Option<u32>)>,
-    /// Whether the peer takes requests for packets.
-    pub nack: bool,
     /// Whether it wants the receiver's estimate rather than transport-wide feedback.
     pub remb: bool,
+}
+
+/// A codec that a peer may send in a section.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceiveCodec {
+    /// Which.
+    pub format: Format,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// The payload type of its retransmissions (RFC 4588).
+    pub repair_type: Option<u8>,
+    /// The payload type of redundant audio (RFC 2198), passed on as it is.
+    pub red_type: Option<u8>,
+    /// Whether the peer takes requests for packets (generic NACK, RFC 4585 §6.2.1).
+    pub nack: bool,
+    /// How the peer is asked for a keyframe.
+    pub keyframes: KeyframeFeedback,
+    /// Parameter sets of H.264 that stand in the description (sprop-parameter-sets, RFC 6184 §8.1), one NAL unit each.
+    pub parameter_sets: Arc<[Vec<u8>]>,
+}
+
+/// How a sender is asked for a keyframe: what its description offers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyframeFeedback {
+    /// Not at all.
+    None,
+    /// Picture loss indication (RFC 4585 §6.3.1).
+    Pli,
+    /// Full intra request (RFC 5104 §4.3.1).
+    Fir,
+}
+
+/// What a payload type is to a section.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PayloadUse {
+    /// The codec itself.
+    Media,
+    /// Redundant audio (RFC 2198).
+    Redundant,
+    /// Retransmissions (RFC 4588).
+    Repair,
+}
+
+impl ReceivePlan {
+    /// What packets of a payload type are.
+    pub(crate) fn payload(&self, payload_type: u8) -> Option<(&ReceiveCodec, PayloadUse)> {
+        self.codecs.iter().find_map(|codec| {
+            let used = match Some(payload_type) {
+                media if media == Some(codec.payload_type) => PayloadUse::Media,
+                red if red == codec.red_type => PayloadUse::Redundant,
+                repair if repair == codec.repair_type => PayloadUse::Repair,
+                _ => return None,
+            };
+            Some((codec, used))
+        })
+    }
+
+    /// The codec that the peer sends unless its packets say something else.
+    pub(crate) fn first(&self) -> Option<&ReceiveCodec> {
+        self.codecs.first()
+    }
+
+    /// Whether the peer takes requests for packets of a format.
+    pub(crate) fn takes_nack(&self, format: Format) -> bool {
+        self.codecs.iter().any(|codec| codec.format == format && codec.nack)
+    }
 }
 
 /// A media section that the peer receives in.
@@ -77,7 +137,7 @@ pub struct SendPlan {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SendCodec {
     /// Which.
-    pub codec: Codec,
+    pub format: Format,
     /// Its payload type.
     pub payload_type: u8,
     /// The payload type of its retransmissions.
@@ -87,8 +147,9 @@ pub struct SendCodec {
 }
 
 impl SendPlan {
-    /// How it takes `codec`.
-    pub(crate) fn takes(&self, codec: Codec) -> Option<&SendCodec> {
-        self.codecs.iter().find(|taken| taken.codec == codec)
+    /// How it takes a stream of `format`: as just that, or else as something that includes it.
+    pub(crate) fn takes(&self, format: Format) -> Option<&SendCodec> {
+        let exactly = self.codecs.iter().find(|taken| taken.format == format);
+        exactly.or_else(|| self.codecs.iter().find(|taken| taken.format.takes(format)))
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::codec::Format;
 use crate::history::Kept;
 use crate::layer::ClockPair;
 
@@ -18,6 +19,17 @@ pub enum Tapped {
     Packet(Packet),
     /// The publisher's clock (RFC 3550 §6.4.1).
     Clock(Clock),
+    /// What the packets that follow are coded with; it comes first, and whenever that changes.
+    Coded(Coded),
+}
+
+/// See [`Tapped`].
+#[derive(Clone, Debug)]
+pub struct Coded {
+    /// The codec and its form.
+    pub format: Format,
+    /// Parameter sets of H.264 that were described or seen before, one NAL unit each.
+    pub parameter_sets: Arc<[Vec<u8>]>,
 }
 
 /// See [`Tapped`].
@@ -33,6 +45,8 @@ pub struct Packet {
     pub marker: bool,
     /// Redundant audio (RFC 2198).
     pub red: bool,
+    /// How the picture is turned (coordination of video orientation, 3GPP TS 26.114 §7.4.5), where the packet says so.
+    pub orientation: Option<u8>,
     /// What it carries.
     pub payload: Bytes,
     /// When it came.
@@ -166,6 +180,7 @@ impl Fitted {
             timestamp: meta.timestamp,
             marker: meta.marker,
             red: meta.red,
+            orientation: meta.orientation,
             payload: self.chunk.split().freeze(),
             at: meta.arrived,
         }));

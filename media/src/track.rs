@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::codec::{Codec, Kind};
+use crate::codec::{Format, Kind};
 use crate::history::{History, Meta};
 use crate::layer::{ClockPair, Layer, Scalable};
 use crate::plan::{RoomKey, TrackKey};
@@ -35,7 +35,7 @@ pub(crate) struct Track {
     pub(crate) key: TrackKey,
     pub(crate) room: RoomKey,
     pub(crate) owner: Owner,
-    pub(crate) codec: Codec,
+    pub(crate) format: Format,
     pub(crate) layers: Vec<Layer>,
     pub(crate) subscriptions: Vec<Subscription>,
     /// Other workers that show it.
@@ -67,7 +67,7 @@ impl Track {
         key: TrackKey,
         room: RoomKey,
         owner: Owner,
-        codec: Codec,
+        format: Format,
         layers: usize,
     ) -> Self {
         let count = layers.max(1);
@@ -75,7 +75,7 @@ impl Track {
             key,
             room,
             owner,
-            codec,
+            format,
             layers: (0..count).map(|_| Layer::new()).collect(),
             subscriptions: Vec::new(),
             mirrors: Vec::new(),
@@ -110,13 +110,13 @@ impl Track {
         };
         if repeated.is_none() {
             let since = now.saturating_duration_since(begun);
-            stream.time(header.timestamp, self.codec.clock(), since);
+            stream.time(header.timestamp, self.format.codec.clock(), since);
         }
         if payload.is_empty() || self.muted {
             return Taken { kept: None, lacks };
         }
-        let mut picture = crate::codec::look(self.codec, payload, values.dependency);
-        let described = values.dependency.filter(|_| self.codec.kind() == Kind::Video);
+        let mut picture = crate::codec::look(self.format.codec, payload, values.dependency);
+        let described = values.dependency.filter(|_| self.format.codec.kind() == Kind::Video);
         let described = described.and_then(|it| stream.describe(it, payload.len(), now));
         if let Some((frame, begins)) = described {
             (picture.frame, picture.keyframe) = (Some(frame), begins);
@@ -137,7 +137,7 @@ impl Track {
         };
         let kept = stream.history.keep(meta, values.dependency.unwrap_or_default(), payload);
         if kept {
-            let whole = self.codec.kind() == Kind::Audio || header.marker;
+            let whole = self.format.codec.kind() == Kind::Audio || header.marker;
             if whole {
                 self.held_until = Some(now);
             } else if self.fresh.is_empty() {
@@ -202,7 +202,7 @@ impl Track {
 
     /// Asks for a keyframe of every layer that somebody waits for.
     pub(crate) fn want_keyframes(&mut self) {
-        if self.codec.kind() == Kind::Audio || self.muted {
+        if self.format.codec.kind() == Kind::Audio || self.muted {
             return;
         }
         let waiting = self.subscriptions.iter().filter(|it| it.waits());
@@ -243,7 +243,7 @@ impl Track {
         let Some(tap) = &mut self.tap else { return false };
         tap.target = best.or(tap.target);
         let (waits, target) = (tap.waits(), tap.target);
-        if !waits || self.codec.kind() == Kind::Audio {
+        if !waits || self.format.codec.kind() == Kind::Audio {
             return false;
         }
         let stream = target.and_then(|target| self.layers.get_mut(usize::from(target)));

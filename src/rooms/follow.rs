@@ -57,6 +57,12 @@ impl Rooms {
                     Event::RoomPublishLayers(RoomPublishLayers { stamp, track_id, layers })
                 });
             }),
+            Media::Coded { track, format } => self.with_track(track, |room, at| {
+                let track = room.members.get_mut(at.0).and_then(|it| it.tracks.get_mut(at.1));
+                if let Some(track) = track {
+                    track.format = format;
+                }
+            }),
             Media::Switched { peer, track, layer } => self.switched(peer, track, layer),
             Media::Paused { peer, track, paused } => self.with_peer(peer, |room, place| {
                 let Some(track_id) = room.track_by_key(track).map(|(_, track)| track.id) else {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use switchboard_media::negotiation::{Accept, Connection, Shown};
-use switchboard_media::{Codec, Command, Description, Kind, PeerKey, TrackKey, Wish};
+use switchboard_media::{Command, Description, Format, Kind, PeerKey, TrackKey, Wish};
 use utoipa::ToSchema;
 
 use super::state::{Door, Link, Member, Published, Room};
@@ -145,7 +145,7 @@ impl Rooms {
             member.tracks.iter().map(|track| PublishedTrack {
                 mid: track.mid.clone(),
                 track_id: track.id,
-                codec: track.codec.name(),
+                codec: track.format.codec.name(),
             })
         });
         let tracks = tracks.into_iter().flatten().collect();
@@ -209,7 +209,7 @@ impl Rooms {
             stays
         });
         let mut muted = Vec::new();
-        for (mid, track, codec, rids) in connection.received() {
+        for (mid, track, format, rids) in connection.received() {
             if member.tracks.iter().any(|known| known.key == track) {
                 continue;
             }
@@ -218,8 +218,8 @@ impl Rooms {
                 id: TrackId::new(self.clock.id()),
                 key: track,
                 mid: mid.to_owned(),
-                codec,
-                source: source_of(order, Some(codec.kind())),
+                format,
+                source: source_of(order, Some(format.codec.kind())),
                 name: order.and_then(|order| order.name.clone()).map(Short::into_string),
                 muted: order.is_some_and(|order| order.muted),
                 layers: layers(rids, order),
@@ -324,8 +324,8 @@ impl Rooms {
             if link.shows.values().any(|shown| *shown == track.id) {
                 continue;
             }
-            let mid = link.connection.line_for(track.codec.kind());
-            if !link.connection.takes(&mid, track.codec) {
+            let mid = link.connection.line_for(track.format.codec.kind());
+            if !link.connection.takes(&mid, track.format) {
                 continue;
             }
             let shown = Shown { stream: track.owner.to_string(), track: track.id.to_string() };
@@ -417,9 +417,9 @@ impl Rooms {
                 result.rejected.push(NotSubscribed { track_id: track, reason });
                 continue;
             };
-            let (own, codec) = (owner.id == member, published.codec);
+            let (own, format) = (owner.id == member, published.format);
             let Some(member) = room.by_id(member) else { continue };
-            let takes = member.subscribe.as_ref().is_none_or(|link| link_takes(link, codec));
+            let takes = member.subscribe.as_ref().is_none_or(|link| link_takes(link, format));
             if own || (wanted && !takes) {
                 let reason = if own { "SUBSCRIBE_FORBIDDEN" } else { "CODEC_UNSUPPORTED" };
                 result.rejected.push(NotSubscribed { track_id: track, reason });
@@ -528,10 +528,10 @@ impl Rooms {
                 continue;
             }
             let next = tracks.iter().find(|track| {
-                track.codec.kind() == kind
+                track.format.codec.kind() == kind
                     && only.is_none_or(|only| only == track.owner)
                     && !link.shows.values().any(|shown| *shown == track.id)
-                    && link.connection.takes(&mid, track.codec)
+                    && link.connection.takes(&mid, track.format)
             });
             let Some(track) = next else { continue };
             link.shows.insert(mid.clone(), track.id);
@@ -545,12 +545,12 @@ pub(super) struct Offer {
     pub(super) id: TrackId,
     pub(super) key: TrackKey,
     pub(super) owner: ParticipantId,
-    pub(super) codec: Codec,
+    pub(super) format: Format,
 }
 
 impl Offer {
     fn of(member: &Member, track: &Published) -> Self {
-        Self { id: track.id, key: track.key, owner: member.id, codec: track.codec }
+        Self { id: track.id, key: track.key, owner: member.id, format: track.format }
     }
 }
 
@@ -558,10 +558,10 @@ fn wants(member: &Member, track: &Offer) -> bool {
     member.permissions.can_subscribe && member.chosen(track.id)
 }
 
-fn link_takes(link: &Link, codec: Codec) -> bool {
+fn link_takes(link: &Link, format: Format) -> bool {
     let mut lines =
-        link.connection.send_lines().filter(|(_, kind, _)| *kind == codec.kind()).peekable();
-    lines.peek().is_none() || lines.any(|(mid, ..)| link.connection.takes(mid, codec))
+        link.connection.send_lines().filter(|(_, kind, _)| *kind == format.codec.kind()).peekable();
+    lines.peek().is_none() || lines.any(|(mid, ..)| link.connection.takes(mid, format))
 }
 
 fn source_of(order: Option<&TrackOrder>, kind: Option<Kind>) -> TrackSource {

@@ -637,8 +637,11 @@ impl Rooms {
         let Some(member) = room.members.iter().find(|member| member.id == id) else { return };
         let screen = |source| matches!(source, TrackSource::Screen | TrackSource::ScreenAudio);
         let tracks = member.tracks.iter();
-        let parts =
-            tracks.map(|it| Part { key: it.key, codec: it.codec, screen: screen(it.source) });
+        let parts = tracks.map(|it| Part {
+            key: it.key,
+            codec: it.format.codec,
+            screen: screen(it.source),
+        });
         self.recorder.sends(&room.id, room.key, performer(member), parts.collect());
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use switchboard_media::negotiation::Connection;
-use switchboard_media::{Codec, Kind, PeerKey, RoomKey, TrackKey};
+use switchboard_media::{Codec, Format, Kind, PeerKey, RoomKey, TrackKey};
 use tracing::Span;
 
 use crate::clock::Timestamp;
@@ -72,7 +72,7 @@ pub(super) struct Published {
     pub(super) id: TrackId,
     pub(super) key: TrackKey,
     pub(super) mid: String,
-    pub(super) codec: Codec,
+    pub(super) format: Format,
     pub(super) source: TrackSource,
     pub(super) name: Option<String>,
     /// By its publisher, and by a moderator.
@@ -245,7 +245,7 @@ fn send(outbox: &Outbox, user: UserId, socket: SessionId, event: &Event) {
 
 impl Published {
     pub(super) fn kind(&self) -> Kind {
-        self.codec.kind()
+        self.format.codec.kind()
     }
 
     pub(super) fn shown(&self, owner: ParticipantId) -> ShownTrack {
@@ -259,7 +259,7 @@ impl Published {
             source: self.source,
             name: self.name.clone(),
             muted: self.muted,
-            codec: self.codec.name(),
+            codec: self.format.codec.name(),
             layers: self.layers.clone(),
         }
     }

@@ -138,20 +138,16 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Codec, ExtensionIds, IceCredentials, ReceivePlan};
+    use crate::{ExtensionIds, IceCredentials, ReceivePlan};
 
     fn connect(peer: u64, track: Option<u64>) -> Command {
         let receives = track.map(|track| ReceivePlan {
             mid: "0".into(),
             track: TrackKey(track),
-            codec: Codec::Vp8,
-            payload_type: 96,
-            repair_type: None,
-            red_type: None,
+            codecs: Vec::new(),
             extensions: ExtensionIds::default(),
             rids: Vec::new(),
             ssrcs: Vec::new(),
-            nack: false,
             remb: false,
         });
         let plan = Box::new(PeerPlan {

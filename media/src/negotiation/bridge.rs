@@ -336,7 +336,8 @@ impl Bridge {
         lines
             .filter_map(|line| match &line.role {
                 Role::Both { receive: Some(receive), .. } => {
-                    Some((receive.track, receive.codec, line.direction.sends))
+                    let codec = receive.first()?.format.codec;
+                    Some((receive.track, codec, line.direction.sends))
                 }
                 _ => None,
             })
@@ -393,7 +394,12 @@ fn track_of(
     mut track: impl FnMut() -> TrackKey,
 ) -> TrackKey {
     match before {
-        Some(before) if before.codec == codec && before.rids == section.rids => before.track,
+        Some(before)
+            if before.first().is_some_and(|first| first.format.codec == codec)
+                && before.rids == section.rids =>
+        {
+            before.track
+        }
         _ => track(),
     }
 }
@@ -721,7 +727,9 @@ mod tests {
         assert_eq!(shown(Side::Caller), keys(&callee));
         let plan = bridge.plan(Side::Caller);
         assert_eq!((plan.receives.len(), plan.sends.len()), (2, 2));
-        assert!(plan.receives.iter().any(|it| it.payload_type == 120 && it.nack));
+        assert!(
+            plan.receives.iter().any(|it| it.codecs[0].payload_type == 120 && it.codecs[0].nack)
+        );
     }
 
     #[test]

@@ -453,7 +453,8 @@ mod tests {
     fn packet(timestamp: u32, marker: bool, payload: &[u8], at: Instant) -> Packet {
         let (layer, sequence, red) = (0, 0, false);
         let payload = bytes::Bytes::copy_from_slice(payload);
-        Packet { layer, sequence, timestamp, marker, red, payload, at }
+        let orientation = None;
+        Packet { layer, sequence, timestamp, marker, red, orientation, payload, at }
     }
 
     fn frames(codec: Codec, payloads: &[&[u8]]) -> Vec<Frame> {

@@ -261,6 +261,7 @@ impl Recorder {
                         stream.timeline.report(&clock, at, &mut self.reference);
                     }
                 }
+                Ok(Some(Tapped::Coded(_))) => {}
                 Ok(None) => break,
                 Err(crate::tap::Over) => {
                     goes_on = false;

@@ -63,7 +63,8 @@ mod tests {
 
     fn packet(sequence: u64, at: Instant) -> Packet {
         let (layer, timestamp, marker, red) = (0, 0, false, false);
-        Packet { layer, sequence, timestamp, marker, red, payload: bytes::Bytes::new(), at }
+        let (orientation, payload) = (None, bytes::Bytes::new());
+        Packet { layer, sequence, timestamp, marker, red, orientation, payload, at }
     }
 
     fn order(packets: &[(u64, u64)], until: u64) -> (Vec<u64>, u64) {

@@ -118,6 +118,7 @@ fn record(weather: Weather) -> (Recorded, Steps) {
                     timestamp: stamp(place, ms),
                     marker: part == 2,
                     red: false,
+                    orientation: None,
                     payload: payload(video, ms, ms % 4000 == 0, part).into(),
                     at: after(at),
                 };
@@ -325,6 +326,7 @@ fn a_track_that_misbehaves_stops_alone_and_jumps_do_not_stall() {
                 timestamp,
                 marker: true,
                 red: false,
+                orientation: None,
                 payload: payload.into(),
                 at,
             }));
@@ -348,6 +350,7 @@ fn whole(noon: Instant, n: u64, video: bool) -> Tapped {
         timestamp: u32::try_from(n).unwrap() * if video { 1800 } else { 960 },
         marker: true,
         red: false,
+        orientation: None,
         payload: payload(video, n * 20, true, 0).into(),
         at: noon + Duration::from_millis(n * 20),
     })

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::Worker;
-use crate::codec::Codec;
+use crate::codec::Format;
 use crate::layer::ClockPair;
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
@@ -24,7 +24,7 @@ pub(crate) enum Note {
     /// Viewers there wait for a keyframe.
     Keyframe { track: TrackKey, layer: usize },
     /// What the track that was wanted is; its packets follow.
-    Begin { track: TrackKey, room: RoomKey, codec: Codec, muted: bool, layers: Vec<Known> },
+    Begin { track: TrackKey, room: RoomKey, format: Format, muted: bool, layers: Vec<Known> },
     /// A sender report of the publisher.
     Clock { track: TrackKey, layer: usize, clock: ClockPair },
     /// Whether it is passed on.
@@ -190,8 +190,8 @@ impl Worker {
                 layer.into_iter().for_each(crate::layer::Layer::want_keyframe);
                 self.ask_publisher(at, now);
             }
-            Note::Begin { track, room, codec, muted, layers } => {
-                self.mirror(track, room, codec, muted, &layers, now);
+            Note::Begin { track, room, format, muted, layers } => {
+                self.mirror(track, room, format, muted, &layers, now);
             }
             Note::Clock { track, layer, clock } => {
                 let layer = self.track_mut(track).and_then(|it| it.layers.get_mut(layer));
@@ -221,8 +221,8 @@ impl Worker {
         track.mirrors.push(Mirror { worker: to, wanted });
         let known = track.layers.iter();
         let layers = known.map(|layer| Known { ssrc: layer.ssrc, clock: layer.clock }).collect();
-        let (room, codec, muted) = (track.room, track.codec, track.muted);
-        self.across.tell(to, Note::Begin { track: key, room, codec, muted, layers });
+        let (room, format, muted) = (track.room, track.format, track.muted);
+        self.across.tell(to, Note::Begin { track: key, room, format, muted, layers });
     }
 
     /// A track that lives elsewhere and that viewers here wait for.
@@ -230,7 +230,7 @@ impl Worker {
         &mut self,
         key: TrackKey,
         room: RoomKey,
-        codec: Codec,
+        format: Format,
         muted: bool,
         layers: &[Known],
         now: Instant,
@@ -239,7 +239,7 @@ impl Worker {
         if self.track_of.contains_key(&key) {
             return;
         }
-        let mut track = Track::new(key, room, Owner::Worker(home), codec, layers.len());
+        let mut track = Track::new(key, room, Owner::Worker(home), format, layers.len());
         track.muted = muted;
         for (layer, known) in track.layers.iter_mut().zip(layers) {
             (layer.ssrc, layer.clock) = (known.ssrc, known.clock);

@@ -160,7 +160,8 @@ impl Worker {
                 Some(&track) => track,
                 None => {
                     let owner = Owner::Peer(place);
-                    let track = Track::new(plan.track, room, owner, plan.codec, plan.rids.len());
+                    let Some(format) = plan.first().map(|first| first.format) else { continue };
+                    let track = Track::new(plan.track, room, owner, format, plan.rids.len());
                     let at = self.tracks.insert(track);
                     self.track_of.insert(plan.track, at);
                     at
@@ -189,7 +190,7 @@ impl Worker {
             let Some(sending) = peer.sending.get(line) else { continue };
             let track = self.track_of.get(&key).and_then(|&track| self.tracks.get_mut(track));
             let Some(track) = track else { continue };
-            let codec = sending.plan.takes(track.codec).copied();
+            let codec = sending.plan.takes(track.format).copied();
             if let Some(subscription) = track.subscription_mut(place, line) {
                 subscription.codec = codec;
             }
@@ -221,9 +222,9 @@ impl Worker {
     pub(super) fn attach(&mut self, place: usize, line: usize, at: usize, now: Instant) {
         let sending = self.peers.get(place).and_then(|peer| peer.sending.get(line));
         let (Some(sending), Some(track)) = (sending, self.tracks.get_mut(at)) else { return };
-        let codec = sending.plan.takes(track.codec).copied();
+        let codec = sending.plan.takes(track.format).copied();
         let mut subscription = Subscription::new(place, line, codec);
-        if track.codec.kind() == Kind::Video {
+        if track.format.codec.kind() == Kind::Video {
             subscription.target = track.offers(now).last().map(|&(layer, _)| layer).or(Some(0));
         }
         track.subscriptions.push(subscription);

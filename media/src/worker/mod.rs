@@ -23,13 +23,13 @@ use self::across::Across;
 pub(crate) use self::across::{Note, Packets};
 pub use self::commands::Command;
 pub use self::export::PeerState;
-use crate::codec::Codec;
+use crate::codec::Format;
 use crate::counters::Counters;
 use crate::dtls::{DtlsError, Identity, Keys, Progress};
 use crate::ice::{Checked, Source, addressed_to};
 use crate::layer::ClockPair;
 use crate::peer::{Opened, Peer, Refused};
-use crate::plan::{PeerKey, RoomKey, TrackKey};
+use crate::plan::{PayloadUse, PeerKey, RoomKey, TrackKey};
 use crate::rtcp::{Rtcp, read};
 use crate::rtp::{Values, is_rtcp};
 use crate::track::Track;
@@ -82,6 +82,13 @@ pub enum Event {
         track: TrackKey,
         /// Whether it is paused now.
         paused: bool,
+    },
+    /// The publisher's packets are coded otherwise than before.
+    Coded {
+        /// Which track.
+        track: TrackKey,
+        /// What with.
+        format: Format,
     },
     /// Who is heard, the loudest first.
     Speakers {
@@ -327,13 +334,11 @@ impl Worker {
             peer.arrivals.note(sequence, now.saturating_duration_since(peer.begun), now);
         }
         let payload = header.payload(packet)?;
-        let red = plan.red_type == Some(header.payload_type);
-        let known = red
-            || header.payload_type == plan.payload_type
-            || (home.repair && plan.repair_type == Some(header.payload_type));
-        if !known {
+        let (_, used) = plan.payload(header.payload_type)?;
+        if (used == PayloadUse::Repair) != home.repair {
             return None;
         }
+        let red = used == PayloadUse::Redundant;
         let (repeated, payload) = match (home.repair, payload.split_first_chunk::<2>()) {
             (false, _) => (None, payload),
             (true, Some((&sequence, payload))) => (Some(u16::from_be_bytes(sequence)), payload),
@@ -459,7 +464,7 @@ impl Worker {
     ) -> Option<bool> {
         let track = self.track_shown(viewer, line)?;
         let track = self.tracks.get(track)?;
-        let codec = track.codec;
+        let format = track.format;
         let peer = self.peers.get_mut(viewer)?;
         let path = peer.ice.path()?;
         let (sending, outbound) = (peer.sending.get_mut(line)?, peer.outbound.as_mut()?);
@@ -470,7 +475,7 @@ impl Worker {
         let (layer, origin) = subscription.origin(sent)?;
         let kept = track.history(layer)?.kept(origin)?;
         let looked = subscription.looked(layer, kept.meta)?;
-        let codec = *sending.plan.takes(codec)?;
+        let codec = *sending.plan.takes(format)?;
         let begin = self.control.len();
         let written = sending.rewrite_lost(outbound, codec, &kept, &looked, now, &mut self.control);
         if written {
@@ -554,7 +559,7 @@ impl Worker {
                     .and_then(|layer| layer.history.kept(number));
                 let Some(kept) = kept else { continue };
                 let (rewritten, switched) =
-                    subscription.take(layer, kept.meta, track.codec, &track.layers, sending);
+                    subscription.take(layer, kept.meta, track.format.codec, &track.layers, sending);
                 if switched && (scalable || track.layers.len() > 1) {
                     let layer = subscription.current.unwrap_or(layer);
                     self.events.push(Event::Switched { peer: peer.key, track: track.key, layer });
@@ -584,7 +589,7 @@ impl Worker {
     }
 
     /// What a track is coded with.
-    pub fn codec(&self, track: TrackKey) -> Option<Codec> {
-        self.tracks.get(*self.track_of.get(&track)?).map(|track| track.codec)
+    pub fn format(&self, track: TrackKey) -> Option<Format> {
+        self.tracks.get(*self.track_of.get(&track)?).map(|track| track.format)
     }
 }

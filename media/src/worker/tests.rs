@@ -17,7 +17,10 @@ use crate::codec::{Codec, Kind};
 use crate::dtls::Identity;
 use crate::dtls::tests::{Client, GCM, noon};
 use crate::ice::{IceCredentials, Source, Via};
-use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, SendCodec, SendPlan, TrackKey};
+use crate::plan::{
+    KeyframeFeedback, PeerKey, PeerPlan, ReceiveCodec, ReceivePlan, RoomKey, SendCodec, SendPlan,
+    TrackKey,
+};
 use crate::rtcp::{Compound, Rtcp, read};
 use crate::rtp::{Extension, ExtensionIds, Header, Values, Writer};
 use crate::srtp::Direction;
@@ -88,21 +91,29 @@ fn camera(track: u64, layers: usize) -> ReceivePlan {
     ReceivePlan {
         mid: "v".into(),
         track: TrackKey(track),
-        codec: Codec::Vp8,
-        payload_type: VP8,
-        repair_type: Some(RTX),
-        red_type: None,
+        codecs: vec![coded(Codec::Vp8, VP8, Some(RTX))],
         extensions: extensions(),
         rids: ["q", "h", "f"][..layers].iter().map(|&rid| rid.to_owned()).collect(),
         ssrcs: (0..layers).map(|layer| (ssrc(layer), Some(ssrc(layer) + 50))).collect(),
-        nack: true,
         remb: false,
     }
 }
 
+fn coded(codec: Codec, payload_type: u8, repair_type: Option<u8>) -> ReceiveCodec {
+    ReceiveCodec {
+        format: codec.into(),
+        payload_type,
+        repair_type,
+        red_type: None,
+        nack: true,
+        keyframes: KeyframeFeedback::Pli,
+        parameter_sets: [].into(),
+    }
+}
+
 fn screen() -> SendPlan {
-    let codec = |codec, payload_type, repair_type| SendCodec {
-        codec,
+    let codec = |codec: Codec, payload_type, repair_type| SendCodec {
+        format: codec.into(),
         payload_type,
         repair_type,
         red_type: None,
@@ -556,7 +567,7 @@ fn tapped(tapping: &Tapping) -> Vec<(u8, u64)> {
     let parts = std::iter::from_fn(|| tapping.take().ok().flatten());
     let packets = parts.filter_map(|part| match part {
         Tapped::Packet(packet) => Some((packet.layer, packet.sequence & 0xFFFF)),
-        Tapped::Clock(_) => None,
+        Tapped::Clock(_) | Tapped::Coded(_) => None,
     });
     packets.collect()
 }
@@ -798,11 +809,11 @@ fn scalable(key: bool, away: bool) -> [(HashSet<u8>, bool); 3] {
     let (_, descriptor) = crate::dependency::tests::three_levels(key);
     let mut world = World::new();
     let mut plan = camera(1, 1);
-    plan.codec = Codec::Vp9;
+    plan.codecs[0].format = Codec::Vp9.into();
     plan.extensions.set(Extension::Dependency, 8);
     let ada = world.phone(vec![plan], vec![]);
     let mut viewer = screen();
-    viewer.codecs[0].codec = Codec::Vp9;
+    viewer.codecs[0].format = Codec::Vp9.into();
     let ben = world.phone_at(away, vec![], vec![viewer]);
     world.show(ben, "0", 1);
     let (mut sequence, mut keyframe) = (1000, true);
@@ -893,9 +904,7 @@ fn shaped(seconds: u64, link: impl Fn(u64) -> (u64, Duration), loses: fn(u64) ->
     let mut world = World::new();
     let microphone = ReceivePlan {
         mid: "a".into(),
-        codec: Codec::Opus,
-        payload_type: OPUS,
-        repair_type: None,
+        codecs: vec![coded(Codec::Opus, OPUS, None)],
         rids: vec![],
         ssrcs: vec![(900, None)],
         ..camera(2, 1)
@@ -1210,7 +1219,7 @@ fn who_is_silent_for_half_a_minute_is_forgotten_with_what_it_published() {
     }
     let gone = Event::Gone { peer: world.phones[ada].key, reason: Gone::Silent };
     assert!(world.events.contains(&gone));
-    assert_eq!(world.worker.codec(TrackKey(1)), None);
+    assert_eq!(world.worker.format(TrackKey(1)), None);
     assert_eq!((world.worker.peers.len(), world.worker.tracks.len()), (1, 0));
 }
 

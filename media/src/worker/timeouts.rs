@@ -124,9 +124,10 @@ impl Worker {
         let (mut requests, mut keyframes) = (0, 0);
         for receiving in &peer.receiving {
             let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
+            let nack = receiving.plan.takes_nack(track.format);
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc else { continue };
-                if receiving.plan.nack && layer.lacks() {
+                if nack && layer.lacks() {
                     self.scratch.clear();
                     layer.ask(now, &mut self.scratch);
                     if !self.scratch.is_empty() {
@@ -179,7 +180,8 @@ impl Worker {
             };
             let Some(track) = self.tracks.get(track).filter(|_| !quiet) else { continue };
             let subscription = track.subscription(place, line);
-            let clock = subscription.and_then(|it| it.clock(now, track.codec, &track.layers));
+            let clock =
+                subscription.and_then(|it| it.clock(now, track.format.codec, &track.layers));
             let Some(clock) = clock else { continue };
             sending.reported = Some(now);
             let begin = self.control.len();
@@ -210,7 +212,7 @@ impl Worker {
         for (line, key) in peer.shown() {
             let Some(&at) = self.track_of.get(&key) else { continue };
             let Some(track) = self.tracks.get_mut(at) else { continue };
-            if track.codec.kind() == Kind::Audio {
+            if track.format.codec.kind() == Kind::Audio {
                 bits = bits.saturating_sub(AUDIO);
                 continue;
             }
@@ -257,7 +259,7 @@ impl Worker {
         let tracks = (&self.tracks, &self.track_of);
         let line = peer.sending.iter_mut().find_map(|sending| {
             let track = tracks.0.get(*tracks.1.get(&sending.track?)?)?;
-            let codec = *sending.plan.takes(track.codec)?;
+            let codec = *sending.plan.takes(track.format)?;
             let numbered = sending.plan.extensions.id(Extension::TransportSequence).is_some();
             (codec.repair_type.is_some() && numbered).then_some((sending, codec))
         });
@@ -302,7 +304,7 @@ impl Worker {
         let mut rooms: std::collections::HashMap<_, Vec<(TrackKey, u8)>> =
             self.speakers.keys().map(|&room| (room, Vec::new())).collect();
         for (_, track) in &mut self.tracks {
-            if track.codec.kind() == Kind::Audio && matches!(track.owner, Owner::Peer(_)) {
+            if track.format.codec.kind() == Kind::Audio && matches!(track.owner, Owner::Peer(_)) {
                 if track.level > AUDIBLE {
                     #[expect(
                         clippy::cast_possible_truncation,
