@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 use crate::auth::{Auth, AuthError};
-use crate::calls::Calls;
+use crate::calls::{Actor, Calls, Order};
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::error::Problem;
-use crate::event::Limits;
 use crate::event::recording::{Recording, RecordingMode};
+use crate::event::{Call, Limits};
 use crate::ids::{CallId, RecordingId, RoomId, UserId};
 use crate::incall::InCall;
 use crate::limits;
@@ -184,6 +184,31 @@ impl Services {
             calls_per_minute: limits.calls_per_minute,
             rest_per_minute: limits.rest_per_minute,
         }
+    }
+
+    /// Begins a call, by whichever way it is asked for: a call of several has its room before anybody comes.
+    pub async fn start_call(
+        &self,
+        by: &Actor,
+        order: Order,
+        operates: bool,
+    ) -> Result<(Call, Option<Vec<Call>>), Problem> {
+        self.limits.call(by.user)?;
+        if order.record {
+            self.recordings.allows(operates)?;
+        }
+        let (call, calls) = self.calls.start(by, order).await?;
+        if calls.is_some() {
+            self.open_room(by.user, call.call_id).await?;
+        }
+        Ok((call, calls))
+    }
+
+    /// Opens the room of a call for its people, unless it is open.
+    pub async fn open_room(&self, me: UserId, call: CallId) -> Result<RoomId, Problem> {
+        let (room, people) = self.calls.meeting(me, call).await?;
+        self.rooms.open_call(&room, &people)?;
+        Ok(room)
     }
 
     /// Records a call.

@@ -24,4 +24,6 @@ pub mod rooms;
 pub mod sfu;
 pub mod socket;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod view;

@@ -68,9 +68,9 @@ impl Calls {
         let (media, reason) = (live.record.media, "policy");
         let path = MediaPath { call_id: id, media, reason };
         self.tell_both(&live.record, &Event::CallMediaPath(path));
-        if !self.outbox.is_online(from) && live.record.depends_on(from) {
-            live.side(from).lost_until = Some(self.clock.now().after(self.reconnect_window()));
-            self.arm(live);
+        let away = live.side(from).is_lost() || !self.outbox.is_online(from);
+        if away && live.record.depends_on(from) {
+            self.lose(live, from);
         }
         for user in [to, from] {
             self.flush(live, user);
@@ -79,19 +79,13 @@ impl Calls {
     }
 
     async fn tell_answer(&self, live: &mut Guard, by: &Actor, input: Input) -> Result<()> {
-        // The answer is told before the end, so the state is advanced in between.
         let busy = matches!(input, Input::Reject(_, EndReason::Busy));
         let next = super::machine::step(&live.record, &input, self.clock.now())?;
         if let Some(next) = next {
-            let before = std::mem::replace(&mut live.record, next.clone());
-            self.tell_responded(
-                live,
-                by,
-                Answer::Reject,
-                Some(if busy { "busy" } else { "declined" }),
-            );
-            live.record = before;
-            self.finish(live, next).await?;
+            let reason = Some(if busy { "busy" } else { "declined" });
+            let announce =
+                |calls: &Self, live: &Guard| calls.tell_responded(live, by, Answer::Reject, reason);
+            self.finish(live, next, announce).await?;
         }
         Ok(())
     }

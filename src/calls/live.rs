@@ -35,8 +35,8 @@ pub(super) struct Live {
 pub(super) struct Side {
     /// The connection it is on; `None` while nobody knows (a call made by REST, or before an answer).
     pub(super) session: Option<SessionId>,
-    /// Until when it may come back, when its connection is lost.
-    pub(super) lost_until: Option<Timestamp>,
+    /// When its connection was lost, and until when it may come back.
+    pub(super) lost: Option<(Timestamp, Timestamp)>,
     waiting: Waiting,
     /// What it last said of its media, while that does not go through the server.
     pub(super) described: Option<String>,
@@ -75,13 +75,18 @@ impl Live {
 
     /// When this call next wants attention.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        let lost = self.sides.values().filter_map(|side| side.lost_until);
-        self.record.deadline.into_iter().chain(lost).min()
+        let until = self.lost().map(|(_, until)| until);
+        self.record.deadline.into_iter().chain(until).min()
     }
 
-    /// Whether a side has been lost for too long.
-    pub(super) fn has_lost(&self, now: Timestamp) -> bool {
-        self.sides.values().any(|side| side.lost_until.is_some_and(|until| now >= until))
+    fn lost(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        self.sides.values().filter_map(|side| side.lost)
+    }
+
+    /// When the first side was lost, once one has been lost for too long.
+    pub(super) fn lost_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let given_up = self.lost().any(|(_, until)| now >= until);
+        self.lost().map(|(since, _)| since).min().filter(|_| given_up)
     }
 
     /// The one whose connection this is.
@@ -91,6 +96,17 @@ impl Live {
 }
 
 impl Side {
+    /// Notes that its connection is lost; what was lost before stays lost since then.
+    pub(super) fn lose(&mut self, now: Timestamp, until: Timestamp) {
+        let since = self.lost.map_or(now, |(since, _)| since);
+        self.lost = Some((since, until));
+    }
+
+    /// Whether its connection is lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
     /// Counts a candidate from this side; false when there are too many in 30 s.
     pub(super) fn takes_candidate(&mut self, most: u32, now: Timestamp) -> bool {
         if now.since(self.candidates_since).as_secs() >= 30 {

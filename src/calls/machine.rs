@@ -29,8 +29,8 @@ pub(super) enum Input {
     Gather,
     /// The ringing deadline may have passed.
     Timeout,
-    /// One side did not come back in time.
-    Lost,
+    /// One side did not come back in time; it was lost at this moment.
+    Lost(Timestamp),
 }
 
 /// Advances a call by one input: the call as it then stands, one revision on; `None` when the input changes nothing.
@@ -97,8 +97,14 @@ pub(super) fn step(
             over(call, Missed, EndReason::Timeout, None, now)
         }
         Input::Timeout => return Ok(None),
-        Input::Lost if state == Accepted => over(call, Ended, EndReason::Network, None, now),
-        Input::Lost => return Ok(None),
+        // The caller is gone before there was an answer.
+        Input::Lost(_) if pending => over(call, Ended, EndReason::Network, None, now),
+        // Nobody talked while one side was away.
+        Input::Lost(since) if state == Accepted => {
+            let lost_at = Some((*since).min(now));
+            CallRecord { lost_at, ..over(call, Ended, EndReason::Network, None, now) }
+        }
+        Input::Lost(_) => return Ok(None),
 
         Input::Accept(..) | Input::Reject(..) | Input::Change(..) => {
             return Err(CallError::State(state, "the call is not in a state for that"));
@@ -178,6 +184,7 @@ mod tests {
             waiting: false,
             ratings: Vec::new(),
             group: None,
+            lost_at: None,
             updated_at: NOON,
         }
     }
@@ -211,6 +218,23 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_ends_by_loss_lasted_until_the_loss() {
+        let accepted = after(&ringing(), &Input::Accept(ben(), None), 5);
+        let lost = Input::Lost(NOON.after(Duration::from_secs(65)));
+        let ended = after(&accepted, &lost, 95);
+        assert_eq!(ended.ended_at, Some(NOON.after(Duration::from_secs(95))));
+        assert_eq!((ended.end_reason, ended.duration(NOON)), (Some(EndReason::Network), 60));
+        assert_eq!(summary(&ended, NOON), "Finished voice call, 1:00");
+    }
+
+    #[test]
+    fn ringing_ends_with_a_caller_who_is_gone_and_the_person_called_has_missed_it() {
+        let ended = after(&ringing(), &Input::Lost(NOON), 30);
+        assert_eq!((ended.status, ended.end_reason), (CallStatus::Ended, Some(EndReason::Network)));
+        assert!(is_missed(&ended));
+    }
+
+    #[test]
     fn the_caller_cancels_and_the_person_called_rejects() {
         let cancelled = after(&ringing(), &Input::End(ada(), EndReason::Hangup), 3);
         assert_eq!(
@@ -239,7 +263,7 @@ mod tests {
     #[test]
     fn nothing_moves_a_call_that_is_over_and_ending_it_again_is_no_error() {
         let over = after(&ringing(), &Input::End(ada(), EndReason::Hangup), 3);
-        for input in [Input::End(ben(), EndReason::Hangup), Input::Timeout, Input::Lost] {
+        for input in [Input::End(ben(), EndReason::Hangup), Input::Timeout, Input::Lost(NOON)] {
             assert_eq!(step(&over, &input, NOON).unwrap(), None);
         }
         for input in [

@@ -13,6 +13,8 @@ mod sdp;
 mod sessions;
 mod signal;
 mod start;
+#[cfg(test)]
+mod tests;
 mod timer;
 
 use std::sync::Arc;
@@ -115,7 +117,7 @@ impl Calls {
             let mut live = Live::new(record, None);
             if accepted {
                 for user in live.record.bound() {
-                    live.side(user).lost_until = Some(back_by);
+                    live.side(user).lose(self.clock.now(), back_by);
                     self.in_call.enter(user);
                 }
             }
@@ -136,10 +138,18 @@ impl Calls {
         }
     }
 
+    /// Ends what is due at this moment.
+    #[cfg(test)]
+    pub(crate) async fn expire_due(&self) {
+        while let Ok(call) = self.timer.due(self.clock.now()) {
+            self.expire(call).await.unwrap();
+        }
+    }
+
     async fn expire(&self, id: CallId) -> Result<()> {
         let Some(mut live) = self.registry.lock(id).await else { return Ok(()) };
         let now = self.clock.now();
-        let input = if live.has_lost(now) { Input::Lost } else { Input::Timeout };
+        let input = live.lost_since(now).map_or(Input::Timeout, Input::Lost);
         match self.advance(&mut live, &input).await? {
             Some(()) => Ok(()),
             None => {
@@ -181,12 +191,18 @@ impl Calls {
             live.record = next;
             self.arm(live);
         } else {
-            self.finish(live, next).await?;
+            self.finish(live, next, |_, _| {}).await?;
         }
         Ok(Some(()))
     }
 
-    async fn finish(&self, live: &mut Guard, over: CallRecord) -> Result<()> {
+    /// Stores the end of a call and announces it; `first` announces what belongs before the end.
+    async fn finish(
+        &self,
+        live: &mut Guard,
+        over: CallRecord,
+        first: impl FnOnce(&Self, &Guard),
+    ) -> Result<()> {
         let missed_by = machine::is_missed(&over).then_some(over.to);
         let entry = self.config.chat.call_entries.then(|| self.entry(&over));
         let end = CallEnd { call: over.clone(), expected_rev: live.record.rev, entry, missed_by };
@@ -200,6 +216,7 @@ impl Calls {
         self.registry.remove(&live.record);
         live.relayed = None;
         self.relay.end_call(live.record.id);
+        first(self, live);
         self.tell_end(&live.record, finished.missed_cursor);
         if let Some(entry) = finished.entry {
             self.view.tell(&entry);
@@ -290,7 +307,22 @@ impl Calls {
         };
         expect_peer(&live.record, me, to)?;
         self.advance(&mut live, &Input::End(me, reason.unwrap_or(EndReason::Hangup))).await?;
-        Ok(self.shown(&live.record))
+        let (call, first) = (self.shown(&live.record), live.record.first());
+        drop(live);
+        self.end_ringing(me, first).await?;
+        Ok(call)
+    }
+
+    /// Who leaves a call of several no longer rings others for it.
+    async fn end_ringing(&self, me: UserId, first: CallId) -> Result<()> {
+        for id in self.registry.rung_by(me, first) {
+            if let Some(mut live) = self.registry.lock(id).await
+                && live.record.status.is_pending()
+            {
+                self.advance(&mut live, &Input::End(me, EndReason::Cancelled)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// One call of `me`.

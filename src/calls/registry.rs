@@ -141,6 +141,15 @@ impl Registry {
         self.inner().of(user).iter().map(|brief| brief.id).collect()
     }
 
+    /// The calls by which a user rings others for the call of several that began with `first`.
+    pub(super) fn rung_by(&self, user: UserId, first: CallId) -> Vec<CallId> {
+        let inner = self.inner();
+        let rings = |call: &&Brief| {
+            call.from == user && call.status.is_pending() && call.group == Some(first)
+        };
+        inner.of(user).iter().filter(rings).map(|call| call.id).collect()
+    }
+
     /// Everybody in the calls that share the room of `first`.
     pub(super) fn people_of(&self, first: CallId) -> Vec<UserId> {
         let inner = self.inner();

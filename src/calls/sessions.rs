@@ -24,7 +24,7 @@ impl Calls {
                 let incoming = Incoming { call, waiting: live.record.waiting, record_policy };
                 session.deliver(Frame::new(&Event::CallIncoming(Box::new(incoming))));
             }
-            if session.about.plain && live.side(user).lost_until.is_some() {
+            if session.about.plain && live.side(user).is_lost() {
                 live.side(user).session = Some(session.about.id);
                 self.come_back(&mut live, user);
                 self.flush(&mut live, user);
@@ -42,19 +42,29 @@ impl Calls {
             if live.user_on(session.about.id) != Some(user) {
                 continue;
             }
-            if live.record.status == CallStatus::Accepted && live.record.depends_on(user) {
-                live.side(user).lost_until = Some(self.clock.now().after(self.reconnect_window()));
-                self.arm(&live);
-                self.tell_peer(&live, user, Event::CallReconnecting);
-            } else {
-                live.side(user).session = None;
+            let accepted = live.record.status == CallStatus::Accepted;
+            match accepted && live.record.depends_on(user) {
+                true => self.lose(&mut live, user),
+                // A caller who does not come back while it rings has given up.
+                false if !accepted && live.record.from == user => self.lose(&mut live, user),
+                false => live.side(user).session = None,
             }
+        }
+    }
+
+    /// The connection of a side is lost: it has a while to come back, and the other one is notified once both are in the call.
+    pub(super) fn lose(&self, live: &mut Guard, user: UserId) {
+        let now = self.clock.now();
+        live.side(user).lose(now, now.after(self.reconnect_window()));
+        self.arm(live);
+        if live.record.status == CallStatus::Accepted {
+            self.tell_peer(live, user, Event::CallReconnecting);
         }
     }
 
     /// A side is there again; the other is told when it was lost.
     pub(super) fn come_back(&self, live: &mut Guard, user: UserId) {
-        if live.side(user).lost_until.take().is_some() {
+        if live.side(user).lost.take().is_some() && live.record.status == CallStatus::Accepted {
             self.tell_peer(live, user, Event::CallReconnected);
         }
     }

@@ -78,8 +78,7 @@ impl Calls {
         told: CallSignal,
     ) -> Result<Delivery> {
         let peer = live.record.peer_of(me);
-        let there =
-            live.record.status == CallStatus::Accepted && live.side(peer).lost_until.is_none();
+        let there = live.record.status == CallStatus::Accepted && !live.side(peer).is_lost();
         if there && self.hand_over(peer, live.side(peer).session, &event(kind, told.clone())) {
             return Ok(Delivery { delivered: true, buffered: false });
         }
@@ -118,7 +117,7 @@ impl Calls {
 
     /// Sends a side what waited for it.
     pub(super) fn flush(&self, live: &mut Guard, user: UserId) {
-        let (session, there) = (live.side(user).session, live.side(user).lost_until.is_none());
+        let (session, there) = (live.side(user).session, !live.side(user).is_lost());
         if there && self.outbox.is_online(user) {
             for (kind, waited) in live.side(user).take_waiting() {
                 self.hand_over(user, session, &event(kind, waited));

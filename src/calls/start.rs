@@ -116,6 +116,7 @@ impl Calls {
             waiting: false,
             ratings: Vec::new(),
             group,
+            lost_at: None,
             updated_at: now,
         }
     }

@@ -24,24 +24,28 @@ impl Timer {
     /// The next call whose deadline has passed.
     pub(super) async fn next(&self, clock: &Clock) -> CallId {
         loop {
-            let first =
-                self.deadlines.lock().unwrap_or_else(PoisonError::into_inner).first().copied();
-            match first {
-                Some((at, call)) if at <= clock.now() => {
-                    self.deadlines
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(&(at, call));
-                    return call;
-                }
-                Some((at, _)) => {
+            match self.due(clock.now()) {
+                Ok(call) => return call,
+                Err(Some(at)) => {
                     tokio::select! {
                         () = clock.sleep_until(at) => {}
                         () = self.changed.notified() => {}
                     }
                 }
-                None => self.changed.notified().await,
+                Err(None) => self.changed.notified().await,
             }
+        }
+    }
+
+    /// A call whose deadline has passed, or when the next one does.
+    pub(super) fn due(&self, now: Timestamp) -> Result<CallId, Option<Timestamp>> {
+        let mut deadlines = self.deadlines.lock().unwrap_or_else(PoisonError::into_inner);
+        match deadlines.first().copied() {
+            Some((at, call)) if at <= now => {
+                deadlines.remove(&(at, call));
+                Ok(call)
+            }
+            first => Err(first.map(|(at, _)| at)),
         }
     }
 }

@@ -120,10 +120,6 @@ async fn initiate(
     caller: Caller,
     Body(body): Body<InitiateBody>,
 ) -> Answer<Call> {
-    app.limits.call(caller.id)?;
-    if body.record {
-        app.recordings.allows(caller.operates())?;
-    }
     let order = Order {
         to: Order::people(body.to_user_id, body.to_user_ids),
         kind: body.call_type,
@@ -133,7 +129,7 @@ async fn initiate(
         media: body.media,
         record: body.record,
     };
-    let (call, _) = app.calls.start(&caller.actor(), order).await?;
+    let (call, _) = app.start_call(&caller.actor(), order, caller.operates()).await?;
     Ok(ok(call, "Call initiated successfully"))
 }
 

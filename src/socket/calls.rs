@@ -60,10 +60,6 @@ fn yes() -> bool {
 }
 
 pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Initiated> {
-    context.app.limits.call(context.session.about.user)?;
-    if payload.record {
-        context.app.recordings.allows(context.role.is_operator())?;
-    }
     let order = Order {
         to: Order::people(payload.to_user_id, payload.to_user_ids),
         kind: payload.call_type,
@@ -73,20 +69,9 @@ pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Ini
         media: payload.media,
         record: payload.record,
     };
-    let (call, calls) = context.app.calls.start(&context.actor(), order).await?;
-    if calls.is_some() {
-        // Before anybody comes.
-        open_room(&context, call.call_id).await?;
-    }
+    let operates = context.role.is_operator();
+    let (call, calls) = context.app.start_call(&context.actor(), order, operates).await?;
     Ok(Initiated { call, calls })
-}
-
-/// Opens the room of a call for its people, unless it is open.
-pub(super) async fn open_room(context: &Context, call: CallId) -> Result<RoomId, Problem> {
-    let app = &context.app;
-    let (room, people) = app.calls.meeting(context.session.about.user, call).await?;
-    app.rooms.open_call(&room, &people)?;
-    Ok(room)
 }
 
 /// Whom to add to a call.
@@ -123,7 +108,7 @@ pub(super) async fn add(context: Context, payload: Add) -> Outcome<AddAck> {
     context.app.limits.call(context.session.about.user)?;
     let actor = context.actor();
     let added = context.app.calls.add(&actor, payload.call_id, &payload.user_ids).await?;
-    let room_id = open_room(&context, payload.call_id).await?;
+    let room_id = context.app.open_room(actor.user, payload.call_id).await?;
     let refused = |(user_id, error): (UserId, CallError)| {
         let problem = Problem::from(error);
         Refused { user_id, reason: problem.reason.code(), error: problem.message }

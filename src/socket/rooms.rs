@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::calls::{Leg, open_room};
+use super::calls::Leg;
 use super::table::{Context, Done, Outcome};
 use crate::error::{Problem, Reason};
 use crate::event::IceServer;
@@ -82,7 +82,7 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
     let user = context.session.about.user;
     let room = match (payload.room_id, payload.call_id) {
         (Some(room), None) => room,
-        (None, Some(call)) => open_room(&context, call).await?,
+        (None, Some(call)) => context.app.open_room(context.session.about.user, call).await?,
         _ => return Err(Problem::invalid("roomId", "Name either roomId or callId")),
     };
     let (token, known) = match &context.guest {

@@ -443,6 +443,9 @@ pub struct CallRecord {
     /// In a call of several, the first, whose room all share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<CallId>,
+    /// When a side was lost, in a call that ended because it did not come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<Timestamp>,
     pub updated_at: Timestamp,
 }
 
@@ -485,9 +488,10 @@ impl CallRecord {
         if user == self.from { self.to } else { self.from }
     }
 
-    /// Whole seconds from acceptance to end (or to `now` while it runs).
+    /// Whole seconds from acceptance to the end of the talk: the loss of a side that did not come back, else the end, or `now`
+    /// while it runs.
     pub fn duration(&self, now: Timestamp) -> i64 {
-        let end = self.ended_at.unwrap_or(now);
+        let end = self.lost_at.or(self.ended_at).unwrap_or(now);
         self.accepted_at.map_or(0, |start| i64::try_from(end.since(start).as_secs()).unwrap_or(0))
     }
 }

@@ -86,6 +86,7 @@ pub(crate) fn call(from: i64, to: i64, ms: i64) -> CallRecord {
         waiting: false,
         ratings: Vec::new(),
         group: None,
+        lost_at: None,
         updated_at: at(ms),
     }
 }
