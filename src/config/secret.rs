@@ -1,5 +1,6 @@
 //! Secrets: never printed, and not accepted when everybody knows them.
 
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A text that no log, dump or error shows.
@@ -58,6 +59,15 @@ const WELL_KNOWN: &[&str] = &[
     "yoursecret",
 ];
 
+/// SHA-256 of secrets that publicly readable repositories of this server's predecessors show.
+const PUBLISHED: &[&str] = &["de9f84df0a5b1b728f3a7b6b07cd91f20e00471e77db1dd7fec11445607d0970"];
+
+fn is_published(text: &str) -> bool {
+    let hash = digest(&SHA256, text.as_bytes());
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    PUBLISHED.contains(&hash.as_str())
+}
+
 /// Why a shared secret must not be used, or `None`.
 pub fn weakness(secret: &Secret) -> Option<String> {
     let text = secret.expose();
@@ -69,6 +79,13 @@ pub fn weakness(secret: &Secret) -> Option<String> {
     }
     if text.len() < 32 {
         return Some(format!("has {} bytes; it needs at least 32 random ones", text.len()));
+    }
+    if is_published(text.trim()) {
+        return Some(
+            "is printed in a public repository, so that anybody can sign as anybody; make a random one and give it to the \
+             backend, too"
+                .into(),
+        );
     }
     let lower = text.to_lowercase();
     if WELL_KNOWN.iter().any(|known| lower.starts_with(known)) {
