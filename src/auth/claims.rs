@@ -42,10 +42,11 @@ impl Claims {
     pub(super) fn identity(self, now: Timestamp, leeway: u64) -> Result<Identity, AuthError> {
         let leeway = i64::try_from(leeway).unwrap_or(0);
         let exp = seconds(&self.exp).ok_or(AuthError::Invalid("exp"))?;
-        for not_before in [&self.nbf, &self.iat].into_iter().flatten() {
-            let moment = seconds(not_before).ok_or(AuthError::Invalid("nbf"))?;
-            if moment > now.seconds().saturating_add(leeway) {
-                return Err(AuthError::Invalid("not_yet"));
+        for (claim, time) in [("nbf", &self.nbf), ("iat", &self.iat)] {
+            let Some(time) = time else { continue };
+            let ahead = seconds(time).ok_or(AuthError::Invalid(claim))? - now.seconds();
+            if ahead > leeway {
+                return Err(AuthError::NotYet { claim, seconds: ahead, leeway });
             }
         }
         if exp.saturating_add(leeway) <= now.seconds() {

@@ -19,7 +19,8 @@ use crate::error::{Failure, Reason};
 /// A longer token is refused before it is looked at.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// Why a token does not let its bearer in. All bad tokens get one sentence, so that nothing can be learnt from it.
+/// Why a token does not let its bearer in. All bad tokens get one sentence, so that nothing can be learnt from it; what is
+/// wrong with the time of one that is signed is said.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthError {
     /// None came.
@@ -28,6 +29,19 @@ pub enum AuthError {
     /// It cannot be trusted; the cause is for the log and the counters.
     #[error("Invalid token")]
     Invalid(&'static str),
+    /// It is to be valid later only: the clock of whoever issued it is ahead. Said of signed tokens only.
+    #[error(
+        "Token is from the future: its {claim} lies {seconds} s ahead of this server's clock (auth.leeway is {leeway} s); set \
+         the clock of the backend, or of this server"
+    )]
+    NotYet {
+        /// The claim that says so.
+        claim: &'static str,
+        /// By how much the clocks differ.
+        seconds: i64,
+        /// By how much they may.
+        leeway: i64,
+    },
     /// It was good once.
     #[error("Token expired")]
     Expired,
@@ -43,7 +57,7 @@ impl Failure for AuthError {
     fn reason(&self) -> Reason {
         match self {
             Self::Missing => Reason::TokenMissing,
-            Self::Invalid(_) => Reason::TokenInvalid,
+            Self::Invalid(_) | Self::NotYet { .. } => Reason::TokenInvalid,
             Self::Expired => Reason::TokenExpired,
             Self::Unavailable => Reason::Unavailable,
             Self::Keys(_) => Reason::Internal,
@@ -57,6 +71,7 @@ impl AuthError {
         match self {
             Self::Missing => "missing",
             Self::Invalid(cause) => cause,
+            Self::NotYet { .. } => "not_yet",
             Self::Expired => "expired",
             Self::Unavailable => "unavailable",
             Self::Keys(_) => "keys",

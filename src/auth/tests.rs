@@ -127,6 +127,8 @@ async fn times_are_checked_with_thirty_seconds_of_leeway() {
             Some(Reason::TokenInvalid),
             "{claim}"
         );
+        let error = auth.authenticate(&token(future.clone())).await.unwrap_err().to_string();
+        assert!(error.contains(claim) && error.contains("31 s ahead"), "{error}");
         future[claim] = json!(NOON + 30);
         assert_eq!(reason(&auth, &token(future)).await, None, "{claim}");
     }

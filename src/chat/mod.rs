@@ -1,6 +1,8 @@
 //! Messages: sending, reading, receipts, typing, and what was missed while away.
 
 mod sync;
+#[cfg(test)]
+mod tests;
 mod typing;
 
 use std::sync::Arc;
@@ -33,6 +35,10 @@ const MENTIONS: usize = 100;
 pub enum ChatError {
     #[error("toUserId and content are required")]
     Incomplete(&'static str),
+    #[error("This server does not do {0} yet; leave it out")]
+    NotDone(&'static str),
+    #[error("replyTo must name a message of the same conversation")]
+    ReplyTo,
     #[error("You cannot write to yourself")]
     ToOneself,
     #[error("content has {have} {unit}; at most {limit} are allowed")]
@@ -62,9 +68,12 @@ pub enum ChatError {
 impl Failure for ChatError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Incomplete(_) | Self::ToOneself | Self::Type | Self::Mentions => {
-                Reason::InvalidData
-            }
+            Self::Incomplete(_)
+            | Self::NotDone(_)
+            | Self::ReplyTo
+            | Self::ToOneself
+            | Self::Type
+            | Self::Mentions => Reason::InvalidData,
             Self::TooLong { .. } => Reason::ContentTooLong,
             Self::NotAMember => Reason::NotAMember,
             Self::NoMessage => Reason::NotFound,
@@ -79,7 +88,8 @@ impl Failure for ChatError {
 
     fn details(&self) -> Option<Value> {
         match self {
-            Self::Incomplete(field) => Some(json!({ "field": field })),
+            Self::ReplyTo => Some(json!({ "field": "replyTo" })),
+            Self::Incomplete(field) | Self::NotDone(field) => Some(json!({ "field": field })),
             Self::ToOneself => Some(json!({ "field": "toUserId" })),
             Self::Type => Some(json!({ "field": "messageType" })),
             Self::Mentions => Some(json!({ "field": "mentions", "limit": MENTIONS })),
@@ -128,11 +138,25 @@ pub struct Letter {
     reply_to: Option<MessageId>,
     #[serde(default)]
     mentions: Vec<UserId>,
+    /// Members of the contract that this server does not do yet: they are refused rather than left out in silence.
+    #[serde(default)]
+    #[schema(ignore)]
+    ephemeral_seconds: Option<Value>,
+    #[serde(default)]
+    #[schema(ignore)]
+    attachments: Option<Value>,
 }
 
 impl Letter {
     /// The draft in it, when nothing is missing.
     pub fn draft(self) -> Result<Draft> {
+        if self.ephemeral_seconds.is_some() {
+            return Err(ChatError::NotDone("ephemeralSeconds"));
+        }
+        if self.attachments.is_some_and(|some| some.as_array().is_none_or(|some| !some.is_empty()))
+        {
+            return Err(ChatError::NotDone("attachments"));
+        }
         let place =
             self.conversation_id.map(Place::Conversation).or(self.to_user_id.map(Place::With));
         if self.mentions.len() > MENTIONS {
@@ -232,6 +256,12 @@ impl Chat {
     pub async fn send(&self, from: UserId, draft: Draft) -> Result<Sent> {
         let conversation = locate(from, draft.place)?;
         self.check(&draft)?;
+        if let Some(replied) = draft.reply_to {
+            let replied = self.store.message(replied).await?;
+            if replied.is_none_or(|replied| replied.conversation != conversation) {
+                return Err(ChatError::ReplyTo);
+            }
+        }
         let new = NewMessage {
             id: MessageId::new(self.clock.id()),
             conversation,

@@ -1,6 +1,8 @@
 //! People: accounts that come into being with their first token, profiles, and the directory.
 
 mod erase;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -253,32 +255,58 @@ impl People {
         };
         let (records, next_cursor) = match named {
             Some(ids) => (self.store.users(ids).await?, None),
-            None => self.directory_page(&query, limit).await?,
+            None => self.directory_page(me, &query, limit).await?,
         };
-        let shown = records.iter().filter(|record| record.profile.user_id != me);
-        let mut users: Vec<_> =
-            shown.map(|record| self.view.user(record, Detail::Public)).collect();
-        users.retain(|user| query.online.is_none_or(|online| user.is_online == online));
+        let shown = records.iter().filter_map(|record| self.listed(me, &query, record));
+        let mut users: Vec<_> = shown.collect();
         users.sort_by_key(|user| {
             (std::cmp::Reverse((user.is_online, user.last_seen)), user.user_id)
         });
         Ok(DirectorySlice { users, next_cursor, limit })
     }
 
+    /// A person as the list shows them, where they belong into it.
+    fn listed(&self, me: UserId, query: &DirectoryQuery, record: &UserRecord) -> Option<User> {
+        let user = self.view.user(record, Detail::Public);
+        let belongs = user.user_id != me && query.online.is_none_or(|it| it == user.is_online);
+        belongs.then_some(user)
+    }
+
+    /// A full page of those who belong into the list, as long as there are more; some pages of the store are looked at for it.
     async fn directory_page(
         &self,
+        me: UserId,
         query: &DirectoryQuery,
         limit: usize,
     ) -> Result<(Vec<UserRecord>, Option<String>), PeopleError> {
-        let after = query.cursor.as_deref().map(position).transpose()?;
+        const PAGES: usize = 8;
+        let mut after = query.cursor.as_deref().map(position).transpose()?;
         let prefix = query.prefix.as_deref().unwrap_or_default().to_lowercase();
-        let records = self.store.directory(DirectoryPage { after, prefix, limit }).await?;
-        let last = records
-            .last()
-            .filter(|_| records.len() == limit)
-            .map(|last| cursor(&["u", &last.profile.user_id.to_string(), &last.name_key()]));
-        Ok((records, last))
+        let mut found = Vec::new();
+        for _ in 0..PAGES {
+            let page = DirectoryPage { after: after.take(), prefix: prefix.clone(), limit };
+            let records = self.store.directory(page).await?;
+            let more = records.len() == limit;
+            for record in records {
+                after = Some((record.name_key(), record.profile.user_id));
+                if self.listed(me, query, &record).is_some() {
+                    found.push(record);
+                }
+                if found.len() == limit {
+                    let next = cursor_behind(after);
+                    return Ok((found, next));
+                }
+            }
+            if !more {
+                return Ok((found, None));
+            }
+        }
+        Ok((found, cursor_behind(after)))
     }
+}
+
+fn cursor_behind(last: Option<(String, UserId)>) -> Option<String> {
+    last.map(|(name, user)| cursor(&["u", &user.to_string(), &name]))
 }
 
 fn shown(device: DeviceRecord) -> Device {

@@ -148,12 +148,13 @@ fn refuse(app: &App, socket: &SocketRef, error: &AuthError) -> Refusal {
             Reason::RateLimited,
         );
     }
-    let told = match error {
-        AuthError::Missing => "Authentication error: Token required",
-        AuthError::Unavailable | AuthError::Keys(_) => "Authentication service error",
-        AuthError::Invalid(_) | AuthError::Expired => "Authentication error: Invalid token",
+    let message = match error {
+        AuthError::Missing => "Authentication error: Token required".into(),
+        AuthError::Unavailable | AuthError::Keys(_) => "Authentication service error".into(),
+        AuthError::Invalid(_) | AuthError::Expired => "Authentication error: Invalid token".into(),
+        AuthError::NotYet { .. } => format!("Authentication error: {error}"),
     };
-    Refusal(told.into(), error.reason())
+    Refusal(message, error.reason())
 }
 
 fn check_claim(app: &App, identity: &Identity, handshake: &Handshake) -> Result<(), Refusal> {

@@ -16,6 +16,7 @@ pub use record::{
 };
 
 use async_trait::async_trait;
+use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::clock::Timestamp;
 use crate::error::{Failure, Reason};
@@ -234,7 +235,40 @@ pub trait Store: Send + Sync {
     async fn close(&self);
 }
 
-/// At most 200 characters of a message for lists.
+/// Characters of a preview.
+const PREVIEW: usize = 200;
+
+/// At most 200 characters of a message for lists, cut between what readers see as characters (UAX #29); a first one that is longer
+/// than that is cut inside.
 pub fn preview(content: &str) -> String {
-    content.chars().take(200).collect()
+    let mut left = PREVIEW;
+    let fits = |cluster: &&str| {
+        let rest = left.checked_sub(cluster.chars().count());
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    let whole: String = content.graphemes(true).take_while(fits).collect();
+    match whole.is_empty() {
+        true => content.chars().take(PREVIEW).collect(),
+        false => whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::preview;
+
+    #[test]
+    fn a_preview_ends_between_what_readers_see_as_characters() {
+        let begin = "x".repeat(199);
+        for cluster in ["🇪🇹", "👨\u{200D}👩\u{200D}👧", "👍🏽", "e\u{301}", "क्षि"]
+        {
+            assert_eq!(preview(&format!("{begin}{cluster} and more")), begin, "{cluster}");
+            let fits = format!("{}{cluster}", "x".repeat(200 - cluster.chars().count()));
+            assert_eq!(preview(&format!("{fits} and more")), fits);
+        }
+        assert_eq!(preview(&"é".repeat(300)).chars().count(), 200);
+        assert_eq!(preview(&format!("e{}", "\u{301}".repeat(500))).chars().count(), 200);
+        assert_eq!(preview(""), "");
+    }
 }
