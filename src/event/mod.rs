@@ -18,6 +18,8 @@ pub use message::{
 };
 pub use user::{Device, Gender, Platform, Presence, PresenceMode, Role, User, UserStatus};
 
+use std::marker::PhantomData;
+
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -49,8 +51,8 @@ macro_rules! events {
                 vec![$(Described {
                     name: $name,
                     about: $about.trim(),
-                    schema: <$payload as ToSchema>::name().into_owned(),
-                    register: register::<$payload>,
+                    schema: (&Schema::<$payload>(PhantomData)).name(),
+                    register: (&Schema::<$payload>(PhantomData)).register(),
                 },)*]
             }
         }
@@ -67,6 +69,35 @@ pub struct Described {
     pub schema: String,
     /// Collects that schema and those it refers to.
     pub register: fn(&mut Schemas),
+}
+
+/// The schema of a payload: that of what is in the box, where it is boxed.
+struct Schema<T>(PhantomData<T>);
+
+impl<T: ToSchema> Schema<Box<T>> {
+    fn name(&self) -> String {
+        T::name().into_owned()
+    }
+
+    fn register(&self) -> fn(&mut Schemas) {
+        register::<T>
+    }
+}
+
+/// The same for payloads that are not boxed; methods of the type itself come first.
+trait Unboxed {
+    fn name(&self) -> String;
+    fn register(&self) -> fn(&mut Schemas);
+}
+
+impl<T: ToSchema> Unboxed for Schema<T> {
+    fn name(&self) -> String {
+        T::name().into_owned()
+    }
+
+    fn register(&self) -> fn(&mut Schemas) {
+        register::<T>
+    }
 }
 
 /// Named JSON schemas.

@@ -1,16 +1,20 @@
 //! The descriptions of the API, made from the code that answers it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Router, routing::get};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement,
+    ComponentsBuilder, Content, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
+    Response, ResponseBuilder, Schema, SecurityRequirement,
 };
 
 use crate::app::App;
+use crate::error::Reason;
 use crate::{error, event, socket};
 
 /// The head of the description.
@@ -39,7 +43,71 @@ pub(super) fn info() -> OpenApi {
 
 /// The OpenAPI document.
 pub fn openapi() -> OpenApi {
-    super::api().into_openapi()
+    let mut description = super::api().into_openapi();
+    complete(&mut description);
+    description
+}
+
+/// Adds what every operation has: a name of its own, a sentence for every response, and the errors by their reasons.
+pub(super) fn complete(description: &mut OpenApi) {
+    let mut names = HashMap::<String, usize>::new();
+    for (_, operation) in operations(description) {
+        *names.entry(operation.operation_id.clone().unwrap_or_default()).or_default() += 1;
+    }
+    for (path, operation) in operations(description) {
+        if let Some(name) = &mut operation.operation_id
+            && names.get(name).is_some_and(|count| *count > 1)
+        {
+            let tag = operation.tags.iter().flatten().next();
+            *name = format!("{}_{name}", tag.map_or("other", String::as_str).to_lowercase());
+        }
+        let (has_body, has_place) = (operation.request_body.is_some(), path.contains('{'));
+        let responses = &mut operation.responses.responses;
+        for (status, response) in responses.iter_mut() {
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                response.description = sentence(status);
+            }
+        }
+        for status in [400, 401, 403, 404, 409, 413, 429, 500, 503] {
+            let fits = match status {
+                413 => has_body,
+                404 => has_place,
+                _ => true,
+            };
+            if fits {
+                responses.entry(status.to_string()).or_insert_with(|| failure(status));
+            }
+        }
+    }
+}
+
+fn operations(description: &mut OpenApi) -> impl Iterator<Item = (&str, &mut Operation)> {
+    description.paths.paths.iter_mut().flat_map(|(path, item)| {
+        let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
+        let all = [get, put, post, delete, options, head, patch, trace];
+        all.into_iter().flatten().map(|operation| (path.as_str(), operation))
+    })
+}
+
+fn sentence(status: &str) -> String {
+    let code = status.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok());
+    code.and_then(|code| code.canonical_reason()).unwrap_or("Answered").to_owned()
+}
+
+/// The errors of one status, by their reasons.
+fn failure(status: u16) -> RefOr<Response> {
+    let reasons: Vec<&str> = Reason::ALL
+        .iter()
+        .filter(|reason| reason.status().as_u16() == status)
+        .map(|reason| reason.code())
+        .collect();
+    let content = Content::new(Some(RefOr::<Schema>::Ref(Ref::from_schema_name("ErrorBody"))));
+    let response = ResponseBuilder::new()
+        .description(format!("{}: {}", sentence(&status.to_string()), reasons.join(", ")))
+        .content("application/json", content);
+    RefOr::T(response.build())
 }
 
 pub(super) fn router(description: &OpenApi) -> Router<App> {
@@ -54,4 +122,30 @@ pub(super) fn router(description: &OpenApi) -> Router<App> {
     Router::new()
         .route("/api/openapi.json", text(openapi))
         .route("/api/asyncapi.json", text(asyncapi))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own_and_says_what_each_response_is() {
+        let mut description = openapi();
+        let mut names = HashSet::new();
+        for (path, operation) in operations(&mut description) {
+            let name = operation.operation_id.clone().unwrap_or_default();
+            assert!(!name.is_empty() && names.insert(name.clone()), "{path}: {name}");
+            let responses = &operation.responses.responses;
+            for (status, response) in responses {
+                let RefOr::T(response) = response else { continue };
+                assert!(!response.description.is_empty(), "{path} {status}");
+            }
+            let failures = responses.keys().filter(|status| status.starts_with(['4', '5']));
+            assert!(failures.count() >= 5, "{path}: {name}");
+            assert!(responses.keys().any(|status| status.starts_with(['1', '2', '3'])), "{path}");
+        }
+        assert!(names.len() > 60);
+    }
 }

@@ -41,7 +41,8 @@ pub(crate) fn api() -> OpenApiRouter<App> {
 
 /// The whole server as one service: endpoints, aliases of the original, pages, and Socket.IO in front.
 pub fn router(app: &App) -> (Router, socket::Sockets) {
-    let (rest, description) = api().split_for_parts();
+    let (rest, mut description) = api().split_for_parts();
+    docs::complete(&mut description);
     // The original serves the same under /v1.
     let (chat, _) = users::directory_router().merge(chat::router()).split_for_parts();
     let (calls, _) = calls::router().split_for_parts();

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::auth::bearer;
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
+use crate::ids::UserId;
 use crate::store::Totals;
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -89,8 +90,15 @@ struct Statistics {
     active_calls: usize,
     active_rooms: usize,
     /// How many; for admins, or with `compat.public_health_stats`, who.
-    #[schema(value_type = Object)]
-    online_users: Value,
+    online_users: OnlineUsers,
+}
+
+/// How many are online, or who.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum OnlineUsers {
+    Count(usize),
+    Users(Vec<UserId>),
 }
 
 /// Health for people and for monitors of the original.
@@ -122,7 +130,10 @@ async fn health(State(app): State<App>, operator: Result<Operator, Refusal>) -> 
             active_connections: app.outbox.connections(),
             active_calls: app.calls.count(),
             active_rooms: 0,
-            online_users: if detailed { json!(online) } else { json!(online.len()) },
+            online_users: match detailed {
+                true => OnlineUsers::Users(online),
+                false => OnlineUsers::Count(online.len()),
+            },
         },
     };
     let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

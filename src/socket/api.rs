@@ -63,3 +63,50 @@ fn operation(action: &str, key: &str) -> Value {
     let message = json!({ "$ref": format!("#/channels/socket/messages/{key}") });
     json!({ "action": action, "channel": { "$ref": "#/channels/socket" }, "messages": [message] })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Everything that is referred to in a description.
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                if let Some(Value::String(to)) = map.get("$ref") {
+                    found.push(to.clone());
+                }
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_to_something_of_its_own() {
+        let description = describe();
+        let mut found = Vec::new();
+        references(&description, &mut found);
+        assert!(found.len() > 100);
+        for to in found {
+            let pointer = to.strip_prefix('#').unwrap_or_else(|| panic!("{to} leads elsewhere"));
+            assert!(description.pointer(pointer).is_some(), "{to} leads nowhere");
+            assert!(!to.ends_with("/Box"), "a box is no name");
+        }
+    }
+
+    #[test]
+    fn no_two_schemas_share_a_name() {
+        let mut schemas = Schemas::new();
+        Event::catalogue().iter().for_each(|event| (event.register)(&mut schemas));
+        table::catalogue().iter().for_each(|event| (event.register)(&mut schemas));
+        let mut known: BTreeMap<String, Value> = BTreeMap::new();
+        for (name, schema) in schemas {
+            let schema = serde_json::to_value(schema).unwrap();
+            let before = known.insert(name.clone(), schema.clone());
+            assert!(before.is_none_or(|before| before == schema), "two things are called {name}");
+        }
+    }
+}
