@@ -127,14 +127,18 @@ impl Calls {
         Ok(())
     }
 
-    /// Ends what is due, for as long as the server runs.
-    pub async fn keep_time(&self) {
+    /// Ends what is due, for as long as the server runs. Each call has a task of its own for it, so that none waits for another.
+    pub async fn keep_time(self: Arc<Self>) {
         loop {
             let call = self.timer.next(&self.clock).await;
-            if let Err(error) = self.expire(call).await {
-                tracing::warn!(%call, %error, "a deadline could not be kept and is tried again");
-                self.timer.arm(self.clock.now().after(std::time::Duration::from_secs(1)), call);
-            }
+            tokio::spawn(self.clone().keep_deadline(call));
+        }
+    }
+
+    async fn keep_deadline(self: Arc<Self>, call: CallId) {
+        if let Err(error) = self.expire(call).await {
+            tracing::warn!(%call, %error, "a deadline could not be kept and is tried again");
+            self.timer.arm(self.clock.now().after(std::time::Duration::from_secs(1)), call);
         }
     }
 

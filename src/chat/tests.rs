@@ -34,6 +34,6 @@ async fn a_reply_is_to_a_message_of_the_same_conversation() {
         |to: &Sent| json!({ "toUserId": 1, "content": "hi", "replyTo": to.message.message_id });
     assert!(send(&world, 2, reply(&here)).await.is_ok());
     assert!(matches!(send(&world, 2, reply(&elsewhere)).await, Err(ChatError::ReplyTo)));
-    let nowhere = json!({ "toUserId": 1, "content": "hi", "replyTo": uuid::Uuid::now_v7() });
+    let nowhere = json!({ "toUserId": 1, "content": "hi", "replyTo": uuid::Uuid::new_v4() });
     assert!(matches!(send(&world, 2, nowhere).await, Err(ChatError::ReplyTo)));
 }

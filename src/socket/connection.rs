@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use socketioxide::extract::AckSender;
@@ -19,6 +20,9 @@ use crate::outbox::{Frame, Session};
 
 /// Events of one client that wait for their turn at most.
 const INBOX: usize = 1024;
+
+/// How long a client waits for the answer to an event at most.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     pub(super) app: App,
@@ -115,11 +119,11 @@ impl Connection {
         while let Some(incoming) = self.next() {
             let (asked, ack) = incoming.split();
             if !asked.parts().is_ok_and(|parts| table::is_pipelined(&parts.name)) {
-                self.handle(&asked, ack).await;
+                self.handle(asked, ack).await;
                 continue;
             }
             let connection = self.clone();
-            let mut handling = Box::pin(async move { connection.handle(&asked, ack).await });
+            let mut handling = Box::pin(async move { connection.handle(asked, ack).await });
             if futures_util::poll!(&mut handling).is_pending() {
                 tokio::spawn(handling);
             }
@@ -135,14 +139,18 @@ impl Connection {
         next
     }
 
-    async fn handle(self: &Arc<Self>, asked: &Asked, ack: Option<AckSender>) {
-        let outcome = match asked.parts() {
-            Ok(parts) if self.guest.is_some() && !open_to_guests(&parts.name) => {
-                let told = "A guest has the room:* events of one room, and recording:consent; this one needs an account";
-                Err(Problem::new(Reason::Forbidden, told))
+    async fn handle(self: &Arc<Self>, asked: Asked, ack: Option<AckSender>) {
+        let asked = Arc::new(asked);
+        let (connection, theirs) = (self.clone(), asked.clone());
+        let mut outcome = Box::pin(async move { connection.outcome(&theirs).await });
+        let outcome = match tokio::time::timeout(DEADLINE, &mut outcome).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // It goes on without its client: dropped half-way, it could leave a change stored that nobody knows of.
+                tokio::spawn(outcome);
+                let late = "The event took longer than 5 seconds and may still take effect; ask again in a moment";
+                Err(Problem::new(Reason::Unavailable, late))
             }
-            Ok(parts) => table::handle(self, &parts).await,
-            Err(problem) => Err(problem),
         };
         match outcome {
             Ok(answer) => {
@@ -152,6 +160,15 @@ impl Connection {
             }
             Err(problem) => self.refuse(&asked.name(), ack, &problem),
         }
+    }
+
+    async fn outcome(self: &Arc<Self>, asked: &Asked) -> Result<Box<RawValue>, Problem> {
+        let parts = asked.parts()?;
+        if self.guest.is_some() && !open_to_guests(&parts.name) {
+            let told = "A guest has the room:* events of one room, and recording:consent; this one needs an account";
+            return Err(Problem::new(Reason::Forbidden, told));
+        }
+        table::handle(self, &parts).await
     }
 
     fn acknowledge(&self, ack: AckSender, answer: &RawValue) {
