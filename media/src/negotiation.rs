@@ -5,6 +5,8 @@ mod bridge;
 mod model;
 mod receive;
 mod send;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use self::bridge::{Bridge, BridgeError, Offering, Side};

@@ -53,8 +53,7 @@ impl Connection {
         if accepted == Accept::Reject {
             return Ok(line(Role::Rejected, nobody));
         }
-        let mut codecs = section.codecs();
-        codecs.retain(|offered| self.allowed.contains(&offered.codec));
+        let mut codecs = self.codecs_of(section);
         if codecs.is_empty() {
             return Err(DescriptionError::Codec {
                 mid: section.mid.clone(),
@@ -84,6 +83,27 @@ impl Connection {
         })
     }
 
+    /// The track that a section of an offer is: the one that the section was before when its mid, its rids and its first common
+    /// format are the same, else `fresh()`. What a client holds stays the track that it is.
+    pub fn track_for(&self, section: &Section, fresh: impl FnOnce() -> TrackKey) -> TrackKey {
+        let before = self.lines.iter().find_map(|line| match &line.role {
+            Role::Receive { plan, .. } if line.mid == section.mid => Some(&**plan),
+            _ => None,
+        });
+        let first = self.codecs_of(section).first().map(|offered| offered.codec.into());
+        same_track(before, section, first).unwrap_or_else(fresh)
+    }
+
+    /// The codecs of a section that are allowed here, in the client's order.
+    pub(super) fn codecs_of(&self, section: &Section) -> Vec<Offered> {
+        if section.rejected {
+            return Vec::new();
+        }
+        let mut codecs = section.codecs();
+        codecs.retain(|offered| self.allowed.contains(&offered.codec));
+        codecs
+    }
+
     /// What the client sends: section, track and its first choice of codec, with the names of its layers.
     pub fn received(&self) -> impl Iterator<Item = (&str, TrackKey, Format, &[String])> {
         self.lines.iter().filter_map(|line| match &line.role {
@@ -99,6 +119,20 @@ impl Connection {
 pub(super) fn names(allowed: &[Codec], kind: Option<Kind>) -> String {
     let of_kind = allowed.iter().filter(|codec| Some(codec.kind()) == kind);
     of_kind.map(|codec| codec.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// The track of before, as long as it is coded alike and has the same layers: what viewers get of it goes on.
+///
+/// A client that holds a section leaves its layers out of the description, so that they say nothing then.
+pub(super) fn same_track(
+    before: Option<&ReceivePlan>,
+    section: &Section,
+    format: Option<Format>,
+) -> Option<TrackKey> {
+    let before = before?;
+    let coded_alike = before.first().map(|first| first.format) == format;
+    let same_layers = !section.direction.sends || before.rids == section.rids;
+    (coded_alike && same_layers).then_some(before.track)
 }
 
 pub(super) fn receive_plan(

@@ -1,7 +1,7 @@
 //! The m-lines of one leg, made of those of the other.
 
 use super::super::model::{Connection, Line, Role, Shown};
-use super::super::receive::receive_plan;
+use super::super::receive::{receive_plan, same_track};
 use super::super::send::{both, send_codec, send_plan, usable_extensions};
 use super::numbers::Numbers;
 use crate::codec::Codec;
@@ -49,24 +49,6 @@ pub(super) fn shown(section: &Section) -> Shown {
     }
 }
 
-/// The track that a section is: the one that it was, as long as it is coded alike.
-fn track_of(
-    before: Option<&ReceivePlan>,
-    section: &Section,
-    codec: Codec,
-    mut track: impl FnMut() -> TrackKey,
-) -> TrackKey {
-    match before {
-        Some(before)
-            if before.first().is_some_and(|first| first.format.codec == codec)
-                && before.rids == section.rids =>
-        {
-            before.track
-        }
-        _ => track(),
-    }
-}
-
 /// Whether nothing that concerns the other side is otherwise.
 pub(super) fn same_media(one: &Description, other: &Description) -> bool {
     let about = |section: &Section| {
@@ -82,15 +64,6 @@ pub(super) fn same_media(one: &Description, other: &Description) -> bool {
 }
 
 impl Connection {
-    pub(super) fn codecs_of(&self, section: &Section) -> Vec<Offered> {
-        if section.rejected {
-            return Vec::new();
-        }
-        let mut codecs = section.codecs();
-        codecs.retain(|offered| self.allowed.contains(&offered.codec));
-        codecs
-    }
-
     /// Makes the sections of this connection those of an offer that came by the `other`.
     pub(super) fn mirror(
         &mut self,
@@ -200,7 +173,9 @@ impl Connection {
             *extensions = both(*extensions, section.extensions);
             send.codecs = vec![send_codec(&theirs)];
             send.extensions = usable_extensions(send.kind, *extensions);
-            let key = track_of(receive.as_deref(), section, expected.codec, &mut *track);
+            let format = expected.codec.into();
+            let key =
+                same_track(receive.as_deref(), section, Some(format)).unwrap_or_else(&mut *track);
             *receive = receive_plan(section, key, Some(&expected))
                 .map(|plan| Box::new(ReceivePlan { extensions: *extensions, ..plan }));
             *codecs = vec![expected];
@@ -247,7 +222,8 @@ impl Connection {
                     Some(Role::Both { receive, .. }) => receive.as_deref(),
                     _ => None,
                 };
-                let key = track_of(known, section, *codec, &mut track);
+                let key =
+                    same_track(known, section, Some((*codec).into())).unwrap_or_else(&mut track);
                 let Some(receive) = receive_plan(section, key, codecs.first()) else {
                     return rejected;
                 };
