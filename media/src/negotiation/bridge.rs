@@ -9,8 +9,7 @@ mod tests;
 
 use self::mirror::{Agreed, same_media};
 use self::numbers::Numbers;
-use super::model::{Connection, Endpoint, Role};
-use super::receive::names;
+use super::model::{Connection, Endpoint, Line, Role};
 use crate::codec::Codec;
 use crate::description::{Description, DescriptionError, Section};
 use crate::plan::{PeerPlan, TrackKey};
@@ -109,7 +108,7 @@ impl Bridge {
 
     /// Whether an offer is that of another connection of the client than before; [`Bridge::renew`] makes room for it.
     pub fn is_other(&self, side: Side, offer: &Description) -> bool {
-        self.leg(side).connection.is_theirs(offer).is_err()
+        self.leg(side).connection.is_theirs(offer.transport(|section| !section.rejected)).is_err()
     }
 
     /// One side begins anew, with another connection.
@@ -160,16 +159,18 @@ impl Bridge {
     ) -> Result<Offering, BridgeError> {
         let (own, other) = self.legs(side);
         own.connection.continues(offer)?;
-        let restarts = own.connection.remote.is_some() && !own.connection.is_of(&offer.ufrag);
-        own.connection.is_theirs(offer)?;
-        let usable = |section: &&Section| !own.connection.codecs_of(section).is_empty();
-        if !offer.sections.iter().any(|section| usable(&section)) {
+        let usable = |section: &Section| !own.connection.codecs_of(section).is_empty();
+        let transport = offer.transport(usable);
+        own.connection.is_theirs(transport)?;
+        let restarts = own.connection.remote.is_some()
+            && transport.is_some_and(|theirs| !own.connection.is_of(&theirs.ufrag));
+        if !offer.sections.iter().any(usable) {
             let section = offer.sections.iter().find(|section| section.kind.is_some());
             let section =
                 section.ok_or(DescriptionError::NoMedia("has no sound and no pictures"))?;
-            let supported = names(&own.connection.allowed, section.kind);
-            return Err(DescriptionError::Codec { mid: section.mid.clone(), supported }.into());
+            return Err(own.connection.no_codec(section).into());
         }
+        offer.shares_transport(usable)?;
         for section in &offer.sections {
             own.numbers.learn(section);
         }
@@ -204,7 +205,7 @@ impl Bridge {
         let mut next = own.offered.clone().ok_or(BridgeError::NotOffered)?;
         let offered = next.offered_codecs();
         next.take_mirrored(answer, &mut track)?;
-        if next.lines.iter().all(|line| matches!(line.role, Role::Rejected)) {
+        if next.lines.iter().all(Line::is_rejected) {
             (own.offered, other.asked) = (None, None);
             return Err(BridgeError::Mismatch { offered });
         }
@@ -238,13 +239,13 @@ impl Bridge {
     pub fn shows(&self, side: Side) -> Vec<(String, Option<TrackKey>)> {
         let theirs = &self.leg(side.other()).connection.lines;
         let sent = |index: usize| match theirs.get(index).map(|line| &line.role) {
-            Some(Role::Both { receive, .. }) => receive.as_ref().map(|receive| receive.track),
+            Some(Role::Both(bridged)) => bridged.receive.as_ref().map(|receive| receive.track),
             _ => None,
         };
         let lines = self.leg(side).connection.lines.iter().enumerate();
         lines
             .map(|(index, line)| match &line.role {
-                Role::Both { .. } => (line.mid.clone(), sent(index)),
+                Role::Both(_) => (line.mid.clone(), sent(index)),
                 _ => (line.mid.clone(), None),
             })
             .collect()
@@ -254,12 +255,9 @@ impl Bridge {
     pub fn tracks(&self, side: Side) -> Vec<(TrackKey, Codec, bool)> {
         let lines = self.leg(side).connection.lines.iter();
         lines
-            .filter_map(|line| match &line.role {
-                Role::Both { receive: Some(receive), .. } => {
-                    let codec = receive.first()?.format.codec;
-                    Some((receive.track, codec, line.direction.sends))
-                }
-                _ => None,
+            .filter_map(|line| {
+                let receive = line.received()?;
+                Some((receive.track, receive.first()?.format.codec, line.direction.sends))
             })
             .collect()
     }

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::codec::{Codec, Kind};
-use crate::description::{Description, DescriptionError, Direction, Offered};
+use crate::description::{
+    Description, DescriptionError, Direction, Encoding, Offered, Section, Transport,
+};
 use crate::ice::IceCredentials;
 use crate::plan::{PeerPlan, ReceivePlan, SendPlan, TrackKey};
 use crate::rtp::ExtensionIds;
@@ -41,35 +43,144 @@ pub struct Shown {
     pub track: String,
 }
 
+/// What the client sends.
+#[derive(Clone, Debug)]
+pub(super) struct Receiving {
+    pub(super) plan: ReceivePlan,
+    /// As they are answered.
+    pub(super) codecs: Vec<Offered>,
+    /// Encodings of the description that was answered last.
+    pub(super) encodings: Vec<Encoding>,
+    /// The client has sent, so that there is a track; one that only was inactive until now is none.
+    pub(super) began: bool,
+}
+
+/// What the client is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Sending {
+    pub(super) plan: SendPlan,
+    /// As they are offered, or answered.
+    pub(super) codecs: Vec<Offered>,
+    pub(super) shown: Option<Shown>,
+    /// The client's answer rejects the section, which can become another one (RFC 9429 §5.2.2).
+    pub(super) rejected: bool,
+}
+
+/// What one party of a call sends and what it is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Bridged {
+    /// Nothing is received before the party has answered.
+    pub(super) receive: Option<ReceivePlan>,
+    pub(super) send: SendPlan,
+    pub(super) shown: Shown,
+    pub(super) codecs: Vec<Offered>,
+    pub(super) encodings: Vec<Encoding>,
+    pub(super) extensions: ExtensionIds,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Role {
-    Receive {
-        plan: Box<ReceivePlan>,
-        codecs: Vec<Offered>,
-    },
-    Send {
-        plan: Box<SendPlan>,
-        shown: Option<Shown>,
-        codecs: Vec<Offered>,
-    },
-    /// What one party of a call sends and what it is sent; nothing is received before it has answered.
-    Both {
-        receive: Option<Box<ReceivePlan>>,
-        send: Box<SendPlan>,
-        shown: Shown,
-        codecs: Vec<Offered>,
-        extensions: ExtensionIds,
-    },
+    Receive(Box<Receiving>),
+    Send(Box<Sending>),
+    Both(Box<Bridged>),
     Rejected,
+}
+
+/// What an m-line has besides its role; an answer has of it what the offer has.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// Whether `mid` stands in the descriptions.
+    pub(super) named: bool,
+    /// Medium and protocol.
+    pub(super) head: String,
+    /// The formats of the client's m-line, which a rejection repeats.
+    pub(super) formats: Vec<String>,
+    pub(super) rtcp_mux: bool,
+    pub(super) rtcp_rsize: bool,
+    pub(super) mixed: bool,
+}
+
+impl Form {
+    /// That of a section of ours.
+    pub(super) fn own(head: &str) -> Self {
+        Self {
+            named: true,
+            head: head.to_owned(),
+            formats: Vec::new(),
+            rtcp_mux: true,
+            rtcp_rsize: true,
+            mixed: false,
+        }
+    }
+
+    fn of(section: &Section) -> Self {
+        Self {
+            named: section.named,
+            head: section.head.clone(),
+            formats: section.formats.clone(),
+            rtcp_mux: section.rtcp_mux,
+            rtcp_rsize: section.rtcp_rsize,
+            mixed: section.mixed,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) mid: String,
     pub(super) kind: Option<Kind>,
-    pub(super) head: String,
+    pub(super) form: Form,
     pub(super) role: Role,
     pub(super) direction: Direction,
+}
+
+impl Line {
+    /// The answer to a section that is not used.
+    pub(super) fn rejected(section: &Section) -> Self {
+        Self {
+            mid: section.mid.clone(),
+            kind: section.kind,
+            form: Form::of(section),
+            role: Role::Rejected,
+            direction: Direction::INACTIVE,
+        }
+    }
+
+    /// Whether its port is 0.
+    pub(super) fn is_rejected(&self) -> bool {
+        match &self.role {
+            Role::Send(sending) => sending.rejected,
+            Role::Receive(_) | Role::Both(_) => false,
+            Role::Rejected => true,
+        }
+    }
+
+    pub(super) fn codecs(&self) -> &[Offered] {
+        match &self.role {
+            Role::Receive(receiving) => &receiving.codecs,
+            Role::Send(sending) => &sending.codecs,
+            Role::Both(bridged) => &bridged.codecs,
+            Role::Rejected => &[],
+        }
+    }
+
+    /// What the client sends in it.
+    pub(super) fn received(&self) -> Option<&ReceivePlan> {
+        match &self.role {
+            Role::Receive(receiving) => Some(&receiving.plan),
+            Role::Both(bridged) => bridged.receive.as_ref(),
+            Role::Send(_) | Role::Rejected => None,
+        }
+    }
+
+    /// What the client is sent in it.
+    pub(super) fn sent(&self) -> Option<&SendPlan> {
+        match &self.role {
+            Role::Send(sending) => Some(&sending.plan),
+            Role::Both(bridged) => Some(&bridged.send),
+            Role::Receive(_) | Role::Rejected => None,
+        }
+    }
 }
 
 /// The descriptions of one peer connection.
@@ -77,10 +188,16 @@ pub(super) struct Line {
 pub struct Connection {
     pub(super) endpoint: Endpoint,
     pub(super) ice: IceCredentials,
-    pub(super) remote: Option<(String, [u8; 32])>,
+    pub(super) remote: Option<Transport>,
     pub(super) session: u64,
     pub(super) version: u64,
     pub(super) lines: Vec<Line>,
+    /// Mids that were made for sections of our own offers.
+    pub(super) named: usize,
+    /// The bundle of the offer that is answered, in its order, and whether it has `extmap-allow-mixed`.
+    pub(super) bundle: Vec<String>,
+    /// See `bundle`.
+    pub(super) mixed: bool,
     pub(super) allowed: Vec<Codec>,
 }
 
@@ -94,6 +211,9 @@ impl Connection {
             session: random() >> 2,
             version: 0,
             lines: Vec::new(),
+            named: 0,
+            bundle: Vec::new(),
+            mixed: false,
             allowed: allowed.to_vec(),
         }
     }
@@ -105,13 +225,13 @@ impl Connection {
 
     /// Whether the client has this user name fragment.
     pub fn is_of(&self, ufrag: &str) -> bool {
-        self.remote.as_ref().is_some_and(|(known, _)| known == ufrag)
+        self.remote.as_ref().is_some_and(|known| known.ufrag == ufrag)
     }
 
     /// The client has begun ICE anew, with this fragment.
     pub fn restarted_by(&mut self, ufrag: &str) {
-        if let Some((known, _)) = &mut self.remote {
-            ufrag.clone_into(known);
+        if let Some(known) = &mut self.remote {
+            ufrag.clone_into(&mut known.ufrag);
         }
         self.restart();
     }
@@ -125,7 +245,7 @@ impl Connection {
     pub(super) fn continues(&self, offer: &Description) -> Result<(), DescriptionError> {
         for (line, section) in self.lines.iter().zip(&offer.sections) {
             // A section that was rejected may become another one.
-            if line.mid != section.mid && !matches!(line.role, Role::Rejected) {
+            if line.mid != section.mid && !line.is_rejected() {
                 let why = format!("has section {:?} where another one was before", section.mid);
                 return Err(DescriptionError::Invalid(why));
             }
@@ -138,9 +258,9 @@ impl Connection {
     }
 
     /// Whether a description is that of the client that is known.
-    pub(super) fn is_theirs(&self, theirs: &Description) -> Result<(), DescriptionError> {
-        match &self.remote {
-            Some((_, known)) if *known != theirs.fingerprint => {
+    pub(super) fn is_theirs(&self, theirs: Option<&Transport>) -> Result<(), DescriptionError> {
+        match (&self.remote, theirs) {
+            (Some(known), Some(theirs)) if known.fingerprint != theirs.fingerprint => {
                 let why = "has another fingerprint than before; use a new connection for that";
                 Err(DescriptionError::Invalid(why.into()))
             }
@@ -149,35 +269,38 @@ impl Connection {
     }
 
     /// Notes who the client is; another fragment is an ICE restart.
-    pub(super) fn follow(&mut self, theirs: &Description) -> Result<(), DescriptionError> {
+    pub(super) fn follow(&mut self, theirs: Option<&Transport>) -> Result<(), DescriptionError> {
         self.is_theirs(theirs)?;
+        // Where everything is rejected there may be no transport, and it stays the one that it was.
+        let Some(theirs) = theirs else { return Ok(()) };
         if self.remote.is_some() && !self.is_of(&theirs.ufrag) {
             self.ice = IceCredentials::generate();
         }
-        self.remote = Some((theirs.ufrag.clone(), theirs.fingerprint));
+        self.remote = Some(theirs.clone());
         Ok(())
     }
 
     /// What the worker is to do.
+    ///
+    /// What the client does not take now stays in it without codecs: it is sent nothing, and its SSRC goes on counting.
     pub fn plan(&self) -> PeerPlan {
-        let mut plan = PeerPlan {
-            ice: self.ice.clone(),
-            fingerprint: self.remote.as_ref().map(|(_, fingerprint)| *fingerprint),
-            receives: Vec::new(),
-            sends: Vec::new(),
-        };
-        for line in &self.lines {
-            match &line.role {
-                Role::Receive { plan: receive, .. } => plan.receives.push((**receive).clone()),
-                Role::Send { plan: send, .. } => plan.sends.push((**send).clone()),
-                Role::Both { receive, send, .. } => {
-                    plan.receives.extend(receive.as_deref().cloned());
-                    plan.sends.push((**send).clone());
-                }
-                Role::Rejected => {}
+        let receives = self.lines.iter().filter_map(|line| match &line.role {
+            Role::Receive(receiving) if !receiving.began => None,
+            _ => line.received().cloned(),
+        });
+        let sends = self.lines.iter().filter_map(|line| {
+            let mut plan = line.sent()?.clone();
+            if matches!(line.role, Role::Send(_)) && !line.direction.receives {
+                plan.codecs.clear();
             }
+            Some(plan)
+        });
+        PeerPlan {
+            ice: self.ice.clone(),
+            fingerprint: self.remote.as_ref().map(|remote| remote.fingerprint),
+            receives: receives.collect(),
+            sends: sends.collect(),
         }
-        plan
     }
 }
 

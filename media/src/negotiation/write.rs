@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::model::{Connection, Line, Role, Shown};
-use crate::codec::{Codec, Kind};
-use crate::description::Offered;
+use crate::codec::Codec;
+use crate::description::{Direction, Encoding, Offered, Payload};
 use crate::plan::SendPlan;
 use crate::rtp::{EXTENSIONS, ExtensionIds};
 
@@ -19,104 +19,83 @@ impl Connection {
         text
     }
 
+    /// Our offer, or our answer; writing to a text cannot fail.
     pub(super) fn text(&self, offer: bool) -> String {
         let mut text = format!(
-            "v=0\r\no=- {} {} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\na=msid-semantic: WMS *\r\n\
-             a=extmap-allow-mixed\r\n",
+            "v=0\r\no=- {} {} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\na=msid-semantic: WMS *\r\n",
             self.session, self.version
         );
-        let bundled: String = self
-            .lines
-            .iter()
-            .filter(|line| !matches!(line.role, Role::Rejected))
-            .map(|line| format!(" {}", line.mid))
-            .collect();
-        let _ = write!(text, "a=group:BUNDLE{bundled}\r\n");
-        let mut first = true;
+        if offer || self.mixed {
+            text.push_str("a=extmap-allow-mixed\r\n");
+        }
+        let bundle = self.bundle_of(offer);
+        if !bundle.is_empty() {
+            let _ = write!(text, "a=group:BUNDLE {}\r\n", bundle.join(" "));
+        }
         for line in &self.lines {
-            self.write_line(&mut text, line, offer, first);
-            first &= matches!(line.role, Role::Rejected);
+            if line.is_rejected() {
+                write_rejected(&mut text, line);
+                continue;
+            }
+            self.write_line(&mut text, line, offer);
+            // RFC 8843 §7.3: the first of the bundle has the candidates of all, and what is in none has its own.
+            let tagged = bundle.first() == Some(&line.mid.as_str());
+            if tagged || !bundle.contains(&line.mid.as_str()) {
+                self.write_candidates(&mut text);
+            }
         }
         text
     }
 
-    /// Writing to a text cannot fail.
-    fn write_line(&self, text: &mut String, line: &Line, offer: bool, first: bool) {
-        let codecs = match &line.role {
-            Role::Receive { codecs, .. }
-            | Role::Send { codecs, .. }
-            | Role::Both { codecs, .. } => codecs.as_slice(),
-            Role::Rejected => &[],
-        };
-        let (media, protocol) = line.head.split_once(' ').unwrap_or(("audio", "RTP/SAVPF"));
-        if codecs.is_empty() {
-            let format = if media == "application" { "webrtc-datachannel" } else { "0" };
-            let _ = write!(
-                text,
-                "m={media} 0 {protocol} {format}\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\na=inactive\r\n",
-                line.mid
-            );
-            return;
+    /// The mids of the bundle: all of ours, or those that are used of the bundle that was offered, in its order.
+    fn bundle_of(&self, offer: bool) -> Vec<&str> {
+        let used = self.lines.iter().filter(|line| !line.is_rejected());
+        if offer {
+            return used.map(|line| line.mid.as_str()).collect();
         }
-        let numbers: String = codecs
-            .iter()
-            .flat_map(|offered| {
-                [Some(&offered.payload), offered.red.as_ref(), offered.repair.as_ref()]
-            })
-            .flatten()
-            .map(|payload| format!(" {}", payload.number))
-            .collect();
-        let _ = write!(
-            text,
-            "m={media} 9 {protocol}{numbers}\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=mid:{}\r\n",
-            line.mid
-        );
+        let bundle = self.bundle.iter().map(String::as_str);
+        bundle.filter(|mid| used.clone().any(|line| line.mid == *mid)).collect()
+    }
+
+    fn write_line(&self, text: &mut String, line: &Line, offer: bool) {
+        write_head(text, line);
         let setup = if offer { "actpass" } else { "passive" };
         let _ = write!(
             text,
-            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:{setup}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n",
+            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:{setup}\r\n",
             self.ice.ufrag,
             self.ice.pwd,
             hexadecimal(&self.endpoint.fingerprint),
         );
+        for (said, attribute) in [
+            (line.form.rtcp_mux, "rtcp-mux"),
+            (line.form.rtcp_rsize, "rtcp-rsize"),
+            (line.form.mixed, "extmap-allow-mixed"),
+        ] {
+            if said {
+                let _ = write!(text, "a={attribute}\r\n");
+            }
+        }
+        let codecs = line.codecs();
+        let _ = write!(text, "a={}\r\n", direction(line, offer));
+        write_codecs(text, codecs);
         match &line.role {
-            Role::Receive { plan, .. } => {
-                text.push_str(if line.direction.sends {
-                    "a=recvonly\r\n"
-                } else {
-                    "a=inactive\r\n"
-                });
-                write_codecs(text, codecs);
-                write_extensions(text, &plan.extensions);
-                write_rids(text, &plan.rids);
+            Role::Receive(receiving) => {
+                write_extensions(text, &receiving.plan.extensions);
+                write_encodings(text, &receiving.encodings);
             }
-            Role::Send { plan, shown, .. } => {
-                // What an answer said about a section that showed nothing is no word about what it shows now.
-                let open = if offer { shown.is_some() } else { line.direction.receives };
-                text.push_str(if open { "a=sendonly\r\n" } else { "a=inactive\r\n" });
-                write_codecs(text, codecs);
-                write_extensions(text, &plan.extensions);
-                write_ssrcs(text, plan, shown.as_ref(), codecs);
+            Role::Send(sending) => {
+                write_extensions(text, &sending.plan.extensions);
+                write_ssrcs(text, &sending.plan, sending.shown.as_ref(), codecs);
             }
-            Role::Both { receive, send, shown, extensions, .. } => {
-                text.push_str(match (line.direction.receives, line.direction.sends) {
-                    (true, true) => "a=sendrecv\r\n",
-                    (true, false) => "a=sendonly\r\n",
-                    (false, true) => "a=recvonly\r\n",
-                    (false, false) => "a=inactive\r\n",
-                });
-                write_codecs(text, codecs);
-                write_extensions(text, extensions);
-                let rids = receive.as_deref().map_or(&[][..], |receive| &receive.rids);
-                write_rids(text, rids);
+            Role::Both(bridged) => {
+                write_extensions(text, &bridged.extensions);
+                write_encodings(text, &bridged.encodings);
                 if line.direction.receives {
-                    write_ssrcs(text, send, Some(shown), codecs);
+                    write_ssrcs(text, &bridged.send, Some(&bridged.shown), codecs);
                 }
             }
             Role::Rejected => {}
-        }
-        if first {
-            self.write_candidates(text);
         }
     }
 
@@ -146,43 +125,105 @@ impl Connection {
     }
 }
 
+/// Who sends in a section, seen from here.
+fn direction(line: &Line, offer: bool) -> &'static str {
+    let Direction { mut receives, mut sends } = line.direction;
+    match &line.role {
+        // What an answer said about a section that showed nothing is no word about what it shows now.
+        Role::Send(sending) if offer => receives = sending.shown.is_some(),
+        Role::Send(_) => sends = false,
+        Role::Receive(_) => receives = false,
+        Role::Both(_) | Role::Rejected => {}
+    }
+    match (receives, sends) {
+        (true, true) => "sendrecv",
+        (true, false) => "sendonly",
+        (false, true) => "recvonly",
+        (false, false) => "inactive",
+    }
+}
+
+/// The payload types of a section, as the client orders them (RFC 3264 §6.1): it sends by the first one.
+fn numbers(codecs: &[Offered]) -> Vec<String> {
+    let mut payloads: Vec<&Payload> = codecs.iter().flat_map(Offered::payloads).collect();
+    payloads.sort_by_key(|payload| payload.place);
+    let mut numbers: Vec<u8> = Vec::new();
+    for payload in payloads {
+        if !numbers.contains(&payload.number) {
+            numbers.push(payload.number);
+        }
+    }
+    numbers.iter().map(u8::to_string).collect()
+}
+
+fn write_head(text: &mut String, line: &Line) {
+    let (media, protocol) = line.form.head.split_once(' ').unwrap_or(("audio", "RTP/SAVPF"));
+    let numbers = numbers(line.codecs()).join(" ");
+    let _ = write!(
+        text,
+        "m={media} 9 {protocol} {numbers}\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n"
+    );
+    write_mid(text, line);
+}
+
+/// A rejection has the form of what it rejects (RFC 3264 §6).
+fn write_rejected(text: &mut String, line: &Line) {
+    let (media, protocol) = line.form.head.split_once(' ').unwrap_or(("audio", "RTP/SAVPF"));
+    let formats = match line.form.formats.as_slice() {
+        [] => numbers(line.codecs()),
+        formats => formats.to_vec(),
+    };
+    let formats = if formats.is_empty() { "0".to_owned() } else { formats.join(" ") };
+    let _ = write!(text, "m={media} 0 {protocol} {formats}\r\nc=IN IP4 0.0.0.0\r\n");
+    write_mid(text, line);
+    text.push_str("a=inactive\r\n");
+}
+
+fn write_mid(text: &mut String, line: &Line) {
+    if line.form.named {
+        let _ = write!(text, "a=mid:{}\r\n", line.mid);
+    }
+}
+
 fn write_codecs(text: &mut String, codecs: &[Offered]) {
     for offered in codecs {
-        let (clock, name) = (offered.codec.clock(), offered.codec.name());
-        let channels = if offered.codec == Codec::Opus { "/2" } else { "" };
-        let written = match offered.codec {
-            Codec::Opus => name.to_owned(),
-            _ => name.to_ascii_uppercase(),
+        let (codec, Payload { number, parameters, .. }) = (offered.format.codec, &offered.payload);
+        let (clock, channels) = (codec.clock(), if codec == Codec::Opus { "/2" } else { "" });
+        let name = match codec {
+            Codec::Opus => codec.name().to_owned(),
+            _ => codec.name().to_ascii_uppercase(),
         };
-        let number = offered.payload.number;
-        let _ = write!(text, "a=rtpmap:{number} {written}/{clock}{channels}\r\n");
-        if !offered.payload.parameters.is_empty() {
-            let _ = write!(text, "a=fmtp:{number} {}\r\n", offered.payload.parameters);
+        let _ = write!(text, "a=rtpmap:{number} {name}/{clock}{channels}\r\n");
+        if !parameters.is_empty() {
+            let _ = write!(text, "a=fmtp:{number} {parameters}\r\n");
         }
-        if offered.payload.transport_cc {
-            let _ = write!(text, "a=rtcp-fb:{number} transport-cc\r\n");
-        } else if offered.payload.remb {
-            let _ = write!(text, "a=rtcp-fb:{number} goog-remb\r\n");
-        }
-        if offered.codec.kind() == Kind::Video {
-            let _ = write!(text, "a=rtcp-fb:{number} ccm fir\r\na=rtcp-fb:{number} nack pli\r\n");
-            if offered.payload.nack {
-                let _ = write!(text, "a=rtcp-fb:{number} nack\r\n");
-            }
-        }
-        if let Some(red) = &offered.red {
-            let _ = write!(
-                text,
-                "a=rtpmap:{0} red/48000/2\r\na=fmtp:{0} {1}\r\n",
-                red.number, red.parameters
-            );
+        write_feedback(text, &offered.payload);
+        if let Some(Payload { number, parameters, .. }) = &offered.red {
+            let _ =
+                write!(text, "a=rtpmap:{number} red/48000/2\r\na=fmtp:{number} {parameters}\r\n");
         }
         if let Some(repair) = &offered.repair {
             let _ = write!(
                 text,
-                "a=rtpmap:{0} rtx/90000\r\na=fmtp:{0} apt={number}\r\n",
+                "a=rtpmap:{0} rtx/{clock}\r\na=fmtp:{0} apt={number}\r\n",
                 repair.number
             );
+        }
+    }
+}
+
+/// An answer has no feedback that was not offered (RFC 4585 §4.2).
+fn write_feedback(text: &mut String, payload: &Payload) {
+    let feedback = payload.feedback;
+    for (has, what) in [
+        (feedback.transport_cc, "transport-cc"),
+        (feedback.remb, "goog-remb"),
+        (feedback.fir, "ccm fir"),
+        (feedback.pli, "nack pli"),
+        (feedback.nack, "nack"),
+    ] {
+        if has {
+            let _ = write!(text, "a=rtcp-fb:{} {what}\r\n", payload.number);
         }
     }
 }
@@ -195,10 +236,17 @@ fn write_extensions(text: &mut String, ids: &ExtensionIds) {
     }
 }
 
-fn write_rids(text: &mut String, rids: &[String]) {
-    for rid in rids {
-        let _ = write!(text, "a=rid:{rid} recv\r\n");
+fn write_encodings(text: &mut String, encodings: &[Encoding]) {
+    for Encoding { rid, payload_types, restrictions } in encodings {
+        let types: Vec<String> = payload_types.iter().map(u8::to_string).collect();
+        let types =
+            if types.is_empty() { String::new() } else { format!("pt={}", types.join(",")) };
+        let all = [types.as_str(), restrictions].into_iter().filter(|it| !it.is_empty());
+        let all: Vec<&str> = all.collect();
+        let space = if all.is_empty() { "" } else { " " };
+        let _ = write!(text, "a=rid:{rid} recv{space}{}\r\n", all.join(";"));
     }
+    let rids: Vec<&str> = encodings.iter().map(|encoding| encoding.rid.as_str()).collect();
     if !rids.is_empty() {
         let _ = write!(text, "a=simulcast:recv {}\r\n", rids.join(";"));
     }
