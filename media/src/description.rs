@@ -1,22 +1,27 @@
 //! A client's session description (RFC 8866, RFC 9429): text becomes a [`Description`] that cannot be wrong. The lexer of
 //! `rtc-sdp` takes lines apart; what belongs together (retransmissions, layers, what falls back to the session) is joined here.
 
+mod attributes;
+mod codecs;
+mod section;
+#[cfg(test)]
+mod tests;
+
 use std::io::Cursor;
 
 use rtc_sdp::SessionDescription;
-use rtc_sdp::description::common::Attribute;
 
-use crate::codec::{Codec, Kind};
-use crate::rtp::{EXTENSIONS, ExtensionIds};
+use self::attributes::{has, value, values};
+use self::section::section;
+
+pub(crate) use self::codecs::{Feedback, Offered, Payload, h264_variants};
+pub use self::section::{Direction, Section};
+pub(crate) use self::section::{Encoding, Transport};
 
 /// Payload types of one section.
 const PAYLOAD_TYPES: usize = 64;
 /// Lines of one description.
 const LINES: usize = 4_000;
-/// Bytes of a section's name (RFC 8843 §9.1 sets none; it has to fit a header extension).
-const MID: usize = 16;
-/// Layers of one section.
-const RIDS: usize = 4;
 
 /// Why a description is not used; the text says what is wrong, to whoever wrote it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -28,10 +33,14 @@ pub enum DescriptionError {
     #[error("the description {0}")]
     NoMedia(&'static str),
     /// No codec is known to both sides.
-    #[error("none of the codecs of section {mid} is supported; supported are {supported}")]
+    #[error(
+        "none of the codecs of section {mid} is supported: it offers {offered}; supported are {supported}"
+    )]
     Codec {
         /// The section.
         mid: String,
+        /// What was offered, with the variant where that is what is wrong.
+        offered: String,
         /// What could be offered.
         supported: String,
     },
@@ -41,86 +50,23 @@ fn invalid<T>(why: impl Into<String>) -> Result<T, DescriptionError> {
     Err(DescriptionError::Invalid(why.into()))
 }
 
-/// Who sends in a section, seen from the client.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Direction {
-    /// The client sends.
-    pub sends: bool,
-    /// The client receives.
-    pub receives: bool,
-}
-
-/// A payload type of a section.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Payload {
-    pub(crate) number: u8,
-    /// In lower case.
-    pub(crate) name: String,
-    pub(crate) parameters: String,
-    pub(crate) nack: bool,
-    pub(crate) transport_cc: bool,
-    pub(crate) remb: bool,
-}
-
-/// A media section.
-#[derive(Clone, Debug)]
-pub struct Section {
-    /// Its name.
-    pub mid: String,
-    /// `None` is neither sound nor pictures.
-    pub kind: Option<Kind>,
-    /// Who sends.
-    pub direction: Direction,
-    /// The client does not want it, or no longer.
-    pub rejected: bool,
-    pub(crate) head: String,
-    pub(crate) payloads: Vec<Payload>,
-    pub(crate) extensions: ExtensionIds,
-    /// Layers that are sent, in the order of the description.
-    pub(crate) rids: Vec<String>,
-    pub(crate) ssrcs: Vec<(u32, Option<u32>)>,
-    /// The media stream and the track that are sent (RFC 8830).
-    pub(crate) msid: Option<(String, String)>,
-}
-
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Description {
-    /// SHA-256 of the client's certificate.
-    pub(crate) fingerprint: [u8; 32],
-    pub(crate) ufrag: String,
     /// The media sections.
     pub sections: Vec<Section>,
+    /// The mids of its bundle, in their order (RFC 8843 §7.2); empty without one.
+    pub(crate) bundle: Vec<String>,
+    /// The client is ICE-lite (RFC 8839 §5.3).
+    pub(crate) lite: bool,
+    /// Header extensions of one and of two bytes may stand in one packet (RFC 8285 §6).
+    pub(crate) mixed: bool,
 }
 
 impl Description {
     /// Reads a description of at most `sections` media sections. The caller limits its bytes.
     pub fn parse(text: &str, sections: usize) -> Result<Self, DescriptionError> {
-        if !text.starts_with("v=0") {
-            return invalid("must begin with v=0");
-        }
-        let bad = |c: char| c.is_control() && !matches!(c, '\r' | '\n' | '\t');
-        if text.contains(bad) {
-            return invalid("holds control characters");
-        }
-        let (mut lines, mut media) = (0, 0);
-        for line in text.lines() {
-            lines += 1;
-            if line.starts_with("m=") {
-                media += 1;
-                if line.split_ascii_whitespace().count() > 3 + PAYLOAD_TYPES {
-                    return invalid(format!(
-                        "has a section of more than {PAYLOAD_TYPES} payload types"
-                    ));
-                }
-            }
-        }
-        if lines > LINES {
-            return invalid(format!("has {lines} lines; at most {LINES} are read"));
-        }
-        if media > sections {
-            return invalid(format!("has {media} media sections; at most {sections} are taken"));
-        }
+        limits(text, sections)?;
         // The lexer wants what RFC 8866 §9 wants.
         let text: String = text.lines().flat_map(|line| [line.trim_end(), "\r\n"]).collect();
         let parsed = SessionDescription::unmarshal(&mut Cursor::new(text.as_bytes()))
@@ -129,312 +75,160 @@ impl Description {
     }
 
     fn join(parsed: &SessionDescription) -> Result<Self, DescriptionError> {
+        let session = &parsed.attributes;
         let mut sections: Vec<Section> = Vec::new();
-        let mut transport: Option<(String, [u8; 32])> = None;
-        for media in &parsed.media_descriptions {
-            let attributes = &media.attributes;
-            let either = |key| value(attributes, key).or_else(|| value(&parsed.attributes, key));
-            let head = &media.media_name;
-            let section = section(
-                &head.media,
-                head.port.value == 0,
-                attributes,
-                &head.formats,
-                &parsed.attributes,
-            )?;
-            let section =
-                Section { head: format!("{} {}", head.media, head.protos.join("/")), ..section };
+        for (index, media) in parsed.media_descriptions.iter().enumerate() {
+            let section = section(media, session, &generated_mid(index, parsed))?;
             if sections.iter().any(|other| other.mid == section.mid) {
                 return invalid(format!("names two sections {:?}", section.mid));
-            }
-            if !section.rejected && transport.is_none() {
-                if let (Some(ufrag), Some(print)) = (either("ice-ufrag"), either("fingerprint")) {
-                    transport = Some((ufrag.to_owned(), fingerprint(print)?));
-                }
-                if either("setup") == Some("passive") {
-                    return invalid(
-                        "says a=setup:passive; this side waits for the handshake, use actpass or active",
-                    );
-                }
             }
             sections.push(section);
         }
         if sections.is_empty() {
             return Err(DescriptionError::NoMedia("has no media section"));
         }
-        let Some((ufrag, fingerprint)) = transport else {
-            return invalid("needs a=ice-ufrag and a=fingerprint");
+        let bundle = values(session, "group").find_map(|group| group.strip_prefix("BUNDLE"));
+        let bundle = bundle.unwrap_or_default().split_ascii_whitespace();
+        let description = Self {
+            sections,
+            bundle: bundle.map(str::to_owned).collect(),
+            lite: has(session, "ice-lite"),
+            mixed: has(session, "extmap-allow-mixed"),
         };
-        if !(4..=256).contains(&ufrag.len()) {
+        description.has_transport(parsed)?;
+        Ok(description)
+    }
+
+    /// Whether anything that is not rejected can be connected. Firefox leaves transport lines out of what it rejects.
+    fn has_transport(&self, parsed: &SessionDescription) -> Result<(), DescriptionError> {
+        let mut open = self.sections.iter().filter(|section| !section.rejected).peekable();
+        if open.peek().is_none() {
+            return Ok(());
+        }
+        if open.any(|section| section.passive) {
+            return invalid(
+                "says a=setup:passive; this side waits for the handshake, use actpass or active",
+            );
+        }
+        let Some(transport) = self.transport(|section| !section.rejected) else {
+            return match hashes(parsed) {
+                hashes if hashes.is_empty() => invalid("needs a=ice-ufrag and a=fingerprint"),
+                hashes => invalid(format!(
+                    "needs a=ice-ufrag and a=fingerprint:sha-256 with 32 bytes; it has fingerprints by {hashes}"
+                )),
+            };
+        };
+        if !(4..=256).contains(&transport.ufrag.len()) {
             return invalid("has an ice-ufrag that is not 4 to 256 characters long");
         }
-        Ok(Self { fingerprint, ufrag, sections })
+        Ok(())
     }
-}
 
-fn value<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a str> {
-    values(attributes, key).next()
-}
-
-fn values<'a>(attributes: &'a [Attribute], key: &str) -> impl Iterator<Item = &'a str> {
-    attributes
-        .iter()
-        .filter(move |attribute| attribute.key == key)
-        .filter_map(|attribute| attribute.value.as_deref())
-        .map(str::trim)
-}
-
-fn has(attributes: &[Attribute], key: &str) -> bool {
-    attributes.iter().any(|attribute| attribute.key == key)
-}
-
-/// RFC 8122 §5; only SHA-256 counts.
-fn fingerprint(text: &str) -> Result<[u8; 32], DescriptionError> {
-    let Some((hash, digits)) = text.split_once(' ') else {
-        return invalid("has a fingerprint that is not a hash and digits");
-    };
-    if !hash.eq_ignore_ascii_case("sha-256") {
-        return invalid(format!("has a fingerprint by {hash:?}; use sha-256"));
+    /// How the sections that are used are reached: as the first of the bundle says that is used (RFC 8843 §7.3.1), else as any.
+    pub(crate) fn transport(&self, used: impl Fn(&Section) -> bool) -> Option<&Transport> {
+        let bundled = self.bundled(&used);
+        let of_any = || self.sections.iter().filter(|section| used(section));
+        let mut all = bundled.into_iter().chain(of_any()).chain(&self.sections);
+        all.find_map(|section| section.transport.as_ref())
     }
-    let bytes: Option<Vec<u8>> = digits
-        .trim()
-        .split(':')
-        .map(|pair| (pair.len() == 2).then(|| u8::from_str_radix(pair, 16).ok()).flatten())
-        .collect();
-    match bytes.and_then(|bytes| bytes.try_into().ok()) {
-        Some(bytes) => Ok(bytes),
-        None => invalid("has a sha-256 fingerprint that is not 32 bytes"),
-    }
-}
 
-fn section(
-    media: &str,
-    no_port: bool,
-    attributes: &[Attribute],
-    formats: &[String],
-    session: &[Attribute],
-) -> Result<Section, DescriptionError> {
-    let mid = value(attributes, "mid").unwrap_or_default().to_owned();
-    if mid.is_empty() || mid.len() > MID || mid.contains(|c: char| !c.is_ascii_graphic()) {
-        return invalid(format!(
-            "has a section without a=mid, or with one that is not 1 to {MID} printable characters"
-        ));
-    }
-    let kind = match media {
-        "audio" => Some(Kind::Audio),
-        "video" => Some(Kind::Video),
-        _ => None,
-    };
-    // A port of 0 is a rejection unless the section is only bundled (RFC 8843 §6).
-    let rejected = no_port && !has(attributes, "bundle-only");
-    let said = |key| has(attributes, key) || has(session, key);
-    let direction = match () {
-        () if has(attributes, "inactive") => Direction { sends: false, receives: false },
-        () if has(attributes, "sendonly") => Direction { sends: true, receives: false },
-        () if has(attributes, "recvonly") => Direction { sends: false, receives: true },
-        () if has(attributes, "sendrecv") || !(said("sendonly") || said("recvonly")) => {
-            Direction { sends: true, receives: true }
+    /// Whether the sections that are used can all go over one transport with RTP and RTCP on it, which is what there is here.
+    pub(crate) fn shares_transport(
+        &self,
+        used: impl Fn(&Section) -> bool,
+    ) -> Result<(), DescriptionError> {
+        if self.lite {
+            return invalid(
+                "says a=ice-lite, and so does this server; one of the two has to be a full agent that sends checks (RFC 8445 §6.1.1)",
+            );
         }
-        () => Direction { sends: said("sendonly"), receives: said("recvonly") },
-    };
-    let mut section = Section {
-        mid,
-        kind,
-        direction,
-        rejected,
-        head: String::new(),
-        payloads: Vec::new(),
-        extensions: ExtensionIds::default(),
-        rids: rids(attributes),
-        ssrcs: ssrcs(attributes),
-        msid: msid(attributes),
-    };
-    if kind.is_some() && !rejected {
-        section.payloads = payloads(attributes, formats)?;
-        section.extensions = extensions(attributes)?;
-    }
-    Ok(section)
-}
-
-fn payloads(
-    attributes: &[Attribute],
-    formats: &[String],
-) -> Result<Vec<Payload>, DescriptionError> {
-    let number = |text: &str| text.parse::<u8>().ok().filter(|number| *number < 128);
-    let mut found = Vec::new();
-    for format in formats {
-        let Some(payload) = number(format) else {
-            return invalid(format!("has payload type {format:?}; they are 0 to 127"));
-        };
-        let of = |key| {
-            values(attributes, key).filter_map(move |text| {
-                let (named, rest) = text.split_once(' ')?;
-                (named == "*" || number(named) == Some(payload)).then_some(rest.trim())
-            })
-        };
-        let Some(mapped) = of("rtpmap").next() else { continue };
-        let name = mapped.split('/').next().unwrap_or_default().to_ascii_lowercase();
-        let feedback = |wanted: &str| of("rtcp-fb").any(|said| said == wanted);
-        found.push(Payload {
-            number: payload,
-            name,
-            parameters: of("fmtp").next().unwrap_or_default().to_owned(),
-            nack: feedback("nack"),
-            transport_cc: feedback("transport-cc"),
-            remb: feedback("goog-remb"),
-        });
-    }
-    Ok(found)
-}
-
-fn extensions(attributes: &[Attribute]) -> Result<ExtensionIds, DescriptionError> {
-    let mut ids = ExtensionIds::default();
-    for text in values(attributes, "extmap") {
-        let mut words = text.split_ascii_whitespace();
-        let id = words.next().and_then(|id| id.split('/').next());
-        let (Some(id), Some(uri)) = (id, words.next()) else {
-            return invalid(format!("has an extmap that is not a number and a name: {text:?}"));
-        };
-        // Numbers beyond one byte are legal and of no use here (RFC 8285 §5).
-        let Ok(id) = id.parse::<u16>() else {
-            return invalid(format!("has extmap number {id:?}"));
-        };
-        let known = EXTENSIONS.iter().find(|(_, name)| *name == uri);
-        if let (Some(&(extension, _)), Ok(id @ 1..=14)) = (known, u8::try_from(id)) {
-            ids.set(extension, id);
-        }
-    }
-    Ok(ids)
-}
-
-/// Layers that are sent, in the order of `a=simulcast` (RFC 8853 §5.1), alternatives left out.
-fn rids(attributes: &[Attribute]) -> Vec<String> {
-    let declared: Vec<&str> = values(attributes, "rid")
-        .filter_map(|text| {
-            let mut words = text.split_ascii_whitespace();
-            let name = words.next()?;
-            (words.next() == Some("send")).then_some(name)
-        })
-        .collect();
-    let Some(list) = value(attributes, "simulcast").and_then(|text| {
-        let mut words = text.split_ascii_whitespace().skip_while(|word| *word != "send");
-        words.nth(1)
-    }) else {
-        return Vec::new();
-    };
-    list.split(';')
-        .filter_map(|alternatives| alternatives.split(',').next())
-        .map(|rid| rid.trim_start_matches('~'))
-        .filter(|rid| declared.contains(rid) && rid.len() <= MID)
-        .take(RIDS)
-        .map(str::to_owned)
-        .collect()
-}
-
-/// What is sent is called so at the sender; old clients say it of the SSRC (RFC 8830 §2, §3.2).
-fn msid(attributes: &[Attribute]) -> Option<(String, String)> {
-    let of_ssrc = |text: &&str| text.split_once(" msid:").is_some();
-    let text = value(attributes, "msid").or_else(|| {
-        let text = values(attributes, "ssrc").find(of_ssrc)?;
-        text.split_once(" msid:").map(|(_, said)| said)
-    })?;
-    let mut words = text.split_ascii_whitespace();
-    let (stream, track) = (words.next()?, words.next().unwrap_or("-"));
-    let fits = |word: &str| word.len() <= 128 && word.chars().all(|c| c.is_ascii_graphic());
-    (fits(stream) && fits(track)).then(|| (stream.to_owned(), track.to_owned()))
-}
-
-/// SSRCs of media, each with that of its retransmissions (RFC 5576 §4.2).
-fn ssrcs(attributes: &[Attribute]) -> Vec<(u32, Option<u32>)> {
-    let group = |text: &str, semantics: &str| {
-        let mut words = text.split_ascii_whitespace();
-        (words.next() == Some(semantics))
-            .then(|| words.filter_map(|word| word.parse().ok()).collect::<Vec<u32>>())
-    };
-    let pairs: Vec<(u32, u32)> = values(attributes, "ssrc-group")
-        .filter_map(|text| match group(text, "FID")?.as_slice() {
-            &[media, repair] => Some((media, repair)),
-            _ => None,
-        })
-        .collect();
-    let mut media: Vec<u32> = Vec::new();
-    for text in values(attributes, "ssrc") {
-        let ssrc = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
-        let Some(ssrc) = ssrc else { continue };
-        let repairs = pairs.iter().any(|&(_, repair)| repair == ssrc);
-        if !repairs && !media.contains(&ssrc) {
-            media.push(ssrc);
-        }
-    }
-    media
-        .into_iter()
-        .take(RIDS)
-        .map(|ssrc| {
-            let repair = pairs.iter().find(|(media, _)| *media == ssrc).map(|&(_, repair)| repair);
-            (ssrc, repair)
-        })
-        .collect()
-}
-
-/// A codec of a section with its payload types.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Offered {
-    pub(crate) codec: Codec,
-    pub(crate) payload: Payload,
-    pub(crate) repair: Option<Payload>,
-    pub(crate) red: Option<Payload>,
-}
-
-impl Section {
-    /// The codecs of this section that are supported here, in the client's order, one payload type each.
-    pub(crate) fn codecs(&self) -> Vec<Offered> {
-        let mut found: Vec<Offered> = Vec::new();
-        for payload in &self.payloads {
-            let Some(codec) = Codec::named(&payload.name) else { continue };
-            let known = found.iter().any(|offered| offered.codec == codec);
-            if Some(codec.kind()) != self.kind || known || !usable(codec, &payload.parameters) {
-                continue;
+        let bundled = self.bundled(&used);
+        let transport = self.transport(&used);
+        // RFC 8843 §7.1.3: what holds for the whole bundle may stand in its first section alone.
+        let muxed = bundled.first().is_some_and(|first| first.rtcp_mux);
+        for section in self.sections.iter().filter(|section| used(section)) {
+            let inside = bundled.iter().any(|other| other.mid == section.mid);
+            let has_mux = section.rtcp_mux || (inside && muxed);
+            if !has_mux {
+                return invalid(format!(
+                    "has section {:?} without a=rtcp-mux; RTCP has no port of its own here, offer a=rtcp-mux (rtcpMuxPolicy \
+                     \"require\")",
+                    section.mid
+                ));
             }
-            let repairs = |other: &&Payload| {
-                other.name == "rtx"
-                    && parameter(&other.parameters, "apt") == Some(&payload.number.to_string())
-            };
-            let redundant = |other: &&Payload| {
-                other.name == "red"
-                    && other
-                        .parameters
-                        .split('/')
-                        .all(|inner| inner.trim() == payload.number.to_string())
-            };
-            found.push(Offered {
-                codec,
-                payload: payload.clone(),
-                repair: self.payloads.iter().find(repairs).cloned(),
-                red: self.payloads.iter().find(redundant).filter(|_| codec == Codec::Opus).cloned(),
-            });
+            let alike = section.transport.is_none() || section.transport.as_ref() == transport;
+            if !inside && !alike {
+                return invalid(format!(
+                    "has section {:?} with a transport of its own; this side has one, put all sections into one a=group:BUNDLE \
+                     (bundlePolicy \"max-bundle\")",
+                    section.mid
+                ));
+            }
         }
-        found
+        Ok(())
+    }
+
+    fn bundled(&self, used: impl Fn(&Section) -> bool) -> Vec<&Section> {
+        let named = |mid: &String| self.sections.iter().find(|section| section.mid == *mid);
+        self.bundle.iter().filter_map(named).filter(|section| used(section)).collect()
     }
 }
 
-/// Variants of a codec that every viewer of it takes: packetization mode 1 of H.264 in baseline, profile 0 of VP9 and AV1.
-fn usable(codec: Codec, parameters: &str) -> bool {
-    match codec {
-        Codec::Opus | Codec::Vp8 => true,
-        Codec::Vp9 => matches!(parameter(parameters, "profile-id"), None | Some("0")),
-        Codec::Av1 => matches!(parameter(parameters, "profile"), None | Some("0")),
-        Codec::H264 => {
-            let baseline = parameter(parameters, "profile-level-id").is_some_and(|level| {
-                level.len() == 6 && level.get(..2).is_some_and(|p| p.eq_ignore_ascii_case("42"))
-            });
-            baseline && parameter(parameters, "packetization-mode") == Some("1")
+/// What can be refused before anything is read.
+fn limits(text: &str, sections: usize) -> Result<(), DescriptionError> {
+    if !text.starts_with("v=0") {
+        return invalid("must begin with v=0");
+    }
+    if text.contains(|c: char| c.is_control() && !matches!(c, '\r' | '\n' | '\t')) {
+        return invalid("holds control characters");
+    }
+    let (mut lines, mut media) = (0, 0);
+    for line in text.lines() {
+        lines += 1;
+        if line.starts_with("m=") {
+            media += 1;
+            if line.split_ascii_whitespace().count() > 3 + PAYLOAD_TYPES {
+                return invalid(format!(
+                    "has a section of more than {PAYLOAD_TYPES} payload types"
+                ));
+            }
         }
     }
+    if lines > LINES {
+        return invalid(format!("has {lines} lines; at most {LINES} are read"));
+    }
+    if media > sections {
+        return invalid(format!("has {media} media sections; at most {sections} are taken"));
+    }
+    Ok(())
 }
 
-pub(crate) fn parameter<'a>(parameters: &'a str, wanted: &str) -> Option<&'a str> {
-    parameters.split(';').find_map(|one| {
-        let (key, value) = one.split_once('=')?;
-        (key.trim() == wanted).then_some(value.trim())
-    })
+/// A name for a section that has none: its place, or what no other section is named.
+///
+/// RFC 9429 §5.10 has the reader of a description without mids make them up. They stay here: the answer has none either, and
+/// such a section is in no bundle.
+fn generated_mid(index: usize, parsed: &SessionDescription) -> String {
+    let mut mid = index.to_string();
+    let named = |mid: &str| {
+        let mut sections = parsed.media_descriptions.iter();
+        sections.any(|media| value(&media.attributes, "mid") == Some(mid))
+    };
+    while named(&mid) {
+        mid.insert(0, 'm');
+    }
+    mid
+}
+
+/// The hash functions of all fingerprints, for the text of a refusal.
+fn hashes(parsed: &SessionDescription) -> String {
+    let media = parsed.media_descriptions.iter().flat_map(|media| &media.attributes);
+    let mut hashes: Vec<&str> = Vec::new();
+    for attribute in parsed.attributes.iter().chain(media) {
+        let text = attribute.value.as_deref().filter(|_| attribute.key == "fingerprint");
+        let hash = text.and_then(|text| text.split_ascii_whitespace().next());
+        if let Some(hash) = hash.filter(|hash| !hashes.contains(hash) && hashes.len() < 8) {
+            hashes.push(hash);
+        }
+    }
+    hashes.join(", ")
 }

@@ -42,9 +42,10 @@ pub struct ReceivePlan {
     pub codecs: Vec<ReceiveCodec>,
     /// Numbers of the header extensions.
     pub extensions: ExtensionIds,
-    /// Names of its simulcast layers, the lowest first; empty without simulcast.
+    /// Names of its simulcast layers, in the order of the description; empty without simulcast by rids.
     pub rids: Vec<String>,
-    /// SSRCs that the description names: of the media, and of its retransmissions.
+    /// SSRCs that the description names: of the media, and of its retransmissions. Several are the layers of simulcast without
+    /// rids (a=ssrc-group:SIM), in the order of the description; `rids` is empty then.
     pub ssrcs: Vec<(u32, Option<u32>)>,
     /// Whether it wants the receiver's estimate rather than transport-wide feedback.
     pub remb: bool,
@@ -92,6 +93,11 @@ pub(crate) enum PayloadUse {
 }
 
 impl ReceivePlan {
+    /// How many layers of simulcast are sent: 1 without it.
+    pub fn layers(&self) -> usize {
+        self.rids.len().max(self.ssrcs.len()).max(1)
+    }
+
     /// What packets of a payload type are.
     pub(crate) fn payload(&self, payload_type: u8) -> Option<(&ReceiveCodec, PayloadUse)> {
         self.codecs.iter().find_map(|codec| {
@@ -127,7 +133,7 @@ pub struct SendPlan {
     pub ssrc: u32,
     /// See `ssrc`.
     pub repair_ssrc: u32,
-    /// What it takes.
+    /// What it takes; nothing where the client has rejected the section or holds it.
     pub codecs: Vec<SendCodec>,
     /// Numbers of the header extensions.
     pub extensions: ExtensionIds,
