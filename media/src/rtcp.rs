@@ -60,8 +60,8 @@ pub(crate) enum Rtcp<'a> {
 pub(crate) struct Twcc<'a> {
     pub(crate) base: u16,
     pub(crate) count: u16,
-    /// In 64 ms.
-    pub(crate) reference: i32,
+    /// In 64 ms, modulo 2^24: of a clock that began at any time, so that only differences say something.
+    pub(crate) reference: u32,
     body: &'a [u8],
 }
 
@@ -179,7 +179,7 @@ fn twcc(body: &[u8]) -> Option<Twcc<'_>> {
     Some(Twcc {
         base: half(body, 8)?,
         count: half(body, 10)?,
-        reference: i32::from_be_bytes([r0, r1, r2, 0]) >> 8,
+        reference: u32::from_be_bytes([0, r0, r1, r2]),
         body: body.get(16..)?,
     })
 }
