@@ -403,6 +403,11 @@ impl Worker {
                 }
             }
             Rtcp::KeyframeRequest { ssrc } => keyframes.extend(peer.line_of(ssrc)),
+            Rtcp::FullIntraRequest { from, ssrc, sequence } => {
+                keyframes.extend(peer.line_of(ssrc).filter(|&line| {
+                    peer.sending.get_mut(line).is_some_and(|it| it.reports.is_new(from, sequence))
+                }));
+            }
             Rtcp::Nack { ssrc, sequence } => {
                 if let Some(line) = peer.line_of(ssrc) {
                     wanted.push((line, sequence));
