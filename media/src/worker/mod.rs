@@ -241,7 +241,12 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(place) else { return false };
         match peer.ice.handle(now, source, datagram) {
             Checked::Drop => self.counters.dropped_forged.add(1),
-            Checked::Reply { bytes, .. } => {
+            Checked::Reply { bytes, forgotten } => {
+                if let Some(gone) = forgotten
+                    && self.by_source.get(&gone) == Some(&place)
+                {
+                    self.by_source.remove(&gone);
+                }
                 if peer.ice.knows(&source) {
                     self.by_source.insert(source, place);
                 }

@@ -1183,6 +1183,33 @@ fn an_ice_restart_and_another_address_do_not_disturb_what_runs() {
 }
 
 #[test]
+fn a_client_on_many_addresses_is_known_at_few() {
+    let mut world = World::new();
+    let ada = world.phone(vec![camera(1, 1)], vec![]);
+    let ben = world.phone(vec![], vec![screen()]);
+    let first = world.phones[ada].source;
+    for port in 6000..7000 {
+        for number in [ada, ben] {
+            world.phones[number].source.remote.set_port(port);
+            world.check(number, false);
+        }
+        world.check(ben, true);
+        let known = |peer: &crate::peer::Peer| peer.ice.sources().to_vec();
+        let known: Vec<Source> =
+            world.worker.peers.iter().flat_map(|(_, peer)| known(peer)).collect();
+        assert!(world.worker.by_source.len() <= 2 * crate::ice::SOURCES);
+        assert!(known.len() == world.worker.by_source.len());
+        assert!(known.iter().all(|source| world.worker.knows(source)));
+    }
+    assert!(world.worker.knows(&first), "its path stays");
+    for number in [ada, ben] {
+        let peer = world.phones[number].key;
+        world.worker.handle_command(Command::Close { peer }, world.now);
+    }
+    assert!(world.worker.by_source.is_empty() && world.worker.by_fragment.is_empty());
+}
+
+#[test]
 fn another_worker_goes_on_where_one_was() {
     let mut world = World::new();
     let ada = world.phone(vec![camera(1, 1)], vec![]);
