@@ -32,6 +32,7 @@ mod rtcp;
 mod rtp;
 mod sending;
 mod srtp;
+mod stats;
 mod subscription;
 pub mod tap;
 mod track;

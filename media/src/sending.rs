@@ -10,6 +10,7 @@ use crate::history::{Kept, Meta};
 use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
 use crate::srtp::{Direction, OVERHEAD, Window};
+use crate::stats::Reports;
 
 /// Bytes of retransmissions in a second, besides half of what is sent anew.
 const RESEND_FLOOR: u64 = 60_000;
@@ -81,6 +82,8 @@ pub(crate) struct Sending {
     allowance: (Option<Instant>, u64),
     /// When the last sender report went out.
     pub(crate) reported: Option<Instant>,
+    /// What the viewer says of it.
+    pub(crate) reports: Reports,
 }
 
 /// Every number of a stream that must go on, for a successor.
@@ -142,6 +145,7 @@ impl Sending {
             bytes: 0,
             allowance: (None, RESEND_FLOOR),
             reported: None,
+            reports: Reports::default(),
         }
     }
 

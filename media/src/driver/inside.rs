@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use switchboard_turn::door::{Batch, Insider};
 
-use super::{Directory, Mail, Mailbox, Strangers};
+use super::strangers::Strangers;
+use super::{Directory, Mail, Mailbox};
 use crate::Via;
 
 /// See the module.

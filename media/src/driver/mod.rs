@@ -8,9 +8,10 @@ mod clock;
 mod inside;
 mod places;
 mod running;
+mod strangers;
 mod streams;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,11 +27,12 @@ use self::inside::Inside;
 use self::places::{Places, Way};
 use self::running::{Parts, Running};
 use self::streams::Arrived;
-use crate::ice::addressed_to;
+use crate::ice::{addressed_to, is_authentic};
 use crate::negotiation::Endpoint;
 use crate::worker::{Note, Packets};
 use crate::{
-    Command, Counters, Event, Identity, IdentityError, PeerKey, RoomKey, TrackKey, Via, Worker,
+    Command, Counters, Event, IceCredentials, Identity, IdentityError, PeerKey, RoomKey, TrackKey,
+    Via, Worker,
 };
 
 /// Batches and connections that may wait for one worker.
@@ -113,49 +115,52 @@ impl Mailbox {
     }
 }
 
-/// Which worker answers to a user name fragment.
+/// Which worker answers to a user name fragment, and by which password its checks are authentic.
 #[derive(Debug, Default)]
-pub(crate) struct Directory(RwLock<HashMap<String, usize>>);
+pub(crate) struct Directory {
+    entries: RwLock<HashMap<String, Entry>>,
+    /// How often somebody left.
+    leavers: AtomicU64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    worker: usize,
+    peer: PeerKey,
+    credentials: IceCredentials,
+}
 
 impl Directory {
-    pub(crate) fn worker(&self, fragment: &str) -> Option<usize> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(fragment).copied()
+    /// The worker and the peer that a check is for. One that is not authentic is for nobody.
+    pub(crate) fn owner(&self, check: &[u8]) -> Option<(usize, PeerKey)> {
+        let fragment = addressed_to(check)?;
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let Entry { worker, peer, credentials } = entries.get(fragment)?.clone();
+        drop(entries);
+        is_authentic(check, &credentials).then_some((worker, peer))
     }
 
-    fn enter(&self, fragment: &str, worker: usize) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(fragment.into(), worker);
+    fn enter(&self, peer: PeerKey, credentials: IceCredentials, worker: usize) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.insert(credentials.ufrag.clone(), Entry { worker, peer, credentials });
     }
 
     fn leave(&self, fragments: &[String]) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         for fragment in fragments {
-            known.remove(fragment);
+            entries.remove(fragment);
         }
+        drop(entries);
+        self.leavers.fetch_add(1, Ordering::Release);
     }
-}
 
-/// Which worker has the peer of a source that wrote before. Checks name their peer; what follows them does not.
-#[derive(Debug, Default)]
-pub(crate) struct Strangers(HashMap<SocketAddr, usize>);
+    fn leavers(&self) -> u64 {
+        self.leavers.load(Ordering::Acquire)
+    }
 
-impl Strangers {
-    /// Sources that are remembered.
-    const MOST: usize = 65_536;
-
-    /// Whose a datagram from `remote` is.
-    pub(crate) fn worker(
-        &mut self,
-        directory: &Directory,
-        remote: SocketAddr,
-        datagram: &[u8],
-    ) -> Option<usize> {
-        let Some(fragment) = addressed_to(datagram) else { return self.0.get(&remote).copied() };
-        let worker = directory.worker(fragment)?;
-        if self.0.len() >= Self::MOST {
-            self.0.clear();
-        }
-        self.0.insert(remote, worker);
-        Some(worker)
+    fn peers(&self) -> HashSet<PeerKey> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().map(|entry| entry.peer).collect()
     }
 }
 
@@ -287,8 +292,8 @@ impl Server {
     pub fn tell(&self, room: RoomKey, command: Command) {
         let mut places = self.places();
         let Some(Way { worker, fetch, enter, leave }) = places.way(room, &command) else { return };
-        if let Some(fragment) = enter {
-            self.directory.enter(&fragment, worker);
+        if let Some((peer, credentials)) = enter {
+            self.directory.enter(peer, credentials, worker);
         }
         if !leave.is_empty() {
             self.directory.leave(&leave);

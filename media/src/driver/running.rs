@@ -11,9 +11,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use switchboard_turn::door::{Batch, Door};
 use switchboard_turn::driver::udp::{self, Inbox, Route, UdpSocketState};
 
+use super::strangers::Strangers;
 use super::streams::{Arrived, Streams};
-use super::{Directory, Mail, Mailbox, Strangers, Told, Wake, clock};
-use crate::ice::addressed_to;
+use super::{Directory, Mail, Mailbox, Told, Wake, clock};
 use crate::{Event, Source, Transmit, Via, Worker};
 
 /// Batches that a socket may give in one round, so that time and commands get their turn.
@@ -149,7 +149,9 @@ impl Running {
             self.home.worker.handle_timeout(now);
             self.out.send(&mut self.home.worker, now);
             self.home.hand_over();
-            self.out.sweep(&self.home.worker, now);
+            if self.out.sweep(&self.home.worker, now) {
+                self.home.strangers.sweep(&self.home.directory);
+            }
             let tell = &self.home.tell;
             self.home.worker.events().for_each(|event| tell(event));
         }
@@ -292,9 +294,9 @@ impl Home {
         }
     }
 
-    /// The worker that a check is for.
+    /// The worker that an authentic check is for.
     fn owner(&self, datagram: &[u8]) -> Option<usize> {
-        self.directory.worker(addressed_to(datagram)?)
+        self.directory.owner(datagram).map(|(worker, _)| worker)
     }
 
     /// Gives a datagram to the worker; false when it belongs to none of its peers.
@@ -380,10 +382,10 @@ impl Out {
         }
     }
 
-    /// Closes connections that no peer has claimed, or whose peer is gone.
-    fn sweep(&mut self, worker: &Worker, now: Instant) {
+    /// Closes connections that no peer has claimed, or whose peer is gone; whether it was the time to do so.
+    fn sweep(&mut self, worker: &Worker, now: Instant) -> bool {
         if now < self.swept + SWEEP {
-            return;
+            return false;
         }
         self.swept = now;
         let overdue = self.streams.overdue(now, |place, stream| {
@@ -393,6 +395,7 @@ impl Out {
         for place in overdue {
             self.streams.take(place);
         }
+        true
     }
 
     /// Sends all that the worker has to send.

@@ -127,6 +127,7 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(place) else { return };
         if plan.ice != peer.plan.ice {
             peer.ice.restart(plan.ice.clone());
+            self.by_fragment.retain(|it, &mut at| at != place || peer.ice.answers_to(it));
             self.by_fragment.insert(plan.ice.ufrag.clone(), place);
         }
         if let (None, Some(fingerprint)) = (peer.plan.fingerprint, plan.fingerprint) {
@@ -334,7 +335,12 @@ impl Worker {
         self.send_handshake(place);
         let Some(peer) = self.peers.try_remove(place) else { return };
         self.peer_of.remove(&peer.key);
-        self.by_source.retain(|_, &mut at| at != place);
+        for source in peer.ice.sources() {
+            // Somebody else may be there by now.
+            if self.by_source.get(source) == Some(&place) {
+                self.by_source.remove(source);
+            }
+        }
         self.by_fragment.retain(|_, &mut at| at != place);
         for receiving in &peer.receiving {
             self.end_track(receiving.plan.track);

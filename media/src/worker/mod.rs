@@ -241,7 +241,12 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(place) else { return false };
         match peer.ice.handle(now, source, datagram) {
             Checked::Drop => self.counters.dropped_forged.add(1),
-            Checked::Reply { bytes, .. } => {
+            Checked::Reply { bytes, forgotten } => {
+                if let Some(gone) = forgotten
+                    && self.by_source.get(&gone) == Some(&place)
+                {
+                    self.by_source.remove(&gone);
+                }
                 if peer.ice.knows(&source) {
                     self.by_source.insert(source, place);
                 }
@@ -403,6 +408,11 @@ impl Worker {
                 }
             }
             Rtcp::KeyframeRequest { ssrc } => keyframes.extend(peer.line_of(ssrc)),
+            Rtcp::FullIntraRequest { from, ssrc, sequence } => {
+                keyframes.extend(peer.line_of(ssrc).filter(|&line| {
+                    peer.sending.get_mut(line).is_some_and(|it| it.reports.is_new(from, sequence))
+                }));
+            }
             Rtcp::Nack { ssrc, sequence } => {
                 if let Some(line) = peer.line_of(ssrc) {
                     wanted.push((line, sequence));
