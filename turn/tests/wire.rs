@@ -19,7 +19,7 @@ use crate::support::{Answer, SECRET, Signature, at, build};
 
 const LOCAL: &str = "127.0.0.1:0";
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings {
         listen: vec![at(LOCAL)],
         listen_tls: vec![],
