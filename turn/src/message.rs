@@ -149,18 +149,19 @@ impl<'a> Request<'a> {
         self.message.validate_integrity_with_key(key).is_ok()
     }
 
+    /// What an answer repeats of the request.
+    pub(crate) fn reference(&self) -> Reference {
+        Reference { method: self.method, transaction: self.transaction() }
+    }
+
     /// Starts the answer of success.
     pub(crate) fn success(&self) -> Answer {
-        Answer::of(self, MessageClass::Success)
+        self.reference().success()
     }
 
     /// Starts an answer of failure.
     pub(crate) fn error(&self, code: u16) -> Answer {
-        let mut answer = Answer::of(self, MessageClass::Error);
-        if let Ok(error) = ErrorCode::builder(code).reason("").build() {
-            answer.put(&error);
-        }
-        answer
+        self.reference().error(code)
     }
 
     /// 401 and 438: how to sign, and the nonce to do it with (RFC 8489 §9.2.4). 76 bytes.
@@ -185,13 +186,36 @@ impl<'a> Request<'a> {
 pub(crate) const ALGORITHMS: [PasswordAlgorithmValue; 2] =
     [PasswordAlgorithmValue::SHA256, PasswordAlgorithmValue::MD5];
 
+/// What an answer repeats of its request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reference {
+    method: Method,
+    pub(crate) transaction: TransactionId,
+}
+
+impl Reference {
+    /// Starts the answer of success.
+    pub(crate) fn success(self) -> Answer {
+        Answer::of(self, MessageClass::Success)
+    }
+
+    /// Starts an answer of failure.
+    pub(crate) fn error(self, code: u16) -> Answer {
+        let mut answer = Answer::of(self, MessageClass::Error);
+        if let Ok(error) = ErrorCode::builder(code).reason("").build() {
+            answer.put(&error);
+        }
+        answer
+    }
+}
+
 /// An answer under way.
 pub(crate) struct Answer(MessageWriteVec);
 
 impl Answer {
-    fn of(request: &Request<'_>, class: MessageClass) -> Self {
+    fn of(request: Reference, class: MessageClass) -> Self {
         let kind = MessageType::from_class_method(class, request.method);
-        Self(Message::builder(kind, request.transaction(), MessageWriteVec::with_capacity(128)))
+        Self(Message::builder(kind, request.transaction, MessageWriteVec::with_capacity(128)))
     }
 
     /// Adds an attribute; the largest answer is far below what a message holds.

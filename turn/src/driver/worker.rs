@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::outgoing::Run;
 use super::relaying::Core;
-use super::sockets::{self, BATCH, Inbox};
+use super::sockets::{self, BATCH, Inbox, Reserved};
 use super::tls::Certificate;
 use super::{Command, Mailbox, Wake, clock};
 use crate::channel;
@@ -80,6 +80,8 @@ pub(super) struct Parts {
     pub(super) acceptors: Vec<Acceptor>,
     /// Where relay sockets are bound.
     pub(super) bind: Vec<IpAddr>,
+    /// What all workers keep for reservations.
+    pub(super) reserved: Arc<Reserved>,
     pub(super) streams: usize,
     pub(super) door: Arc<Door>,
     pub(super) mailboxes: Vec<Mailbox>,
@@ -124,6 +126,7 @@ impl Worker {
             offload: sockets::offload()?,
             bind: parts.bind,
             sockets: HashMap::new(),
+            reserved: parts.reserved,
             streams: Slab::new(),
             stream_of: HashMap::new(),
             streams_of: HashMap::new(),
@@ -180,7 +183,7 @@ impl Worker {
                 self.take_turn(index, now);
             }
             self.core.relay.handle_timeout(now);
-            self.core.carry_out(&self.epoll, &self.listeners);
+            self.core.carry_out(&self.epoll, &self.listeners, now);
             self.core.settle(&self.epoll, &self.listeners, now);
             if self.housekeep(now) {
                 return;
@@ -196,7 +199,7 @@ impl Worker {
                 Command::Revoke(user_or_call) => self.core.relay.revoke(&user_or_call),
                 Command::List(answer) => drop(answer.send(self.core.relay.allocations(now))),
             }
-            self.core.carry_out(&self.epoll, &self.listeners);
+            self.core.carry_out(&self.epoll, &self.listeners, now);
         }
         if now < self.housekeeping {
             return false;
@@ -240,7 +243,7 @@ impl Worker {
                 };
                 for datagram in bytes.chunks(meta.stride.max(1)) {
                     self.core.take_from_client(client, datagram, meta.ecn, now);
-                    self.core.carry_out(&self.epoll, &self.listeners);
+                    self.core.carry_out(&self.epoll, &self.listeners, now);
                 }
             }
             if trains < BATCH {
@@ -320,7 +323,7 @@ impl Worker {
         let Ok(used) = self.core.frames(&client, &bytes, now) else {
             return self.core.close_stream(&self.epoll, index);
         };
-        self.core.carry_out(&self.epoll, &self.listeners);
+        self.core.carry_out(&self.epoll, &self.listeners, now);
         if portion.ended {
             return self.core.close_stream(&self.epoll, index);
         }
