@@ -7,17 +7,16 @@ use std::time::Instant;
 use stun_types::AddressFamily;
 use stun_types::attribute::{ErrorCode, XorMappedAddress};
 use turn_types::attribute::{
-    AddressErrorCode, EvenPort, RequestedAddressFamily, RequestedTransport, ReservationToken,
-    XorRelayedAddress,
+    AddressErrorCode, EvenPort, RequestedTransport, ReservationToken, XorRelayedAddress,
 };
 
 use crate::allocation::{Allocation, Client, Relayed};
 use crate::ledger::{Family, Full, Home, Ledger, Wish};
-use crate::message::{Answer, Reference, Request};
+use crate::message::{Answer, Reference, Request, WantedFamily};
 use crate::relay::{Output, Relay, SocketKey, Unopened};
 use crate::requests::{
     Ask, BAD_REQUEST, FAMILY_UNSUPPORTED, FULL, LIFETIME, LIFETIME_MAX, MISMATCH, Refusal, Signer,
-    known_family, lifetime, refreshed,
+    lifetime, refreshed,
 };
 
 /// Ports tried for one relayed address at most; a range of fewer is tried to its end.
@@ -239,8 +238,10 @@ impl Wanted {
         }
         let even = request.attribute::<EvenPort>()?.map(|even| even.requested());
         let token = request.attribute::<ReservationToken>()?.map(|token| token.token());
-        let family = request.attribute::<RequestedAddressFamily>()?.map(|wanted| wanted.family());
-        let more = request.additional_family()?;
+        let (family, more) = (request.requested_family()?, request.additional_family()?);
+        if [family, more].contains(&Some(WantedFamily::Unknown)) {
+            return Err(FAMILY_UNSUPPORTED);
+        }
         let wish = match (even, token) {
             (Some(_), Some(_)) => return Err(BAD_REQUEST),
             (None, Some(token)) => Wish::Reserved(token.to_be_bytes()),
@@ -251,14 +252,13 @@ impl Wanted {
         let families: &[Family] = match (family, more) {
             (Some(_), Some(_)) => return Err(BAD_REQUEST),
             (None, Some(more)) => {
-                let fits = more == AddressFamily::IPV6 && matches!(wish, Wish::Any | Wish::Even);
+                let v6 = more == WantedFamily::Known(Family::V6);
+                let fits = v6 && matches!(wish, Wish::Any | Wish::Even);
                 if fits { &[Family::V4, Family::V6] } else { return Err(BAD_REQUEST) }
             }
             (Some(_), None) if token.is_some() => return Err(BAD_REQUEST),
-            (Some(family), None) => match known_family(family)? {
-                Family::V4 => &[Family::V4],
-                Family::V6 => &[Family::V6],
-            },
+            (Some(WantedFamily::Known(Family::V4)), None) => &[Family::V4],
+            (Some(_), None) => &[Family::V6],
             (None, None) if token.is_some() => &[Family::V4, Family::V6],
             (None, None) => &[Family::V4],
         };

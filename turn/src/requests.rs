@@ -3,19 +3,18 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use stun_types::AddressFamily;
 use stun_types::attribute::{
     ErrorCode, MessageIntegrity, MessageIntegritySha256, Nonce, PasswordAlgorithm,
     PasswordAlgorithms, Realm, Username, XorMappedAddress,
 };
 use stun_types::message::{IntegrityAlgorithm, IntegrityKey};
-use turn_types::attribute::{ChannelNumber, Lifetime, RequestedAddressFamily};
+use turn_types::attribute::{ChannelNumber, Lifetime};
 
 use crate::allocation::{Client, Transport, Unbindable};
 use crate::auth::Subject;
 use crate::channel::Number;
 use crate::ledger::{Family, Full};
-use crate::message::{self, ALGORITHMS, Answer, Malformed, Reference, Request};
+use crate::message::{self, ALGORITHMS, Answer, Malformed, Reference, Request, WantedFamily};
 use crate::relay::{DEPARTED, Output, Relay};
 
 /// How long an allocation lasts when nothing is asked for, and at least (RFC 8656 §3.2).
@@ -229,8 +228,11 @@ impl Relay {
             }
             own => own?,
         };
-        let family = request.attribute::<RequestedAddressFamily>()?.map(|family| family.family());
-        let family = family.map(known_family).transpose()?;
+        let family = match request.requested_family()? {
+            None => None,
+            Some(WantedFamily::Known(family)) => Some(family),
+            Some(WantedFamily::Unknown) => return Err(BAD_REQUEST),
+        };
         if wished.is_zero() {
             self.depart(index, family, (client, transaction))?;
             return Ok(Some(refreshed(request.reference(), Duration::ZERO)));
@@ -328,13 +330,6 @@ impl Relay {
             tracing::info!(source = %client.remote.ip(), "a TURN client asked for a peer that is not allowed");
         }
         Err(Refusal(ErrorCode::FORBIDDEN))
-    }
-}
-
-pub(crate) fn known_family(family: AddressFamily) -> Result<Family, Refusal> {
-    match family {
-        AddressFamily::IPV4 => Ok(Family::V4),
-        AddressFamily::IPV6 => Ok(Family::V6),
     }
 }
 

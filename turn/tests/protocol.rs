@@ -116,6 +116,32 @@ fn a_family_that_cannot_be_had_is_named_beside_the_one_that_can() {
 }
 
 #[test]
+fn a_family_that_is_not_known_is_440_and_one_that_cannot_be_read_is_400() {
+    let mut bench = Bench::default();
+    let transport = RequestedTransport::new(UDP);
+    let drafted = stun_types::attribute::AttributeType::new(0x8032);
+    let mut port = 1;
+    for kind in [RequestedAddressFamily::TYPE, AdditionalAddressFamily::TYPE, drafted] {
+        for (value, code) in [
+            (&[0, 0, 0, 0][..], 440),
+            (&[3, 0, 0, 0], 440),
+            (&[255, 1, 2, 3], 440),
+            (&[2, 0, 0, 0], 0),
+            (&[2, 0, 0], 400),
+            (&[2, 0, 0, 0, 0, 0, 0, 0], 400),
+            (&[], 400),
+        ] {
+            port += 1;
+            let ann = client(&format!("9.1.1.1:{port}"));
+            let family = RawAttribute::new(kind, value);
+            let answer = bench.ask(ann, &signed_by("ann"), ALLOCATE, &[&transport, &family]);
+            assert_eq!(answer.code(), code, "{kind:?} {value:?}");
+        }
+    }
+    assert_eq!(bench.ledger.allocations(), 3);
+}
+
+#[test]
 fn other_transports_are_442_and_none_is_400() {
     let ann = client("9.1.1.1:1000");
     let mut bench = Bench::default();
