@@ -234,8 +234,14 @@ impl Relay {
         self.wall.1 + now.saturating_duration_since(self.wall.0).as_secs()
     }
 
-    /// Says who lives in this process: packets to them are [`Onward::Inside`].
-    pub fn set_insiders(&mut self, insiders: HashSet<SocketAddr>) {
+    /// Says who lives in this process: packets to them are [`Onward::Inside`]. A wildcard is where they listen, not where they
+    /// are reached; beside it a loopback address counts only where there is no other, so that a permission for it opens nothing.
+    pub fn set_insiders(&mut self, mut insiders: HashSet<SocketAddr>) {
+        let everywhere = insiders.iter().any(|insider| insider.ip().is_unspecified());
+        insiders.retain(|insider| !insider.ip().is_unspecified());
+        if everywhere && insiders.iter().any(|insider| !insider.ip().is_loopback()) {
+            insiders.retain(|insider| !insider.ip().is_loopback());
+        }
         self.insiders = insiders;
     }
 
