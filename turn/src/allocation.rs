@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::auth::Subject;
 use crate::channel::Number;
 use crate::ledger::Family;
+use crate::opening::Opening;
 
 /// How long a permission lasts (RFC 8656 §9).
 const PERMISSION: Duration = Duration::from_secs(300);
@@ -85,7 +86,7 @@ impl Pace {
 #[derive(Debug)]
 pub(crate) struct Relayed {
     pub(crate) address: SocketAddr,
-    /// Whether a socket is open there; that is so from the first permission for a peer outside.
+    /// Whether a socket is open there; never where nobody outside may be reached.
     pub(crate) open: bool,
 }
 
@@ -117,8 +118,10 @@ pub(crate) struct Allocation {
     pub(crate) subject: Subject,
     /// The request that opened it: sent again, it gets the same answer.
     pub(crate) transaction: u128,
+    /// What is still to be opened; until then it is nobody's.
+    pub(crate) opening: Option<Box<Opening>>,
     pub(crate) token: Option<[u8; 8]>,
-    /// A family that was asked for besides and could not be had.
+    /// A family that was asked for and could not be had.
     pub(crate) missing: Option<(Family, u16)>,
     pub(crate) opened: Instant,
     pub(crate) expires: Instant,
@@ -137,6 +140,7 @@ impl Allocation {
             client,
             subject,
             transaction,
+            opening: None,
             token: None,
             missing: None,
             opened: now,
@@ -151,7 +155,7 @@ impl Allocation {
     }
 
     pub(crate) fn is_live(&self, now: Instant) -> bool {
-        now < self.expires
+        now < self.expires && self.opening.is_none()
     }
 
     pub(crate) fn relayed(&self, family: Family) -> Option<&Relayed> {

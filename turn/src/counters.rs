@@ -30,6 +30,12 @@ counters! {
     refused_quota,
     /// Allocations refused because the relay was full or draining.
     refused_capacity,
+    /// Allocations refused because no port of the range could be opened.
+    refused_ports,
+    /// Allocations refused because the process may open no more descriptors.
+    refused_descriptors,
+    /// Ports of the range that another program had when they were to be opened; another one is tried then.
+    ports_taken,
     /// Requests with a wrong password, an unknown user or an expired credential.
     refused_credentials,
     /// Peers refused by policy.

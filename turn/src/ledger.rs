@@ -208,6 +208,12 @@ impl Ledger {
         Some(Taken { port, token: None })
     }
 
+    /// Ends a reservation that nobody has taken up; the port stays claimed until it is freed.
+    pub(crate) fn withdraw(&self, token: &[u8; 8]) -> Option<(Family, u16)> {
+        let reservation = self.book().reservations.remove(token)?;
+        Some((reservation.family, reservation.port))
+    }
+
     /// Finds a free port that is `wanted` and claims it; tried at random first, so that nobody foretells the next one.
     fn claim(&self, family: Family, mut wanted: impl FnMut(u16) -> bool) -> Option<u16> {
         let count = self.slots(family).len();
@@ -262,17 +268,14 @@ impl Ledger {
         self.slots(family).get(usize::from(port.checked_sub(self.first)?))
     }
 
-    /// Frees reservations nobody took up, and forgets who was shut out for long enough.
-    pub(crate) fn sweep(&self, now: Instant) {
+    /// Frees reservations nobody took up, which it returns, and forgets who was shut out for long enough.
+    pub(crate) fn sweep(&self, now: Instant) -> Vec<(Family, u16)> {
         let mut book = self.book();
-        book.reservations.retain(|_, reservation| {
-            let keep = now < reservation.until;
-            if !keep {
-                self.free(reservation.family, reservation.port);
-            }
-            keep
-        });
         book.shut_out.retain(|_, until| now < *until);
+        let lapsed = book.reservations.extract_if(|_, reservation| now >= reservation.until);
+        let lapsed: Vec<_> = lapsed.map(|(_, it)| (it.family, it.port)).collect();
+        lapsed.iter().for_each(|&(family, port)| self.free(family, port));
+        lapsed
     }
 
     /// Takes no credentials of this user or call until `until`.

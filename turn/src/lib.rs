@@ -14,6 +14,7 @@ mod ledger;
 mod limit;
 mod message;
 mod nonce;
+mod opening;
 mod policy;
 mod relay;
 mod requests;
@@ -24,4 +25,6 @@ pub use counters::{Counter, Counters};
 pub use ledger::{Family, Ledger, Quotas};
 pub use message::REALM;
 pub use policy::{Policy, Reach};
-pub use relay::{AllocationView, Framing, Onward, Output, Relay, Rules, SocketKey, Toward};
+pub use relay::{
+    AllocationView, Framing, Onward, Output, Relay, Rules, SocketKey, Toward, Unopened,
+};

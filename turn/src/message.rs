@@ -5,12 +5,10 @@
 
 use std::net::SocketAddr;
 
-use stun_types::AddressFamily;
 use stun_types::attribute::{
     Attribute as _, AttributeFromRaw, AttributeStaticType, AttributeType, AttributeWrite,
     ErrorCode, Fingerprint, MessageIntegrity, MessageIntegritySha256, Nonce, PasswordAlgorithm,
-    PasswordAlgorithmValue, PasswordAlgorithms, RawAttribute, Realm, UnknownAttributes, Userhash,
-    Username,
+    PasswordAlgorithmValue, PasswordAlgorithms, Realm, UnknownAttributes, Userhash, Username,
 };
 use stun_types::message::{
     IntegrityAlgorithm, IntegrityKey, Message, MessageClass, MessageType, MessageWrite as _,
@@ -20,6 +18,8 @@ use turn_types::attribute::{
     AdditionalAddressFamily, ChannelNumber, Data, DontFragment, EvenPort, Lifetime,
     RequestedAddressFamily, RequestedTransport, ReservationToken, XorPeerAddress,
 };
+
+use crate::ledger::Family;
 
 pub(crate) use stun_types::message::BINDING;
 pub(crate) use turn_types::message::{
@@ -61,6 +61,14 @@ const KNOWN: [AttributeType; 17] = [
     ChannelNumber::TYPE,
     DontFragment::TYPE,
 ];
+
+/// A family as a client names it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum WantedFamily {
+    Known(Family),
+    /// A number that is no family here.
+    Unknown,
+}
 
 /// A request or indication of a client.
 pub(crate) struct Request<'a> {
@@ -112,18 +120,27 @@ impl<'a> Request<'a> {
         types.filter(|kind| kind.comprehension_required() && !KNOWN.contains(kind)).collect()
     }
 
+    /// The family that an Allocate request names for its relayed address (RFC 8656 §18.6).
+    pub(crate) fn requested_family(&self) -> Result<Option<WantedFamily>, Malformed> {
+        self.family(RequestedAddressFamily::TYPE)
+    }
+
     /// The family asked for besides IPv4 (RFC 8656 §18.11), under its number or the one of the draft that coturn's clients use.
-    pub(crate) fn additional_family(&self) -> Result<Option<AddressFamily>, Malformed> {
-        let found = self.attribute::<AdditionalAddressFamily>()?.map(|wanted| wanted.family());
-        let drafted = || {
-            let raw = self.message.raw_attribute(DRAFTED_ADDITIONAL_ADDRESS_FAMILY)?;
-            let raw = RawAttribute::new(AdditionalAddressFamily::TYPE, &raw.value);
-            Some(AdditionalAddressFamily::from_raw_ref(&raw).map(|wanted| wanted.family()))
-        };
-        match found {
+    pub(crate) fn additional_family(&self) -> Result<Option<WantedFamily>, Malformed> {
+        match self.family(AdditionalAddressFamily::TYPE)? {
             Some(family) => Ok(Some(family)),
-            None => drafted().transpose().map_err(|_| Malformed),
+            None => self.family(DRAFTED_ADDITIONAL_ADDRESS_FAMILY),
         }
+    }
+
+    fn family(&self, kind: AttributeType) -> Result<Option<WantedFamily>, Malformed> {
+        let Some(raw) = self.message.raw_attribute(kind) else { return Ok(None) };
+        let [family, _, _, _] = *raw.value else { return Err(Malformed) };
+        Ok(Some(match family {
+            1 => WantedFamily::Known(Family::V4),
+            2 => WantedFamily::Known(Family::V6),
+            _ => WantedFamily::Unknown,
+        }))
     }
 
     /// Every XOR-PEER-ADDRESS, in order.
@@ -149,18 +166,19 @@ impl<'a> Request<'a> {
         self.message.validate_integrity_with_key(key).is_ok()
     }
 
+    /// What an answer repeats of the request.
+    pub(crate) fn reference(&self) -> Reference {
+        Reference { method: self.method, transaction: self.transaction() }
+    }
+
     /// Starts the answer of success.
     pub(crate) fn success(&self) -> Answer {
-        Answer::of(self, MessageClass::Success)
+        self.reference().success()
     }
 
     /// Starts an answer of failure.
     pub(crate) fn error(&self, code: u16) -> Answer {
-        let mut answer = Answer::of(self, MessageClass::Error);
-        if let Ok(error) = ErrorCode::builder(code).reason("").build() {
-            answer.put(&error);
-        }
-        answer
+        self.reference().error(code)
     }
 
     /// 401 and 438: how to sign, and the nonce to do it with (RFC 8489 §9.2.4). 76 bytes.
@@ -185,13 +203,36 @@ impl<'a> Request<'a> {
 pub(crate) const ALGORITHMS: [PasswordAlgorithmValue; 2] =
     [PasswordAlgorithmValue::SHA256, PasswordAlgorithmValue::MD5];
 
+/// What an answer repeats of its request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reference {
+    method: Method,
+    pub(crate) transaction: TransactionId,
+}
+
+impl Reference {
+    /// Starts the answer of success.
+    pub(crate) fn success(self) -> Answer {
+        Answer::of(self, MessageClass::Success)
+    }
+
+    /// Starts an answer of failure.
+    pub(crate) fn error(self, code: u16) -> Answer {
+        let mut answer = Answer::of(self, MessageClass::Error);
+        if let Ok(error) = ErrorCode::builder(code).reason("").build() {
+            answer.put(&error);
+        }
+        answer
+    }
+}
+
 /// An answer under way.
 pub(crate) struct Answer(MessageWriteVec);
 
 impl Answer {
-    fn of(request: &Request<'_>, class: MessageClass) -> Self {
+    fn of(request: Reference, class: MessageClass) -> Self {
         let kind = MessageType::from_class_method(class, request.method);
-        Self(Message::builder(kind, request.transaction(), MessageWriteVec::with_capacity(128)))
+        Self(Message::builder(kind, request.transaction, MessageWriteVec::with_capacity(128)))
     }
 
     /// Adds an attribute; the largest answer is far below what a message holds.

@@ -117,21 +117,32 @@ pub enum Output {
         /// One message.
         bytes: Vec<u8>,
     },
-    /// Open sockets, then send one of the two answers. After a failure [`Relay::handle_unopened`] wants to know.
+    /// Open a socket; [`Relay::handle_opened`] wants to know how it went.
     Open {
-        /// Each socket, with the relayed address it stands for.
-        sockets: Vec<(SocketKey, SocketAddr)>,
-        /// The client.
-        client: Client,
-        /// The answer when all are open.
-        opened: Vec<u8>,
-        /// The answer when one could not be opened.
-        failed: Vec<u8>,
+        /// The socket.
+        socket: SocketKey,
+        /// The relayed address it stands for. Where it was reserved, its socket is open already.
+        address: SocketAddr,
+        /// Whether the next port is to be opened too, and kept for the allocation that takes up its reservation: both or none.
+        pair: bool,
     },
     /// Close a socket.
     Close(SocketKey),
+    /// Close the socket that was kept for a reservation, if no allocation has taken it up.
+    CloseReserved(SocketAddr),
     /// Close a client's stream.
     HangUp(Client),
+}
+
+/// Why a relayed address has no socket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unopened {
+    /// Another program has the port.
+    Taken,
+    /// The process may open no more descriptors.
+    Descriptors,
+    /// The system refuses it for another reason.
+    Refused,
 }
 
 /// What an operator sees of one allocation.
@@ -223,8 +234,14 @@ impl Relay {
         self.wall.1 + now.saturating_duration_since(self.wall.0).as_secs()
     }
 
-    /// Says who lives in this process: packets to them are [`Onward::Inside`].
-    pub fn set_insiders(&mut self, insiders: HashSet<SocketAddr>) {
+    /// Says who lives in this process: packets to them are [`Onward::Inside`]. A wildcard is where they listen, not where they
+    /// are reached; beside it a loopback address counts only where there is no other, so that a permission for it opens nothing.
+    pub fn set_insiders(&mut self, mut insiders: HashSet<SocketAddr>) {
+        let everywhere = insiders.iter().any(|insider| insider.ip().is_unspecified());
+        insiders.retain(|insider| !insider.ip().is_unspecified());
+        if everywhere && insiders.iter().any(|insider| !insider.ip().is_loopback()) {
+            insiders.retain(|insider| !insider.ip().is_loopback());
+        }
         self.insiders = insiders;
     }
 
@@ -435,15 +452,6 @@ impl Relay {
         Reachable { inside, outside }
     }
 
-    /// A socket could not be opened: what was to be reached through it is not permitted.
-    pub fn handle_unopened(&mut self, socket: SocketKey) {
-        if let Some(allocation) = self.allocations.get_mut(socket.allocation as usize)
-            && let Some(relayed) = allocation.relayed_mut(socket.family)
-        {
-            relayed.open = false;
-        }
-    }
-
     /// A client's stream is gone, and its allocation with it (RFC 8656 §3.1).
     pub fn handle_stream_closed(&mut self, client: &Client) {
         if let Some(index) = self.clients.get(client).copied() {
@@ -475,13 +483,38 @@ impl Relay {
 
     /// Closes an allocation and gives back all that it held.
     pub(crate) fn close(&mut self, index: u32) -> Option<Client> {
+        let allocation = self.remove(index)?;
+        self.counters.allocations_closed.add(u64::from(allocation.opening.is_none()));
+        Some(allocation.client)
+    }
+
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Allocation> {
         self.release(index, Family::V4);
         self.release(index, Family::V6);
         let allocation = self.allocations.try_remove(index as usize)?;
         self.clients.remove(&allocation.client);
         self.ledger.leave(&allocation.subject.user);
-        self.counters.allocations_closed.add(1);
-        Some(allocation.client)
+        let reserved = allocation.token.and_then(|token| self.ledger.withdraw(&token));
+        if let Some((family, port)) = reserved {
+            self.close_reserved(family, port);
+            self.ledger.free(family, port);
+        }
+        allocation.opening.iter().for_each(|opening| opening.give_back(&self.ledger));
+        Some(allocation)
+    }
+
+    /// The socket of a reservation that nobody has taken up.
+    fn close_reserved(&mut self, family: Family, port: u16) {
+        if self.opens_sockets()
+            && let Some(ip) = self.rules.advertised(family)
+        {
+            self.outputs.push_back(Output::CloseReserved(SocketAddr::new(ip, port)));
+        }
+    }
+
+    /// Whether relayed addresses have sockets: not where nobody outside may be reached.
+    pub(crate) fn opens_sockets(&self) -> bool {
+        self.rules.policy.reach == Reach::Open
     }
 
     /// Gives back one relayed address of an allocation.
@@ -507,11 +540,13 @@ impl Relay {
         }
         self.next_sweep = now + SWEEP;
         if self.worker == 0 {
-            self.ledger.sweep(now);
+            for (family, port) in self.ledger.sweep(now) {
+                self.close_reserved(family, port);
+            }
         }
         self.close_where(false, |allocation| {
             allocation.sweep(now);
-            !allocation.is_live(now)
+            now >= allocation.expires
         });
     }
 
@@ -522,7 +557,8 @@ impl Relay {
 
     /// Every allocation, as an operator sees it.
     pub fn allocations(&self, now: Instant) -> Vec<AllocationView> {
-        self.allocations.iter().map(|(_, allocation)| view(allocation, now)).collect()
+        let open = self.allocations.iter().filter(|(_, allocation)| allocation.opening.is_none());
+        open.map(|(_, allocation)| view(allocation, now)).collect()
     }
 }
 

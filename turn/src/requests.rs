@@ -3,34 +3,28 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use stun_types::AddressFamily;
 use stun_types::attribute::{
     ErrorCode, MessageIntegrity, MessageIntegritySha256, Nonce, PasswordAlgorithm,
     PasswordAlgorithms, Realm, Username, XorMappedAddress,
 };
 use stun_types::message::{IntegrityAlgorithm, IntegrityKey};
-use turn_types::attribute::{
-    AddressErrorCode, ChannelNumber, EvenPort, Lifetime, RequestedAddressFamily,
-    RequestedTransport, ReservationToken, XorRelayedAddress,
-};
+use turn_types::attribute::{ChannelNumber, Lifetime};
 
-use crate::allocation::{Allocation, Client, Relayed, Transport, Unbindable};
+use crate::allocation::{Client, Transport, Unbindable};
 use crate::auth::Subject;
 use crate::channel::Number;
-use crate::ledger::{Family, Full, Home, Wish};
-use crate::message::{self, ALGORITHMS, Answer, Malformed, Request};
-use crate::relay::{DEPARTED, Output, Relay, SocketKey};
+use crate::ledger::{Family, Full};
+use crate::message::{self, ALGORITHMS, Answer, Malformed, Reference, Request, WantedFamily};
+use crate::relay::{DEPARTED, Output, Relay};
 
 /// How long an allocation lasts when nothing is asked for, and at least (RFC 8656 §3.2).
-const LIFETIME: Duration = Duration::from_secs(600);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
 /// How long it lasts at most, until it is refreshed.
-const LIFETIME_MAX: Duration = Duration::from_secs(3600);
-/// The protocol number of UDP.
-const UDP: u8 = 17;
+pub(crate) const LIFETIME_MAX: Duration = Duration::from_secs(3600);
 
 /// Why a request is refused: the code of the answer (RFC 8656 §19).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Refusal(u16);
+pub(crate) struct Refusal(pub(crate) u16);
 
 impl From<Malformed> for Refusal {
     fn from(_: Malformed) -> Self {
@@ -48,18 +42,32 @@ impl From<Full> for Refusal {
 }
 
 /// A signed request, with all that its answer depends on.
-struct Ask<'a> {
-    client: Client,
-    request: &'a Request<'a>,
-    signer: Signer,
-    now: Instant,
+pub(crate) struct Ask<'a> {
+    pub(crate) client: Client,
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) signer: Signer,
+    pub(crate) now: Instant,
 }
 
 /// Who signed a request, and with what.
-struct Signer {
-    subject: Subject,
+#[derive(Clone)]
+pub(crate) struct Signer {
+    pub(crate) subject: Subject,
     key: IntegrityKey,
     algorithm: IntegrityAlgorithm,
+}
+
+impl Signer {
+    /// The bytes of an answer, signed as the request was.
+    pub(crate) fn sign(&self, answer: Answer) -> Vec<u8> {
+        answer.signed(&self.key, self.algorithm)
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Signer").field(&self.subject).finish()
+    }
 }
 
 /// Why a request counts as unsigned.
@@ -75,10 +83,10 @@ impl From<Malformed> for Unsigned {
     }
 }
 
-const BAD_REQUEST: Refusal = Refusal(ErrorCode::BAD_REQUEST);
-const MISMATCH: Refusal = Refusal(ErrorCode::ALLOCATION_MISMATCH);
-const FULL: Refusal = Refusal(ErrorCode::INSUFFICIENT_CAPACITY);
-const FAMILY_UNSUPPORTED: Refusal = Refusal(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED);
+pub(crate) const BAD_REQUEST: Refusal = Refusal(ErrorCode::BAD_REQUEST);
+pub(crate) const MISMATCH: Refusal = Refusal(ErrorCode::ALLOCATION_MISMATCH);
+pub(crate) const FULL: Refusal = Refusal(ErrorCode::INSUFFICIENT_CAPACITY);
+pub(crate) const FAMILY_UNSUPPORTED: Refusal = Refusal(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED);
 const UNAUTHORIZED: Unsigned = Unsigned::Challenge(ErrorCode::UNAUTHORIZED);
 
 impl Relay {
@@ -114,7 +122,7 @@ impl Relay {
         self.reply(client, answer.plain());
     }
 
-    fn reply(&mut self, client: Client, bytes: Vec<u8>) {
+    pub(crate) fn reply(&mut self, client: Client, bytes: Vec<u8>) {
         self.outputs.push_back(Output::Reply { client, bytes });
     }
 
@@ -132,7 +140,7 @@ impl Relay {
         let unknown = request.unknown();
         if !unknown.is_empty() {
             let answer = request.not_understood(&unknown);
-            return self.reply(client, answer.signed(&signer.key, signer.algorithm));
+            return self.reply(client, signer.sign(answer));
         }
         let ask = Ask { client, request, signer, now };
         let answered = match request.method {
@@ -143,7 +151,7 @@ impl Relay {
         };
         let answer = answered.unwrap_or_else(|Refusal(code)| Some(request.error(code)));
         if let Some(answer) = answer {
-            self.reply(client, answer.signed(&ask.signer.key, ask.signer.algorithm));
+            self.reply(client, ask.signer.sign(answer));
         }
     }
 
@@ -199,91 +207,6 @@ impl Relay {
         UNAUTHORIZED
     }
 
-    /// An Allocate request (RFC 8656 §7.2).
-    fn allocate(&mut self, ask: &Ask<'_>) -> Result<Option<Answer>, Refusal> {
-        let Ask { client, request, signer, now } = ask;
-        let (client, now) = (*client, *now);
-        let transaction = u128::from(request.transaction());
-        if let Some((_, allocation)) = self.allocation_of(&client, now) {
-            let repeated = allocation.transaction == transaction;
-            return if repeated { Ok(Some(allocated(request, allocation))) } else { Err(MISMATCH) };
-        }
-        // One that has run out and was not swept yet makes room.
-        if let Some(index) = self.clients.get(&client).copied() {
-            self.close(index);
-        }
-        let (wanted, lifetime) = (Wanted::read(request)?, lifetime(request)?);
-        if self.ledger.is_draining() {
-            self.counters.refused_capacity.add(1);
-            return Err(FULL);
-        }
-        self.ledger.enter(&signer.subject.user).inspect_err(|full| match full {
-            Full::User => self.counters.refused_quota.add(1),
-            Full::Total => self.counters.refused_capacity.add(1),
-        })?;
-        let mut allocation = Allocation::new(client, signer.subject.clone(), transaction, now);
-        if let Err(refusal) = self.take_addresses(&mut allocation, &wanted, now) {
-            self.ledger.leave(&signer.subject.user);
-            self.counters.refused_capacity.add(1);
-            return Err(refusal);
-        }
-        allocation.lifetime = lifetime.clamp(LIFETIME, LIFETIME_MAX);
-        allocation.expires = now + allocation.lifetime;
-        let answer = allocated(request, &allocation);
-        self.settle(allocation);
-        Ok(Some(answer))
-    }
-
-    fn settle(&mut self, allocation: Allocation) {
-        let client = allocation.client;
-        let entry = self.allocations.vacant_entry();
-        #[expect(clippy::cast_possible_truncation, reason = "there are fewer ports than that")]
-        let index = entry.key() as u32;
-        for relayed in allocation.relayed.iter().flatten() {
-            let home = Home { worker: self.worker, index };
-            self.ledger.settle(Family::of(relayed.address.ip()), relayed.address.port(), home);
-        }
-        entry.insert(allocation);
-        self.clients.insert(client, index);
-        self.counters.allocations_opened.add(1);
-    }
-
-    /// Takes the relayed addresses; of two wanted families one suffices (RFC 8656 §7.2).
-    fn take_addresses(
-        &self,
-        allocation: &mut Allocation,
-        wanted: &Wanted,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        let mut take = |family| self.take_address(allocation, family, wanted.wish, now);
-        if matches!(wanted.wish, Wish::Reserved(_)) {
-            // The token alone says which family it is for.
-            let taken = wanted.families.iter().any(|&family| take(family).is_ok());
-            return if taken { Ok(()) } else { Err(FULL) };
-        }
-        let taken: Vec<_> = wanted.families.iter().map(|&family| (family, take(family))).collect();
-        let mut missing =
-            taken.iter().filter_map(|(family, taken)| Some((*family, taken.err()?.0)));
-        allocation.missing = missing.next_back().filter(|_| taken.len() > 1);
-        taken.iter().map(|(_, taken)| *taken).reduce(Result::or).unwrap_or(Err(FAMILY_UNSUPPORTED))
-    }
-
-    fn take_address(
-        &self,
-        allocation: &mut Allocation,
-        family: Family,
-        wish: Wish,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        let ip = self.rules.advertised(family).ok_or(FAMILY_UNSUPPORTED)?;
-        let user = &allocation.subject.user;
-        let taken = self.ledger.take(family, wish, user, now).ok_or(FULL)?;
-        let address = SocketAddr::new(ip, taken.port);
-        allocation.token = taken.token;
-        *allocation.relayed_mut(family) = Some(Relayed { address, open: false });
-        Ok(())
-    }
-
     /// The signer's own allocation (RFC 8656 §5).
     fn own(&self, client: &Client, signer: &Signer, now: Instant) -> Result<u32, Refusal> {
         let (index, allocation) = self.allocation_of(client, now).ok_or(MISMATCH)?;
@@ -301,15 +224,18 @@ impl Relay {
         let wished = lifetime(request)?;
         let index = match self.own(&client, signer, now) {
             Err(MISMATCH) if self.departed.contains(&(client, transaction)) => {
-                return Ok(Some(refreshed(request, Duration::ZERO)));
+                return Ok(Some(refreshed(request.reference(), Duration::ZERO)));
             }
             own => own?,
         };
-        let family = request.attribute::<RequestedAddressFamily>()?.map(|family| family.family());
-        let family = family.map(known_family).transpose()?;
+        let family = match request.requested_family()? {
+            None => None,
+            Some(WantedFamily::Known(family)) => Some(family),
+            Some(WantedFamily::Unknown) => return Err(BAD_REQUEST),
+        };
         if wished.is_zero() {
             self.depart(index, family, (client, transaction))?;
-            return Ok(Some(refreshed(request, Duration::ZERO)));
+            return Ok(Some(refreshed(request.reference(), Duration::ZERO)));
         }
         let allocation = self.allocations.get_mut(index as usize).ok_or(MISMATCH)?;
         if family.is_some_and(|family| allocation.relayed(family).is_none()) {
@@ -317,7 +243,7 @@ impl Relay {
         }
         let granted = wished.clamp(LIFETIME, LIFETIME_MAX);
         allocation.expires = now + granted;
-        Ok(Some(refreshed(request, granted)))
+        Ok(Some(refreshed(request.reference(), granted)))
     }
 
     /// Closes an allocation, or one family of one that has two.
@@ -352,13 +278,9 @@ impl Relay {
         if peers.is_empty() {
             return Err(BAD_REQUEST);
         }
-        let mut outside = Vec::new();
         for ip in peers.iter().map(SocketAddr::ip) {
             let reachable = self.reachable_ip(ip);
             self.check_reachable(&client, reachable.inside || reachable.outside, now)?;
-            if reachable.outside {
-                outside.push(Family::of(ip));
-            }
         }
         let cap = self.rules.permissions;
         let ips: Vec<IpAddr> = peers.iter().map(SocketAddr::ip).collect();
@@ -369,7 +291,7 @@ impl Relay {
         if !allocation.permit(&ips, cap, now) {
             return Err(FULL);
         }
-        Ok(self.opened(index, &outside, request, request.success(), signer))
+        Ok(Some(request.success()))
     }
 
     /// A ChannelBind request (RFC 8656 §12.2).
@@ -396,8 +318,7 @@ impl Relay {
             Unbindable::Taken => BAD_REQUEST,
             Unbindable::Full => FULL,
         })?;
-        let outside = if reachable.outside { &[family][..] } else { &[] };
-        Ok(self.opened(index, outside, request, request.success(), signer))
+        Ok(Some(request.success()))
     }
 
     fn check_reachable(&mut self, client: &Client, may: bool, now: Instant) -> Result<(), Refusal> {
@@ -409,83 +330,6 @@ impl Relay {
             tracing::info!(source = %client.remote.ip(), "a TURN client asked for a peer that is not allowed");
         }
         Err(Refusal(ErrorCode::FORBIDDEN))
-    }
-
-    /// Orders the sockets that peers outside need; the answer waits for them. `Some` when all are open.
-    fn opened(
-        &mut self,
-        index: u32,
-        outside: &[Family],
-        request: &Request<'_>,
-        answer: Answer,
-        signer: &Signer,
-    ) -> Option<Answer> {
-        let allocation = self.allocations.get_mut(index as usize)?;
-        let client = allocation.client;
-        let mut sockets = Vec::new();
-        for &family in outside {
-            let Some(relayed) = allocation.relayed_mut(family) else { continue };
-            if !relayed.open {
-                relayed.open = true;
-                sockets.push((SocketKey { allocation: index, family }, relayed.address));
-            }
-        }
-        if sockets.is_empty() {
-            return Some(answer);
-        }
-        let opened = answer.signed(&signer.key, signer.algorithm);
-        let Refusal(code) = FULL;
-        let failed = request.error(code).signed(&signer.key, signer.algorithm);
-        self.outputs.push_back(Output::Open { sockets, client, opened, failed });
-        None
-    }
-}
-
-/// What an Allocate request asks for.
-struct Wanted {
-    families: &'static [Family],
-    wish: Wish,
-}
-
-impl Wanted {
-    fn read(request: &Request<'_>) -> Result<Self, Refusal> {
-        let transport = request.attribute::<RequestedTransport>()?.ok_or(BAD_REQUEST)?;
-        if transport.protocol() != UDP {
-            return Err(Refusal(ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL));
-        }
-        let even = request.attribute::<EvenPort>()?.map(|even| even.requested());
-        let token = request.attribute::<ReservationToken>()?.map(|token| token.token());
-        let family = request.attribute::<RequestedAddressFamily>()?.map(|wanted| wanted.family());
-        let more = request.additional_family()?;
-        let wish = match (even, token) {
-            (Some(_), Some(_)) => return Err(BAD_REQUEST),
-            (None, Some(token)) => Wish::Reserved(token.to_be_bytes()),
-            (Some(true), None) => Wish::Pair,
-            (Some(false), None) => Wish::Even,
-            (None, None) => Wish::Any,
-        };
-        let families: &[Family] = match (family, more) {
-            (Some(_), Some(_)) => return Err(BAD_REQUEST),
-            (None, Some(more)) => {
-                let fits = more == AddressFamily::IPV6 && matches!(wish, Wish::Any | Wish::Even);
-                if fits { &[Family::V4, Family::V6] } else { return Err(BAD_REQUEST) }
-            }
-            (Some(_), None) if token.is_some() => return Err(BAD_REQUEST),
-            (Some(family), None) => match known_family(family)? {
-                Family::V4 => &[Family::V4],
-                Family::V6 => &[Family::V6],
-            },
-            (None, None) if token.is_some() => &[Family::V4, Family::V6],
-            (None, None) => &[Family::V4],
-        };
-        Ok(Self { families, wish })
-    }
-}
-
-fn known_family(family: AddressFamily) -> Result<Family, Refusal> {
-    match family {
-        AddressFamily::IPV4 => Ok(Family::V4),
-        AddressFamily::IPV6 => Ok(Family::V6),
     }
 }
 
@@ -508,33 +352,13 @@ fn password_algorithm(request: &Request<'_>) -> Result<IntegrityAlgorithm, Unsig
 }
 
 /// LIFETIME, or what is granted without it.
-fn lifetime(request: &Request<'_>) -> Result<Duration, Malformed> {
+pub(crate) fn lifetime(request: &Request<'_>) -> Result<Duration, Malformed> {
     let lifetime = request.attribute::<Lifetime>()?;
     Ok(lifetime.map_or(LIFETIME, |lifetime| Duration::from_secs(lifetime.seconds().into())))
 }
 
-fn refreshed(request: &Request<'_>, lifetime: Duration) -> Answer {
+pub(crate) fn refreshed(request: Reference, lifetime: Duration) -> Answer {
     let mut answer = request.success();
     answer.put(&Lifetime::new(u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX)));
-    answer
-}
-
-/// The success of an Allocate request.
-fn allocated(request: &Request<'_>, allocation: &Allocation) -> Answer {
-    let mut answer = refreshed(request, allocation.lifetime);
-    let transaction = request.transaction();
-    for relayed in allocation.relayed.iter().flatten() {
-        answer.put(&XorRelayedAddress::new(relayed.address, transaction));
-    }
-    answer.put(&XorMappedAddress::new(allocation.client.remote, transaction));
-    if let Some(token) = allocation.token {
-        answer.put(&ReservationToken::new(u64::from_be_bytes(token)));
-    }
-    if let Some((family, code)) = allocation.missing
-        && let Ok(error) = ErrorCode::builder(code).reason("").build()
-    {
-        let family = if family == Family::V4 { AddressFamily::IPV4 } else { AddressFamily::IPV6 };
-        answer.put(&AddressErrorCode::new(family, error));
-    }
     answer
 }

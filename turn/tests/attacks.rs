@@ -84,7 +84,7 @@ fn special_addresses_are_refused_by_every_method() {
         assert_eq!(bench.bind(ann, "ann", 0x4000, peer).code(), 403, "ChannelBind {peer}");
         assert_eq!(bench.send(ann, peer, b"x"), None, "Send {peer}");
     }
-    assert!(bench.open.is_empty(), "no socket is opened for what is refused");
+    assert_eq!(bench.open.len(), 2, "the allocation's own");
     assert_eq!(
         bench.permit(ann, "ann", &[PEER, "[2620:fe::9]:1"]).code(),
         0,
@@ -163,6 +163,39 @@ fn a_relay_for_the_media_alone_reaches_nobody_else() {
         matches!(bench.channel_data(ann, 0x4000, b"x"), Some(Onward::Inside { to, .. }) if to == media)
     );
     assert!(bench.open.is_empty(), "no relay port is ever bound");
+}
+
+#[test]
+fn media_that_listens_everywhere_is_reached_at_its_real_addresses_alone() {
+    let ann = client("9.1.1.1:1000");
+    let listening = [at("0.0.0.0:7000"), at("[::]:7000")];
+    for reach in [Reach::Open, Reach::Inside] {
+        let mut bench = Bench::new(Setup { reach, ..Setup::default() });
+        let real = [at("10.0.0.5:7000"), at("203.0.113.9:7000"), at("[2001:db8::5]:7000")];
+        let loopback = [at("127.0.0.1:7000"), at("[::1]:7000")];
+        bench.relay.set_insiders(listening.into_iter().chain(real).chain(loopback).collect());
+        dual(&mut bench, ann);
+        for peer in ["0.0.0.0:7000", "[::]:7000", "127.0.0.1:7000", "127.0.0.2:7000", "[::1]:7000"]
+        {
+            assert_eq!(bench.permit(ann, "ann", &[peer]).code(), 403, "CreatePermission {peer}");
+            assert_eq!(bench.bind(ann, "ann", 0x4000, peer).code(), 403, "ChannelBind {peer}");
+            assert_eq!(bench.permit(ann, "ann", &["10.0.0.5:7000", peer]).code(), 403, "{peer}");
+            assert_eq!(bench.send(ann, peer, b"x"), None, "Send {peer}");
+        }
+        for (number, peer) in (0x4000..).zip(real) {
+            let peer = peer.to_string();
+            assert_eq!(bench.permit(ann, "ann", &[&peer]).code(), 0, "CreatePermission {peer}");
+            assert_eq!(bench.bind(ann, "ann", number, &peer).code(), 0, "ChannelBind {peer}");
+            let onward = bench.channel_data(ann, number, b"x");
+            assert!(matches!(onward, Some(Onward::Inside { to, .. }) if to == at(&peer)));
+        }
+        // A machine of one's own, for trying it out: it has no other address.
+        bench.relay.set_insiders(listening.into_iter().chain([loopback[0]]).collect());
+        let ben = client("9.1.1.2:1000");
+        bench.allocate(ben, "ben");
+        assert_eq!(bench.bind(ben, "ben", 0x4000, "127.0.0.1:7000").code(), 0);
+        assert_eq!(bench.bind(ben, "ben", 0x4001, "0.0.0.0:7000").code(), 403);
+    }
 }
 
 #[test]
@@ -684,12 +717,12 @@ fn who_is_shut_out_loses_what_he_has() {
     let (ann, ben) = (client("9.1.1.1:1000"), client("9.1.1.2:1000"));
     let mut bench = Bench::default();
     bench.allocate(ann, "ann");
-    bench.allocate(ben, "ben");
+    let kept = bench.allocate(ben, "ben").relayed();
     bench.permit(ann, "ann", &[PEER]);
     bench.ledger.shut_out("ann", bench.now + Duration::from_secs(3600));
     bench.relay.revoke("ann");
     bench.wait(Duration::ZERO);
-    assert!(bench.open.is_empty());
+    assert_eq!(bench.open.values().copied().collect::<Vec<_>>(), kept);
     assert_eq!(bench.send(ann, PEER, b"x"), None);
     assert_eq!(bench.allocate(ann, "ann").code(), 401);
     assert_eq!(bench.refresh(ben, "ben", 600).code(), 0, "others keep theirs");

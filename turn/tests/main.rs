@@ -12,5 +12,6 @@
 mod attacks;
 mod lifetimes;
 mod protocol;
+mod streams;
 mod support;
 mod wire;

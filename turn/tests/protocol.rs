@@ -12,7 +12,7 @@ use stun_types::message::{
     BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageType,
     MessageWrite as _, MessageWriteExt as _, MessageWriteVec,
 };
-use switchboard_turn::{Client, Family, Framing, Onward, SocketKey, Transport, channel, framer};
+use switchboard_turn::{Client, Framing, Onward, Quotas, Transport, Unopened, channel, framer};
 use turn_types::attribute::{
     AdditionalAddressFamily, AddressErrorCode, DontFragment, Lifetime, RequestedAddressFamily,
     RequestedTransport,
@@ -44,9 +44,8 @@ fn packets_go_out_and_come_back_as_indications_and_over_a_channel() {
     let answer = bench.allocate(ann, "ann");
     let relayed = answer.relayed()[0];
     assert_eq!((answer.lifetime(), relayed.ip().to_string().as_str()), (600, OURS));
-    assert!(bench.open.is_empty(), "no socket before it is needed");
+    assert_eq!(bench.open.values().copied().collect::<Vec<_>>(), [relayed], "it is open at once");
     assert_eq!(bench.permit(ann, "ann", &[PEER]).code(), 0);
-    assert_eq!(bench.open.values().copied().collect::<Vec<_>>(), [relayed]);
 
     let sent = bench.send(ann, PEER, b"hello").unwrap();
     assert!(
@@ -117,6 +116,32 @@ fn a_family_that_cannot_be_had_is_named_beside_the_one_that_can() {
 }
 
 #[test]
+fn a_family_that_is_not_known_is_440_and_one_that_cannot_be_read_is_400() {
+    let mut bench = Bench::default();
+    let transport = RequestedTransport::new(UDP);
+    let drafted = stun_types::attribute::AttributeType::new(0x8032);
+    let mut port = 1;
+    for kind in [RequestedAddressFamily::TYPE, AdditionalAddressFamily::TYPE, drafted] {
+        for (value, code) in [
+            (&[0, 0, 0, 0][..], 440),
+            (&[3, 0, 0, 0], 440),
+            (&[255, 1, 2, 3], 440),
+            (&[2, 0, 0, 0], 0),
+            (&[2, 0, 0], 400),
+            (&[2, 0, 0, 0, 0, 0, 0, 0], 400),
+            (&[], 400),
+        ] {
+            port += 1;
+            let ann = client(&format!("9.1.1.1:{port}"));
+            let family = RawAttribute::new(kind, value);
+            let answer = bench.ask(ann, &signed_by("ann"), ALLOCATE, &[&transport, &family]);
+            assert_eq!(answer.code(), code, "{kind:?} {value:?}");
+        }
+    }
+    assert_eq!(bench.ledger.allocations(), 3);
+}
+
+#[test]
 fn other_transports_are_442_and_none_is_400() {
     let ann = client("9.1.1.1:1000");
     let mut bench = Bench::default();
@@ -183,16 +208,98 @@ fn a_password_may_be_hashed_with_sha_256() {
 }
 
 #[test]
-fn a_port_that_cannot_be_opened_is_508_and_permits_nothing() {
+fn what_cannot_be_opened_is_508_at_once_and_holds_nothing() {
     let ann = client("9.1.1.1:1000");
-    let mut bench = Bench::default();
-    bench.allocate(ann, "ann");
-    bench.no_sockets = true;
-    assert_eq!(bench.permit(ann, "ann", &[PEER]).code(), 508);
-    assert_eq!(bench.send(ann, PEER, b"x"), None);
-    bench.no_sockets = false;
-    assert_eq!(bench.permit(ann, "ann", &[PEER]).code(), 0, "and it is tried again");
-    assert!(bench.send(ann, PEER, b"x").is_some());
+    for why in [Unopened::Descriptors, Unopened::Refused, Unopened::Taken] {
+        let mut bench = Bench::new(Setup { ports: 50_000..=50_009, ..Setup::default() });
+        bench.no_sockets = Some(why);
+        assert_eq!(bench.allocate(ann, "ann").code(), 508);
+        assert_eq!(bench.tried, if why == Unopened::Taken { 10 } else { 1 }, "{why:?}");
+        assert_eq!(bench.send(ann, PEER, b"x"), None);
+        assert_eq!(bench.permit(ann, "ann", &[PEER]).code(), 437);
+        assert_eq!((bench.ledger.allocations(), bench.open.len()), (0, 0));
+        let counters: std::collections::HashMap<_, _> = bench.relay.counters().read().collect();
+        let descriptors = u64::from(why == Unopened::Descriptors);
+        assert_eq!(counters["refused_descriptors"], descriptors);
+        assert_eq!(counters["refused_ports"], 1 - descriptors);
+        assert_eq!((counters["allocations_opened"], counters["allocations_closed"]), (0, 0));
+        bench.no_sockets = None;
+        for n in 0..10 {
+            assert_eq!(bench.allocate(client(&format!("9.1.1.{n}:1")), "ann").code(), 0, "{n}");
+        }
+        assert!(bench.send(ann, PEER, b"x").is_none());
+    }
+}
+
+#[test]
+fn ports_that_another_program_has_are_passed_over_while_one_is_left() {
+    let mut bench = Bench::new(Setup {
+        quotas: Quotas { per_user: 1000, total: 1000 },
+        ports: 50_000..=50_099,
+        ..Setup::default()
+    });
+    bench.others = (50_000..=50_099).filter(|port| port % 10 != 7).collect();
+    let from = |n: u16| client(&format!("9.1.1.1:{n}"));
+    for n in 1..=10 {
+        let answer = bench.allocate(from(n), "ann");
+        assert_eq!(answer.code(), 0, "{n}");
+        assert_eq!(answer.relayed()[0].port() % 10, 7);
+        assert_eq!(bench.bind(from(n), "ann", 0x4000, PEER).code(), 0);
+    }
+    assert_eq!(bench.allocate(from(11), "ann").code(), 508, "none is left");
+    bench.others.remove(&50_000);
+    assert_eq!(bench.allocate(from(11), "ann").relayed()[0].port(), 50_000, "it is free again");
+    assert_eq!(bench.refresh(from(1), "ann", 0).code(), 0);
+    assert_eq!(bench.allocate(from(12), "ann").code(), 0, "and so is one that was given back");
+    assert!(bench.tried < 12 * 100, "each port is tried once an allocation: {}", bench.tried);
+}
+
+#[test]
+fn both_ports_of_a_pair_are_opened_and_the_reserved_one_is_kept_for_its_allocation() {
+    use turn_types::attribute::{EvenPort, ReservationToken};
+    let (ann, ben) = (client("9.1.1.1:1000"), client("9.1.1.2:1000"));
+    let mut bench = Bench::new(Setup { ports: 50_000..=50_019, ..Setup::default() });
+    // Of every pair but one, one port or the other is another program's.
+    bench.others = (0..9).map(|n| 50_000 + 2 * n + n % 2).collect();
+    let transport = RequestedTransport::new(UDP);
+    let even: &[&dyn AttributeWrite] = &[&transport, &EvenPort::new(true)];
+    let answer = bench.ask(ann, &signed_by("ann"), ALLOCATE, even);
+    assert_eq!((answer.code(), answer.relayed()[0].port()), (0, 50_018));
+    assert!(bench.reserved.iter().map(SocketAddr::port).eq([50_019]));
+    assert_eq!(bench.ask(ben, &signed_by("ben"), ALLOCATE, even).code(), 508, "no other pair");
+    let token = answer.message().attribute::<ReservationToken>().unwrap().token();
+    let reserved: &[&dyn AttributeWrite] = &[&transport, &ReservationToken::new(token)];
+    let answer = bench.ask(ben, &signed_by("ann"), ALLOCATE, reserved);
+    assert_eq!((answer.code(), answer.relayed()[0].port()), (0, 50_019));
+    assert!(!answer.has::<AddressErrorCode>());
+    assert!(bench.reserved.is_empty(), "its socket is the allocation's now");
+    assert_eq!(bench.refresh(ann, "ann", 0).code(), 0);
+    assert_eq!(bench.bind(ben, "ann", 0x4000, PEER).code(), 0, "it outlives the one that made it");
+}
+
+#[test]
+fn a_reservation_ends_with_its_time_or_with_the_allocation_that_made_it() {
+    use turn_types::attribute::{EvenPort, ReservationToken};
+    let ann = client("9.1.1.1:1000");
+    let mut bench = Bench::new(Setup { ports: 50_000..=50_999, ..Setup::default() });
+    let transport = RequestedTransport::new(UDP);
+    let even: &[&dyn AttributeWrite] = &[&transport, &EvenPort::new(true)];
+    let mut token = 0;
+    for _ in 0..8190 {
+        let answer = bench.ask(ann, &signed_by("ann"), ALLOCATE, even);
+        assert_eq!(answer.code(), 0);
+        token = answer.message().attribute::<ReservationToken>().unwrap().token();
+        assert_eq!(bench.reserved.len(), 1);
+        assert_eq!(bench.refresh(ann, "ann", 0).code(), 0);
+        assert!(bench.reserved.is_empty() && bench.open.is_empty());
+    }
+    let reserved: &[&dyn AttributeWrite] = &[&transport, &ReservationToken::new(token)];
+    assert_eq!(bench.ask(ann, &signed_by("ann"), ALLOCATE, reserved).code(), 508, "it has ended");
+    assert_eq!(bench.ask(ann, &signed_by("ann"), ALLOCATE, even).code(), 0);
+    bench.wait(std::time::Duration::from_secs(31));
+    assert!(bench.reserved.is_empty(), "nobody has taken it up");
+    assert_eq!(bench.open.len(), 1);
+    assert_eq!(bench.refresh(ann, "ann", 0).code(), 0);
 }
 
 #[test]
@@ -210,7 +317,7 @@ fn two_clients_of_the_relay_reach_each_other_inside_with_permissions_on_both_sid
     assert!(
         toward.client == ben && matches!(toward.framing, Framing::Data { peer, .. } if peer == a)
     );
-    assert!(bench.open.is_empty(), "no socket is needed for that");
+    assert_eq!(bench.open.len(), 2, "their own sockets, and none besides");
     assert_eq!(
         bench.relay.handle_inside(a, at(&format!("9.9.9.9:{}", b.port())), 5, bench.now),
         None,
@@ -236,7 +343,7 @@ fn who_lives_inside_is_found_by_the_exact_address_and_checked_like_the_wire() {
         bench.relay.handle_inside(media, relayed, 5, bench.now).unwrap().framing,
         as_channel(0x4000)
     );
-    assert!(bench.open.is_empty());
+    assert_eq!(bench.open.len(), 1);
     bench.relay.set_insiders([].into());
     assert_eq!(bench.channel_data(ann, 0x4000, b"x"), None, "he has moved out");
 }
@@ -330,12 +437,13 @@ proptest! {
     }
 
     #[test]
-    fn peers_are_judged_before_anything_is_opened(peer in addresses()) {
+    fn peers_are_judged_before_anything_passes(peer in addresses()) {
         let ann = client("9.1.1.1:1000");
         let mut bench = Bench::default();
         bench.allocate(ann, "ann");
         let code = bench.bind(ann, "ann", 0x4000, &peer.to_string()).code();
-        let socket = bench.open.contains_key(&SocketKey { allocation: 0, family: Family::V4 });
-        prop_assert_eq!(code == 0, socket, "{} got {}", peer, code);
+        let passes = bench.channel_data(ann, 0x4000, b"x").is_some();
+        prop_assert_eq!(code == 0, passes, "{} got {}", peer, code);
+        prop_assert_eq!(bench.open.len(), 1);
     }
 }

@@ -14,7 +14,7 @@ use stun_types::message::{
 };
 use switchboard_turn::{
     Client, Credentials, Family, Framing, Ledger, Onward, Output, Pace, Policy, Quotas, Reach,
-    Relay, Rules, SocketKey, Toward, Transport, channel,
+    Relay, Rules, SocketKey, Toward, Transport, Unopened, channel,
 };
 use turn_types::attribute::{
     ChannelNumber, Data, Lifetime, RequestedTransport, XorPeerAddress, XorRelayedAddress,
@@ -71,8 +71,14 @@ pub struct Bench {
     pub now: Instant,
     /// Sockets that are open, with the relayed address each stands for.
     pub open: HashMap<SocketKey, SocketAddr>,
-    /// Every socket that was ever ordered fails from now on.
-    pub no_sockets: bool,
+    /// Sockets that are kept for reservations.
+    pub reserved: HashSet<SocketAddr>,
+    /// Ports that another program has.
+    pub others: HashSet<u16>,
+    /// Why no socket can be opened.
+    pub no_sockets: Option<Unopened>,
+    /// Sockets that were to be opened.
+    pub tried: usize,
     pub hung_up: Vec<Client>,
     nonces: HashMap<Client, String>,
     transaction: u128,
@@ -174,7 +180,10 @@ impl Bench {
             ledger,
             now,
             open: HashMap::new(),
-            no_sockets: false,
+            reserved: HashSet::new(),
+            others: HashSet::new(),
+            no_sockets: None,
+            tried: 0,
             hung_up: vec![],
             nonces: HashMap::new(),
             transaction: 1,
@@ -194,19 +203,39 @@ impl Bench {
                 Output::Reply { client, bytes } => answers.push((client, Answer(bytes))),
                 Output::Close(key) => assert!(self.open.remove(&key).is_some()),
                 Output::HangUp(client) => self.hung_up.push(client),
-                Output::Open { sockets, client, opened, failed } => {
-                    for (key, address) in sockets {
-                        match self.no_sockets {
-                            true => self.relay.handle_unopened(key),
-                            false => assert!(self.open.insert(key, address).is_none()),
-                        }
-                    }
-                    let answer = if self.no_sockets { failed } else { opened };
-                    answers.push((client, Answer(answer)));
+                Output::Open { socket, address, pair } => {
+                    let outcome = self.open_socket(socket, address, pair);
+                    self.relay.handle_opened(socket, outcome, self.now);
                 }
+                Output::CloseReserved(address) => drop(self.reserved.remove(&address)),
             }
         }
         answers
+    }
+
+    fn open_socket(
+        &mut self,
+        socket: SocketKey,
+        address: SocketAddr,
+        pair: bool,
+    ) -> Result<(), Unopened> {
+        self.tried += 1;
+        if let Some(unopened) = self.no_sockets {
+            return Err(unopened);
+        }
+        let next = SocketAddr::new(address.ip(), address.port() + 1);
+        let wanted = [address, next];
+        let wanted = if pair { &wanted[..] } else { &wanted[..1] };
+        if wanted.iter().any(|address| self.others.contains(&address.port())) {
+            return Err(Unopened::Taken);
+        }
+        self.reserved.remove(&address);
+        if pair {
+            assert!(self.reserved.insert(next), "{next} is reserved already");
+        }
+        assert!(!self.open.values().any(|open| wanted.contains(open)), "{address} is open already");
+        assert!(self.open.insert(socket, address).is_none());
+        Ok(())
     }
 
     /// Sends bytes; what comes back at once.

@@ -19,7 +19,7 @@ use crate::support::{Answer, SECRET, Signature, at, build};
 
 const LOCAL: &str = "127.0.0.1:0";
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings {
         listen: vec![at(LOCAL)],
         listen_tls: vec![],
@@ -87,6 +87,15 @@ impl ByHand {
 
     fn allocate(&mut self) -> SocketAddr {
         self.ask(ALLOCATE, |_| vec![Box::new(RequestedTransport::new(17))]).relayed()[0]
+    }
+
+    fn permit(&mut self, peer: &str) -> u16 {
+        use turn_types::attribute::XorPeerAddress;
+        let peer = at(peer);
+        let peer = |transaction| -> Vec<Box<dyn AttributeWrite>> {
+            vec![Box::new(XorPeerAddress::new(peer, transaction))]
+        };
+        self.ask(CREATE_PERMISSION, peer).code()
     }
 
     fn bind(&mut self, number: u16, peer: SocketAddr) -> u16 {
@@ -320,27 +329,109 @@ fn a_flood_of_rubbish_takes_nothing_from_a_stream_that_runs() {
 }
 
 #[test]
-fn permissions_outside_open_a_real_port_and_the_end_closes_it() {
+fn an_allocation_opens_a_real_port_and_its_end_closes_it() {
     let server = Server::start(&settings()).unwrap();
     let mut client = ByHand::new(server.listening()[0]);
     let relayed = client.allocate();
-    assert!(UdpSocket::bind(relayed).is_ok(), "not bound before it is needed");
-    use turn_types::attribute::XorPeerAddress;
-    let permit = |client: &mut ByHand| {
-        let answer = client.ask(CREATE_PERMISSION, |transaction| {
-            vec![Box::new(XorPeerAddress::new(at("127.0.0.9:1"), transaction))]
-        });
-        answer.code()
-    };
-    let squatter = UdpSocket::bind(relayed).unwrap();
-    assert_eq!(permit(&mut client), 508, "somebody else has the port");
-    drop(squatter);
-    assert_eq!(permit(&mut client), 0);
-    assert!(UdpSocket::bind(relayed).is_err());
+    assert!(UdpSocket::bind(relayed).is_err(), "bound before it is answered");
+    assert_eq!(client.bind(0x4000, at("127.0.0.9:1")), 0);
     server.revoke("ann", Duration::from_secs(60));
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(UdpSocket::bind(relayed).is_ok());
+    until("the port to be free", || UdpSocket::bind(relayed).is_ok());
     assert_eq!(client.ask(ALLOCATE, |_| vec![Box::new(RequestedTransport::new(17))]).code(), 401);
+    server.stop();
+}
+
+/// Waits until `what` holds, which may take a moment and must not take long.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "{what} in vain");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn where_nobody_outside_is_reached_no_port_is_bound() {
+    let inside = Settings { reach: Reach::Inside, allow_peers: vec![], ..settings() };
+    let server = Server::start(&inside).unwrap();
+    let mut client = ByHand::new(server.listening()[0]);
+    let relayed = client.allocate();
+    assert!(UdpSocket::bind(relayed).is_ok());
+    server.stop();
+}
+
+/// Ports of a range, few and outside of what the kernel picks from, so that tests at the same time do not meet.
+fn ports(first: u16, count: u16) -> std::ops::RangeInclusive<u16> {
+    first..=first + count - 1
+}
+
+#[test]
+fn allocations_succeed_beside_a_program_that_takes_ports_of_the_range() {
+    let range = ports(21_000, 400);
+    let server = Server::start(&Settings { ports: range.clone(), ..settings() }).unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let other = std::thread::spawn({
+        let (stop, mut state) = (Arc::clone(&stop), 0x9E37_79B9_7F4A_7C15_u64);
+        move || {
+            println!("seed {state}");
+            let (mut held, mut taken) = (std::collections::VecDeque::new(), 0_u64);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let port = range.start() + u16::try_from((state >> 33) % 400).unwrap();
+                if let Ok(socket) = UdpSocket::bind(("127.0.0.1", port)) {
+                    held.push_back(socket);
+                    taken += 1;
+                }
+                if held.len() > 200 {
+                    held.pop_front();
+                }
+            }
+            taken
+        }
+    });
+    let mut clients: Vec<ByHand> = (0..100).map(|_| ByHand::new(server.listening()[0])).collect();
+    for client in &mut clients {
+        let relayed = client.allocate();
+        assert_eq!(client.bind(0x4000, at("127.0.0.9:1")), 0, "{relayed}");
+        assert_eq!(client.permit("127.0.0.8:1"), 0, "{relayed}");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(other.join().unwrap() > 200);
+    assert_eq!((counter(&server, "refused_ports"), server.open()), (0, 100));
+    server.stop();
+}
+
+#[test]
+fn a_range_is_used_to_its_last_free_port_and_pairs_are_bound_whole() {
+    use turn_types::attribute::EvenPort;
+    let range = ports(22_000, 20);
+    let server = Server::start(&Settings { ports: range.clone(), ..settings() }).unwrap();
+    // All but 22_006, 22_007 and 22_011.
+    let others: Vec<UdpSocket> = range
+        .filter(|port| ![22_006, 22_007, 22_011].contains(port))
+        .map(|port| UdpSocket::bind(("127.0.0.1", port)).unwrap())
+        .collect();
+    let mut clients: Vec<ByHand> = (0..3).map(|_| ByHand::new(server.listening()[0])).collect();
+    let pair = clients[0].ask(ALLOCATE, |_| {
+        vec![Box::new(RequestedTransport::new(17)), Box::new(EvenPort::new(true))]
+    });
+    assert_eq!(pair.relayed()[0].port(), 22_006);
+    assert!(UdpSocket::bind("127.0.0.1:22007").is_err(), "the reserved port is bound too");
+    assert_eq!(clients[1].allocate().port(), 22_011);
+    let none = clients[2].ask(ALLOCATE, |_| vec![Box::new(RequestedTransport::new(17))]);
+    assert_eq!(none.code(), 508);
+    assert!(counter(&server, "ports_taken") > 0 && counter(&server, "refused_ports") == 1);
+    let token = pair.message().attribute::<turn_types::attribute::ReservationToken>().unwrap();
+    let token = token.token();
+    let taken = clients[2].ask(ALLOCATE, |_| {
+        vec![
+            Box::new(RequestedTransport::new(17)),
+            Box::new(turn_types::attribute::ReservationToken::new(token)),
+        ]
+    });
+    assert_eq!(taken.relayed()[0].port(), 22_007, "whichever worker it came to");
+    assert_eq!(clients[2].bind(0x4000, at("127.0.0.9:1")), 0);
+    drop(others);
     server.stop();
 }
 

@@ -175,6 +175,7 @@ impl Server {
             let (batches, mail) = sync_channel(MAIL);
             ends.push((Mailbox { batches, wake }, mail));
         }
+        let reserved = Arc::new(sockets::Reserved::default());
         let mailboxes: Vec<Mailbox> = ends.iter().map(|(mailbox, _)| mailbox.clone()).collect();
         door.open(mailboxes.clone());
         let mut hands = Vec::new();
@@ -196,6 +197,7 @@ impl Server {
                 listeners: listeners(&listen)?,
                 acceptors,
                 bind: bind_addresses(&settings.advertised),
+                reserved: Arc::clone(&reserved),
                 streams: settings.quotas.total as usize / workers + SPARE_STREAMS,
                 door: Arc::clone(&door),
                 mailboxes: mailboxes.clone(),

@@ -1,6 +1,7 @@
 //! What a packet meets on its way through a worker, between the sockets and [`Relay`].
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use slab::Slab;
 
 use super::Mailbox;
 use super::outgoing::{Route, Run, Sent};
-use super::sockets::{Inbox, RelaySocket};
+use super::sockets::{Inbox, RelaySocket, Reserved};
 use super::stream::Stream;
 use super::worker::Token;
 use crate::channel;
@@ -19,7 +20,7 @@ use crate::counters::Counters;
 use crate::door::{Batch, Door, Insiders};
 use crate::framer;
 use crate::message;
-use crate::{Client, Framing, Onward, Output, Relay, SocketKey, Toward, Transport};
+use crate::{Client, Framing, Onward, Output, Relay, SocketKey, Toward, Transport, Unopened};
 
 /// Padding.
 const ZEROES: [u8; 3] = [0; 3];
@@ -33,6 +34,7 @@ pub(super) struct Core {
     pub(super) offload: UdpSocketState,
     pub(super) bind: Vec<IpAddr>,
     pub(super) sockets: HashMap<SocketKey, RelaySocket>,
+    pub(super) reserved: Arc<Reserved>,
     pub(super) streams: Slab<Stream>,
     pub(super) stream_of: HashMap<Client, u32>,
     pub(super) streams_of: HashMap<IpAddr, u32>,
@@ -277,7 +279,7 @@ impl Core {
     }
 
     /// Does what the relay orders.
-    pub(super) fn carry_out(&mut self, epoll: &Epoll, listeners: &[UdpSocket]) {
+    pub(super) fn carry_out(&mut self, epoll: &Epoll, listeners: &[UdpSocket], now: Instant) {
         while let Some(output) = self.relay.poll_output() {
             match output {
                 Output::Reply { client, bytes } => self.frame(&client, &[&bytes], None, listeners),
@@ -287,40 +289,43 @@ impl Core {
                         self.close_stream(epoll, index);
                     }
                 }
-                Output::Open { sockets, client, opened, failed } => {
-                    let all = sockets.into_iter().fold(true, |all, (key, address)| {
-                        let opened = self.open_socket(epoll, key, address);
-                        if !opened {
-                            self.relay.handle_unopened(key);
-                        }
-                        all && opened
-                    });
-                    let answer = if all { opened } else { failed };
-                    self.frame(&client, &[&answer], None, listeners);
+                Output::Open { socket, address, pair } => {
+                    let outcome = self.open_socket(epoll, socket, address, pair);
+                    self.relay.handle_opened(socket, outcome, now);
                 }
+                Output::CloseReserved(address) => drop(self.reserved.take(address)),
             }
         }
     }
 
-    pub(super) fn open_socket(
+    fn open_socket(
         &mut self,
         epoll: &Epoll,
         key: SocketKey,
         address: SocketAddr,
-    ) -> bool {
-        let bind = self.bind.iter().copied().find(|bind| bind.is_ipv4() == address.is_ipv4());
-        let opened = RelaySocket::open(address, bind.unwrap_or(address.ip())).and_then(|socket| {
+        pair: bool,
+    ) -> Result<(), Unopened> {
+        let socket = match self.reserved.take(address) {
+            Some(socket) => Ok(socket),
+            None => self.bind_relayed(address),
+        };
+        let opened = socket.and_then(|socket| {
+            if pair {
+                let next = SocketAddr::new(address.ip(), address.port() | 1);
+                self.reserved.keep(next, self.bind_relayed(next)?);
+            }
             let event = EpollEvent::new(EpollFlags::EPOLLIN, Token::Relay(key).pack());
             epoll.add(&socket.socket, event)?;
             Ok(socket)
         });
-        match opened {
-            Ok(socket) => self.sockets.insert(key, socket).is_none(),
-            Err(error) => {
-                tracing::warn!(port = address.port(), %error, "a relayed port cannot be opened");
-                false
-            }
-        }
+        let socket = opened.map_err(|error| unopened(address, &error))?;
+        self.sockets.insert(key, socket);
+        Ok(())
+    }
+
+    fn bind_relayed(&self, address: SocketAddr) -> io::Result<RelaySocket> {
+        let bind = self.bind.iter().copied().find(|bind| bind.is_ipv4() == address.is_ipv4());
+        RelaySocket::open(address, bind.unwrap_or(address.ip()))
     }
 
     pub(super) fn close_socket(&mut self, epoll: &Epoll, key: SocketKey) {
@@ -423,6 +428,19 @@ impl Core {
             self.close_stream(epoll, index);
         }
     }
+}
+
+fn unopened(address: SocketAddr, error: &io::Error) -> Unopened {
+    use nix::errno::Errno;
+    let number = error.raw_os_error();
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return Unopened::Taken;
+    }
+    if [Errno::EMFILE, Errno::ENFILE].into_iter().any(|full| number == Some(full as i32)) {
+        return Unopened::Descriptors;
+    }
+    tracing::warn!(port = address.port(), %error, "a relayed port cannot be opened");
+    Unopened::Refused
 }
 
 fn route(client: &Client, ecn: Option<EcnCodepoint>) -> Route<u16> {

@@ -1,7 +1,9 @@
 //! UDP sockets: those that clients write to, and those of relayed addresses.
 
+use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::{Mutex, PoisonError};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{RecvMeta, UdpSocketState};
@@ -118,6 +120,20 @@ impl RelaySocket {
             self.whole = UdpSocketState::new((&self.socket).into()).is_ok();
             self.trains |= self.whole;
         }
+    }
+}
+
+/// Sockets of reserved ports. The allocation that takes one up may live on another worker than the one that reserved it.
+#[derive(Default)]
+pub(super) struct Reserved(Mutex<HashMap<SocketAddr, RelaySocket>>);
+
+impl Reserved {
+    pub(super) fn keep(&self, address: SocketAddr, socket: RelaySocket) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(address, socket);
+    }
+
+    pub(super) fn take(&self, address: SocketAddr) -> Option<RelaySocket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&address)
     }
 }
 

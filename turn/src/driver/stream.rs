@@ -1,6 +1,6 @@
 //! A client's stream, plain or under TLS, without blocking.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use crate::Client;
 
 /// Bytes that may wait for a client that reads slowly; more packets are dropped, as UDP would.
 const WAITING: usize = 256 << 10;
+/// Steps of decrypting in one turn, so that records without payload hold nobody else up.
+const READS: usize = 256;
 /// How long a client may take for its handshake and first message, and for the rest of any message it has begun.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a stream may be without an allocation.
@@ -30,6 +32,19 @@ pub(super) struct Stream {
     allocated: Instant,
     /// Whether the kernel is asked to tell when there is room again.
     pub(super) waits: bool,
+    /// Whether its next turn is scheduled without an event of the kernel.
+    pub(super) scheduled: bool,
+}
+
+/// What one read of a stream gave.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Portion {
+    /// Bytes in front of the scratch memory.
+    pub(super) length: usize,
+    /// Whether there may be more that is decrypted already: no event of the kernel announces it.
+    pub(super) more: bool,
+    /// Whether the client has ended its side behind these bytes.
+    pub(super) ended: bool,
 }
 
 impl Stream {
@@ -50,20 +65,21 @@ impl Stream {
             begun: None,
             allocated: now,
             waits: false,
+            scheduled: false,
         }
     }
 
-    /// Reads what there is, at most what `scratch` holds, and returns how much it was; the end of the stream is an `Err`.
-    pub(super) fn read(&mut self, scratch: &mut [u8], now: Instant) -> io::Result<usize> {
-        let length = match &mut self.tls {
+    /// Reads what there is, at most what `scratch` holds.
+    pub(super) fn read(&mut self, scratch: &mut [u8], now: Instant) -> io::Result<Portion> {
+        let portion = match &mut self.tls {
             None => read_some(&mut self.socket, scratch)?,
             Some(tls) => read_tls(tls, &mut self.socket, scratch)?,
         };
-        self.incoming.extend_from_slice(scratch.get(..length).unwrap_or_default());
+        self.incoming.extend_from_slice(scratch.get(..portion.length).unwrap_or_default());
         if !self.incoming.is_empty() {
             self.begun.get_or_insert(now);
         }
-        Ok(length)
+        Ok(portion)
     }
 
     /// Takes out what has come, for [`Self::keep`] to put the rest back.
@@ -96,20 +112,14 @@ impl Stream {
 
     /// Sends what waits; true when some of it still does.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
-        if let Some(tls) = &mut self.tls {
-            return flush_tls(tls, &mut self.socket, &mut self.outgoing);
-        }
-        while !self.outgoing.is_empty() {
-            match self.socket.write(&self.outgoing) {
-                Ok(sent) => drop(self.outgoing.drain(..sent)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) => return Err(error),
-            }
-        }
-        if self.outgoing.capacity() > 4096 {
+        let waits = match &mut self.tls {
+            None => flush_plain(&mut self.socket, &mut self.outgoing)?,
+            Some(tls) => flush_tls(tls, &mut self.socket, &mut self.outgoing)?,
+        };
+        if self.outgoing.is_empty() && self.outgoing.capacity() > 4096 {
             self.outgoing = Vec::new();
         }
-        Ok(false)
+        Ok(waits)
     }
 
     /// Says goodbye as TLS wants it; whether it arrives does not matter.
@@ -131,9 +141,27 @@ impl Stream {
     }
 }
 
+fn flush_plain(socket: &mut impl io::Write, outgoing: &mut Vec<u8>) -> io::Result<bool> {
+    let mut sent = 0;
+    let outcome = loop {
+        match outgoing.get(sent..) {
+            None | Some([]) => break Ok(false),
+            Some(rest) => match socket.write(rest) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => sent += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(true),
+                Err(error) => break Err(error),
+            },
+        }
+    };
+    outgoing.drain(..sent);
+    outcome
+}
+
 fn flush_tls(
     tls: &mut ServerConnection,
-    socket: &mut TcpStream,
+    socket: &mut impl io::Write,
     outgoing: &mut Vec<u8>,
 ) -> io::Result<bool> {
     loop {
@@ -145,47 +173,64 @@ fn flush_tls(
             return Ok(false);
         }
         match tls.write_tls(socket) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(error) => return Err(error),
         }
     }
 }
 
-fn read_some(socket: &mut TcpStream, scratch: &mut [u8]) -> io::Result<usize> {
+/// Reads once; what the kernel keeps is announced by its next event.
+fn read_some(socket: &mut impl Read, scratch: &mut [u8]) -> io::Result<Portion> {
     match socket.read(scratch) {
-        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        read => read,
+        Ok(length) => Ok(Portion { length, more: false, ended: length == 0 }),
+        Err(error) if is_for_later(&error) => Ok(Portion::default()),
+        Err(error) => Err(error),
     }
 }
 
+/// Decrypts what has come until `scratch` is full or the socket is empty. What is decrypted already is taken first: rustls
+/// reads nothing while it keeps more than a record of it, and a socket that is empty says nothing about it.
 fn read_tls(
     tls: &mut ServerConnection,
-    socket: &mut TcpStream,
+    socket: &mut impl Read,
     scratch: &mut [u8],
-) -> io::Result<usize> {
-    let mut length = 0;
-    loop {
-        let ended = match tls.read_tls(socket) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(length),
-            Err(error) => return Err(error),
-        };
-        tls.process_new_packets().map_err(io::Error::other)?;
-        loop {
-            let space = scratch.get_mut(length..).unwrap_or_default();
-            match tls.reader().read(space) {
-                Ok(read) if read > 0 => length += read,
-                Ok(_) if length < scratch.len() => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => return Ok(length),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+) -> io::Result<Portion> {
+    let mut portion = Portion::default();
+    for _ in 0..READS {
+        let space = scratch.get_mut(portion.length..).unwrap_or_default();
+        if space.is_empty() {
+            break;
+        }
+        match tls.reader().read(space) {
+            Ok(0) => return Ok(Portion { ended: true, ..portion }),
+            Ok(length) => {
+                portion.length += length;
+                continue;
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The stream has ended without a close_notify.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Portion { ended: true, ..portion });
+            }
+            Err(error) => return Err(error),
         }
-        if ended {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match tls.read_tls(socket) {
+            // Rustls notes the end and its reader says so once it is empty.
+            Ok(_) => {}
+            Err(error) if is_for_later(&error) => return Ok(portion),
+            Err(error) => return Err(error),
         }
+        tls.process_new_packets().map_err(io::Error::other)?;
     }
+    Ok(Portion { more: true, ..portion })
 }
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::outgoing::Run;
 use super::relaying::Core;
-use super::sockets::{self, BATCH, Inbox};
+use super::sockets::{self, BATCH, Inbox, Reserved};
 use super::tls::Certificate;
 use super::{Command, Mailbox, Wake, clock};
 use crate::channel;
@@ -80,6 +80,8 @@ pub(super) struct Parts {
     pub(super) acceptors: Vec<Acceptor>,
     /// Where relay sockets are bound.
     pub(super) bind: Vec<IpAddr>,
+    /// What all workers keep for reservations.
+    pub(super) reserved: Arc<Reserved>,
     pub(super) streams: usize,
     pub(super) door: Arc<Door>,
     pub(super) mailboxes: Vec<Mailbox>,
@@ -100,6 +102,8 @@ pub(super) struct Worker {
     housekeeping: Instant,
     /// How many times it has woken up.
     round: u64,
+    /// Streams whose next turn no event of the kernel announces.
+    scheduled: Vec<u32>,
     core: Core,
 }
 
@@ -122,6 +126,7 @@ impl Worker {
             offload: sockets::offload()?,
             bind: parts.bind,
             sockets: HashMap::new(),
+            reserved: parts.reserved,
             streams: Slab::new(),
             stream_of: HashMap::new(),
             streams_of: HashMap::new(),
@@ -148,6 +153,7 @@ impl Worker {
             acceptors: parts.acceptors,
             housekeeping: now,
             round: 0,
+            scheduled: Vec::new(),
             core,
         })
     }
@@ -159,6 +165,7 @@ impl Worker {
             let now = clock::now();
             let left = self.core.relay.deadline().saturating_duration_since(now);
             let left = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
+            let left = if self.scheduled.is_empty() { left } else { 0 };
             let ready = match self.epoll.wait(&mut events, EpollTimeout::from(left)) {
                 Ok(ready) => ready,
                 Err(nix::errno::Errno::EINTR) => 0,
@@ -168,11 +175,15 @@ impl Worker {
             };
             let now = clock::now();
             self.round += 1;
+            let scheduled = std::mem::take(&mut self.scheduled);
             for event in events.iter().take(ready) {
                 self.handle(Token::unpack(event.data()), event.events(), now);
             }
+            for index in scheduled {
+                self.take_turn(index, now);
+            }
             self.core.relay.handle_timeout(now);
-            self.core.carry_out(&self.epoll, &self.listeners);
+            self.core.carry_out(&self.epoll, &self.listeners, now);
             self.core.settle(&self.epoll, &self.listeners, now);
             if self.housekeep(now) {
                 return;
@@ -188,7 +199,7 @@ impl Worker {
                 Command::Revoke(user_or_call) => self.core.relay.revoke(&user_or_call),
                 Command::List(answer) => drop(answer.send(self.core.relay.allocations(now))),
             }
-            self.core.carry_out(&self.epoll, &self.listeners);
+            self.core.carry_out(&self.epoll, &self.listeners, now);
         }
         if now < self.housekeeping {
             return false;
@@ -232,7 +243,7 @@ impl Worker {
                 };
                 for datagram in bytes.chunks(meta.stride.max(1)) {
                     self.core.take_from_client(client, datagram, meta.ecn, now);
-                    self.core.carry_out(&self.epoll, &self.listeners);
+                    self.core.carry_out(&self.epoll, &self.listeners, now);
                 }
             }
             if trains < BATCH {
@@ -283,26 +294,46 @@ impl Worker {
     }
 
     fn receive_from_stream(&mut self, index: u32, events: EpollFlags, now: Instant) {
-        let Some(stream) = self.core.streams.get_mut(index as usize) else { return };
-        let client = stream.client;
+        let Some(stream) = self.core.streams.get(index as usize) else { return };
         if events.contains(EpollFlags::EPOLLOUT) {
             self.core.dirty.push(index);
         }
-        let mut more = true;
-        while more {
-            let Some(stream) = self.core.streams.get_mut(index as usize) else { return };
-            let Ok(length) = stream.read(&mut self.scratch, now) else {
-                return self.core.close_stream(&self.epoll, index);
-            };
-            more = length == self.scratch.len();
-            let bytes = stream.take();
-            let Ok(used) = self.core.frames(&client, &bytes, now) else {
-                return self.core.close_stream(&self.epoll, index);
-            };
-            self.core.carry_out(&self.epoll, &self.listeners);
-            if let Some(stream) = self.core.streams.get_mut(index as usize) {
-                stream.keep(bytes, used);
-            }
+        // A scheduled stream has its turn anyway, and no more than one a round.
+        if !stream.scheduled {
+            self.read_stream(index, now);
+        }
+    }
+
+    /// The turn of a stream that no event announces.
+    fn take_turn(&mut self, index: u32, now: Instant) {
+        let Some(stream) = self.core.streams.get_mut(index as usize) else { return };
+        if std::mem::take(&mut stream.scheduled) {
+            self.read_stream(index, now);
+        }
+    }
+
+    /// One portion of a stream. The kernel announces what is left in the socket, the next round takes what is left above it.
+    fn read_stream(&mut self, index: u32, now: Instant) {
+        let Some(stream) = self.core.streams.get_mut(index as usize) else { return };
+        let client = stream.client;
+        let Ok(portion) = stream.read(&mut self.scratch, now) else {
+            return self.core.close_stream(&self.epoll, index);
+        };
+        let bytes = stream.take();
+        let Ok(used) = self.core.frames(&client, &bytes, now) else {
+            return self.core.close_stream(&self.epoll, index);
+        };
+        self.core.carry_out(&self.epoll, &self.listeners, now);
+        if portion.ended {
+            return self.core.close_stream(&self.epoll, index);
+        }
+        // What was carried out may have closed it.
+        let stream = self.core.streams.get_mut(index as usize).filter(|it| it.client == client);
+        let Some(stream) = stream else { return };
+        stream.keep(bytes, used);
+        if portion.more {
+            stream.scheduled = true;
+            self.scheduled.push(index);
         }
         self.core.dirty.push(index);
     }
