@@ -472,9 +472,9 @@ impl Worker {
         let behind = (sending.next as u16).wrapping_sub(sequence);
         let sent = sending.next.checked_sub(u64::from(behind))?;
         let subscription = track.subscription(viewer, line)?;
-        let (layer, origin) = subscription.origin(sent)?;
-        let kept = track.history(layer)?.kept(origin)?;
-        let looked = subscription.looked(layer, kept.meta)?;
+        let (epoch, origin) = subscription.origin(sent)?;
+        let kept = track.history(epoch.layer)?.kept(origin)?;
+        let looked = epoch.rewritten(kept.meta)?;
         let codec = *sending.plan.takes(format)?;
         let begin = self.control.len();
         let written = sending.rewrite_lost(outbound, codec, &kept, &looked, now, &mut self.control);

@@ -291,6 +291,11 @@ impl Worker {
             subscription.halt();
         }
         let waits = subscription.waits() && !patient;
+        let raises = subscription.current.filter(|_| subscription.waits_for_temporal(now));
+        if let Some(stream) = raises.and_then(|layer| track.stream_of(layer)) {
+            stream.want_keyframe();
+            self.ask_publisher(at, now);
+        }
         if let (true, Some(peer)) = (tell, self.peers.get(viewer)) {
             self.events.push(Event::Paused { peer: peer.key, track: key, paused });
         }
