@@ -33,6 +33,7 @@ mod rtp;
 mod sending;
 mod srtp;
 mod subscription;
+mod succession;
 pub mod tap;
 mod track;
 mod worker;

@@ -332,6 +332,14 @@ impl Subscription {
         Some((epoch, sent.checked_add_signed(-epoch.sequence)?))
     }
 
+    /// A packet of padding alone leaves no hole in the viewer's numbers.
+    pub(crate) fn pass_over(&mut self, layer: u8, sequence: u64) {
+        let follows = self.epochs.back().is_some_and(|epoch| epoch.layer == layer);
+        if follows && self.current.is_some() {
+            self.leave_out(sequence, 0);
+        }
+    }
+
     /// Leaves out a packet of a picture, and counts the picture once.
     fn leave_out_picture(&mut self, meta: &Meta) {
         let another = meta.picture.vp8.is_some() && self.left_out != Some(meta.timestamp);

@@ -8,6 +8,7 @@ use crate::layer::{ClockPair, Layer, Scalable};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::Subscription;
+use crate::succession::Turn;
 use crate::tap::Fitted;
 
 /// How long the packets of a picture wait for its last one, so that they leave together.
@@ -41,8 +42,8 @@ pub(crate) struct Track {
     /// Other workers that show it.
     pub(crate) mirrors: Vec<Mirror>,
     pub(crate) muted: bool,
-    /// What came in and is to be passed on: layer and number.
-    pub(crate) fresh: Vec<(u8, u64)>,
+    /// What came in and is to be passed on.
+    pub(crate) fresh: Vec<Fresh>,
     /// Until when the rest of their picture is waited for.
     held_until: Option<Instant>,
     /// Layers that were sent when this was last looked at, and those that somebody wanted.
@@ -54,12 +55,25 @@ pub(crate) struct Track {
     pub(crate) tap: Option<Fitted>,
 }
 
+/// A packet that came in, by its layer and its continued number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) layer: u8,
+    pub(crate) number: u64,
+    /// It is padding alone: nothing to be passed on, and no hole in the numbers of viewers.
+    pub(crate) padding: bool,
+}
+
 /// What a packet did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Taken {
     /// It is to be passed on, under this number.
     pub(crate) kept: Option<u64>,
+    /// It is padding alone, under this number.
+    pub(crate) padding: Option<u64>,
     pub(crate) lacks: bool,
+    /// Another stream began with it.
+    pub(crate) begins: bool,
 }
 
 impl Track {
@@ -100,20 +114,35 @@ impl Track {
     ) -> Taken {
         let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
         let sequence = repeated.unwrap_or(header.sequence);
+        let mut begins = false;
         if repeated.is_none() {
-            stream.ssrc.get_or_insert(header.ssrc);
+            let replaces = stream.ssrc().is_some();
+            match stream.turn(header.ssrc, !payload.is_empty(), now) {
+                Turn::Late => return Taken::default(),
+                Turn::Begins if replaces => begins = true,
+                Turn::Begins | Turn::Current => {}
+            }
+            if begins {
+                stream.begin_stream(now);
+                self.follow_stream(layer);
+            }
+        } else if !stream.is_repaired_by(header.ssrc, now) {
+            return Taken::default();
         }
+        let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
         let arrival = stream.arrive(sequence, payload.len(), repeated.is_some(), now);
-        let lacks = stream.lacks();
-        let crate::layer::Arrival::New(continued) = arrival else {
-            return Taken { kept: None, lacks };
-        };
+        let taken = Taken { lacks: stream.lacks(), begins, ..Taken::default() };
+        let crate::layer::Arrival::New(continued) = arrival else { return taken };
         if repeated.is_none() {
             let since = now.saturating_duration_since(begun);
             stream.time(header.timestamp, self.format.codec.clock(), since);
         }
-        if payload.is_empty() || self.muted {
-            return Taken { kept: None, lacks };
+        if self.muted {
+            return taken;
+        }
+        if payload.is_empty() {
+            self.add(Fresh { layer, number: continued, padding: true }, false, now);
+            return Taken { padding: Some(continued), ..taken };
         }
         let mut picture = crate::codec::look(self.format.codec, payload, values.dependency);
         let described = values.dependency.filter(|_| self.format.codec.kind() == Kind::Video);
@@ -138,17 +167,35 @@ impl Track {
         let kept = stream.history.keep(meta, values.dependency.unwrap_or_default(), payload);
         if kept {
             let whole = self.format.codec.kind() == Kind::Audio || header.marker;
-            if whole {
-                self.held_until = Some(now);
-            } else if self.fresh.is_empty() {
-                self.held_until = Some(now + HOLD);
-            }
-            self.fresh.push((layer, continued));
+            self.add(Fresh { layer, number: continued, padding: false }, whole, now);
         }
         if let Some(level) = values.audio_level {
             self.hear(level);
         }
-        Taken { kept: kept.then_some(continued), lacks }
+        Taken { kept: kept.then_some(continued), ..taken }
+    }
+
+    /// Lays a packet aside to be passed on, at once when a picture is `whole` with it.
+    fn add(&mut self, fresh: Fresh, whole: bool, now: Instant) {
+        if whole {
+            self.held_until = Some(now);
+        } else if self.fresh.is_empty() {
+            self.held_until = Some(now + HOLD);
+        }
+        self.fresh.push(fresh);
+    }
+
+    /// Another stream has begun in a layer: its viewers go on with a keyframe of it.
+    fn follow_stream(&mut self, layer: u8) {
+        let one = self.layers.len() == 1;
+        for subscription in &mut self.subscriptions {
+            if one || subscription.current == Some(layer) {
+                subscription.halt();
+            }
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.begin_stream(layer);
+        }
     }
 
     /// When its packets are to be passed on: when a picture is whole, or has been waited for long enough.
@@ -216,7 +263,7 @@ impl Track {
 
     /// Takes a sender report of one of the layers; returns which.
     pub(crate) fn note_clock(&mut self, ssrc: u32, clock: ClockPair) -> Option<usize> {
-        let at = self.layers.iter().position(|layer| layer.ssrc == Some(ssrc))?;
+        let at = self.layers.iter().position(|layer| layer.ssrc() == Some(ssrc))?;
         self.layers.get_mut(at)?.clock = Some(clock);
         if let (Some(tap), Ok(layer)) = (&self.tap, u8::try_from(at)) {
             tap.clock(layer, clock);

@@ -32,7 +32,7 @@ use crate::peer::{Opened, Peer, Refused};
 use crate::plan::{PayloadUse, PeerKey, RoomKey, TrackKey};
 use crate::rtcp::{Rtcp, read};
 use crate::rtp::{Values, is_rtcp};
-use crate::track::Track;
+use crate::track::{Fresh, Track};
 
 /// Something that happened to a peer or a track.
 #[derive(Clone, Debug, PartialEq)]
@@ -357,14 +357,14 @@ impl Worker {
         if let (Some(number), true) = (taken.kept, track.tap.is_some()) {
             track.record(home.layer, number);
         }
-        if let (Some(number), false) = (taken.kept, track.mirrors.is_empty()) {
+        if let (Some(number), false) = (taken.kept.or(taken.padding), track.mirrors.is_empty()) {
             let packet = (&header, &values, payload);
             #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
             let sequence = number as u16;
             let lost = self.across.hand_over(track, home.layer, packet, sequence, red);
             self.counters.dropped_full.add(lost);
         }
-        if taken.lacks {
+        if taken.lacks || taken.begins {
             self.schedule(place, now);
         } else if let Some(at) = needs_feedback {
             self.schedule(place, at);
@@ -548,7 +548,11 @@ impl Worker {
             let Some(codec) = subscription.codec else { continue };
             self.burst.clear();
             self.lengths.clear();
-            for &(layer, number) in &track.fresh {
+            for &Fresh { layer, number, padding } in &track.fresh {
+                if padding {
+                    subscription.pass_over(layer, number);
+                    continue;
+                }
                 let concerns = [subscription.current, subscription.target].contains(&Some(layer));
                 if !concerns && !scalable {
                     continue;

@@ -126,7 +126,7 @@ impl Worker {
             let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
             let nack = receiving.plan.takes_nack(track.format);
             for layer in &mut track.layers {
-                let Some(ssrc) = layer.ssrc else { continue };
+                let Some(ssrc) = layer.ssrc() else { continue };
                 if nack && layer.lacks() {
                     self.scratch.clear();
                     layer.ask(now, &mut self.scratch);

@@ -1,6 +1,7 @@
 //! Whole calls in virtual time: clients with real DTLS and SRTP around one worker, over a link that loses, delays and repeats.
 
 mod renumbering;
+mod streams;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -377,6 +378,20 @@ impl World {
     fn prefer(&mut self, number: usize, wish: Wish, temporal: u8) {
         let (peer, track) = (self.phones[number].key, TrackKey(1));
         self.tell(number, Command::Prefer { peer, track, wish, priority: 1, temporal });
+    }
+
+    /// A packet whose whole payload is padding.
+    fn padding(&mut self, number: usize, rtp: Rtp, length: u8) {
+        let mut packet = Vec::new();
+        let Rtp { payload_type, ssrc, sequence, timestamp, marker } = rtp;
+        let place = (payload_type, marker);
+        let header = Writer::new(&mut packet, place, sequence as u16, timestamp, ssrc).finish();
+        packet[0] |= 0x20;
+        packet.resize(packet.len() + usize::from(length) - 1, 0);
+        packet.push(length);
+        let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
+        keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
+        self.send(number, packet);
     }
 
     fn rtcp(&mut self, number: usize, write: impl FnOnce(&mut Compound<'_>)) {
