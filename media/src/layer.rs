@@ -67,6 +67,8 @@ pub(crate) struct Layer {
     jitter: f64,
     rate: Rate,
     last: Option<Instant>,
+    /// Width times height of its last keyframe, where that says.
+    pub(crate) pixels: Option<u32>,
     /// What it is made of, where a dependency descriptor tells.
     pub(crate) scalable: Option<Box<Scalable>>,
     keyframe_wanted: bool,
@@ -104,6 +106,7 @@ impl Layer {
             jitter: 0.0,
             rate: Rate::default(),
             last: None,
+            pixels: None,
             scalable: None,
             keyframe_wanted: false,
             keyframe_asked: None,
@@ -150,7 +153,7 @@ impl Layer {
         (self.first, self.received, self.reported) = (0, 0, (0, 0));
         (self.seen, self.missing) = (Seen::default(), Vec::new());
         (self.transit, self.jitter) = (None, 0.0);
-        (self.clock, self.scalable) = (None, None);
+        (self.clock, self.scalable, self.pixels) = (None, None, None);
         self.replaced = (self.repair.take(), Some(now));
         (self.keyframe_wanted, self.keyframe_asked) = (true, None);
     }
@@ -277,6 +280,19 @@ impl Layer {
         if self.is_sent(now) { self.rate.bits_per_second } else { 0 }
     }
 
+    /// Whether something is known of how good it is, compared to others.
+    pub(crate) fn is_measured(&self, now: Instant) -> bool {
+        self.is_sent(now) && (self.pixels.is_some() || self.rate.steady > 0)
+    }
+
+    /// Whether it is certainly better than another one: its pictures are larger, else it has by far more bits.
+    pub(crate) fn is_better_than(&self, other: &Self) -> bool {
+        match (self.pixels, other.pixels) {
+            (Some(own), Some(other)) if own != other => own > other,
+            _ => other.rate.steady > 0 && self.rate.steady > other.rate.steady / 2 * 3,
+        }
+    }
+
     /// Whether the publisher sends it.
     pub(crate) fn is_sent(&self, now: Instant) -> bool {
         self.last.is_some_and(|last| now.saturating_duration_since(last) < SILENT)
@@ -379,7 +395,6 @@ struct Seen([u64; 16]);
 impl Seen {
     const NUMBERS: u64 = 1024;
 
-    #[expect(clippy::cast_possible_truncation, reason = "below 16")]
     fn place(number: u64) -> (usize, u64) {
         ((number % Self::NUMBERS / 64) as usize, 1 << (number % 64))
     }
@@ -414,6 +429,8 @@ struct Rate {
     begun: Option<Instant>,
     bytes: usize,
     bits_per_second: u64,
+    /// The same over some seconds.
+    steady: u64,
 }
 
 impl Rate {
@@ -426,6 +443,10 @@ impl Rate {
             self.bits_per_second = match self.bits_per_second {
                 0 => measured,
                 before => u64::midpoint(before, measured),
+            };
+            self.steady = match self.steady {
+                0 => measured,
+                before => before - before / 8 + measured / 8,
             };
             (self.begun, self.bytes) = (Some(now), 0);
         }

@@ -26,7 +26,7 @@ pub enum Wish {
     Auto,
     /// Nothing for now.
     Off,
-    /// This layer, counted from the lowest, or a lower one where it does not fit.
+    /// This layer, by its place in the description, or a worse one where it does not fit.
     Layer(u8),
 }
 

@@ -7,7 +7,7 @@ use crate::history::{History, Meta};
 use crate::layer::{ClockPair, Layer, Scalable};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
-use crate::subscription::Subscription;
+use crate::subscription::{Subscription, Wish};
 use crate::succession::Turn;
 use crate::tap::Fitted;
 
@@ -37,7 +37,10 @@ pub(crate) struct Track {
     pub(crate) room: RoomKey,
     pub(crate) owner: Owner,
     pub(crate) format: Format,
+    /// In the order of the description.
     pub(crate) layers: Vec<Layer>,
+    /// Places of the layers by what is measured of them, the worst first.
+    order: Vec<u8>,
     pub(crate) subscriptions: Vec<Subscription>,
     /// Other workers that show it.
     pub(crate) mirrors: Vec<Mirror>,
@@ -91,6 +94,7 @@ impl Track {
             owner,
             format,
             layers: (0..count).map(|_| Layer::new()).collect(),
+            order: (0..=u8::MAX).take(count).collect(),
             subscriptions: Vec::new(),
             mirrors: Vec::new(),
             muted: false,
@@ -153,6 +157,8 @@ impl Track {
         if picture.keyframe {
             stream.keyframe_begins();
         }
+        let resized = picture.pixels.is_some() && stream.pixels != picture.pixels;
+        stream.pixels = picture.pixels.or(stream.pixels);
         let meta = Meta {
             sequence: continued,
             timestamp: header.timestamp,
@@ -165,6 +171,9 @@ impl Track {
             arrived: now,
         };
         let kept = stream.history.keep(meta, values.dependency.unwrap_or_default(), payload);
+        if resized {
+            self.rank(now);
+        }
         if kept {
             let whole = self.format.codec.kind() == Kind::Audio || header.marker;
             self.add(Fresh { layer, number: continued, padding: false }, whole, now);
@@ -235,16 +244,78 @@ impl Track {
         self.layers.get_mut(place)
     }
 
-    /// Layers that the publisher sends, the lowest first, with their bits in a second.
+    /// Layers that the publisher sends, the worst first, with their bits in a second.
     pub(crate) fn offers(&self, now: Instant) -> Vec<(u8, u64)> {
         const LEAST: u64 = 30_000;
         if let Some(scalable) = self.scalable() {
             return scalable.offers(now).map(|(level, bits)| (level, bits.max(LEAST))).collect();
         }
-        let sent = |(place, layer): (u8, &Layer)| {
+        let sent = |&place: &u8| {
+            let layer = self.layers.get(usize::from(place))?;
             layer.is_sent(now).then(|| (place, layer.bitrate(now).max(LEAST)))
         };
-        (0..).zip(&self.layers).filter_map(sent).collect()
+        self.order.iter().filter_map(sent).collect()
+    }
+
+    /// Those that a viewer's wish allows: a named layer or worse ones, the worst that there is where none of them is sent.
+    pub(crate) fn offers_for(&self, wish: Wish, now: Instant) -> Vec<(u8, u64)> {
+        let mut offers = self.offers(now);
+        match wish {
+            Wish::Auto => {}
+            Wish::Off => offers.clear(),
+            Wish::Layer(most) => {
+                let most = self.rank_of(most);
+                let fits = |&&(layer, _): &&(u8, u64)| self.rank_of(layer) <= most;
+                offers.truncate(offers.iter().take_while(fits).count().max(1));
+            }
+        }
+        offers
+    }
+
+    /// How many layers are worse than this one.
+    pub(crate) fn rank_of(&self, layer: u8) -> usize {
+        match self.scalable() {
+            Some(_) => layer.into(),
+            None => self.order.iter().position(|&it| it == layer).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Sorts the layers by what is measured of them. Those of which nothing is known stay where they are, and so do those that
+    /// differ by little: the bits of a layer rise and fall with what there is to see.
+    pub(crate) fn rank(&mut self, now: Instant) {
+        let layer = |place: u8| self.layers.get(usize::from(place));
+        let known = |place: u8| layer(place).is_some_and(|layer| layer.is_measured(now));
+        let better = |one: u8, other: u8| {
+            layer(one).zip(layer(other)).is_some_and(|(one, other)| one.is_better_than(other))
+        };
+        for _ in 1..self.order.len() {
+            let mut before: Option<usize> = None;
+            for at in 0..self.order.len() {
+                let Some(&place) = self.order.get(at).filter(|&&place| known(place)) else {
+                    continue;
+                };
+                let swaps = before.filter(|&before| {
+                    self.order.get(before).is_some_and(|&before| better(before, place))
+                });
+                if let Some(before) = swaps {
+                    self.order.swap(before, at);
+                }
+                before = Some(at);
+            }
+        }
+    }
+
+    /// The best layer that the publisher sends.
+    pub(crate) fn best(&self, now: Instant) -> Option<u8> {
+        let sent = |place: &&u8| {
+            self.layers.get(usize::from(**place)).is_some_and(|layer| layer.is_sent(now))
+        };
+        self.order.iter().rev().find(sent).copied()
+    }
+
+    /// The worst layer, sent or not.
+    pub(crate) fn worst(&self) -> u8 {
+        self.order.first().copied().unwrap_or(0)
     }
 
     /// Asks for a keyframe of every layer that somebody waits for.
@@ -285,8 +356,7 @@ impl Track {
 
     /// Has the recorder get the best stream that there is; true when it waits for a keyframe of it.
     pub(crate) fn guide_tap(&mut self, now: Instant) -> bool {
-        let best =
-            (0..).zip(&self.layers).filter(|(_, layer)| layer.is_sent(now)).map(|it| it.0).last();
+        let best = self.best(now);
         let Some(tap) = &mut self.tap else { return false };
         tap.target = best.or(tap.target);
         let (waits, target) = (tap.waits(), tap.target);

@@ -55,14 +55,14 @@ pub enum Event {
     Sent {
         /// Which track.
         track: TrackKey,
-        /// For each layer, the lowest first.
+        /// For each layer, in the order of the description.
         layers: Vec<bool>,
     },
     /// Viewers want other layers than before.
     Wanted {
         /// Which track.
         track: TrackKey,
-        /// For each layer, the lowest first.
+        /// For each layer, in the order of the description.
         layers: Vec<bool>,
     },
     /// A viewer gets another layer.
@@ -71,7 +71,7 @@ pub enum Event {
         peer: PeerKey,
         /// Of which track.
         track: TrackKey,
-        /// The layer, counted from the lowest.
+        /// The layer, by its place in the description.
         layer: u8,
     },
     /// A viewer's path no longer takes, or takes again, any layer of a track.
