@@ -455,7 +455,7 @@ fn since(begun: Instant, at: Instant) -> i64 {
 pub(crate) struct Candidate {
     /// The better, the earlier it gets more.
     pub(crate) priority: u8,
-    /// Bits in a second of each layer that is sent, the lowest first, with its place.
+    /// Bits in a second of each layer that is sent, the worst first, with its place.
     pub(crate) layers: Vec<(u8, u64)>,
     /// The layer it gets now.
     pub(crate) current: Option<u8>,
@@ -483,10 +483,11 @@ pub(crate) fn allocate(bits: u64, candidates: &[Candidate]) -> Vec<Option<u8>> {
             if *reached != step.checked_sub(1) {
                 continue;
             }
-            let Some(&(layer, wanted)) = candidate.layers.get(step) else { continue };
+            let Some(&(_, wanted)) = candidate.layers.get(step) else { continue };
             let before = reached.and_then(|step| candidate.layers.get(step));
             let more = wanted.saturating_sub(before.map_or(0, |&(_, bits)| bits));
-            let upward = candidate.current.is_none_or(|current| layer > current);
+            let held = candidate.layers.iter().position(|&(it, _)| Some(it) == candidate.current);
+            let upward = held.is_none_or(|held| step > held);
             let needed = if upward { more + wanted * HEADROOM / 100 } else { more };
             if needed <= left {
                 left -= more;

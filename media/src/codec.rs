@@ -102,6 +102,8 @@ impl From<Codec> for Format {
 pub(crate) struct Picture {
     /// A picture that can be shown without any other begins here.
     pub(crate) keyframe: bool,
+    /// Width times height, where the packet says so.
+    pub(crate) pixels: Option<u32>,
     pub(crate) vp8: Option<Vp8>,
     /// What a dependency descriptor says of it.
     pub(crate) frame: Option<Frame>,
@@ -140,7 +142,10 @@ pub(crate) fn look(codec: Codec, payload: &[u8], dependency: Option<&[u8]>) -> P
     match codec {
         Codec::Opus => Picture::default(),
         Codec::Vp8 => vp8_picture(payload).unwrap_or_default(),
-        Codec::Vp9 => picture(vp9_keyframe(payload).unwrap_or(false)),
+        Codec::Vp9 => {
+            let keyframe = vp9_keyframe(payload).unwrap_or(false);
+            Picture { pixels: vp9_pixels(payload).filter(|_| keyframe), ..picture(keyframe) }
+        }
         Codec::H264 => picture(h264_keyframe(payload).unwrap_or(false)),
         Codec::Av1 => picture(av1_keyframe(payload, dependency)),
     }
@@ -149,7 +154,15 @@ pub(crate) fn look(codec: Codec, payload: &[u8], dependency: Option<&[u8]>) -> P
 fn vp8_picture(payload: &[u8]) -> Option<Picture> {
     let (vp8, data) = vp8(payload)?;
     let keyframe = vp8.start && data.first()? & 1 == 0;
-    Some(Picture { keyframe, vp8: Some(vp8), frame: None })
+    let pixels = vp8_pixels(data).filter(|_| keyframe);
+    Some(Picture { keyframe, pixels, vp8: Some(vp8), frame: None })
+}
+
+/// The size of a keyframe stands behind its tag and start code (RFC 6386 §9.1), each side in 14 bits.
+fn vp8_pixels(data: &[u8]) -> Option<u32> {
+    let &[_, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1] = data.first_chunk()? else { return None };
+    let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3FFF);
+    Some(side(w0, w1) * side(h0, h1))
 }
 
 /// The payload descriptor, and what is behind it.
@@ -199,6 +212,28 @@ fn vp9_keyframe(payload: &[u8]) -> Option<bool> {
     }
     let spatial = if layers { payload.get(at)? >> 1 & 7 } else { 0 };
     Some(spatial == 0)
+}
+
+/// The largest size of the scalability structure (RFC 9628 §4.2.1), which stands in the first packet of a keyframe.
+fn vp9_pixels(payload: &[u8]) -> Option<u32> {
+    let &first = payload.first()?;
+    if first & 0x02 == 0 {
+        return None;
+    }
+    let mut at = 1;
+    if first & 0x80 != 0 {
+        at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
+    }
+    if first & 0x20 != 0 {
+        at += if first & 0x10 != 0 { 1 } else { 2 };
+    }
+    let &structure = payload.get(at)?;
+    if structure & 0x10 == 0 {
+        return None;
+    }
+    let last = at + 1 + 4 * usize::from(structure >> 5);
+    let &[w0, w1, h0, h1] = payload.get(last..)?.first_chunk()?;
+    Some(u32::from(u16::from_be_bytes([w0, w1])) * u32::from(u16::from_be_bytes([h0, h1])))
 }
 
 /// A sequence parameter set or the first slice of an IDR picture (RFC 6184 §5.4).
@@ -282,12 +317,25 @@ mod tests {
             temporal: Some((1, true)),
             start: true,
         };
-        assert_eq!(picture, Picture { keyframe: true, vp8: Some(expected), frame: None });
+        let whole = Picture { keyframe: true, vp8: Some(expected), ..Picture::default() };
+        assert_eq!(picture, whole);
         let mut later = payload;
         later[6] |= 1;
         assert!(!look(Codec::Vp8, &later, None).keyframe);
         later[0] &= !0x10;
         assert!(!look(Codec::Vp8, &later, None).vp8.unwrap().start);
+    }
+
+    #[test]
+    fn keyframes_say_how_large_they_are() {
+        let vp8 = [0x10, 0x10, 0, 0, 0x9D, 0x01, 0x2A, 0x80, 0x42, 0xE0, 0x01];
+        assert_eq!(look(Codec::Vp8, &vp8, None).pixels, Some(640 * 480), "scaling is not size");
+        // Picture id, layer indices, a structure of two layers.
+        let vp9 = [0xAA, 0x01, 0, 0, 0x30, 1, 64, 0, 180, 2, 128, 1, 104, 0x82];
+        assert_eq!(look(Codec::Vp9, &vp9, None).pixels, Some(640 * 360));
+        for length in 0..13 {
+            assert_eq!(look(Codec::Vp9, &vp9[..length.min(12)], None).pixels, None);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
 use crate::rtcp::ReportBlock;
 use crate::rtp::Unwrapper;
+use crate::succession::{Succession, Turn};
 
 /// Missing packets that are asked for at the same time.
 const MISSING: usize = 256;
@@ -16,6 +17,8 @@ const ASKED: u8 = 8;
 const PATIENCE: Duration = Duration::from_millis(800);
 /// The pause between two requests for the same packet.
 const AGAIN: Duration = Duration::from_millis(60);
+/// After so long no retransmission of a stream that was replaced is on its way.
+const LATE: Duration = Duration::from_secs(1);
 /// The pause between two keyframe requests.
 const KEYFRAME_PAUSE: Duration = Duration::from_millis(500);
 /// The time over which bits are counted.
@@ -44,20 +47,28 @@ struct Missing {
 /// A stream that a publisher sends; one of several with simulcast.
 #[derive(Debug)]
 pub(crate) struct Layer {
-    pub(crate) ssrc: Option<u32>,
+    /// SSRCs that media came from, and that retransmissions come from.
+    sources: Succession<u32>,
+    repair: Option<u32>,
+    /// The SSRC of retransmissions of the stream before, and when this one began.
+    replaced: (Option<u32>, Option<Instant>),
     pub(crate) history: History,
     pub(crate) clock: Option<ClockPair>,
     numbers: Unwrapper,
+    /// Added to this stream's numbers, so that they follow those of all streams before it.
+    offset: u64,
     first: u64,
+    seen: Seen,
     missing: Vec<Missing>,
-    /// Packets received, those that came by retransmission included.
-    pub(crate) received: u64,
-    pub(crate) bytes: u64,
+    /// Packets received, each once, those that came by retransmission included.
+    received: u64,
     reported: (u64, u64),
     transit: Option<i64>,
     jitter: f64,
     rate: Rate,
     last: Option<Instant>,
+    /// Width times height of its last keyframe, where that says.
+    pub(crate) pixels: Option<u32>,
     /// What it is made of, where a dependency descriptor tells.
     pub(crate) scalable: Option<Box<Scalable>>,
     keyframe_wanted: bool,
@@ -79,19 +90,23 @@ pub(crate) enum Arrival {
 impl Layer {
     pub(crate) fn new() -> Self {
         Self {
-            ssrc: None,
+            sources: Succession::default(),
+            repair: None,
+            replaced: (None, None),
             history: History::default(),
             clock: None,
             numbers: Unwrapper::default(),
+            offset: 0,
             first: 0,
+            seen: Seen::default(),
             missing: Vec::new(),
             received: 0,
-            bytes: 0,
             reported: (0, 0),
             transit: None,
             jitter: 0.0,
             rate: Rate::default(),
             last: None,
+            pixels: None,
             scalable: None,
             keyframe_wanted: false,
             keyframe_asked: None,
@@ -100,7 +115,50 @@ impl Layer {
         }
     }
 
-    /// Notes a packet, `repeated` when it came by retransmission.
+    /// The SSRC that it comes from.
+    pub(crate) fn ssrc(&self) -> Option<u32> {
+        self.sources.current()
+    }
+
+    /// Where it comes from, as another worker knows it.
+    pub(crate) fn comes_from(&mut self, ssrc: Option<u32>) {
+        self.sources = Succession::of(ssrc);
+    }
+
+    /// What a packet's SSRC is to it. The newest one that carries media counts; padding alone begins nothing.
+    pub(crate) fn turn(&mut self, ssrc: u32, media: bool, now: Instant) -> Turn {
+        match self.ssrc() {
+            _ if media => self.sources.take(ssrc, now),
+            Some(current) if current == ssrc => Turn::Current,
+            _ => Turn::Late,
+        }
+    }
+
+    /// Whether retransmissions from `ssrc` are of the stream that goes on, rather than late ones of the one before.
+    pub(crate) fn is_repaired_by(&mut self, ssrc: u32, now: Instant) -> bool {
+        let (before, begun) = self.replaced;
+        let young = begun.is_some_and(|begun| now.saturating_duration_since(begun) < LATE);
+        if before == Some(ssrc) && young {
+            return false;
+        }
+        self.repair = Some(ssrc);
+        true
+    }
+
+    /// Another stream begins: what is known of the one before is nothing to it (RFC 3550 §8.2).
+    pub(crate) fn begin_stream(&mut self, now: Instant) {
+        const CYCLE: u64 = 0x1_0000;
+        self.offset += self.numbers.highest().map_or(0, |it| it.next_multiple_of(CYCLE) + CYCLE);
+        self.numbers = Unwrapper::default();
+        (self.first, self.received, self.reported) = (0, 0, (0, 0));
+        (self.seen, self.missing) = (Seen::default(), Vec::new());
+        (self.transit, self.jitter) = (None, 0.0);
+        (self.clock, self.scalable, self.pixels) = (None, None, None);
+        self.replaced = (self.repair.take(), Some(now));
+        (self.keyframe_wanted, self.keyframe_asked) = (true, None);
+    }
+
+    /// Notes a packet, `repeated` when it came by retransmission; `length` is that of its media, 0 of padding alone.
     pub(crate) fn arrive(
         &mut self,
         sequence: u16,
@@ -108,23 +166,31 @@ impl Layer {
         repeated: bool,
         now: Instant,
     ) -> Arrival {
-        let continued = self.numbers.peek(sequence);
+        let number = self.numbers.peek(sequence);
         let highest = self.numbers.highest();
         match highest {
             None if repeated => return Arrival::Useless,
-            None => self.first = continued,
+            None => self.first = number,
             // A retransmission of what was never missed would open a gap that nobody made.
-            Some(highest) if repeated && continued > highest => return Arrival::Useless,
-            Some(highest) if continued > highest => self.note_gap(highest + 1..continued, now),
-            Some(highest) if highest - continued > 1024 => return Arrival::Useless,
-            Some(_) => self.missing.retain(|missing| missing.sequence != continued),
+            Some(highest) if repeated && number > highest => return Arrival::Useless,
+            Some(highest) if number > highest => self.note_gap(highest + 1..number, now),
+            Some(highest) if highest - number >= Seen::NUMBERS => return Arrival::Useless,
+            Some(_) if self.seen.has(number) => return Arrival::Useless,
+            // Probes of libwebrtc are retransmissions, also of what was sent before the first packet that arrived.
+            Some(_) if number < self.first && repeated => return Arrival::Useless,
+            Some(_) => {
+                self.first = self.first.min(number);
+                self.missing.retain(|missing| missing.sequence != number);
+            }
         }
-        self.numbers.note(continued);
+        self.seen.note(number, highest);
+        self.numbers.note(number);
         self.received += 1;
-        self.bytes += length as u64;
-        self.rate.add(length, now);
-        self.last = Some(now);
-        Arrival::New(continued)
+        if length > 0 {
+            self.rate.add(length, now);
+            self.last = Some(now);
+        }
+        Arrival::New(self.offset + number)
     }
 
     /// RFC 3550 appendix A.8; not for retransmissions.
@@ -194,7 +260,7 @@ impl Layer {
     /// Whether to ask for one now.
     pub(crate) fn asks_for_keyframe(&mut self, now: Instant) -> bool {
         let paused = self.keyframe_asked.is_some_and(|at| now < at + KEYFRAME_PAUSE);
-        if !self.keyframe_wanted || paused || self.ssrc.is_none() {
+        if !self.keyframe_wanted || paused || self.ssrc().is_none() {
             return false;
         }
         // It stays wanted until one begins: requests get lost, too.
@@ -206,12 +272,25 @@ impl Layer {
     /// When a keyframe is to be asked for.
     pub(crate) fn keyframe_deadline(&self, now: Instant) -> Option<Instant> {
         let due = self.keyframe_asked.map_or(now, |at| at + KEYFRAME_PAUSE);
-        (self.keyframe_wanted && self.ssrc.is_some()).then_some(due)
+        (self.keyframe_wanted && self.ssrc().is_some()).then_some(due)
     }
 
     /// Bits in a second.
     pub(crate) fn bitrate(&self, now: Instant) -> u64 {
         if self.is_sent(now) { self.rate.bits_per_second } else { 0 }
+    }
+
+    /// Whether something is known of how good it is, compared to others.
+    pub(crate) fn is_measured(&self, now: Instant) -> bool {
+        self.is_sent(now) && (self.pixels.is_some() || self.rate.steady > 0)
+    }
+
+    /// Whether it is certainly better than another one: its pictures are larger, else it has by far more bits.
+    pub(crate) fn is_better_than(&self, other: &Self) -> bool {
+        match (self.pixels, other.pixels) {
+            (Some(own), Some(other)) if own != other => own > other,
+            _ => other.rate.steady > 0 && self.rate.steady > other.rate.steady / 2 * 3,
+        }
     }
 
     /// Whether the publisher sends it.
@@ -245,7 +324,7 @@ impl Layer {
         reason = "fields of a report"
     )]
     pub(crate) fn report(&mut self, now: Instant) -> Option<ReportBlock> {
-        let (ssrc, highest) = (self.ssrc?, self.numbers.highest()?);
+        let (ssrc, highest) = (self.ssrc()?, self.numbers.highest()?);
         let expected = highest + 1 - self.first;
         let (expected_before, received_before) =
             std::mem::replace(&mut self.reported, (expected, self.received));
@@ -309,12 +388,49 @@ impl Scalable {
     }
 }
 
+/// Which of the last numbers were there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen([u64; 16]);
+
+impl Seen {
+    const NUMBERS: u64 = 1024;
+
+    fn place(number: u64) -> (usize, u64) {
+        ((number % Self::NUMBERS / 64) as usize, 1 << (number % 64))
+    }
+
+    fn has(&self, number: u64) -> bool {
+        let (word, bit) = Self::place(number);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Notes a number, where `highest` is the highest that was noted.
+    fn note(&mut self, number: u64, highest: Option<u64>) {
+        match highest {
+            Some(highest) if number.saturating_sub(highest) < Self::NUMBERS => {
+                (highest + 1..number).for_each(|between| self.set(between, false));
+            }
+            _ => *self = Self::default(),
+        }
+        self.set(number, true);
+    }
+
+    fn set(&mut self, number: u64, there: bool) {
+        let (word, bit) = Self::place(number);
+        if let Some(word) = self.0.get_mut(word) {
+            *word = if there { *word | bit } else { *word & !bit };
+        }
+    }
+}
+
 /// Bits in a second, over half a second.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rate {
     begun: Option<Instant>,
     bytes: usize,
     bits_per_second: u64,
+    /// The same over some seconds.
+    steady: u64,
 }
 
 impl Rate {
@@ -327,6 +443,10 @@ impl Rate {
             self.bits_per_second = match self.bits_per_second {
                 0 => measured,
                 before => u64::midpoint(before, measured),
+            };
+            self.steady = match self.steady {
+                0 => measured,
+                before => before - before / 8 + measured / 8,
             };
             (self.begun, self.bytes) = (Some(now), 0);
         }
@@ -343,7 +463,7 @@ mod tests {
     fn a_gap_is_asked_for_until_it_is_filled_or_too_old() {
         let noon = noon();
         let mut layer = Layer::new();
-        layer.ssrc = Some(9);
+        layer.comes_from(Some(9));
         for sequence in [10, 11, 14] {
             layer.arrive(sequence, 100, false, noon);
         }
@@ -363,10 +483,58 @@ mod tests {
     }
 
     #[test]
+    fn what_was_there_already_is_not_received_again() {
+        let noon = noon();
+        let mut layer = Layer::new();
+        layer.comes_from(Some(9));
+        for sequence in [10, 11, 13] {
+            layer.arrive(sequence, 1000, false, noon);
+        }
+        // Probes of libwebrtc are retransmissions of what was sent lately, or just before.
+        for sequence in [9, 10, 11, 13, 10] {
+            assert_eq!(layer.arrive(sequence, 1000, true, noon), Arrival::Useless, "{sequence}");
+        }
+        assert_eq!(layer.arrive(11, 1000, false, noon), Arrival::Useless, "a duplicate");
+        let block = layer.report(noon).unwrap();
+        assert_eq!((block.fraction_lost, block.lost), (64, 1), "12 is missing");
+        assert_eq!(layer.arrive(12, 1000, true, noon), Arrival::New(0x1_0000 + 12));
+        assert_eq!(layer.report(noon).unwrap().lost, 0);
+        for round in 0..3_u64 {
+            for sequence in 14..2000_u16 {
+                let sequence = sequence.wrapping_add(round as u16 * 30_000);
+                assert!(layer.arrive(sequence, 1, false, noon) != Arrival::Useless);
+                assert_eq!(layer.arrive(sequence, 1, true, noon), Arrival::Useless);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_packets_may_come_out_of_order() {
+        let noon = noon();
+        let mut layer = Layer::new();
+        layer.comes_from(Some(9));
+        for sequence in [10, 9, 11] {
+            assert!(layer.arrive(sequence, 100, false, noon) != Arrival::Useless);
+        }
+        assert_eq!(layer.report(noon).map(|block| (block.fraction_lost, block.lost)), Some((0, 0)));
+    }
+
+    #[test]
+    fn padding_alone_is_not_sending() {
+        let noon = noon();
+        let mut layer = Layer::new();
+        layer.arrive(1, 1000, false, noon);
+        for step in 1..40_u16 {
+            layer.arrive(1 + step, 0, false, noon + RATE_WINDOW * u32::from(step));
+        }
+        assert!(!layer.is_sent(noon + SILENT) && layer.rate.bits_per_second == 0);
+    }
+
+    #[test]
     fn keyframes_are_asked_for_once_in_a_while_until_one_comes() {
         let noon = noon();
         let mut layer = Layer::new();
-        layer.ssrc = Some(9);
+        layer.comes_from(Some(9));
         let mut asked = 0;
         for ms in 0..2000 {
             if ms < 1200 {

@@ -34,6 +34,7 @@ mod sending;
 mod srtp;
 mod stats;
 mod subscription;
+mod succession;
 pub mod tap;
 mod track;
 mod worker;

@@ -15,6 +15,8 @@ use crate::srtp::{Direction, Window};
 
 /// SSRCs of one peer that no description names.
 const UNSIGNALLED: usize = 8;
+/// SSRCs that one peer may send from at all; their rollovers and replay windows are kept as long as it is there.
+const SSRCS: usize = 1024;
 /// Senders of RTCP that one peer may have.
 const RTCP_SENDERS: usize = 64;
 /// The continued number that SRTP counts as its index 0.
@@ -214,6 +216,9 @@ impl Peer {
         inbound.window.note(index);
         if let Some(home) = inbound.home {
             return Ok(Opened { header, home, length });
+        }
+        if !is_known && self.inbound.len() >= SSRCS {
+            return Err(Refused::Unknown);
         }
         let home = self.find_home(&header, packet.get(..length).unwrap_or_default());
         let unsignalled = self.inbound.values().filter(|inbound| inbound.home.is_none()).count();

@@ -98,9 +98,9 @@ impl Header {
         })
     }
 
-    /// The same with another sequence number.
-    pub(crate) fn numbered(self, sequence: u16) -> Self {
-        Self { sequence, ..self }
+    /// The same as the packet of `ssrc` that a retransmission restores.
+    pub(crate) fn restored(self, ssrc: u32, sequence: u16) -> Self {
+        Self { ssrc, sequence, ..self }
     }
 
     /// The payload without its padding; `None` when the padding is longer than what there is.

@@ -2,7 +2,7 @@
 //! without a twin, and no gap but those that the network made.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::codec::{Codec, Frame, Kind, Vp8};
 use crate::dependency::{Indication, Structure};
@@ -13,6 +13,10 @@ use crate::sending::{Rewritten, Sending};
 
 /// Renumberings that are remembered for packets that come late, and for requests.
 const EPOCHS: usize = 128;
+/// Temporal layers that a descriptor can tell apart (three bits).
+const TEMPORAL: u8 = 7;
+/// How long more temporal layers wait for a picture that allows them, before a keyframe is asked for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the viewer asked for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -22,20 +26,60 @@ pub enum Wish {
     Auto,
     /// Nothing for now.
     Off,
-    /// This layer, counted from the lowest, or a lower one where it does not fit.
+    /// This layer, by its place in the description, or a worse one where it does not fit.
     Layer(u8),
 }
 
-/// From one packet on, by how much numbers change.
+/// From one packet of a layer on, how packets are renumbered and which of them are passed on.
 #[derive(Clone, Copy, Debug)]
-struct Epoch {
-    layer: u8,
+pub(crate) struct Epoch {
+    pub(crate) layer: u8,
+    /// The continued number of its first packet.
     from: u64,
     sequence: i64,
     timestamp: u32,
     picture: u16,
     base_layer: u8,
     frame: u16,
+    /// A switch began it: what its layer sent before belongs to an older run.
+    begins_run: bool,
+    /// Temporal layers above this one are left out.
+    temporal: u8,
+    /// Of a stream that carries all layers: the spatial layer, and the decode target that shows it.
+    selected: Option<(u8, u8)>,
+}
+
+impl Epoch {
+    /// How a packet of this epoch looks to the viewer; `None` when it is left out. First sending and RTX both ask here, so that
+    /// they never differ.
+    pub(crate) fn rewritten(&self, meta: &Meta) -> Option<Rewritten> {
+        let mut marker = meta.marker;
+        match (self.selected, meta.picture.frame) {
+            (Some((level, target)), Some(frame)) => {
+                if Indication::for_target(frame.indications, target) == Indication::NotPresent {
+                    return None;
+                }
+                // The viewer's picture ends with the highest spatial layer that it gets.
+                marker |= frame.end && frame.spatial == level;
+            }
+            _ if self.leaves_out(meta) => return None,
+            _ => {}
+        }
+        Some(Rewritten {
+            sequence: meta.sequence.checked_add_signed(self.sequence)?,
+            timestamp: meta.timestamp.wrapping_add(self.timestamp),
+            picture: self.picture,
+            base_layer: self.base_layer,
+            red: meta.red,
+            marker,
+            frame: self.frame,
+        })
+    }
+
+    fn leaves_out(&self, meta: &Meta) -> bool {
+        let temporal = meta.picture.vp8.and_then(|vp8| vp8.temporal);
+        temporal.is_some_and(|(temporal, _)| temporal > self.temporal)
+    }
 }
 
 /// See the module.
@@ -58,6 +102,12 @@ pub(crate) struct Subscription {
     epochs: VecDeque<Epoch>,
     highest: u64,
     passed: Passed,
+    /// RTP timestamp of the VP8 picture that was left out last.
+    left_out: Option<u32>,
+    /// RTP timestamp of the picture that began last, of a stream with descriptors.
+    unit: Option<u32>,
+    /// Since when temporal layers are left out that are wished for.
+    withheld: Option<Instant>,
 }
 
 impl Subscription {
@@ -75,6 +125,9 @@ impl Subscription {
             epochs: VecDeque::new(),
             highest: 0,
             passed: Passed::default(),
+            left_out: None,
+            unit: None,
+            withheld: None,
         }
     }
 
@@ -112,16 +165,12 @@ impl Subscription {
             }
             self.switch(layer, meta, codec, layers, sending);
             switched = true;
-        } else if self.skips(meta) {
+        } else if self.target.is_none() {
             return (None, false);
+        } else if meta.sequence > self.highest {
+            self.choose_temporal(meta);
         }
-        if self.target.is_none() {
-            return (None, switched);
-        }
-        self.highest = self.highest.max(meta.sequence);
-        let rewritten = self.rewritten(layer, meta);
-        remember(sending, meta, rewritten.as_ref());
-        (rewritten, switched)
+        (self.pass(layer, meta, sending), switched)
     }
 
     /// The same for a packet of a stream that carries all layers; `current` and `target` are spatial ones.
@@ -135,22 +184,21 @@ impl Subscription {
         sending: &mut Sending,
     ) -> (Option<Rewritten>, bool) {
         let top = structure.levels().saturating_sub(1);
-        let temporal = self.temporal;
-        let is = |level: u8| {
-            let target = structure.target(level, temporal).unwrap_or_default();
-            Indication::for_target(frame.indications, target)
-        };
         let before = self.current;
+        let mut temporal = self.epochs.back().map_or(self.temporal, |epoch| epoch.temporal);
         match (before, self.target.map(|target| target.min(top))) {
             (None, Some(target)) if meta.picture.keyframe => {
                 self.switch(0, meta, codec, layers, sending);
                 self.passed = Passed::default();
-                self.current = Some(target);
+                (self.current, temporal) = (Some(target), self.temporal);
             }
             (None, _) => return (None, false),
-            (Some(current), Some(target)) if current != target && frame.start => {
+            (Some(current), Some(target)) if frame.start && meta.sequence > self.highest => {
+                temporal = self.temporal_of(frame, structure, meta, (current.min(top), temporal));
                 let decodable = meta.picture.keyframe || self.passed.all(frame);
-                if decodable && is(target) == Indication::Switch {
+                let shows = structure.target(target, temporal).unwrap_or_default();
+                let indication = Indication::for_target(frame.indications, shows);
+                if current != target && decodable && indication == Indication::Switch {
                     self.current = Some(target);
                 }
             }
@@ -158,71 +206,168 @@ impl Subscription {
         }
         let switched = before != self.current;
         let Some(level) = self.current.map(|level| level.min(top)) else { return (None, false) };
-        if is(level) == Indication::NotPresent {
-            self.leave_out(meta, 0);
-            return (None, switched);
+        let target = structure.target(level, temporal).unwrap_or_default();
+        self.select(meta, temporal, Some((level, target)));
+        let rewritten = self.pass(0, meta, sending);
+        if rewritten.is_some() {
+            self.passed.note(frame.number);
         }
-        self.passed.note(frame.number);
-        self.highest = self.highest.max(meta.sequence);
-        let rewritten = self.rewritten(0, meta).map(|rewritten| Rewritten {
-            marker: rewritten.marker || (frame.end && frame.spatial == level),
-            ..rewritten
-        });
-        remember(sending, meta, rewritten.as_ref());
         (rewritten, switched)
     }
 
-    fn rewritten(&self, layer: u8, meta: &Meta) -> Option<Rewritten> {
-        let covers = |epoch: &&Epoch| epoch.layer == layer && meta.sequence >= epoch.from;
-        let epoch = self.epochs.iter().rev().find(covers)?;
-        Some(Rewritten {
-            sequence: meta.sequence.checked_add_signed(epoch.sequence)?,
-            timestamp: meta.timestamp.wrapping_add(epoch.timestamp),
-            picture: epoch.picture,
-            base_layer: epoch.base_layer,
-            red: meta.red,
-            marker: meta.marker,
-            frame: epoch.frame,
-        })
+    /// The temporal layers that are passed from the beginning of a frame on: fewer at the beginning of any picture, more where the
+    /// descriptor says that one may switch up to them.
+    fn temporal_of(
+        &mut self,
+        frame: &Frame,
+        structure: &Structure,
+        meta: &Meta,
+        (level, temporal): (u8, u8),
+    ) -> u8 {
+        if self.unit.replace(meta.timestamp) == Some(meta.timestamp) {
+            return temporal;
+        }
+        let wished = self.temporal;
+        let (now, best) = (structure.target(level, temporal), structure.target(level, wished));
+        if wished < temporal || meta.picture.keyframe || now == best {
+            self.withheld = None;
+            return wished;
+        }
+        self.withheld.get_or_insert(meta.arrived);
+        let switches = |&more: &u8| {
+            let target = structure.target(level, more);
+            let may = target.map(|target| Indication::for_target(frame.indications, target));
+            target != now && may == Some(Indication::Switch)
+        };
+        let steps = (temporal.saturating_add(1)..wished.min(TEMPORAL)).rev();
+        let decodable = self.passed.all(frame);
+        std::iter::once(wished)
+            .chain(steps)
+            .find(switches)
+            .filter(|_| decodable)
+            .unwrap_or(temporal)
     }
 
-    /// The packet that was sent with this continued sequence number: its layer, its own number, and how it looked.
-    pub(crate) fn origin(&self, sent: u64) -> Option<(u8, u64)> {
+    /// The same for VP8: one layer more at a time, at a picture that needs none but those of the lowest temporal layer
+    /// (RFC 7741 §4.2, Y), all at a keyframe.
+    fn choose_temporal(&mut self, meta: &Meta) {
+        let Some(vp8) = meta.picture.vp8.filter(|vp8| vp8.start) else { return };
+        let (Some((temporal, syncs)), Some(last)) = (vp8.temporal, self.epochs.back()) else {
+            return;
+        };
+        let most = last.temporal;
+        if most >= self.temporal {
+            self.withheld = None;
+        }
+        let next = match most {
+            _ if meta.picture.keyframe => self.temporal,
+            _ if self.temporal < most => self.temporal,
+            _ if temporal > most && temporal <= self.temporal => {
+                self.withheld.get_or_insert(meta.arrived);
+                if !syncs || temporal != most + 1 {
+                    return;
+                }
+                temporal
+            }
+            _ => return,
+        };
+        self.withheld = None;
+        self.select(meta, next, None);
+    }
+
+    /// Whether temporal layers that are wished for have waited so long for a place to begin that a keyframe is to give it.
+    pub(crate) fn waits_for_temporal(&self, now: Instant) -> bool {
+        self.withheld.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE)
+    }
+
+    /// From this packet on the viewer gets those layers.
+    fn select(&mut self, meta: &Meta, temporal: u8, selected: Option<(u8, u8)>) {
+        match self.epochs.back_mut() {
+            Some(last) if (last.temporal, last.selected) == (temporal, selected) => {}
+            Some(last) if last.from == meta.sequence => {
+                (last.temporal, last.selected) = (temporal, selected);
+            }
+            Some(&mut last) if meta.sequence > self.highest => self.begin(Epoch {
+                from: meta.sequence,
+                begins_run: false,
+                temporal,
+                selected,
+                ..last
+            }),
+            _ => {}
+        }
+    }
+
+    /// How the packet looks that the viewer gets, if it does.
+    fn pass(&mut self, layer: u8, meta: &Meta, sending: &mut Sending) -> Option<Rewritten> {
+        let Some(rewritten) = self.covering(layer, meta.sequence)?.rewritten(meta) else {
+            self.leave_out_picture(meta);
+            return None;
+        };
+        self.highest = self.highest.max(meta.sequence);
+        remember(sending, meta, &rewritten);
+        Some(rewritten)
+    }
+
+    /// The epoch that a packet belongs to which was not sent yet. Only the run that goes on counts: a late packet of an older one
+    /// would get a number that was given to another packet, or will be.
+    fn covering(&self, layer: u8, sequence: u64) -> Option<&Epoch> {
+        for epoch in self.epochs.iter().rev() {
+            if epoch.layer == layer && sequence >= epoch.from {
+                return Some(epoch);
+            }
+            if epoch.begins_run {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// The packet that was sent with this continued sequence number: the epoch that it was sent in, and its own number.
+    pub(crate) fn origin(&self, sent: u64) -> Option<(Epoch, u64)> {
         let covers = |epoch: &&Epoch| {
             epoch.from.checked_add_signed(epoch.sequence).is_some_and(|first| sent >= first)
         };
-        let epoch = self.epochs.iter().rev().find(covers)?;
-        Some((epoch.layer, sent.checked_add_signed(-epoch.sequence)?))
+        let epoch = *self.epochs.iter().rev().find(covers)?;
+        Some((epoch, sent.checked_add_signed(-epoch.sequence)?))
     }
 
-    /// How a kept packet looked when it was sent.
-    pub(crate) fn looked(&self, layer: u8, meta: &Meta) -> Option<Rewritten> {
-        self.rewritten(layer, meta)
-    }
-
-    /// Leaves out pictures of upper temporal layers, and closes the gap in all numbers.
-    fn skips(&mut self, meta: &Meta) -> bool {
-        let Some(vp8) = meta.picture.vp8 else { return false };
-        let Some((temporal, _)) = vp8.temporal else { return false };
-        if temporal <= self.temporal {
-            return false;
+    /// A packet of padding alone leaves no hole in the viewer's numbers.
+    pub(crate) fn pass_over(&mut self, layer: u8, sequence: u64) {
+        let follows = self.epochs.back().is_some_and(|epoch| epoch.layer == layer);
+        if follows && self.current.is_some() {
+            self.leave_out(sequence, 0);
         }
-        self.leave_out(meta, u16::from(vp8.start));
-        true
     }
 
-    /// Closes the gap that a packet leaves which is not passed on, and that of the pictures that begin with it.
-    fn leave_out(&mut self, meta: &Meta, pictures: u16) {
-        if meta.sequence == self.highest + 1
-            && let Some(&last) = self.epochs.back()
-        {
-            self.highest = meta.sequence;
-            self.begin(Epoch {
-                from: meta.sequence + 1,
-                sequence: last.sequence - 1,
-                picture: last.picture.wrapping_sub(pictures),
-                ..last
-            });
+    /// Leaves out a packet of a picture, and counts the picture once.
+    fn leave_out_picture(&mut self, meta: &Meta) {
+        let another = meta.picture.vp8.is_some() && self.left_out != Some(meta.timestamp);
+        if another && meta.sequence > self.highest {
+            self.left_out = Some(meta.timestamp);
+        }
+        self.leave_out(meta.sequence, u16::from(another));
+    }
+
+    /// Closes the gap that a packet leaves which is not passed on, and that of the pictures that begin with it. What is missing
+    /// before it keeps its number.
+    fn leave_out(&mut self, sequence: u64, pictures: u16) {
+        if sequence <= self.highest {
+            return;
+        }
+        self.highest = sequence;
+        let Some(last) = self.epochs.back_mut() else { return };
+        let after = Epoch {
+            from: sequence + 1,
+            sequence: last.sequence - 1,
+            picture: last.picture.wrapping_sub(pictures),
+            ..*last
+        };
+        if last.from == sequence {
+            // It has not numbered anything.
+            *last = after;
+        } else {
+            self.begin(Epoch { begins_run: false, ..after });
         }
     }
 
@@ -256,9 +401,21 @@ impl Subscription {
         let sequence = sending.next.cast_signed() - meta.sequence.cast_signed();
         let timestamp = timestamp.wrapping_sub(meta.timestamp);
         let from = meta.sequence;
-        self.begin(Epoch { layer, from, sequence, timestamp, picture, base_layer, frame });
+        self.begin(Epoch {
+            layer,
+            from,
+            sequence,
+            timestamp,
+            picture,
+            base_layer,
+            frame,
+            begins_run: true,
+            temporal: self.temporal,
+            selected: None,
+        });
         self.current = Some(layer);
-        self.highest = meta.sequence;
+        self.highest = meta.sequence.saturating_sub(1);
+        self.withheld = None;
     }
 
     /// The timestamp that the first packet of a new layer gets: on the time line of what was shown before, and after it.
@@ -336,8 +493,7 @@ impl Passed {
 }
 
 /// Notes the numbers that the viewer sees; what comes late does not turn them back.
-fn remember(sending: &mut Sending, meta: &Meta, rewritten: Option<&Rewritten>) {
-    let Some(rewritten) = rewritten else { return };
+fn remember(sending: &mut Sending, meta: &Meta, rewritten: &Rewritten) {
     if let Some(frame) = meta.picture.frame {
         let number = frame.number.wrapping_add(rewritten.frame);
         if number.wrapping_sub(sending.frame) < 0x8000 {
@@ -374,12 +530,12 @@ fn seconds(difference: u64) -> f64 {
 }
 
 /// A duration in 32.32 fixed point seconds.
-pub(crate) fn ntp(duration: std::time::Duration) -> u64 {
+pub(crate) fn ntp(duration: Duration) -> u64 {
     u64::try_from((duration.as_nanos() << 32) / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
 /// A duration in ticks of a codec's RTP clock.
 #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
-pub(crate) fn ticks(duration: std::time::Duration, codec: Codec) -> u32 {
+pub(crate) fn ticks(duration: Duration, codec: Codec) -> u32 {
     (duration.as_micros() * u128::from(codec.clock()) / 1_000_000) as u32
 }

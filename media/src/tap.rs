@@ -147,6 +147,11 @@ impl Fitted {
         self.layer.is_none() || self.layer != self.target
     }
 
+    /// A layer comes in another stream from now on, which begins with a keyframe.
+    pub(crate) fn begin_stream(&mut self, layer: u8) {
+        self.layer = self.layer.filter(|&recorded| recorded != layer);
+    }
+
     /// Whether a stream is the one that is recorded; at a keyframe another one may become it.
     fn follows(&mut self, layer: u8, begins: bool) -> bool {
         if begins && self.target == Some(layer) {

@@ -7,7 +7,8 @@ use crate::history::{History, Meta};
 use crate::layer::{ClockPair, Layer, Scalable};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
-use crate::subscription::Subscription;
+use crate::subscription::{Subscription, Wish};
+use crate::succession::Turn;
 use crate::tap::Fitted;
 
 /// How long the packets of a picture wait for its last one, so that they leave together.
@@ -36,13 +37,16 @@ pub(crate) struct Track {
     pub(crate) room: RoomKey,
     pub(crate) owner: Owner,
     pub(crate) format: Format,
+    /// In the order of the description.
     pub(crate) layers: Vec<Layer>,
+    /// Places of the layers by what is measured of them, the worst first.
+    order: Vec<u8>,
     pub(crate) subscriptions: Vec<Subscription>,
     /// Other workers that show it.
     pub(crate) mirrors: Vec<Mirror>,
     pub(crate) muted: bool,
-    /// What came in and is to be passed on: layer and number.
-    pub(crate) fresh: Vec<(u8, u64)>,
+    /// What came in and is to be passed on.
+    pub(crate) fresh: Vec<Fresh>,
     /// Until when the rest of their picture is waited for.
     held_until: Option<Instant>,
     /// Layers that were sent when this was last looked at, and those that somebody wanted.
@@ -54,12 +58,25 @@ pub(crate) struct Track {
     pub(crate) tap: Option<Fitted>,
 }
 
+/// A packet that came in, by its layer and its continued number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) layer: u8,
+    pub(crate) number: u64,
+    /// It is padding alone: nothing to be passed on, and no hole in the numbers of viewers.
+    pub(crate) padding: bool,
+}
+
 /// What a packet did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Taken {
     /// It is to be passed on, under this number.
     pub(crate) kept: Option<u64>,
+    /// It is padding alone, under this number.
+    pub(crate) padding: Option<u64>,
     pub(crate) lacks: bool,
+    /// Another stream began with it.
+    pub(crate) begins: bool,
 }
 
 impl Track {
@@ -77,6 +94,7 @@ impl Track {
             owner,
             format,
             layers: (0..count).map(|_| Layer::new()).collect(),
+            order: (0..=u8::MAX).take(count).collect(),
             subscriptions: Vec::new(),
             mirrors: Vec::new(),
             muted: false,
@@ -100,20 +118,35 @@ impl Track {
     ) -> Taken {
         let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
         let sequence = repeated.unwrap_or(header.sequence);
+        let mut begins = false;
         if repeated.is_none() {
-            stream.ssrc.get_or_insert(header.ssrc);
+            let replaces = stream.ssrc().is_some();
+            match stream.turn(header.ssrc, !payload.is_empty(), now) {
+                Turn::Late => return Taken::default(),
+                Turn::Begins if replaces => begins = true,
+                Turn::Begins | Turn::Current => {}
+            }
+            if begins {
+                stream.begin_stream(now);
+                self.follow_stream(layer);
+            }
+        } else if !stream.is_repaired_by(header.ssrc, now) {
+            return Taken::default();
         }
+        let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
         let arrival = stream.arrive(sequence, payload.len(), repeated.is_some(), now);
-        let lacks = stream.lacks();
-        let crate::layer::Arrival::New(continued) = arrival else {
-            return Taken { kept: None, lacks };
-        };
+        let taken = Taken { lacks: stream.lacks(), begins, ..Taken::default() };
+        let crate::layer::Arrival::New(continued) = arrival else { return taken };
         if repeated.is_none() {
             let since = now.saturating_duration_since(begun);
             stream.time(header.timestamp, self.format.codec.clock(), since);
         }
-        if payload.is_empty() || self.muted {
-            return Taken { kept: None, lacks };
+        if self.muted {
+            return taken;
+        }
+        if payload.is_empty() {
+            self.add(Fresh { layer, number: continued, padding: true }, false, now);
+            return Taken { padding: Some(continued), ..taken };
         }
         let mut picture = crate::codec::look(self.format.codec, payload, values.dependency);
         let described = values.dependency.filter(|_| self.format.codec.kind() == Kind::Video);
@@ -124,6 +157,8 @@ impl Track {
         if picture.keyframe {
             stream.keyframe_begins();
         }
+        let resized = picture.pixels.is_some() && stream.pixels != picture.pixels;
+        stream.pixels = picture.pixels.or(stream.pixels);
         let meta = Meta {
             sequence: continued,
             timestamp: header.timestamp,
@@ -136,19 +171,40 @@ impl Track {
             arrived: now,
         };
         let kept = stream.history.keep(meta, values.dependency.unwrap_or_default(), payload);
+        if resized {
+            self.rank(now);
+        }
         if kept {
             let whole = self.format.codec.kind() == Kind::Audio || header.marker;
-            if whole {
-                self.held_until = Some(now);
-            } else if self.fresh.is_empty() {
-                self.held_until = Some(now + HOLD);
-            }
-            self.fresh.push((layer, continued));
+            self.add(Fresh { layer, number: continued, padding: false }, whole, now);
         }
         if let Some(level) = values.audio_level {
             self.hear(level);
         }
-        Taken { kept: kept.then_some(continued), lacks }
+        Taken { kept: kept.then_some(continued), ..taken }
+    }
+
+    /// Lays a packet aside to be passed on, at once when a picture is `whole` with it.
+    fn add(&mut self, fresh: Fresh, whole: bool, now: Instant) {
+        if whole {
+            self.held_until = Some(now);
+        } else if self.fresh.is_empty() {
+            self.held_until = Some(now + HOLD);
+        }
+        self.fresh.push(fresh);
+    }
+
+    /// Another stream has begun in a layer: its viewers go on with a keyframe of it.
+    fn follow_stream(&mut self, layer: u8) {
+        let one = self.layers.len() == 1;
+        for subscription in &mut self.subscriptions {
+            if one || subscription.current == Some(layer) {
+                subscription.halt();
+            }
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.begin_stream(layer);
+        }
     }
 
     /// When its packets are to be passed on: when a picture is whole, or has been waited for long enough.
@@ -188,16 +244,78 @@ impl Track {
         self.layers.get_mut(place)
     }
 
-    /// Layers that the publisher sends, the lowest first, with their bits in a second.
+    /// Layers that the publisher sends, the worst first, with their bits in a second.
     pub(crate) fn offers(&self, now: Instant) -> Vec<(u8, u64)> {
         const LEAST: u64 = 30_000;
         if let Some(scalable) = self.scalable() {
             return scalable.offers(now).map(|(level, bits)| (level, bits.max(LEAST))).collect();
         }
-        let sent = |(place, layer): (u8, &Layer)| {
+        let sent = |&place: &u8| {
+            let layer = self.layers.get(usize::from(place))?;
             layer.is_sent(now).then(|| (place, layer.bitrate(now).max(LEAST)))
         };
-        (0..).zip(&self.layers).filter_map(sent).collect()
+        self.order.iter().filter_map(sent).collect()
+    }
+
+    /// Those that a viewer's wish allows: a named layer or worse ones, the worst that there is where none of them is sent.
+    pub(crate) fn offers_for(&self, wish: Wish, now: Instant) -> Vec<(u8, u64)> {
+        let mut offers = self.offers(now);
+        match wish {
+            Wish::Auto => {}
+            Wish::Off => offers.clear(),
+            Wish::Layer(most) => {
+                let most = self.rank_of(most);
+                let fits = |&&(layer, _): &&(u8, u64)| self.rank_of(layer) <= most;
+                offers.truncate(offers.iter().take_while(fits).count().max(1));
+            }
+        }
+        offers
+    }
+
+    /// How many layers are worse than this one.
+    pub(crate) fn rank_of(&self, layer: u8) -> usize {
+        match self.scalable() {
+            Some(_) => layer.into(),
+            None => self.order.iter().position(|&it| it == layer).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Sorts the layers by what is measured of them. Those of which nothing is known stay where they are, and so do those that
+    /// differ by little: the bits of a layer rise and fall with what there is to see.
+    pub(crate) fn rank(&mut self, now: Instant) {
+        let layer = |place: u8| self.layers.get(usize::from(place));
+        let known = |place: u8| layer(place).is_some_and(|layer| layer.is_measured(now));
+        let better = |one: u8, other: u8| {
+            layer(one).zip(layer(other)).is_some_and(|(one, other)| one.is_better_than(other))
+        };
+        for _ in 1..self.order.len() {
+            let mut before: Option<usize> = None;
+            for at in 0..self.order.len() {
+                let Some(&place) = self.order.get(at).filter(|&&place| known(place)) else {
+                    continue;
+                };
+                let swaps = before.filter(|&before| {
+                    self.order.get(before).is_some_and(|&before| better(before, place))
+                });
+                if let Some(before) = swaps {
+                    self.order.swap(before, at);
+                }
+                before = Some(at);
+            }
+        }
+    }
+
+    /// The best layer that the publisher sends.
+    pub(crate) fn best(&self, now: Instant) -> Option<u8> {
+        let sent = |place: &&u8| {
+            self.layers.get(usize::from(**place)).is_some_and(|layer| layer.is_sent(now))
+        };
+        self.order.iter().rev().find(sent).copied()
+    }
+
+    /// The worst layer, sent or not.
+    pub(crate) fn worst(&self) -> u8 {
+        self.order.first().copied().unwrap_or(0)
     }
 
     /// Asks for a keyframe of every layer that somebody waits for.
@@ -216,7 +334,7 @@ impl Track {
 
     /// Takes a sender report of one of the layers; returns which.
     pub(crate) fn note_clock(&mut self, ssrc: u32, clock: ClockPair) -> Option<usize> {
-        let at = self.layers.iter().position(|layer| layer.ssrc == Some(ssrc))?;
+        let at = self.layers.iter().position(|layer| layer.ssrc() == Some(ssrc))?;
         self.layers.get_mut(at)?.clock = Some(clock);
         if let (Some(tap), Ok(layer)) = (&self.tap, u8::try_from(at)) {
             tap.clock(layer, clock);
@@ -238,8 +356,7 @@ impl Track {
 
     /// Has the recorder get the best stream that there is; true when it waits for a keyframe of it.
     pub(crate) fn guide_tap(&mut self, now: Instant) -> bool {
-        let best =
-            (0..).zip(&self.layers).filter(|(_, layer)| layer.is_sent(now)).map(|it| it.0).last();
+        let best = self.best(now);
         let Some(tap) = &mut self.tap else { return false };
         tap.target = best.or(tap.target);
         let (waits, target) = (tap.waits(), tap.target);

@@ -122,10 +122,13 @@ impl Across {
         red: bool,
     ) -> u64 {
         let dependency = values.dependency.unwrap_or_default();
+        // Others see a retransmission as the packet that it restores.
+        let stream = track.layers.get(usize::from(layer));
+        let ssrc = stream.and_then(crate::layer::Layer::ssrc).unwrap_or(header.ssrc);
         let packet = Packet {
             track: track.key,
             layer,
-            header: header.numbered(sequence),
+            header: header.restored(ssrc, sequence),
             red,
             audio_level: values.audio_level,
             orientation: values.orientation,
@@ -220,7 +223,7 @@ impl Worker {
         track.mirrors.retain(|mirror| mirror.worker != to);
         track.mirrors.push(Mirror { worker: to, wanted });
         let known = track.layers.iter();
-        let layers = known.map(|layer| Known { ssrc: layer.ssrc, clock: layer.clock }).collect();
+        let layers = known.map(|layer| Known { ssrc: layer.ssrc(), clock: layer.clock }).collect();
         let (room, format, muted) = (track.room, track.format, track.muted);
         self.across.tell(to, Note::Begin { track: key, room, format, muted, layers });
     }
@@ -242,7 +245,8 @@ impl Worker {
         let mut track = Track::new(key, room, Owner::Worker(home), format, layers.len());
         track.muted = muted;
         for (layer, known) in track.layers.iter_mut().zip(layers) {
-            (layer.ssrc, layer.clock) = (known.ssrc, known.clock);
+            layer.comes_from(known.ssrc);
+            layer.clock = known.clock;
         }
         let at = self.tracks.insert(track);
         self.track_of.insert(key, at);

@@ -226,7 +226,8 @@ impl Worker {
         let codec = sending.plan.takes(track.format).copied();
         let mut subscription = Subscription::new(place, line, codec);
         if track.format.codec.kind() == Kind::Video {
-            subscription.target = track.offers(now).last().map(|&(layer, _)| layer).or(Some(0));
+            subscription.target =
+                track.offers(now).last().map(|&(layer, _)| layer).or(Some(track.worst()));
         }
         track.subscriptions.push(subscription);
     }
@@ -301,7 +302,7 @@ impl Worker {
     fn keyframe_for_tap(&mut self, key: TrackKey, now: Instant) {
         let Some(&at) = self.track_of.get(&key) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
-        let target = track.tap.as_ref().and_then(|tap| tap.target).unwrap_or(0);
+        let target = track.tap.as_ref().and_then(|tap| tap.target).unwrap_or(track.worst());
         if let Some(stream) = track.layers.get_mut(usize::from(target)) {
             stream.want_keyframe();
         }

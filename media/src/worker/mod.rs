@@ -32,7 +32,7 @@ use crate::peer::{Opened, Peer, Refused};
 use crate::plan::{PayloadUse, PeerKey, RoomKey, TrackKey};
 use crate::rtcp::{Rtcp, read};
 use crate::rtp::{Values, is_rtcp};
-use crate::track::Track;
+use crate::track::{Fresh, Track};
 
 /// Something that happened to a peer or a track.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,14 +55,14 @@ pub enum Event {
     Sent {
         /// Which track.
         track: TrackKey,
-        /// For each layer, the lowest first.
+        /// For each layer, in the order of the description.
         layers: Vec<bool>,
     },
     /// Viewers want other layers than before.
     Wanted {
         /// Which track.
         track: TrackKey,
-        /// For each layer, the lowest first.
+        /// For each layer, in the order of the description.
         layers: Vec<bool>,
     },
     /// A viewer gets another layer.
@@ -71,7 +71,7 @@ pub enum Event {
         peer: PeerKey,
         /// Of which track.
         track: TrackKey,
-        /// The layer, counted from the lowest.
+        /// The layer, by its place in the description.
         layer: u8,
     },
     /// A viewer's path no longer takes, or takes again, any layer of a track.
@@ -362,14 +362,14 @@ impl Worker {
         if let (Some(number), true) = (taken.kept, track.tap.is_some()) {
             track.record(home.layer, number);
         }
-        if let (Some(number), false) = (taken.kept, track.mirrors.is_empty()) {
+        if let (Some(number), false) = (taken.kept.or(taken.padding), track.mirrors.is_empty()) {
             let packet = (&header, &values, payload);
             #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
             let sequence = number as u16;
             let lost = self.across.hand_over(track, home.layer, packet, sequence, red);
             self.counters.dropped_full.add(lost);
         }
-        if taken.lacks {
+        if taken.lacks || taken.begins {
             self.schedule(place, now);
         } else if let Some(at) = needs_feedback {
             self.schedule(place, at);
@@ -482,9 +482,9 @@ impl Worker {
         let behind = (sending.next as u16).wrapping_sub(sequence);
         let sent = sending.next.checked_sub(u64::from(behind))?;
         let subscription = track.subscription(viewer, line)?;
-        let (layer, origin) = subscription.origin(sent)?;
-        let kept = track.history(layer)?.kept(origin)?;
-        let looked = subscription.looked(layer, kept.meta)?;
+        let (epoch, origin) = subscription.origin(sent)?;
+        let kept = track.history(epoch.layer)?.kept(origin)?;
+        let looked = epoch.rewritten(kept.meta)?;
         let codec = *sending.plan.takes(format)?;
         let begin = self.control.len();
         let written = sending.rewrite_lost(outbound, codec, &kept, &looked, now, &mut self.control);
@@ -558,7 +558,11 @@ impl Worker {
             let Some(codec) = subscription.codec else { continue };
             self.burst.clear();
             self.lengths.clear();
-            for &(layer, number) in &track.fresh {
+            for &Fresh { layer, number, padding } in &track.fresh {
+                if padding {
+                    subscription.pass_over(layer, number);
+                    continue;
+                }
                 let concerns = [subscription.current, subscription.target].contains(&Some(layer));
                 if !concerns && !scalable {
                     continue;

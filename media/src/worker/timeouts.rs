@@ -126,7 +126,7 @@ impl Worker {
             let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
             let nack = receiving.plan.takes_nack(track.format);
             for layer in &mut track.layers {
-                let Some(ssrc) = layer.ssrc else { continue };
+                let Some(ssrc) = layer.ssrc() else { continue };
                 if nack && layer.lacks() {
                     self.scratch.clear();
                     layer.ask(now, &mut self.scratch);
@@ -216,18 +216,12 @@ impl Worker {
                 bits = bits.saturating_sub(AUDIO);
                 continue;
             }
-            let offers = track.offers(now);
+            let Some(wish) = track.subscription(place, line).map(|it| it.wish) else { continue };
+            let mut layers = track.offers_for(wish, now);
+            if layers.is_empty() && wish != Wish::Off {
+                continue;
+            }
             let Some(subscription) = track.subscription_mut(place, line) else { continue };
-            let mut layers = match subscription.wish {
-                _ if offers.is_empty() => continue,
-                Wish::Off => Vec::new(),
-                Wish::Auto => offers,
-                Wish::Layer(most) => {
-                    let fits: Vec<_> =
-                        offers.iter().copied().filter(|&(layer, _)| layer <= most).collect();
-                    if fits.is_empty() { offers.into_iter().take(1).collect() } else { fits }
-                }
-            };
             if carefully {
                 // A moment later it is known what the path takes.
                 layers.truncate(1);
@@ -291,6 +285,11 @@ impl Worker {
             subscription.halt();
         }
         let waits = subscription.waits() && !patient;
+        let raises = subscription.current.filter(|_| subscription.waits_for_temporal(now));
+        if let Some(stream) = raises.and_then(|layer| track.stream_of(layer)) {
+            stream.want_keyframe();
+            self.ask_publisher(at, now);
+        }
         if let (true, Some(peer)) = (tell, self.peers.get(viewer)) {
             self.events.push(Event::Paused { peer: peer.key, track: key, paused });
         }
@@ -338,6 +337,7 @@ impl Worker {
     fn watch_layers(&mut self, now: Instant) {
         let mut waiting = Vec::new();
         for (at, track) in &mut self.tracks {
+            track.rank(now);
             if track.guide_tap(now) {
                 waiting.push(at);
             }
@@ -384,19 +384,20 @@ fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<u64> {
     Some(all + step)
 }
 
-/// Layers that somebody's wish allows; without viewers the lowest, so that the next one sees something soon.
+/// Layers that somebody's wish allows, by their places; without viewers the worst, so that the next one sees something soon.
 fn wanted(track: &Track, count: usize) -> Vec<bool> {
     let most = track.subscriptions.iter().filter_map(|it| match it.wish {
-        Wish::Auto => Some(u8::MAX),
-        Wish::Layer(layer) => Some(layer),
+        Wish::Auto => Some(usize::MAX),
+        Wish::Layer(layer) => Some(track.rank_of(layer)),
         Wish::Off => None,
     });
-    let recorded = track.tap.as_ref().map(|_| u8::MAX);
+    let recorded = track.tap.as_ref().map(|_| usize::MAX);
     let most = most.chain(recorded).max().unwrap_or(0);
     let elsewhere = |layer: usize| {
         track.mirrors.iter().any(|mirror| mirror.wanted.get(layer).is_some_and(|&wanted| wanted))
     };
-    (0..count).map(|layer| layer <= usize::from(most) || elsewhere(layer)).collect()
+    let layers = (0..=u8::MAX).take(count);
+    layers.map(|layer| track.rank_of(layer) <= most || elsewhere(layer.into())).collect()
 }
 
 /// The name that ties our streams together (RFC 7022 §4.2 wants it not to say who we are).

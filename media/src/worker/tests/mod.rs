@@ -1,5 +1,9 @@
 //! Whole calls in virtual time: clients with real DTLS and SRTP around one worker, over a link that loses, delays and repeats.
 
+mod ranking;
+mod renumbering;
+mod streams;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -126,6 +130,28 @@ fn screen() -> SendPlan {
         codecs: vec![codec(Codec::Vp8, 100, Some(101)), codec(Codec::Opus, OPUS, None)],
         extensions: extensions(),
     }
+}
+
+/// How a packet of a phone is to look.
+#[derive(Clone, Copy)]
+struct Rtp {
+    payload_type: u8,
+    ssrc: u32,
+    sequence: u64,
+    timestamp: u32,
+    marker: bool,
+}
+
+/// A packet of a VP8 picture.
+fn vp8_packet(ssrc: u32, sequence: u64, picture: u64, marker: bool) -> Rtp {
+    Rtp { payload_type: VP8, ssrc, sequence, timestamp: picture as u32 * 3000, marker }
+}
+
+/// The payload of a packet of a VP8 picture with a picture id.
+fn vp8_payload(picture: u64, first: bool, key: bool) -> Vec<u8> {
+    let [high, low] = (picture as u16).to_be_bytes();
+    let head = [0x80 | u8::from(first) << 4, 0x80, high | 0x80, low, u8::from(!key)];
+    [&head[..], &[7; 200]].concat()
 }
 
 /// A worker, another one beside it, their clients and the time.
@@ -325,6 +351,45 @@ impl World {
             u8::from(!key),
         ]);
         packet.resize(packet.len() + self.size, sequence as u8);
+        let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
+        keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
+        self.send(number, packet);
+    }
+
+    /// A packet of a phone, sealed and sent: how it is to look, its extensions and its payload.
+    fn packet(&mut self, number: usize, rtp: Rtp, extensions: &[(u8, &[u8])], payload: &[u8]) {
+        let mut packet = Vec::new();
+        let Rtp { payload_type, ssrc, sequence, timestamp, marker } = rtp;
+        let place = (payload_type, marker);
+        let mut writer = Writer::new(&mut packet, place, sequence as u16, timestamp, ssrc);
+        if extensions.iter().any(|(_, value)| value.len() > 16) {
+            writer.long_extensions();
+        }
+        for &(id, value) in extensions {
+            writer.extension(Some(id), value);
+        }
+        let header = writer.finish();
+        packet.extend_from_slice(payload);
+        let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
+        keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
+        self.send(number, packet);
+    }
+
+    /// What a viewer wishes of track 1.
+    fn prefer(&mut self, number: usize, wish: Wish, temporal: u8) {
+        let (peer, track) = (self.phones[number].key, TrackKey(1));
+        self.tell(number, Command::Prefer { peer, track, wish, priority: 1, temporal });
+    }
+
+    /// A packet whose whole payload is padding.
+    fn padding(&mut self, number: usize, rtp: Rtp, length: u8) {
+        let mut packet = Vec::new();
+        let Rtp { payload_type, ssrc, sequence, timestamp, marker } = rtp;
+        let place = (payload_type, marker);
+        let header = Writer::new(&mut packet, place, sequence as u16, timestamp, ssrc).finish();
+        packet[0] |= 0x20;
+        packet.resize(packet.len() + usize::from(length) - 1, 0);
+        packet.push(length);
         let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
         keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
         self.send(number, packet);
