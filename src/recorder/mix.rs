@@ -153,8 +153,7 @@ pub(super) fn mix(
     let encoder = Encoder::builder(48_000, Channels::Mono, Application::Audio).complexity(5);
     let mut encoder = encoder.build().map_err(failed)?;
     encoder.set_bitrate(Bitrate::Bits(BITRATE)).map_err(failed)?;
-    let track = FileTrack { codec: Codec::Opus, size: (0, 0), private: Vec::new() };
-    let (mut file, begin) = FileWriter::new(&[track]);
+    let (mut file, begin) = FileWriter::new(&[FileTrack::of(Codec::Opus)]);
     write(begin)?;
     let mut at = 0;
     let mut packet = [0; 4000];

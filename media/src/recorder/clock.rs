@@ -97,11 +97,6 @@ impl Timeline {
         self.report.is_some() && reference.0.is_some()
     }
 
-    /// Another stream of the same track follows.
-    pub(super) fn restart(&mut self) {
-        *self = Self { ticks: self.ticks, last: None, anchor: None, report: None };
-    }
-
     /// Without reports: the frame that was on its way for the shortest time came at once.
     pub(super) fn guess(&mut self, frames: impl Iterator<Item = (i64, i64)>) {
         let fastest = frames.min_by_key(|&(timestamp, at)| at - self.micros(timestamp));
