@@ -25,7 +25,7 @@ test: check web
 	cd web && npm test
 	$(MAKE) e2e
 
-e2e: tests/node_modules/.package-lock.json aiortc
+e2e: tests/node_modules/.package-lock.json aiortc pion
 	$(CARGO) build --quiet
 	cd tests && npm test
 	@if command -v go >/dev/null && (cd tests/mongo && go build -o ../../target/mongo-wire .); then cd tests && npm run test:mongo; \
@@ -35,6 +35,12 @@ e2e: tests/node_modules/.package-lock.json aiortc
 .PHONY: aiortc
 aiortc:
 	@test -x target/venv/bin/python || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0; } || rm -rf target/venv
+
+# And one in Go.
+.PHONY: pion
+pion:
+	@if command -v go >/dev/null && (cd tests/pion && go build -o ../../target/pion .); then :; \
+	else rm -f target/pion; echo; echo "SKIPPED: the end-to-end tests with pion. Install Go 1.24 or later."; echo; fi
 
 build: web
 	$(CARGO) build --release

@@ -5,15 +5,29 @@ import { root, token, until } from './server.mjs'
 
 export const python = process.env.AIORTC_PYTHON ?? `${root}/target/venv/bin/python`
 
-/** A client that publishes into a room, or views it: libwebrtc, or aiortc where `program` says so. */
-export function whipClient(server, kind, user, room, { program = 'libwebrtc', env = {} } = {}) {
-  const [command, script] = program === 'aiortc' ? [python, 'whip.py'] : [process.execPath, 'whip.mjs']
+export const pion = `${root}/target/pion`
+/** Debian's own Python: the bindings of GStreamer belong to it. */
+export const systemPython = '/usr/bin/python3'
+
+const support = `${root}/tests/e2e/support`
+const PROGRAMS = {
+  libwebrtc: [process.execPath, `${support}/whip.mjs`],
+  aiortc: [python, `${support}/whip.py`],
+  pion: [pion],
+  gstreamer: [systemPython, `${support}/whip-gstreamer.py`],
+}
+
+/** A client that publishes into a room, or views it: libwebrtc, or another where `program` says so; `words` are what it takes beside. */
+export function whipClient(server, kind, user, room, { program = 'libwebrtc', env = {}, words = [] } = {}) {
+  const [command, ...script] = PROGRAMS[program]
   const url = `${server.url}/${kind === 'publish' ? 'whip' : 'whep'}/${room}`
-  const child = spawn(command, [`${root}/tests/e2e/support/${script}`, kind, url, token(user)], { env: { ...process.env, ...env } })
+  const child = spawn(command, [...script, kind, url, token(user), ...words], { env: { ...process.env, ...env } })
   const client = {
     events: [], errors: '',
     says: (wanted) => client.events.some(({ event, state }) => event === 'state' && state === wanted),
     frames: (of) => client.events.findLast(({ event, kind }) => event === 'frames' && kind === of)?.count ?? 0,
+    /** The codecs in which pictures came. */
+    codecs: () => [...new Set(client.events.filter(({ event, kind }) => event === 'frames' && kind === 'video').map(({ codec }) => codec))],
     kill: () => child.kill('SIGKILL'),
     async end() {
       child.stdin.end()
