@@ -1,3 +1,7 @@
+mod corpus;
+mod random;
+mod rules;
+
 use super::*;
 use crate::{Codec, Description, TrackKey};
 
