@@ -83,7 +83,9 @@ pub struct Format {
 impl Format {
     /// Whether who takes this format can be sent a stream of the other one.
     pub fn takes(self, sent: Self) -> bool {
-        let profile = self.profile == sent.profile || sent.profile == Profile::ConstrainedBaseline;
+        // What baseline has beyond its constrained form (slices in any order or twice) no encoder for WebRTC makes.
+        let baseline = matches!(sent.profile, Profile::ConstrainedBaseline | Profile::Baseline);
+        let profile = self.profile == sent.profile || baseline;
         // A receiver of mode 1 takes packets of single units, too (RFC 6184 §6.3).
         let mode = sent.single_unit || !self.single_unit;
         self.codec == sent.codec && (self.codec != Codec::H264 || (profile && mode))

@@ -7,7 +7,7 @@ use super::attributes::{has, value, values};
 use super::codecs::{Payload, payloads};
 use super::{DescriptionError, invalid};
 use crate::codec::Kind;
-use crate::rtp::{EXTENSIONS, ExtensionIds};
+use crate::rtp::{EXTENSIONS, Extension, ExtensionIds};
 
 /// Bytes of a section's name (RFC 8843 §9.1 sets none; it has to fit a header extension).
 const MID: usize = 16;
@@ -63,7 +63,12 @@ pub struct Section {
     pub(crate) head: String,
     pub(crate) formats: Vec<String>,
     pub(crate) payloads: Vec<Payload>,
+    /// Header extensions that the client may send.
     pub(crate) extensions: ExtensionIds,
+    /// Those that it takes.
+    pub(crate) extensions_taken: ExtensionIds,
+    /// Those that it offers in one direction by name (RFC 8285 §6).
+    pub(crate) one_way: ExtensionIds,
     /// Encodings that are sent, in the order of the description.
     pub(crate) encodings: Vec<Encoding>,
     /// SSRCs of media, each with that of its retransmissions: one, or those of the layers of legacy simulcast.
@@ -81,6 +86,50 @@ pub struct Section {
 }
 
 impl Section {
+    /// Numbers of header extensions; those of the session hold for all sections (RFC 8285 §6).
+    fn read_extensions(
+        &mut self,
+        attributes: &[Attribute],
+        session: &[Attribute],
+    ) -> Result<(), DescriptionError> {
+        for text in values(attributes, "extmap").chain(values(session, "extmap")) {
+            let mut words = text.split_ascii_whitespace();
+            let (Some(id), Some(uri)) = (words.next(), words.next()) else {
+                return invalid(format!("has an extmap that is not a number and a name: {text:?}"));
+            };
+            let (id, direction) = id.split_once('/').unwrap_or((id, "sendrecv"));
+            // Numbers beyond one byte are legal and of no use here (RFC 8285 §5).
+            let Ok(id) = id.parse::<u16>() else {
+                return invalid(format!("has extmap number {id:?}"));
+            };
+            let known = EXTENSIONS.iter().find(|(_, name)| *name == uri);
+            if let (Some(&(extension, _)), Ok(id @ 1..=14)) = (known, u8::try_from(id)) {
+                self.take_extension(extension, id, direction);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_extension(&mut self, extension: Extension, id: u8, direction: &str) {
+        let known = [self.extensions, self.extensions_taken];
+        let doubled = known.iter().any(|ids| {
+            let taken = EXTENSIONS.iter().any(|&(other, _)| ids.id(other) == Some(id));
+            taken || ids.id(extension).is_some()
+        });
+        if doubled {
+            return;
+        }
+        if matches!(direction, "sendrecv" | "sendonly") {
+            self.extensions.set(extension, id);
+        }
+        if matches!(direction, "sendrecv" | "recvonly") {
+            self.extensions_taken.set(extension, id);
+        }
+        if direction != "sendrecv" {
+            self.one_way.set(extension, id);
+        }
+    }
+
     /// The names of its layers.
     pub(crate) fn rids(&self) -> Vec<String> {
         self.encodings.iter().map(|encoding| encoding.rid.clone()).collect()
@@ -117,6 +166,8 @@ pub(super) fn section(
         formats: head.formats.clone(),
         payloads: Vec::new(),
         extensions: ExtensionIds::default(),
+        extensions_taken: ExtensionIds::default(),
+        one_way: ExtensionIds::default(),
         encodings: encodings(attributes),
         ssrcs: ssrcs(attributes),
         msid: msid(attributes),
@@ -128,7 +179,7 @@ pub(super) fn section(
     };
     if kind.is_some() && !rejected {
         section.payloads = payloads(attributes, &head.formats)?;
-        section.extensions = extensions(attributes, session)?;
+        section.read_extensions(attributes, session)?;
     }
     Ok(section)
 }
@@ -164,34 +215,6 @@ fn fingerprint(text: &str) -> Option<[u8; 32]> {
     };
     let bytes: Option<Vec<u8>> = digits.trim().split(':').map(byte).collect();
     bytes?.try_into().ok()
-}
-
-/// Numbers of header extensions; those of the session hold for all sections (RFC 8285 §6).
-fn extensions(
-    attributes: &[Attribute],
-    session: &[Attribute],
-) -> Result<ExtensionIds, DescriptionError> {
-    let mut ids = ExtensionIds::default();
-    for text in values(attributes, "extmap").chain(values(session, "extmap")) {
-        let mut words = text.split_ascii_whitespace();
-        let id = words.next().and_then(|id| id.split('/').next());
-        let (Some(id), Some(uri)) = (id, words.next()) else {
-            return invalid(format!("has an extmap that is not a number and a name: {text:?}"));
-        };
-        // Numbers beyond one byte are legal and of no use here (RFC 8285 §5).
-        let Ok(id) = id.parse::<u16>() else {
-            return invalid(format!("has extmap number {id:?}"));
-        };
-        let taken = |id| EXTENSIONS.iter().any(|&(other, _)| ids.id(other) == Some(id));
-        let known = EXTENSIONS.iter().find(|(_, name)| *name == uri);
-        if let (Some(&(extension, _)), Ok(id @ 1..=14)) = (known, u8::try_from(id))
-            && ids.id(extension).is_none()
-            && !taken(id)
-        {
-            ids.set(extension, id);
-        }
-    }
-    Ok(ids)
 }
 
 /// Encodings that are sent, in the order of `a=simulcast` (RFC 8853 §5.1): of alternatives the first that is declared.

@@ -98,6 +98,8 @@ pub(super) struct Form {
     pub(super) rtcp_mux: bool,
     pub(super) rtcp_rsize: bool,
     pub(super) mixed: bool,
+    /// Header extensions that the client offers in one direction by name.
+    pub(super) one_way: ExtensionIds,
 }
 
 impl Form {
@@ -110,6 +112,7 @@ impl Form {
             rtcp_mux: true,
             rtcp_rsize: true,
             mixed: false,
+            one_way: ExtensionIds::default(),
         }
     }
 
@@ -121,6 +124,7 @@ impl Form {
             rtcp_mux: section.rtcp_mux,
             rtcp_rsize: section.rtcp_rsize,
             mixed: section.mixed,
+            one_way: section.one_way,
         }
     }
 }
@@ -144,6 +148,11 @@ impl Line {
             role: Role::Rejected,
             direction: Direction::INACTIVE,
         }
+    }
+
+    /// Whether a section of an answer can be that to this one, by its name and its medium (RFC 3264 §6).
+    pub(super) fn is_answered_by(&self, section: &Section) -> bool {
+        (self.mid == section.mid || !section.named) && self.kind == section.kind
     }
 
     /// Whether its port is 0.

@@ -73,7 +73,7 @@ impl Connection {
                 (Role::Receive(Box::new(receiving)), direction)
             }
             Accept::Send => {
-                let sending = self.sending(section, &codecs, before);
+                let sending = Self::sending(section, &codecs, before);
                 let direction = Direction { sends: false, receives: section.direction.receives };
                 (Role::Send(Box::new(sending)), direction)
             }
@@ -234,7 +234,7 @@ fn receive_codec(offered: &Offered) -> ReceiveCodec {
 /// What begins with `sprop-` says what its sender makes. The parameters of Opus in an answer are wishes of the receiver
 /// (RFC 7587 §7.1) that the publisher follows: it gets its own back, as viewers are sent what it makes, and one that makes
 /// stereo is asked for it, since without `stereo=1` it has to send mono (RFC 7587 §6.1).
-fn answered(offered: &Offered, transport_cc: bool) -> Offered {
+pub(super) fn answered(offered: &Offered, transport_cc: bool) -> Offered {
     let mut answered = offered.clone();
     let payload = &mut answered.payload;
     let makes_stereo = payload.parameter("sprop-stereo") == Some("1");

@@ -1,6 +1,7 @@
 //! Our own offers, and what a client is sent.
 
 use super::model::{Connection, Form, Line, Role, Sending, Shown, ssrc};
+use super::receive::answered;
 use crate::codec::{Codec, Format, Kind};
 use crate::description::{
     Description, DescriptionError, Direction, Feedback, Offered, Payload, Section,
@@ -92,7 +93,7 @@ impl Connection {
         self.is_theirs(transport)?;
         let mut lines = self.lines.clone();
         for (index, section) in answer.sections.iter().enumerate() {
-            let same = |line: &&mut Line| line.mid == section.mid || !section.named;
+            let same = |line: &&mut Line| line.is_answered_by(section);
             let Some(line) = lines.get_mut(index).filter(same) else {
                 let why = format!("answers section {:?}, which was not offered there", section.mid);
                 return Err(DescriptionError::Invalid(why));
@@ -116,19 +117,16 @@ impl Connection {
     }
 
     /// A section of a client's offer that it is sent something in.
-    pub(super) fn sending(
-        &self,
-        section: &Section,
-        codecs: &[Offered],
-        before: Option<&Line>,
-    ) -> Sending {
+    pub(super) fn sending(section: &Section, codecs: &[Offered], before: Option<&Line>) -> Sending {
         let shown = before.and_then(|line| match &line.role {
             Role::Send(sending) => sending.shown.clone(),
             _ => None,
         });
+        let plan = send_plan(section, codecs, before);
+        let transport_cc = plan.extensions.id(Extension::TransportSequence).is_some();
         Sending {
-            plan: send_plan(section, codecs, before),
-            codecs: codecs.to_vec(),
+            codecs: codecs.iter().map(|offered| answered(offered, transport_cc)).collect(),
+            plan,
             shown,
             rejected: false,
         }
@@ -153,7 +151,7 @@ impl Sending {
             codec.red_type = codec.red_type.filter(|_| ours.red.is_some());
             self.plan.codecs.push(codec);
         }
-        self.plan.extensions = both(own_extensions(self.plan.kind), section.extensions);
+        self.plan.extensions = both(own_extensions(self.plan.kind), section.extensions_taken);
     }
 }
 
@@ -207,7 +205,7 @@ pub(super) fn send_plan(section: &Section, codecs: &[Offered], before: Option<&L
         ssrc: media,
         repair_ssrc: repair,
         codecs: codecs.iter().map(send_codec).collect(),
-        extensions: usable_extensions(kind, section.extensions),
+        extensions: usable_extensions(kind, section.extensions_taken),
     }
 }
 

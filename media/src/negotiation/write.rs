@@ -81,15 +81,15 @@ impl Connection {
         write_codecs(text, codecs);
         match &line.role {
             Role::Receive(receiving) => {
-                write_extensions(text, &receiving.plan.extensions);
+                write_extensions(text, &receiving.plan.extensions, &line.form.one_way, "/recvonly");
                 write_encodings(text, &receiving.encodings);
             }
             Role::Send(sending) => {
-                write_extensions(text, &sending.plan.extensions);
+                write_extensions(text, &sending.plan.extensions, &line.form.one_way, "/sendonly");
                 write_ssrcs(text, &sending.plan, sending.shown.as_ref(), codecs);
             }
             Role::Both(bridged) => {
-                write_extensions(text, &bridged.extensions);
+                write_extensions(text, &bridged.extensions, &ExtensionIds::default(), "");
                 write_encodings(text, &bridged.encodings);
                 if line.direction.receives {
                     write_ssrcs(text, &bridged.send, Some(&bridged.shown), codecs);
@@ -228,10 +228,12 @@ fn write_feedback(text: &mut String, payload: &Payload) {
     }
 }
 
-fn write_extensions(text: &mut String, ids: &ExtensionIds) {
+/// Those that are offered in one direction are answered in the other (RFC 8285 §6).
+fn write_extensions(text: &mut String, ids: &ExtensionIds, one_way: &ExtensionIds, way: &str) {
     for (extension, uri) in EXTENSIONS {
         if let Some(id) = ids.id(extension) {
-            let _ = write!(text, "a=extmap:{id} {uri}\r\n");
+            let way = if one_way.id(extension).is_some() { way } else { "" };
+            let _ = write!(text, "a=extmap:{id}{way} {uri}\r\n");
         }
     }
 }

@@ -150,7 +150,7 @@ impl Connection {
             return Err(DescriptionError::Invalid(why.into()));
         }
         for (line, section) in self.lines.iter_mut().zip(&answer.sections) {
-            if line.mid != section.mid && section.named {
+            if !line.is_answered_by(section) {
                 let why = format!("answers section {:?}, which was not offered there", section.mid);
                 return Err(DescriptionError::Invalid(why));
             }
