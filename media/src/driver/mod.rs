@@ -11,13 +11,14 @@ mod running;
 mod strangers;
 mod streams;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use switchboard_turn::door::{Batch, Door};
@@ -37,6 +38,12 @@ use crate::{
 
 /// Batches and connections that may wait for one worker.
 const MAIL: usize = 64;
+/// Commands that may wait for one worker; ends of peers are taken besides, each of which comes once.
+const ORDERS: usize = 4_096;
+/// Notes of other workers that may wait for one worker.
+const NOTES: usize = 1_024;
+/// How long a command waits for room.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 pub(crate) type Wake = Arc<EventFd>;
 
@@ -74,14 +81,17 @@ pub enum StartError {
     Worker(#[from] io::Error),
 }
 
-/// What other threads tell a worker.
-pub(crate) enum Told {
+/// A worker has too many commands before it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the media worker is busy: {ORDERS} commands wait for it; try again in a moment")]
+pub struct Busy;
+
+/// What the server orders a worker.
+pub(crate) enum Order {
     Stop,
     Do(Command),
     /// A track that lives with another worker is wanted.
     Fetch(TrackKey, usize),
-    /// By another worker.
-    Note(Note),
 }
 
 /// What other threads leave for a worker.
@@ -97,21 +107,80 @@ pub(crate) enum Mail {
 /// Where they leave it.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
-    told: Sender<Told>,
+    orders: Sender<Order>,
+    /// How many orders wait.
+    waiting: Arc<AtomicUsize>,
+    notes: SyncSender<Note>,
     mail: SyncSender<Mail>,
     wake: Wake,
 }
 
+/// Where a worker takes it.
+pub(crate) struct Inlet {
+    orders: Receiver<Order>,
+    waiting: Arc<AtomicUsize>,
+    notes: Receiver<Note>,
+    mail: Receiver<Mail>,
+    wake: Wake,
+}
+
+/// The two ends of a way to a worker.
+pub(crate) fn mailbox() -> io::Result<(Mailbox, Inlet)> {
+    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+    let wake = Arc::new(EventFd::from_flags(flags).map_err(io::Error::from)?);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let (order, orders) = channel();
+    let (note, notes) = sync_channel(NOTES);
+    let (leave, mail) = sync_channel(MAIL);
+    let mailbox = Mailbox {
+        orders: order,
+        waiting: Arc::clone(&waiting),
+        notes: note,
+        mail: leave,
+        wake: Arc::clone(&wake),
+    };
+    Ok((mailbox, Inlet { orders, waiting, notes, mail, wake }))
+}
+
 impl Mailbox {
-    pub(crate) fn tell(&self, told: Told) {
-        let _ = self.told.send(told);
+    /// Whether there is room for another command.
+    fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) < ORDERS
+    }
+
+    fn order(&self, order: Order) {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let _ = self.orders.send(order);
         let _ = self.wake.write(1);
+    }
+
+    /// Leaves notes, the first ones first, until there is no room.
+    pub(crate) fn note(&self, notes: &mut VecDeque<Note>) {
+        let before = notes.len();
+        while let Some(note) = notes.pop_front() {
+            if let Err(TrySendError::Full(note)) = self.notes.try_send(note) {
+                notes.push_front(note);
+                break;
+            }
+        }
+        if notes.len() < before {
+            let _ = self.wake.write(1);
+        }
     }
 
     pub(crate) fn put(&self, mail: Mail) -> bool {
         let put = self.mail.try_send(mail).is_ok();
         let _ = self.wake.write(1);
         put
+    }
+}
+
+impl Inlet {
+    /// The next order.
+    fn order(&self) -> Option<Order> {
+        let order = self.orders.try_recv().ok()?;
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        Some(order)
     }
 }
 
@@ -166,7 +235,10 @@ impl Directory {
 
 /// An SFU that runs.
 pub struct Server {
-    counters: Vec<Arc<Counters>>,
+    /// Of the workers, of this, and of each worker of the relay that visits.
+    counters: Arc<Mutex<Vec<Arc<Counters>>>>,
+    /// Those of this, which change only while the places are locked.
+    own: Arc<Counters>,
     mailboxes: Vec<Mailbox>,
     door: Arc<OnceLock<Arc<Door>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -193,17 +265,12 @@ impl Server {
         let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(tell);
         let directory = Arc::new(Directory::default());
         let door = Arc::new(OnceLock::new());
-        let mut ends = Vec::new();
-        for _ in 0..workers(settings.workers) {
-            let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-            let wake = Arc::new(EventFd::from_flags(flags).map_err(io::Error::from)?);
-            let (leave, mail) = sync_channel(MAIL);
-            let (told, orders) = channel();
-            ends.push((Mailbox { told, mail: leave, wake }, orders, mail));
-        }
-        let mailboxes: Vec<Mailbox> = ends.iter().map(|(mailbox, ..)| mailbox.clone()).collect();
-        let (mut counters, mut threads) = (Vec::new(), Vec::new());
-        for (number, (mailbox, orders, mail)) in ends.into_iter().enumerate() {
+        let ends: Vec<(Mailbox, Inlet)> =
+            (0..workers(settings.workers)).map(|_| mailbox()).collect::<io::Result<_>>()?;
+        let mailboxes: Vec<Mailbox> = ends.iter().map(|(mailbox, _)| mailbox.clone()).collect();
+        let own = Arc::<Counters>::default();
+        let (mut counters, mut threads) = (vec![Arc::clone(&own)], Vec::new());
+        for (number, (_, inlet)) in ends.into_iter().enumerate() {
             let worker = Worker::new(Arc::clone(&identity), clock::now());
             counters.push(worker.counters());
             let sockets = open(&listening, "UDP", udp::listen_udp)?;
@@ -212,9 +279,7 @@ impl Server {
                 worker,
                 sockets: listening.iter().copied().zip(sockets).collect(),
                 listeners: open(&listening_tcp, "TCP", udp::listen_tcp)?,
-                told: orders,
-                mail,
-                wake: Arc::clone(&mailbox.wake),
+                inlet,
                 mailboxes: mailboxes.clone(),
                 directory: Arc::clone(&directory),
                 door: Arc::clone(&door),
@@ -224,7 +289,8 @@ impl Server {
             threads.push(thread.spawn(move || running.run())?);
         }
         Ok(Self {
-            counters,
+            counters: Arc::new(Mutex::new(counters)),
+            own,
             places: Mutex::new(Places::new(mailboxes.len())),
             mailboxes,
             door,
@@ -241,10 +307,15 @@ impl Server {
         if self.door.set(Arc::clone(door)).is_err() {
             return;
         }
-        let inside = Inside::new(Arc::clone(&self.directory), self.mailboxes.clone());
-        let inside: Arc<Inside> = Arc::new(inside);
         for address in self.endpoint.udp.iter().chain(&self.listening) {
-            door.register(*address, Arc::clone(&inside) as _);
+            let (directory, mailboxes) = (Arc::clone(&self.directory), self.mailboxes.clone());
+            let all = Arc::clone(&self.counters);
+            door.register_each(*address, move || {
+                let counters = Arc::<Counters>::default();
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                all.push(Arc::clone(&counters));
+                Box::new(Inside::new(Arc::clone(&directory), mailboxes.clone(), counters))
+            });
         }
     }
 
@@ -288,28 +359,57 @@ impl Server {
         self.places().close(room);
     }
 
-    /// Has the worker that it is about carry out a command of `room`.
-    pub fn tell(&self, room: RoomKey, command: Command) {
+    /// Has the worker that it is about carry out a command of `room`. A worker that has too many before it is waited for, for a
+    /// tenth of a second; then the command is dropped, counted and logged. The end of a peer is always taken. Who can answer that
+    /// the server is busy asks [`Self::try_tell`].
+    pub fn tell(&self, room: RoomKey, mut command: Command) {
+        let until = clock::now() + PATIENCE;
+        while let Err(refused) = self.order(room, command) {
+            command = refused;
+            if clock::now() >= until {
+                let _locked = self.places();
+                self.own.dropped_commands.add(1);
+                return tracing::error!(cause = %Busy, "a command to the SFU is dropped");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The same without waiting; an `Err` changes nothing. The end of a peer is always taken.
+    pub fn try_tell(&self, room: RoomKey, command: Command) -> Result<(), Busy> {
+        self.order(room, command).map_err(|_| Busy)
+    }
+
+    /// Gives a command back for which there is no room.
+    fn order(&self, room: RoomKey, command: Command) -> Result<(), Command> {
         let mut places = self.places();
-        let Some(Way { worker, fetch, enter, leave }) = places.way(room, &command) else { return };
+        let Some(worker) = places.worker(room, &command) else { return Ok(()) };
+        let Some(mailbox) = self.mailboxes.get(worker) else { return Ok(()) };
+        if !mailbox.has_room() && !matches!(command, Command::Close { .. }) {
+            return Err(command);
+        }
+        let Some(Way { fetch, enter, leave, .. }) = places.way(room, &command) else {
+            return Ok(());
+        };
         if let Some((peer, credentials)) = enter {
             self.directory.enter(peer, credentials, worker);
         }
         if !leave.is_empty() {
             self.directory.leave(&leave);
         }
-        let Some(mailbox) = self.mailboxes.get(worker) else { return };
         if let Some((track, home)) = fetch {
-            mailbox.tell(Told::Fetch(track, home));
+            mailbox.order(Order::Fetch(track, home));
         }
-        // Still locked: what is told of a peer arrives in the order in which it was decided.
-        mailbox.tell(Told::Do(command));
+        // Still locked: what is ordered of a peer arrives in the order in which it was decided.
+        mailbox.order(Order::Do(command));
+        Ok(())
     }
 
     /// Each counter's name, and the sum over the workers.
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
         let mut sums = BTreeMap::new();
-        for (name, value) in self.counters.iter().flat_map(|counters| counters.read()) {
+        let all = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, value) in all.iter().flat_map(|counters| counters.read()) {
             *sums.entry(name).or_default() += value;
         }
         sums
@@ -317,7 +417,7 @@ impl Server {
 
     /// Stops the workers.
     pub fn stop(&self) {
-        self.mailboxes.iter().for_each(|mailbox| mailbox.tell(Told::Stop));
+        self.mailboxes.iter().for_each(|mailbox| mailbox.order(Order::Stop));
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -398,4 +498,79 @@ fn advertised(listening: &[SocketAddr], advertised: &[IpAddr]) -> Vec<SocketAddr
         same.map(|address| SocketAddr::new(*ip, address.port()))
     };
     advertised.iter().filter_map(with_port).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PeerPlan;
+
+    #[test]
+    fn notes_for_which_there_is_no_room_wait_in_their_order() {
+        let (mailbox, inlet) = mailbox().unwrap();
+        let mute = |n| Note::Mute { track: TrackKey(n), muted: true };
+        let mut waiting: VecDeque<Note> = (0..NOTES as u64 + 10).map(mute).collect();
+        let taken = || {
+            let number = |note| match note {
+                Note::Mute { track, .. } => track.0,
+                _ => u64::MAX,
+            };
+            inlet.notes.try_iter().map(number).collect::<Vec<u64>>()
+        };
+        mailbox.note(&mut waiting);
+        mailbox.note(&mut waiting);
+        assert_eq!(waiting.len(), 10);
+        let mut all = taken();
+        mailbox.note(&mut waiting);
+        assert!(waiting.is_empty());
+        all.extend(taken());
+        assert_eq!(all, (0..NOTES as u64 + 10).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_busy_worker_refuses_commands_and_takes_the_ends_of_peers() {
+        let settings = Settings {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            listen_tcp: vec![],
+            advertised: vec![],
+            workers: 1,
+        };
+        // Whoever takes the first event holds the worker up.
+        let (entered, began) = channel();
+        let (release, held) = channel::<()>();
+        let ways = Mutex::new((entered, held));
+        let server = Server::start(&settings, move |event| {
+            let ways = ways.lock().unwrap();
+            let _ = ways.0.send(event);
+            let _ = ways.1.recv();
+        });
+        let server = server.unwrap();
+        let room = server.open_room();
+        let connect = || {
+            let ice = IceCredentials::generate();
+            let plan = PeerPlan { ice, fingerprint: None, receives: vec![], sends: vec![] };
+            let peer = server.peer();
+            (peer, Command::Connect { room, peer, plan: Box::new(plan) })
+        };
+        let (first, order) = connect();
+        let (second, other) = connect();
+        for command in [order, other, Command::Close { peer: first }] {
+            server.tell(room, command);
+        }
+        assert!(matches!(began.recv().unwrap(), Event::Gone { peer, .. } if peer == first));
+
+        let mute = || Command::Mute { track: server.track(), muted: true };
+        let taken = (0..).take_while(|_| server.try_tell(room, mute()).is_ok()).count();
+        assert_eq!(taken, ORDERS);
+        let (third, order) = connect();
+        assert_eq!(server.try_tell(room, order.clone()), Err(Busy));
+        server.tell(room, order);
+        assert_eq!(server.counters()["dropped_commands"], 1);
+        assert_eq!(server.places().worker(room, &Command::Close { peer: third }), None);
+        assert_eq!(server.try_tell(room, Command::Close { peer: second }), Ok(()));
+
+        drop(release);
+        assert!(matches!(began.recv().unwrap(), Event::Gone { peer, .. } if peer == second));
+        server.stop();
+    }
 }
