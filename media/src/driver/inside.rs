@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use switchboard_turn::door::{Batch, Batches, Visitor};
 
+use super::clock;
+use super::directory::Directory;
+use super::mailbox::{Mail, Mailbox};
 use super::strangers::Strangers;
-use super::{Directory, Mail, Mailbox, clock};
 use crate::{Counters, Via};
 
 /// Batches of one worker of the relay that are kept for the next packets.
@@ -73,7 +75,7 @@ impl Visitor for Inside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::{MAIL, mailbox};
+    use crate::driver::mailbox::{MAIL, mailbox};
     use crate::ice::tests::check;
     use crate::{IceCredentials, PeerKey};
 

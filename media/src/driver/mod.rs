@@ -5,47 +5,37 @@
 //! worker of their peer, and what clients send through the relay of this process comes by its [`Door`].
 
 mod clock;
+mod directory;
 mod inside;
+mod mailbox;
 mod places;
 mod running;
 mod strangers;
 mod streams;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use switchboard_turn::door::{Batch, Door};
+use switchboard_turn::door::Door;
 use switchboard_turn::driver::{own_addresses, udp};
 
+use self::directory::Directory;
 use self::inside::Inside;
+use self::mailbox::{Inlet, Mailbox, ORDERS, Order, mailbox};
 use self::places::{Places, Way};
 use self::running::{Parts, Running};
-use self::streams::Arrived;
-use crate::ice::{addressed_to, is_authentic};
 use crate::negotiation::Endpoint;
-use crate::worker::{Note, Packets};
 use crate::{
-    Command, Counters, Event, IceCredentials, Identity, IdentityError, PeerKey, RoomKey, TrackKey,
-    Via, Worker,
+    Command, Counters, Event, Identity, IdentityError, PeerKey, RoomKey, TrackKey, Worker,
 };
 
-/// Batches and connections that may wait for one worker.
-const MAIL: usize = 64;
-/// Commands that may wait for one worker; ends of peers are taken besides, each of which comes once.
-const ORDERS: usize = 4_096;
-/// Notes of other workers that may wait for one worker.
-const NOTES: usize = 1_024;
 /// How long a command waits for room.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-pub(crate) type Wake = Arc<EventFd>;
 
 /// How the SFU is set up.
 #[derive(Clone, Debug)]
@@ -85,153 +75,6 @@ pub enum StartError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the media worker is busy: {ORDERS} commands wait for it; try again in a moment")]
 pub struct Busy;
-
-/// What the server orders a worker.
-pub(crate) enum Order {
-    Stop,
-    Do(Command),
-    /// A track that lives with another worker is wanted.
-    Fetch(TrackKey, usize),
-}
-
-/// What other threads leave for a worker.
-pub(crate) enum Mail {
-    /// Datagrams that came by the same way.
-    Datagrams(Via, Batch),
-    /// A TCP connection of one of its peers.
-    Stream(Arrived),
-    /// Packets of tracks that live with another worker.
-    Packets(Packets),
-}
-
-/// Where they leave it.
-#[derive(Clone)]
-pub(crate) struct Mailbox {
-    orders: Sender<Order>,
-    /// How many orders wait.
-    waiting: Arc<AtomicUsize>,
-    notes: SyncSender<Note>,
-    mail: SyncSender<Mail>,
-    wake: Wake,
-}
-
-/// Where a worker takes it.
-pub(crate) struct Inlet {
-    orders: Receiver<Order>,
-    waiting: Arc<AtomicUsize>,
-    notes: Receiver<Note>,
-    mail: Receiver<Mail>,
-    wake: Wake,
-}
-
-/// The two ends of a way to a worker.
-pub(crate) fn mailbox() -> io::Result<(Mailbox, Inlet)> {
-    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-    let wake = Arc::new(EventFd::from_flags(flags).map_err(io::Error::from)?);
-    let waiting = Arc::new(AtomicUsize::new(0));
-    let (order, orders) = channel();
-    let (note, notes) = sync_channel(NOTES);
-    let (leave, mail) = sync_channel(MAIL);
-    let mailbox = Mailbox {
-        orders: order,
-        waiting: Arc::clone(&waiting),
-        notes: note,
-        mail: leave,
-        wake: Arc::clone(&wake),
-    };
-    Ok((mailbox, Inlet { orders, waiting, notes, mail, wake }))
-}
-
-impl Mailbox {
-    /// Whether there is room for another command.
-    fn has_room(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) < ORDERS
-    }
-
-    fn order(&self, order: Order) {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        let _ = self.orders.send(order);
-        let _ = self.wake.write(1);
-    }
-
-    /// Leaves notes, the first ones first, until there is no room.
-    pub(crate) fn note(&self, notes: &mut VecDeque<Note>) {
-        let before = notes.len();
-        while let Some(note) = notes.pop_front() {
-            if let Err(TrySendError::Full(note)) = self.notes.try_send(note) {
-                notes.push_front(note);
-                break;
-            }
-        }
-        if notes.len() < before {
-            let _ = self.wake.write(1);
-        }
-    }
-
-    pub(crate) fn put(&self, mail: Mail) -> bool {
-        let put = self.mail.try_send(mail).is_ok();
-        let _ = self.wake.write(1);
-        put
-    }
-}
-
-impl Inlet {
-    /// The next order.
-    fn order(&self) -> Option<Order> {
-        let order = self.orders.try_recv().ok()?;
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-        Some(order)
-    }
-}
-
-/// Which worker answers to a user name fragment, and by which password its checks are authentic.
-#[derive(Debug, Default)]
-pub(crate) struct Directory {
-    entries: RwLock<HashMap<String, Entry>>,
-    /// How often somebody left.
-    leavers: AtomicU64,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    worker: usize,
-    peer: PeerKey,
-    credentials: IceCredentials,
-}
-
-impl Directory {
-    /// The worker and the peer that a check is for. One that is not authentic is for nobody.
-    pub(crate) fn owner(&self, check: &[u8]) -> Option<(usize, PeerKey)> {
-        let fragment = addressed_to(check)?;
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let Entry { worker, peer, credentials } = entries.get(fragment)?.clone();
-        drop(entries);
-        is_authentic(check, &credentials).then_some((worker, peer))
-    }
-
-    fn enter(&self, peer: PeerKey, credentials: IceCredentials, worker: usize) {
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        entries.insert(credentials.ufrag.clone(), Entry { worker, peer, credentials });
-    }
-
-    fn leave(&self, fragments: &[String]) {
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        for fragment in fragments {
-            entries.remove(fragment);
-        }
-        drop(entries);
-        self.leavers.fetch_add(1, Ordering::Release);
-    }
-
-    fn leavers(&self) -> u64 {
-        self.leavers.load(Ordering::Acquire)
-    }
-
-    fn peers(&self) -> HashSet<PeerKey> {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().map(|entry| entry.peer).collect()
-    }
-}
 
 /// An SFU that runs.
 pub struct Server {
@@ -502,30 +345,10 @@ fn advertised(listening: &[SocketAddr], advertised: &[IpAddr]) -> Vec<SocketAddr
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::PeerPlan;
+    use std::sync::mpsc::channel;
 
-    #[test]
-    fn notes_for_which_there_is_no_room_wait_in_their_order() {
-        let (mailbox, inlet) = mailbox().unwrap();
-        let mute = |n| Note::Mute { track: TrackKey(n), muted: true };
-        let mut waiting: VecDeque<Note> = (0..NOTES as u64 + 10).map(mute).collect();
-        let taken = || {
-            let number = |note| match note {
-                Note::Mute { track, .. } => track.0,
-                _ => u64::MAX,
-            };
-            inlet.notes.try_iter().map(number).collect::<Vec<u64>>()
-        };
-        mailbox.note(&mut waiting);
-        mailbox.note(&mut waiting);
-        assert_eq!(waiting.len(), 10);
-        let mut all = taken();
-        mailbox.note(&mut waiting);
-        assert!(waiting.is_empty());
-        all.extend(taken());
-        assert_eq!(all, (0..NOTES as u64 + 10).collect::<Vec<u64>>());
-    }
+    use super::*;
+    use crate::{IceCredentials, PeerPlan};
 
     #[test]
     fn a_busy_worker_refuses_commands_and_takes_the_ends_of_peers() {

@@ -11,9 +11,11 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use switchboard_turn::door::{Batch, Batches, Door, Outward};
 use switchboard_turn::driver::udp::{self, Inbox, Route, UdpSocketState};
 
+use super::clock;
+use super::directory::Directory;
+use super::mailbox::{Inlet, Mail, Mailbox, NOTES, Order};
 use super::strangers::Strangers;
 use super::streams::{Arrived, Streams};
-use super::{Directory, Inlet, Mail, Mailbox, NOTES, Order, clock};
 use crate::worker::Note;
 use crate::{Event, Source, Transmit, Via, Worker};
 
