@@ -66,13 +66,27 @@ impl Places {
         }
     }
 
-    /// Where `command` of a room goes; `None` when there is no such room or peer.
-    pub(super) fn way(&mut self, room: RoomKey, command: &Command) -> Option<Way> {
+    /// The worker that carries out `command` of a room; `None` when there is no such room or peer.
+    pub(super) fn worker(&self, room: RoomKey, command: &Command) -> Option<usize> {
         let home = *self.rooms.get(&room)?;
-        let of = |peer: &PeerKey| Some(self.peers.get(peer)?.worker);
+        match command {
+            Command::Connect { plan, .. } if plan.receives.is_empty() => Some(self.viewer_at(home)),
+            Command::Connect { .. } => Some(home),
+            Command::Configure { peer, .. }
+            | Command::Close { peer }
+            | Command::Show { peer, .. }
+            | Command::Prefer { peer, .. } => Some(self.peers.get(peer)?.worker),
+            Command::Mute { track, .. }
+            | Command::Tap { track, .. }
+            | Command::Keyframe { track } => Some(self.tracks.get(track).copied().unwrap_or(home)),
+        }
+    }
+
+    /// Where `command` of a room goes, which is noted; `None` when there is no such room or peer.
+    pub(super) fn way(&mut self, room: RoomKey, command: &Command) -> Option<Way> {
+        let worker = self.worker(room, command)?;
         match command {
             Command::Connect { peer, plan, .. } => {
-                let worker = if plan.receives.is_empty() { self.viewer_at(home) } else { home };
                 let new = Placed { worker, fragments: Vec::new(), tracks: Vec::new() };
                 if self.peers.insert(*peer, new).is_none() {
                     self.count(worker, 1);
@@ -81,26 +95,19 @@ impl Places {
             }
             Command::Configure { peer, plan } => self.planned(*peer, plan),
             Command::Close { peer } => {
-                let Placed { worker, fragments, tracks } = self.peers.remove(peer)?;
+                let Placed { fragments, tracks, .. } = self.peers.remove(peer)?;
                 self.count(worker, -1);
                 for track in &tracks {
                     self.tracks.remove(track);
                 }
                 Some(Way { worker, leave: fragments, ..Way::default() })
             }
-            Command::Show { peer, track, .. } => {
-                let worker = of(peer)?;
+            Command::Show { track, .. } => {
                 let fetch = track.and_then(|track| Some((track, *self.tracks.get(&track)?)));
                 let fetch = fetch.filter(|&(_, at)| at != worker);
                 Some(Way { worker, fetch, ..Way::default() })
             }
-            Command::Prefer { peer, .. } => Some(Way { worker: of(peer)?, ..Way::default() }),
-            Command::Mute { track, .. }
-            | Command::Tap { track, .. }
-            | Command::Keyframe { track } => {
-                let worker = self.tracks.get(track).copied().unwrap_or(home);
-                Some(Way { worker, ..Way::default() })
-            }
+            _ => Some(Way { worker, ..Way::default() }),
         }
     }
 

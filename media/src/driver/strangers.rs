@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::Directory;
+use super::directory::Directory;
 use crate::PeerKey;
 use crate::ice::SOURCES;
 
