@@ -1,5 +1,7 @@
 //! The TURN relay as the rest of the server sees it: what clients are told of it, and who may use it no longer.
 
+mod host;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use switchboard_turn::driver::{Allocated, ProbeError, Server, Settings, StartError};
 use switchboard_turn::{AllocationView, Credentials, Pace, Quotas, Reach, Transport};
 
+pub use self::host::problems;
 use crate::config::{Turn, TurnMode};
 use crate::event::IceServer;
 use crate::ids::{CallId, UserId};
