@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 use crate::auth::{Auth, AuthError};
-use crate::calls::{Actor, Calls, Order};
+use crate::calls::{Actor, Calls, Order, WebrtcConfig};
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -121,7 +121,7 @@ impl App {
             rooms: Arc::new(Rooms::new(
                 &config,
                 clock.clone(),
-                (sfu.clone(), recorder.clone()),
+                (sfu.clone(), recorder.clone(), relay.clone()),
                 outbox.clone(),
                 in_call.clone(),
             )),
@@ -209,6 +209,16 @@ impl Services {
         let (room, people) = self.calls.meeting(me, call).await?;
         self.rooms.open_call(&room, &people)?;
         Ok(room)
+    }
+
+    /// The ICE servers for somebody in a room; those of a guest are bound to the room and the `token`.
+    pub fn room_ice(&self, user: UserId, token: Option<&str>) -> WebrtcConfig {
+        if !user.is_guest() {
+            return self.calls.webrtc_config(user, None);
+        }
+        let bounds = token.and_then(|token| self.rooms.bounds(token));
+        let bounds = bounds.as_ref().map(|bounds| (bounds.room.as_str(), bounds.until));
+        self.calls.guest_webrtc_config(user, bounds)
     }
 
     /// Records a call.

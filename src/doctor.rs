@@ -34,7 +34,9 @@ pub(super) async fn doctor(setup: Setup) -> ExitCode {
         ("stun", stun(&setup).await),
         ("turn", external(&setup)),
     ];
-    let findings = findings.into_iter().chain(relays.into_iter().map(|found| ("relay", found)));
+    let host = relay::problems(&setup.config.turn).into_iter().map(|text| ("relay", Note(text)));
+    let findings = findings.into_iter().chain(host);
+    let findings = findings.chain(relays.into_iter().map(|found| ("relay", found)));
     let mut bad = 0;
     for (name, finding) in findings {
         let (mark, text) = match finding {

@@ -1,5 +1,7 @@
 //! The TURN relay as the rest of the server sees it: what clients are told of it, and who may use it no longer.
 
+mod host;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use switchboard_turn::driver::{Allocated, ProbeError, Server, Settings, StartError};
 use switchboard_turn::{AllocationView, Credentials, Pace, Quotas, Reach, Transport};
 
+pub use self::host::problems;
 use crate::config::{Turn, TurnMode};
 use crate::event::IceServer;
 use crate::ids::{CallId, UserId};
@@ -43,10 +46,22 @@ impl Relay {
         if self.urls.is_empty() {
             return None;
         }
-        let call = call.map(|call| call.to_string());
+        self.minted(user, call.map(|call| call.to_string()).as_deref(), expires)
+    }
+
+    /// What a guest needs to use the relay until `expires`, in seconds since 1970, and no longer than the `room` is open.
+    pub fn guest_ice_server(&self, guest: UserId, room: &str, expires: i64) -> Option<IceServer> {
+        if self.urls.is_empty() {
+            return None;
+        }
+        // Whoever has a token that is good comes in again.
+        self.readmit(guest);
+        self.minted(guest, Some(&binding(room)), expires)
+    }
+
+    fn minted(&self, user: UserId, bound: Option<&str>, expires: i64) -> Option<IceServer> {
         let expires = u64::try_from(expires).unwrap_or_default();
-        let (username, credential) =
-            self.credentials.mint(expires, &user.to_string(), call.as_deref())?;
+        let (username, credential) = self.credentials.mint(expires, &user.to_string(), bound)?;
         Some(IceServer {
             urls: self.urls.clone(),
             username: Some(username),
@@ -60,7 +75,7 @@ impl Relay {
         !self.urls.is_empty()
     }
 
-    /// Closes the allocations of a user whose account is closed.
+    /// Closes the allocations of a user whose account is closed, or of a guest who has left for good.
     pub fn shut_out(&self, user: UserId) {
         if let Some(server) = &self.server {
             server.revoke(&user.to_string(), self.credential_ttl);
@@ -78,6 +93,13 @@ impl Relay {
     pub fn end_call(&self, call: CallId) {
         if let Some(server) = &self.server {
             server.revoke(&call.to_string(), self.credential_ttl);
+        }
+    }
+
+    /// Closes the allocations of the guests of a room that is closed.
+    pub fn end_room(&self, room: &str) {
+        if let Some(server) = &self.server {
+            server.revoke(&binding(room), self.credential_ttl);
         }
     }
 
@@ -142,6 +164,11 @@ pub fn probe(
     asked.collect()
 }
 
+/// What the credentials of a room's guests are bound to; no user and no call has such a name.
+fn binding(room: &str) -> String {
+    format!("room:{room}")
+}
+
 fn credentials(turn: &Turn) -> Credentials {
     let users = turn.users.expose().split(',').filter_map(|user| user.split_once(':'));
     let users = users.map(|(name, password)| (name.to_owned(), password.to_owned()));
@@ -196,4 +223,58 @@ fn own_urls(turn: &Turn, server: &Server) -> Vec<String> {
         );
     }
     urls
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// The relay, and what a client with a guest's credential is answered.
+    fn relay() -> (Relay, impl Fn(&Relay, &IceServer) -> Option<u16>) {
+        let turn = Turn {
+            mode: TurnMode::Open,
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            advertised_ips: vec![Ipv4Addr::LOCALHOST.into()],
+            secret: crate::config::Secret::new("0123456789abcdef"),
+            ..Turn::default()
+        };
+        let ask = |relay: &Relay, ice: &IceServer| {
+            let at = relay.server().unwrap().listening()[0];
+            let (name, word) = (ice.username.as_ref().unwrap(), ice.credential.as_ref().unwrap());
+            match switchboard_turn::driver::probe(at, Transport::Udp, name, word) {
+                Ok(_) => None,
+                Err(ProbeError::Refused(code)) => Some(code),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        (Relay::start(&turn).unwrap(), ask)
+    }
+
+    #[test]
+    fn a_guests_credential_does_not_outlive_the_room_nor_the_stay_in_it() {
+        let (relay, answer) = relay();
+        let later = Clock::system().now().seconds() + 600;
+        let (ann, ben) = (UserId::guest(1), UserId::guest(2));
+        let of = |guest, room| relay.guest_ice_server(guest, room, later).unwrap();
+        let (in_one, in_two, other) = (of(ann, "1"), of(ann, "2"), of(ben, "1"));
+        for credential in [&in_one, &in_two, &other] {
+            assert_eq!(answer(&relay, credential), None);
+        }
+        relay.end_room("1");
+        assert_eq!(answer(&relay, &in_one), Some(401));
+        assert_eq!(answer(&relay, &other), Some(401));
+        assert_eq!(answer(&relay, &in_two), None, "another room is open still");
+        relay.shut_out(ann);
+        assert_eq!(answer(&relay, &in_two), Some(401), "the guest was sent away");
+        assert_eq!(answer(&relay, &of(ben, "2")), None);
+        assert_eq!(answer(&relay, &of(ann, "2")), None, "and let in again");
+        assert_eq!(answer(&relay, &of(ann, "1")), Some(401), "not into what is closed");
+        let past = relay.guest_ice_server(ann, "2", later - 1200).unwrap();
+        assert_eq!(answer(&relay, &past), Some(401), "the token has ended");
+        relay.server().unwrap().stop();
+    }
 }

@@ -12,11 +12,11 @@ use switchboard::config::{Config, LogFormat};
 use switchboard::event::Role;
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
-use switchboard::relay::Relay;
+use switchboard::relay::{self, Relay};
 use switchboard::sfu::Sfu;
 use switchboard::store::Profile;
 use switchboard::{http, socket};
-use switchboard_turn::driver::Server;
+use switchboard_turn::driver::{Descriptors, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -31,6 +31,11 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     // Whatever a crash left half-way is finished before anybody reads.
     store.take_over().await?;
     let clock = Clock::system();
+    // Each connection takes a descriptor, and each relayed address.
+    let _ = Descriptors::raise();
+    for problem in relay::problems(&setup.config.turn) {
+        tracing::warn!("{problem}");
+    }
     let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
     let door = relay.server().map(|server| server.door());
     let (sfu, media) = Sfu::start(&setup.config.media, door.as_ref())

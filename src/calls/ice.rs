@@ -26,8 +26,37 @@ pub struct WebrtcConfig {
 impl Calls {
     /// The ICE servers for `user`; the credential is bound to `call` when one is named.
     pub fn webrtc_config(&self, user: UserId, call: Option<CallId>) -> WebrtcConfig {
-        let (ice, ttl) = (&self.config.ice, self.config.turn.credential_ttl);
-        let expires_at = self.clock.now().after(std::time::Duration::from_secs(ttl));
+        let (ttl, expires_at) = self.credential_end();
+        let relay = self.relay.ice_server(user, call, expires_at.seconds());
+        self.with_relay(relay, ttl, expires_at)
+    }
+
+    /// The ICE servers for a guest of a room, and until when their token is good; no relay without them.
+    pub fn guest_webrtc_config(
+        &self,
+        guest: UserId,
+        bounds: Option<(&str, Timestamp)>,
+    ) -> WebrtcConfig {
+        let (ttl, expires_at) = self.credential_end();
+        let Some((room, until)) = bounds else { return self.with_relay(None, ttl, expires_at) };
+        let expires_at = expires_at.min(until);
+        let left = expires_at.seconds() - self.clock.now().seconds();
+        let relay = self.relay.guest_ice_server(guest, room, expires_at.seconds());
+        self.with_relay(relay, ttl.min(u64::try_from(left).unwrap_or_default()), expires_at)
+    }
+
+    fn credential_end(&self) -> (u64, Timestamp) {
+        let ttl = self.config.turn.credential_ttl;
+        (ttl, self.clock.now().after(std::time::Duration::from_secs(ttl)))
+    }
+
+    fn with_relay(
+        &self,
+        relay: Option<IceServer>,
+        ttl: u64,
+        expires_at: Timestamp,
+    ) -> WebrtcConfig {
+        let ice = &self.config.ice;
         let stun = |url: &String| IceServer {
             urls: vec![url.clone()],
             username: None,
@@ -35,7 +64,7 @@ impl Calls {
             credential_type: None,
         };
         let mut ice_servers: Vec<_> = ice.stun_servers.iter().map(stun).collect();
-        ice_servers.extend(self.relay.ice_server(user, call, expires_at.seconds()));
+        ice_servers.extend(relay);
         let ice_transport_policy = if ice.relay_only { "relay" } else { "all" };
         WebrtcConfig { ice_servers, ice_transport_policy, ttl, expires_at }
     }

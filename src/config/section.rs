@@ -429,7 +429,8 @@ pub struct Turn {
     pub name: String,
     /// Addresses that peers see relayed packets come from, at most one of each family; behind a 1:1 NAT the outer one.
     pub advertised_ips: Vec<IpAddr>,
-    /// First and last relayed UDP port; open them in the firewall.
+    /// First and last relayed UDP port, one for each allocation; open them in the firewall. `doctor` says when the kernel gives
+    /// some of them to other programs (by default it does so with 32768 to 60999), and how to reserve them.
     pub ports: (u16, u16),
     /// Ranges that clients may send to besides public addresses, such as "10.1.0.0/16".
     pub allow_peers: Vec<String>,
@@ -484,11 +485,11 @@ impl Default for Turn {
             tls_key: String::new(),
             name: String::new(),
             advertised_ips: vec![],
-            ports: (49152, 65535),
+            ports: (61000, 65535),
             allow_peers: vec![],
             users: Secret::default(),
             allocations_per_user: 40,
-            allocations: 10_000,
+            allocations: 4000,
             permissions: 64,
             old_channels: false,
             bandwidth: 25_000,

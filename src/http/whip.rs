@@ -42,7 +42,7 @@ fn body<'a>(headers: &HeaderMap, wanted: &str, text: &'a str) -> Result<&'a str,
 
 /// ICE servers as `Link` headers (RFC 9725 §4.6).
 fn links(app: &App, visitor: &Visitor) -> Vec<HeaderValue> {
-    let servers = app.calls.webrtc_config(visitor.user, None).ice_servers;
+    let servers = app.room_ice(visitor.user, visitor.token.as_deref()).ice_servers;
     let mut links = Vec::new();
     for server in servers {
         for url in &server.urls {

@@ -1,9 +1,11 @@
 //! People without an account: a room token that names no user lets its bearer connect as a guest, into that room alone.
 
+use std::collections::HashMap;
+
 use super::state::{Pass, Room};
 use super::{Result, RoomError, Rooms};
 use crate::clock::Timestamp;
-use crate::ids::UserId;
+use crate::ids::{RoomId, UserId};
 
 /// Characters of a room token, as `secret` makes it.
 const TOKEN: usize = 32;
@@ -32,7 +34,44 @@ pub struct Visitor {
     pub token: Option<String>,
 }
 
+/// What bounds the relay credential of a guest.
+#[derive(Clone, Debug)]
+pub struct CredentialBounds {
+    /// The room, as it is open now: one opened later under the same id has another name.
+    pub room: String,
+    /// When the token ends.
+    pub until: Timestamp,
+}
+
 impl Rooms {
+    /// What bounds the relay credential of whoever comes by `token`; `None` when it is good no longer.
+    pub fn bounds(&self, token: &str) -> Option<CredentialBounds> {
+        let now = self.clock.now();
+        let state = self.state();
+        let passes = |room: &Room| -> Option<Timestamp> {
+            let pass = room.passes.iter().find(|pass| pass.token == token && pass.until > now)?;
+            Some(pass.until)
+        };
+        let found =
+            |room| Some(CredentialBounds { until: passes(room)?, room: credential_room(room) });
+        state.rooms.values().find_map(found)
+    }
+
+    /// Ends the relay credentials of a guest who is in no room any more.
+    pub(super) fn end_guest(&self, rooms: &HashMap<RoomId, Room>, guest: UserId) {
+        let is_in = |room: &Room| room.members.iter().any(|member| member.user == guest);
+        if guest.is_guest() && !rooms.values().any(is_in) {
+            self.relay.shut_out(guest);
+        }
+    }
+
+    /// Ends the relay credentials of the guests of a room that is closed.
+    pub(super) fn end_guests(&self, room: &Room) {
+        if room.passes.iter().any(|pass| pass.user.is_none()) {
+            self.relay.end_room(&credential_room(room));
+        }
+    }
+
     /// The guest whom `token` lets in; `device` tells apart those who share a token.
     pub fn guest(&self, token: &str, device: &str) -> Option<Guest> {
         // Nobody else's token, of which every connection brings one, is looked for among those of the rooms.
@@ -70,4 +109,9 @@ impl Rooms {
         let pass = pass.filter(|pass| pass.user.is_none_or(|bearer| bearer == user));
         pass.cloned().map(Some).ok_or(RoomError::Token)
     }
+}
+
+/// The name by which credentials are bound to a room: unlike an id, it is never used again in this process.
+fn credential_room(room: &Room) -> String {
+    room.key.0.to_string()
 }

@@ -20,7 +20,7 @@ use switchboard_media::{Codec, Command, PeerKey, RoomKey};
 use utoipa::ToSchema;
 
 pub use self::error::RoomError;
-pub use self::guest::{Guest, Visitor};
+pub use self::guest::{CredentialBounds, Guest, Visitor};
 pub use self::media::{LayerWish, PublishedTrack, Publishing, Subscribed, TrackOrder};
 pub use self::moderate::Moderation;
 use self::state::{Door, Link, Member, Newcomer, Outboxes, Pass, Room};
@@ -36,6 +36,7 @@ use crate::event::room::{
 use crate::ids::{ParticipantId, RecordingId, RoomId, RoomSessionId, SessionId, Short, UserId};
 use crate::incall::InCall;
 use crate::recorder::{Part, Performer, Recorder};
+use crate::relay::Relay;
 use crate::sfu::Sfu;
 
 type Result<T> = std::result::Result<T, RoomError>;
@@ -54,6 +55,7 @@ pub struct Rooms {
     clock: Clock,
     sfu: Arc<Sfu>,
     recorder: Arc<Recorder>,
+    relay: Arc<Relay>,
     outbox: Outboxes,
     in_call: Arc<InCall>,
     config: config::Rooms,
@@ -172,12 +174,22 @@ impl Rooms {
     pub fn new(
         config: &config::Config,
         clock: Clock,
-        (sfu, recorder): (Arc<Sfu>, Arc<Recorder>),
+        (sfu, recorder, relay): (Arc<Sfu>, Arc<Recorder>, Arc<Relay>),
         outbox: Outboxes,
         in_call: Arc<InCall>,
     ) -> Self {
         let (sdp_bytes, config) = (config.limits.sdp_bytes, config.rooms.clone());
-        Self { clock, sfu, recorder, outbox, in_call, config, sdp_bytes, state: Mutex::default() }
+        Self {
+            clock,
+            sfu,
+            recorder,
+            relay,
+            outbox,
+            in_call,
+            config,
+            sdp_bytes,
+            state: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -566,6 +578,8 @@ impl Rooms {
         let Some(room) = rooms.get_mut(id) else { return };
         let Some(place) = room.members.iter().position(|member| member.id == gone) else { return };
         let member = room.members.remove(place);
+        self.end_guest(rooms, member.user);
+        let Some(room) = rooms.get_mut(id) else { return };
         let links = [&member.publish, &member.subscribe];
         links.into_iter().flatten().for_each(|link| self.hang_up(peers, room.key, link));
         if member.waiting {
@@ -603,6 +617,7 @@ impl Rooms {
         for link in room.members.iter().flat_map(|it| [&it.publish, &it.subscribe]).flatten() {
             self.hang_up(peers, room.key, link);
         }
+        self.end_guests(&room);
         self.recorder.close(&room.id, room.key);
         self.sfu.server().close_room(room.key);
     }

@@ -106,7 +106,7 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
         }),
     };
     let joined = app.rooms.join(&room, &joining)?;
-    let ice = app.calls.webrtc_config(user, None);
+    let ice = app.room_ice(user, joining.token.as_deref());
     Ok(JoinAck {
         session_id: joined.session,
         resume_secret: joined.secret,

@@ -16,6 +16,9 @@ const RESERVATION: Duration = Duration::from_secs(30);
 /// Free ports looked for at random before they are looked for in order.
 const TRIES: usize = 32;
 
+/// Users and calls that are shut out at most.
+const SHUT_OUT: usize = 1 << 16;
+
 const FREE: u32 = 0;
 const CLAIMED: u32 = u32::MAX;
 
@@ -278,9 +281,15 @@ impl Ledger {
         lapsed
     }
 
-    /// Takes no credentials of this user or call until `until`.
+    /// Takes no credentials of this user or call until `until`. Of more than 65,536 the one that ends soonest is forgotten.
     pub fn shut_out(&self, user_or_call: &str, until: Instant) {
-        self.book().shut_out.insert(user_or_call.into(), until);
+        let shut_out = &mut self.book().shut_out;
+        if shut_out.len() >= SHUT_OUT && !shut_out.contains_key(user_or_call) {
+            let soonest = shut_out.iter().min_by_key(|(_, until)| **until);
+            let soonest = soonest.map(|(name, _)| Arc::clone(name));
+            soonest.and_then(|name| shut_out.remove(&name));
+        }
+        shut_out.insert(user_or_call.into(), until);
     }
 
     /// Takes credentials of this user again.

@@ -731,6 +731,22 @@ fn who_is_shut_out_loses_what_he_has() {
 }
 
 #[test]
+fn those_shut_out_are_remembered_in_bounded_memory() {
+    let mut bench = Bench::default();
+    let hour = bench.now + Duration::from_secs(3600);
+    bench.ledger.shut_out("first", bench.now + Duration::from_secs(60));
+    for n in 0..1 << 16 {
+        bench.ledger.shut_out(&format!("user-{n}"), hour);
+    }
+    let code = |bench: &mut Bench, port: u16, user: &str| {
+        bench.allocate(client(&format!("9.1.1.1:{port}")), user).code()
+    };
+    assert_eq!(code(&mut bench, 1, "first"), 0, "the one that would have ended soonest");
+    assert_eq!(code(&mut bench, 2, "user-0"), 401);
+    assert_eq!(code(&mut bench, 3, "user-65535"), 401);
+}
+
+#[test]
 fn an_ended_call_takes_the_allocations_bound_to_it() {
     let mut bench = Bench::default();
     let credentials = switchboard_turn::Credentials::new(crate::support::SECRET, []);

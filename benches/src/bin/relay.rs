@@ -1,5 +1,5 @@
 //! A relay alone, for `benches/relay`: with somebody inside who echoes at 127.0.0.1:7000, and the same somebody behind a
-//! socket at 127.0.0.1:7001. Prints `ready` and runs until it is killed.
+//! socket at 127.0.0.1:7001. `PORT` is where it listens, `FIRST` to `LAST` are its relayed ports. Prints `ready` and runs until it is killed.
 
 use std::io::{IoSliceMut, Write as _};
 use std::net::{SocketAddr, UdpSocket};
@@ -30,7 +30,7 @@ fn main() -> Outcome {
         listen_tls: vec![],
         certificate: None,
         advertised: vec!["127.0.0.1".parse()?],
-        ports: 17_000..=31_999,
+        ports: number("FIRST").unwrap_or(17_000)..=number("LAST").unwrap_or(31_999),
         credentials: Credentials::new(b"", [("user".to_owned(), "pass".to_owned())]),
         reach: Reach::Open,
         allow_peers: vec!["127.0.0.0/8".parse()?],

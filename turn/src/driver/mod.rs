@@ -1,6 +1,7 @@
 //! The driver: sockets, threads and the clock around [`Relay`].
 
 mod clock;
+mod limits;
 mod outgoing;
 mod probe;
 mod relaying;
@@ -30,6 +31,7 @@ pub mod udp {
     pub use quinn_udp::{RecvMeta, UdpSocketState};
 }
 
+pub use self::limits::Descriptors;
 pub use self::probe::{Allocated, ProbeError, probe};
 pub use self::tls::{Certificate, CertificateError};
 use self::worker::{Acceptor, Parts, Worker};
