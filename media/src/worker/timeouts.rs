@@ -196,7 +196,7 @@ impl Worker {
         }
     }
 
-    /// Shares what a viewer's path takes among the pictures it is shown; sound always passes.
+    /// Shares what a viewer's path takes among the pictures it is shown; sound passes unless it is not wished for.
     fn share(&mut self, place: usize, now: Instant) {
         let known = |peer: &Peer| Some(peer.outbound.as_ref()?.bandwidth.estimate(now));
         if self.peers.get(place).and_then(known) == Some(None) {
@@ -209,11 +209,14 @@ impl Worker {
         let mut bits = estimate.unwrap_or(u64::MAX / 4);
         let mut candidates = Vec::new();
         let mut places = Vec::new();
+        let mut sounds = Vec::new();
         for (line, key) in peer.shown() {
             let Some(&at) = self.track_of.get(&key) else { continue };
             let Some(track) = self.tracks.get_mut(at) else { continue };
             if track.format.codec.kind() == Kind::Audio {
-                bits = bits.saturating_sub(AUDIO);
+                let off = track.subscription(place, line).is_some_and(|it| it.wish == Wish::Off);
+                bits = bits.saturating_sub(if off { 0 } else { AUDIO });
+                sounds.push((at, line, (!off).then_some(0)));
                 continue;
             }
             let Some(wish) = track.subscription(place, line).map(|it| it.wish) else { continue };
@@ -238,7 +241,8 @@ impl Worker {
         if let Some(more) = next_step(&candidates, &shares) {
             self.probe(place, more + sound, now);
         }
-        for ((at, line), share) in places.into_iter().zip(shares) {
+        let pictures = places.into_iter().zip(shares).map(|((at, line), share)| (at, line, share));
+        for (at, line, share) in sounds.into_iter().chain(pictures) {
             self.give(place, at, line, share, now);
         }
     }
@@ -274,6 +278,7 @@ impl Worker {
     fn give(&mut self, viewer: usize, at: usize, line: usize, share: Option<u8>, now: Instant) {
         let Some(track) = self.tracks.get_mut(at) else { return };
         let (key, scalable) = (track.key, track.scalable().is_some());
+        let is_video = track.format.codec.kind() == Kind::Video;
         let Some(subscription) = track.subscription_mut(viewer, line) else { return };
         // One stream of many layers may have a way to another one without a keyframe, which is seen by the next time.
         let patient = scalable && subscription.target != share && subscription.current.is_some();
@@ -284,7 +289,7 @@ impl Worker {
         if share.is_none() {
             subscription.halt();
         }
-        let waits = subscription.waits() && !patient;
+        let waits = subscription.waits() && !patient && is_video;
         let raises = subscription.current.filter(|_| subscription.waits_for_temporal(now));
         if let Some(stream) = raises.and_then(|layer| track.stream_of(layer)) {
             stream.want_keyframe();

@@ -3,6 +3,7 @@
 mod ranking;
 mod renumbering;
 mod streams;
+mod wishes;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
