@@ -275,6 +275,17 @@ impl<'a> Compound<'a> {
         self.packet(PAYLOAD_FEEDBACK, 1, |out| out.extend_from_slice(&ssrc.to_be_bytes()));
     }
 
+    /// Asks the sender of `ssrc` for a keyframe, by a command with a number of its own: the next one for every new request, the
+    /// same for one that is repeated (RFC 5104 §4.3.1). Its header names no media source (§4.3.1.2).
+    #[cfg_attr(not(test), expect(dead_code, reason = "the worker asks by PLI"))]
+    pub(crate) fn full_intra_request(&mut self, ssrc: u32, sequence: u8) {
+        self.packet(PAYLOAD_FEEDBACK, 4, |out| {
+            out.extend_from_slice(&[0; 4]);
+            out.extend_from_slice(&ssrc.to_be_bytes());
+            out.extend_from_slice(&[sequence, 0, 0, 0]);
+        });
+    }
+
     /// Asks for `missing` packets of `ssrc`, in ascending order.
     pub(crate) fn nack(&mut self, ssrc: u32, missing: &[u16]) {
         self.packet(TRANSPORT_FEEDBACK, 1, |out| {
@@ -410,6 +421,7 @@ fn write_statuses(out: &mut Vec<u8>, arrivals: &[Option<i64>]) {
 mod tests {
     use super::*;
     use rtc_rtcp::packet::unmarshal;
+    use rtc_rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 
     fn all(compound: &[u8]) -> Vec<Rtcp<'_>> {
         let mut found = Vec::new();
@@ -460,6 +472,19 @@ mod tests {
         Compound::sender_report(&mut out, 9, (1 << 40, 5), (6, 7), "name");
         assert_eq!(all(&out), [Rtcp::SenderReport { ssrc: 9, ntp: 1 << 40, rtp: 5 }]);
         assert_eq!(unmarshal(&mut out.as_slice()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_full_intra_request_has_the_layout_of_the_rfc() {
+        let mut out = Vec::new();
+        Compound::new(&mut out, 1, &[]).full_intra_request(9, 200);
+        // RFC 5104 §4.3.1.1: FMT 4, no media source, then the SSRC, the number and three bytes of nothing.
+        assert_eq!(out[8..], [0x84, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 200, 0, 0, 0]);
+        assert_eq!(all(&out), [Rtcp::KeyframeRequest { ssrc: 9 }]);
+        let packets = unmarshal(&mut out.as_slice()).unwrap();
+        let request = packets[1].as_any().downcast_ref::<FullIntraRequest>().unwrap();
+        let entry = FirEntry { ssrc: 9, sequence_number: 200 };
+        assert_eq!((request.media_ssrc, &request.fir), (0, &vec![entry]));
     }
 
     #[test]
