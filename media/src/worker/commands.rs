@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Event, Gone, Note, Worker};
-use crate::codec::Kind;
+use crate::codec::{Format, Kind};
 use crate::peer::{Peer, Receiving};
 use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, TrackKey};
 use crate::sending::Sending;
@@ -118,7 +118,7 @@ impl Worker {
         let place = self.peers.insert(peer);
         self.peer_of.insert(key, place);
         self.by_fragment.insert(fragment, place);
-        self.receive(place, receives);
+        self.receive(place, receives, now);
         self.send(place, sends);
         self.schedule(place, now);
     }
@@ -134,13 +134,13 @@ impl Worker {
         }
         let (receives, sends) = (plan.receives.clone(), plan.sends.clone());
         peer.plan = plan;
-        self.receive(place, receives);
+        self.receive(place, receives, now);
         self.send(place, sends);
         self.schedule(place, now);
     }
 
     /// Makes the tracks of a peer those of its plan.
-    fn receive(&mut self, place: usize, plans: Vec<ReceivePlan>) {
+    fn receive(&mut self, place: usize, plans: Vec<ReceivePlan>, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let before = std::mem::take(&mut peer.receiving);
         let same = |before: &ReceivePlan, plan: &ReceivePlan| {
@@ -157,11 +157,17 @@ impl Worker {
         gone.into_iter().for_each(|track| self.end_track(track));
         for (receive, plan) in plans.into_iter().enumerate() {
             let track = match self.track_of.get(&plan.track) {
-                Some(&track) => track,
+                Some(&track) => {
+                    let was = before.iter().find(|it| it.plan.track == plan.track);
+                    self.follow_plan(track, was.map(|was| &was.plan), &plan, now);
+                    track
+                }
                 None => {
                     let owner = Owner::Peer(place);
-                    let Some(format) = plan.first().map(|first| first.format) else { continue };
-                    let track = Track::new(plan.track, room, owner, format, plan.rids.len());
+                    let Some(first) = plan.first() else { continue };
+                    let mut track =
+                        Track::new(plan.track, room, owner, first.format, plan.layers());
+                    track.parameter_sets = Arc::clone(&first.parameter_sets);
                     let at = self.tracks.insert(track);
                     self.track_of.insert(plan.track, at);
                     at
@@ -172,6 +178,56 @@ impl Worker {
                 peer.receiving.push(Receiving { plan, track });
             }
         }
+    }
+
+    /// A track stays what it is with another plan: its layers are made anew when they are others, and its codec is another one
+    /// only when the plan no longer has it.
+    fn follow_plan(
+        &mut self,
+        at: usize,
+        before: Option<&ReceivePlan>,
+        plan: &ReceivePlan,
+        now: Instant,
+    ) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        let remade = track.layers.len() != plan.layers()
+            || before.is_some_and(|before| before.rids != plan.rids);
+        if remade {
+            track.remake_layers(plan.layers());
+        }
+        let format = track.format;
+        let same = plan.codecs.iter().find(|codec| codec.format == format);
+        if let Some(same) = same {
+            track.parameter_sets = Arc::clone(&same.parameter_sets);
+        } else if let Some(first) = plan.first() {
+            return self.recode(at, first.format, Arc::clone(&first.parameter_sets), now);
+        }
+        if remade {
+            self.notify_mirrors(at);
+            self.ask_publisher(at, now);
+        }
+    }
+
+    /// From now on a track's packets are coded with `format`: each viewer gets them as it takes them, if it does.
+    pub(super) fn recode(
+        &mut self,
+        at: usize,
+        format: Format,
+        parameter_sets: Arc<[Vec<u8>]>,
+        now: Instant,
+    ) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        track.recode(format, parameter_sets, now);
+        for subscription in &mut track.subscriptions {
+            let viewer = self.peers.get(subscription.viewer);
+            let sending = viewer.and_then(|viewer| viewer.sending.get(subscription.line));
+            subscription.codec = sending.and_then(|sending| sending.plan.takes(format)).copied();
+        }
+        if matches!(track.owner, Owner::Peer(_)) {
+            self.events.push(Event::Coded { track: track.key, format });
+        }
+        self.notify_mirrors(at);
+        self.ask_publisher(at, now);
     }
 
     /// Makes the lines of a viewer those of its plan; a line that stays goes on counting.
@@ -293,6 +349,9 @@ impl Worker {
         let Some(&at) = self.track_of.get(&key) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.tap = tap.map(Fitted::new);
+        if let Some(tap) = &mut track.tap {
+            tap.coded(track.format, Arc::clone(&track.parameter_sets));
+        }
         if track.guide_tap(now) {
             self.ask_publisher(at, now);
         }

@@ -7,7 +7,7 @@ use super::{Event, Gone, Note, Worker};
 use crate::bandwidth::{Candidate, allocate};
 use crate::codec::Kind;
 use crate::peer::Peer;
-use crate::plan::TrackKey;
+use crate::plan::{KeyframeFeedback, TrackKey};
 use crate::rtcp::{Compound, ReportBlock};
 use crate::rtp::Extension;
 use crate::subscription::Wish;
@@ -125,6 +125,7 @@ impl Worker {
         for receiving in &peer.receiving {
             let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
             let nack = receiving.plan.takes_nack(track.format);
+            let asking = receiving.plan.keyframes(track.format);
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc() else { continue };
                 if nack && layer.lacks() {
@@ -136,8 +137,17 @@ impl Worker {
                     }
                     due.extend(layer.lacks().then_some(now + REPAIR));
                 }
+                if asking == KeyframeFeedback::None {
+                    continue;
+                }
                 if layer.asks_for_keyframe(now) {
-                    compound.keyframe_request(ssrc);
+                    if asking == KeyframeFeedback::Fir {
+                        // Each new command has the next number (RFC 5104 §4.3.1.1).
+                        layer.intra_request = layer.intra_request.wrapping_add(1);
+                        compound.full_intra_request(ssrc, layer.intra_request);
+                    } else {
+                        compound.keyframe_request(ssrc);
+                    }
                     keyframes += 1;
                 }
                 due.extend(layer.keyframe_deadline(now));
