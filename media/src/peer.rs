@@ -240,9 +240,10 @@ impl Peer {
         }
     }
 
-    /// Where an SSRC that no description named belongs, by what its extensions say (RFC 8843 §9.2, RFC 8852).
+    /// Where an SSRC that no description named belongs: by what its extensions say (RFC 8843 §9.2, RFC 8852), or else by a payload
+    /// type that only one section has (the last step of RFC 8843 §9.2).
     fn find_home(&self, header: &Header, packet: &[u8]) -> Option<Home> {
-        (0..).zip(&self.receiving).find_map(|(receive, receiving)| {
+        let named = (0..).zip(&self.receiving).find_map(|(receive, receiving)| {
             let plan = &receiving.plan;
             let values = Values::read(header, packet, &plan.extensions);
             let (_, used) = plan.payload(header.payload_type)?;
@@ -258,7 +259,24 @@ impl Peer {
                 None => return None,
             };
             Some(Home { receive, layer: u8::try_from(layer).ok()?, repair })
-        })
+        });
+        named.or_else(|| self.home_of_payload(header, packet))
+    }
+
+    fn home_of_payload(&self, header: &Header, packet: &[u8]) -> Option<Home> {
+        let mut sections = (0..).zip(&self.receiving).filter_map(|(receive, receiving)| {
+            let (_, used) = receiving.plan.payload(header.payload_type)?;
+            Some((receive, &receiving.plan, used == PayloadUse::Repair))
+        });
+        let (receive, plan, repair) = sections.next()?;
+        let values = Values::read(header, packet, &plan.extensions);
+        // A packet that names another section or a layer is not meant, and of several layers nothing says which.
+        let elsewhere = values.mid.is_some_and(|mid| mid != plan.mid.as_bytes());
+        let named = values.rid.or(values.repaired_rid).is_some();
+        if sections.next().is_some() || elsewhere || named || plan.layers() > 1 {
+            return None;
+        }
+        Some(Home { receive, layer: 0, repair })
     }
 
     /// Opens an RTCP compound in place; returns its length.

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Header extensions by their numbers.
+type Named<'a> = &'a [(u8, &'a [u8])];
+
 /// A camera whose packets name their section by a MID (extension 5).
 fn named_camera(layers: usize) -> ReceivePlan {
     let mut plan = camera(1, layers);
@@ -431,7 +434,7 @@ fn send_pictures(
     (ada, ben): (usize, usize),
     pictures: std::ops::Range<u64>,
     payload_type: u8,
-    streams: &[(u32, &[(u8, &[u8])])],
+    streams: &[(u32, Named<'_>)],
 ) -> usize {
     let mut wanted: Vec<u32> = streams.iter().map(|&(ssrc, _)| ssrc).collect();
     let mut seen = 0;
@@ -466,7 +469,7 @@ fn a_plan_with_other_layers_or_codecs_changes_a_track_in_its_place() {
         let mut three = ReceivePlan { ssrcs: vec![], ..camera(1, 3) };
         three.extensions.set(Extension::Rid, 4);
         configure(&mut world, ada, vec![three.clone()]);
-        let named: [(u32, &[(u8, &[u8])]); 3] =
+        let named: [(u32, Named<'_>); 3] =
             [(300, &[(4, b"q")]), (301, &[(4, b"h")]), (302, &[(4, b"f")])];
         assert!(send_pictures(&mut world, both, 0..60, VP8, &named) > 55);
         let track = world.worker.tracks.iter().next().unwrap().1;
@@ -483,4 +486,84 @@ fn a_plan_with_other_layers_or_codecs_changes_a_track_in_its_place() {
         assert_eq!(gaps(numbers), 0);
         assert_eq!(world.worker.tracks.len(), 1);
     }
+}
+
+/// A microphone beside the camera, its SSRC as described.
+fn microphone(ssrcs: Vec<(u32, Option<u32>)>) -> ReceivePlan {
+    ReceivePlan {
+        mid: "a".into(),
+        codecs: vec![coded(Codec::Opus, OPUS, None)],
+        rids: vec![],
+        ssrcs,
+        ..camera(2, 1)
+    }
+}
+
+#[test]
+fn a_section_is_found_by_a_payload_type_that_only_it_has() {
+    // Described without SSRCs, and with others than those that are sent.
+    for described in [vec![], vec![(77, Some(78))]] {
+        let mut world = World::new();
+        let plan = ReceivePlan { rids: vec![], ssrcs: described.clone(), ..camera(1, 1) };
+        let ada = world.phone(vec![plan, microphone(vec![])], vec![]);
+        let speaker = SendPlan { mid: "1".into(), ssrc: 8000, repair_ssrc: 8001, ..screen() };
+        let ben = world.phone(vec![], vec![screen(), speaker]);
+        world.show(ben, "0", 1);
+        world.show(ben, "1", 2);
+        for number in 0..30_u64 {
+            let picture = vp8_packet(4711, 100 + number, number, true);
+            if number != 15 {
+                world.packet(ada, picture, &[], &vp8_payload(number, true, number == 0));
+            }
+            let sound = Rtp { payload_type: OPUS, ssrc: 4712, ..picture };
+            world.packet(ada, sound, &[], &[0; 100]);
+            if number == 16 {
+                let payload = [&115_u16.to_be_bytes()[..], &vp8_payload(15, true, false)].concat();
+                let rtx = Rtp { payload_type: RTX, ssrc: 4713, sequence: 1, ..picture };
+                world.packet(ada, rtx, &[], &payload);
+            }
+            world.step(33);
+        }
+        let got = |ssrc: u32| {
+            let got = world.phones[ben].got.iter();
+            got.filter(|(_, packet)| Header::parse(packet).unwrap().ssrc == ssrc).count()
+        };
+        assert_eq!((got(7000), got(8000)), (30, 30));
+    }
+}
+
+#[test]
+fn a_payload_type_of_several_sections_or_layers_says_nothing() {
+    let two = vec![
+        ReceivePlan { rids: vec![], ssrcs: vec![], ..camera(1, 1) },
+        ReceivePlan { rids: vec![], ssrcs: vec![], mid: "s".into(), ..camera(2, 1) },
+    ];
+    let layers = vec![ReceivePlan { ssrcs: vec![], ..camera(1, 3) }];
+    let mut elsewhere = named_camera(1);
+    elsewhere.ssrcs.clear();
+    let cases: [(Vec<ReceivePlan>, Named<'_>); 3] =
+        [(two, &[]), (layers, &[]), (vec![elsewhere], &[(5, b"x")])];
+    for (plans, extensions) in cases {
+        let mut world = World::new();
+        let ada = world.phone(plans, vec![]);
+        let rtp = vp8_packet(4711, 100, 0, true);
+        world.packet(ada, rtp, extensions, &vp8_payload(0, true, true));
+        let unannounced = world.worker.counters.read();
+        let unannounced = unannounced.into_iter().find(|(it, _)| *it == "dropped_unannounced");
+        assert_eq!(unannounced.map(|it| it.1), Some(1));
+    }
+}
+
+#[test]
+fn layers_without_names_are_those_of_their_ssrcs() {
+    let mut world = World::new();
+    let plan = ReceivePlan { rids: vec![], ..camera(1, 3) };
+    let ada = world.phone(vec![plan], vec![]);
+    let ben = world.phone(vec![], vec![screen()]);
+    world.show(ben, "0", 1);
+    let streams: [(u32, Named<'_>); 3] = [(100, &[]), (101, &[]), (102, &[])];
+    assert!(send_pictures(&mut world, (ada, ben), 0..30, VP8, &streams) > 25);
+    let track = world.worker.tracks.iter().next().unwrap().1;
+    assert_eq!(track.layers_sent(world.now), [true; 3]);
+    assert_eq!(gaps(world.phones[ben].media().keys().copied()), 0);
 }
