@@ -427,18 +427,4 @@ impl Track {
         let stream = target.and_then(|target| self.layers.get_mut(usize::from(target)));
         stream.map(Layer::want_keyframe).is_some()
     }
-
-    /// The subscription of a viewer's line.
-    pub(crate) fn subscription(&self, viewer: usize, line: usize) -> Option<&Subscription> {
-        self.subscriptions.iter().find(|it| it.viewer == viewer && it.line == line)
-    }
-
-    /// The same, to be changed.
-    pub(crate) fn subscription_mut(
-        &mut self,
-        viewer: usize,
-        line: usize,
-    ) -> Option<&mut Subscription> {
-        self.subscriptions.iter_mut().find(|it| it.viewer == viewer && it.line == line)
-    }
 }

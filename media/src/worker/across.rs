@@ -125,6 +125,11 @@ impl Across {
         self.number
     }
 
+    /// Where a track lives that is shown here and lives elsewhere.
+    pub(super) fn lives_at(&self, track: TrackKey) -> Option<(TrackKey, usize)> {
+        self.homes.get(&track).map(|&home| (track, home))
+    }
+
     pub(super) fn forget(&mut self, track: TrackKey) {
         self.homes.remove(&track);
     }

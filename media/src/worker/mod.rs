@@ -456,7 +456,9 @@ impl Worker {
         self.counters.keyframes_wanted.add(1);
         let Some(at) = self.track_shown(viewer, line) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
-        let current = track.subscription(viewer, line).and_then(|it| it.current.or(it.target));
+        let sending = self.peers.get(viewer).and_then(|peer| peer.sending.get(line));
+        let subscription = sending.and_then(|it| track.subscriptions.get(it.subscription?));
+        let current = subscription.and_then(|it| it.current.or(it.target));
         if let Some(stream) = current.and_then(|layer| track.stream_of(layer)) {
             stream.want_keyframe();
             self.ask_publisher(at, now);
@@ -492,7 +494,7 @@ impl Worker {
         #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
         let behind = (sending.next as u16).wrapping_sub(sequence);
         let sent = sending.next.checked_sub(u64::from(behind))?;
-        let subscription = track.subscription(viewer, line)?;
+        let subscription = track.subscriptions.get(sending.subscription?)?;
         let (epoch, origin) = subscription.origin(sent)?;
         let kept = track.history(epoch.layer)?.kept(origin)?;
         let looked = epoch.rewritten(kept.meta)?;

@@ -181,7 +181,7 @@ impl Worker {
     fn send_sender_reports(&mut self, place: usize, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let Some(path) = peer.ice.path() else { return };
-        for line in 0..peer.sending.len() {
+        for line in 0..peer.sending.capacity() {
             let Some(sending) = peer.sending.get_mut(line) else { continue };
             let quiet =
                 sending.reported.is_some_and(|at| now < at + REPORT) || sending.packets == 0;
@@ -189,7 +189,7 @@ impl Worker {
                 continue;
             };
             let Some(track) = self.tracks.get(track).filter(|_| !quiet) else { continue };
-            let subscription = track.subscription(place, line);
+            let subscription = sending.subscription.and_then(|it| track.subscriptions.get(it));
             let clock =
                 subscription.and_then(|it| it.clock(now, track.format.codec, &track.layers));
             let Some(clock) = clock else { continue };
@@ -220,21 +220,21 @@ impl Worker {
         let mut candidates = Vec::new();
         let mut places = Vec::new();
         let mut sounds = Vec::new();
-        for (line, key) in peer.shown() {
+        for (line, key, subscription) in peer.subscribed() {
             let Some(&at) = self.track_of.get(&key) else { continue };
-            let Some(track) = self.tracks.get_mut(at) else { continue };
+            let Some(track) = self.tracks.get(at) else { continue };
             if track.format.codec.kind() == Kind::Audio {
-                let off = track.subscription(place, line).is_some_and(|it| it.wish == Wish::Off);
+                let subscription = track.subscriptions.get(subscription);
+                let off = subscription.is_some_and(|it| it.wish == Wish::Off);
                 bits = bits.saturating_sub(if off { 0 } else { AUDIO });
                 sounds.push((at, line, (!off).then_some(0)));
                 continue;
             }
-            let Some(wish) = track.subscription(place, line).map(|it| it.wish) else { continue };
-            let mut layers = track.offers_for(wish, now);
-            if layers.is_empty() && wish != Wish::Off {
+            let Some(subscription) = track.subscriptions.get(subscription) else { continue };
+            let mut layers = track.offers_for(subscription.wish, now);
+            if layers.is_empty() && subscription.wish != Wish::Off {
                 continue;
             }
-            let Some(subscription) = track.subscription_mut(place, line) else { continue };
             if carefully {
                 // A moment later it is known what the path takes.
                 layers.truncate(1);
@@ -265,7 +265,7 @@ impl Worker {
         };
         let Some(count) = outbound.bandwidth.wants_probe(bits, now) else { return };
         let tracks = (&self.tracks, &self.track_of);
-        let line = peer.sending.iter_mut().find_map(|sending| {
+        let line = peer.sending.iter_mut().find_map(|(_, sending)| {
             let track = tracks.0.get(*tracks.1.get(&sending.track?)?)?;
             let codec = *sending.plan.takes(track.format)?;
             let numbered = sending.plan.extensions.id(Extension::TransportSequence).is_some();
@@ -289,7 +289,9 @@ impl Worker {
         let Some(track) = self.tracks.get_mut(at) else { return };
         let (key, scalable) = (track.key, track.scalable().is_some());
         let is_video = track.format.codec.kind() == Kind::Video;
-        let Some(subscription) = track.subscription_mut(viewer, line) else { return };
+        let sending = self.peers.get(viewer).and_then(|peer| peer.sending.get(line));
+        let subscription = sending.and_then(|it| track.subscriptions.get_mut(it.subscription?));
+        let Some(subscription) = subscription else { return };
         // One stream of many layers may have a way to another one without a keyframe, which is seen by the next time.
         let patient = scalable && subscription.target != share && subscription.current.is_some();
         subscription.target = share;

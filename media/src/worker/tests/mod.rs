@@ -1,5 +1,6 @@
 //! Whole calls in virtual time: clients with real DTLS and SRTP around one worker, over a link that loses, delays and repeats.
 
+mod numbers;
 mod ranking;
 mod renumbering;
 mod streams;
@@ -1134,7 +1135,9 @@ fn a_tenth_lost_is_repaired_and_pictures_keep_moving() {
 #[test]
 fn strangers_and_replays_get_nothing() {
     let mut world = World::new();
-    let ada = world.phone(vec![camera(1, 1)], vec![]);
+    // Two sections with the same payload types: neither can be found by them.
+    let other = ReceivePlan { mid: "s".into(), ssrcs: vec![(800, None)], ..camera(2, 1) };
+    let ada = world.phone(vec![camera(1, 1), other], vec![]);
     let ben = world.phone(vec![], vec![screen()]);
     world.show(ben, "0", 1);
     let count = |world: &World, name: &str| {
