@@ -31,6 +31,8 @@ switchboard_turn::counters! {
     dropped_replayed,
     /// Packets of SSRCs that nobody announced.
     dropped_unannounced,
+    /// Packets of a codec that their track no longer has, or that a viewer does not take.
+    dropped_codec,
     /// Datagrams that the kernel or a full queue did not take.
     dropped_full,
     /// Commands that the full queue of a worker did not take.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::codec::Frame;
+use crate::codec::{Format, Frame};
 use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
 use crate::rtcp::ReportBlock;
@@ -52,6 +52,8 @@ pub(crate) struct Layer {
     repair: Option<u32>,
     /// The SSRC of retransmissions of the stream before, and when this one began.
     replaced: (Option<u32>, Option<Instant>),
+    /// What its newest packet is coded with.
+    pub(crate) coded: Option<Format>,
     pub(crate) history: History,
     pub(crate) clock: Option<ClockPair>,
     numbers: Unwrapper,
@@ -73,6 +75,8 @@ pub(crate) struct Layer {
     pub(crate) scalable: Option<Box<Scalable>>,
     keyframe_wanted: bool,
     keyframe_asked: Option<Instant>,
+    /// The number of the last full intra request (RFC 5104 §4.3.1.1).
+    pub(crate) intra_request: u8,
     /// Keyframe requests and requests for packets that were sent.
     pub(crate) keyframe_requests: u64,
     pub(crate) nacks: u64,
@@ -93,6 +97,7 @@ impl Layer {
             sources: Succession::default(),
             repair: None,
             replaced: (None, None),
+            coded: None,
             history: History::default(),
             clock: None,
             numbers: Unwrapper::default(),
@@ -110,6 +115,7 @@ impl Layer {
             scalable: None,
             keyframe_wanted: false,
             keyframe_asked: None,
+            intra_request: 0,
             keyframe_requests: 0,
             nacks: 0,
         }
@@ -153,9 +159,32 @@ impl Layer {
         (self.first, self.received, self.reported) = (0, 0, (0, 0));
         (self.seen, self.missing) = (Seen::default(), Vec::new());
         (self.transit, self.jitter) = (None, 0.0);
-        (self.clock, self.scalable, self.pixels) = (None, None, None);
+        self.clock = None;
         self.replaced = (self.repair.take(), Some(now));
+        self.begin_pictures();
+    }
+
+    /// The same stream goes on with another codec: what was kept is of no use.
+    pub(crate) fn begin_format(&mut self) {
+        (self.history, self.missing) = (History::default(), Vec::new());
+        self.begin_pictures();
+    }
+
+    fn begin_pictures(&mut self) {
+        (self.scalable, self.pixels) = (None, None);
         (self.keyframe_wanted, self.keyframe_asked) = (true, None);
+    }
+
+    /// What a packet with media of `ssrc` would be to it.
+    pub(crate) fn would_turn(&self, ssrc: u32, sequence: u16, now: Instant) -> Turn {
+        match self.sources.look(ssrc, now) {
+            Turn::Current => {
+                let highest = self.numbers.highest();
+                let ahead = highest.is_none_or(|it| self.numbers.peek(sequence) > it);
+                if ahead { Turn::Current } else { Turn::Late }
+            }
+            turn => turn,
+        }
     }
 
     /// Notes a packet, `repeated` when it came by retransmission; `length` is that of its media, 0 of padding alone.

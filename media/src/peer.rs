@@ -1,16 +1,18 @@
 //! One peer connection: ICE, DTLS and SRTP of one client, and what was agreed on with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use slab::Slab;
 
 use crate::arrivals::Arrivals;
 use crate::bandwidth::Bandwidth;
 use crate::dtls::{Dtls, Identity, Keys};
 use crate::ice::Ice;
-use crate::plan::{PayloadUse, PeerKey, PeerPlan, ReceivePlan, RoomKey, TrackKey};
+use crate::plan::{PayloadUse, PeerKey, PeerPlan, ReceivePlan, RoomKey, SendPlan, TrackKey};
 use crate::rtp::{Header, Unwrapper, Values};
-use crate::sending::{Outbound, Sending};
+use crate::sending::{Line, Outbound, Sending};
 use crate::srtp::{Direction, Window};
 
 /// SSRCs of one peer that no description names.
@@ -19,6 +21,8 @@ const UNSIGNALLED: usize = 8;
 const SSRCS: usize = 1024;
 /// Senders of RTCP that one peer may have.
 const RTCP_SENDERS: usize = 64;
+/// Streams that left the plan of one peer and whose numbers are remembered.
+const RETIRED: usize = 1024;
 /// The continued number that SRTP counts as its index 0.
 const FIRST_INDEX: u64 = 0x1_0000;
 
@@ -87,7 +91,9 @@ pub(crate) struct Peer {
     inbound: HashMap<u32, Inbound>,
     rtcp_windows: Vec<(u32, Window)>,
     pub(crate) receiving: Vec<Receiving>,
-    pub(crate) sending: Vec<Sending>,
+    pub(crate) sending: Slab<Sending>,
+    /// Streams that are no longer part of the plan, the oldest first.
+    retired: VecDeque<Line>,
     pub(crate) arrivals: Arrivals,
     /// The SSRC that media came from last: feedback that names none of its own is nothing to a publisher.
     pub(crate) heard_ssrc: u32,
@@ -122,7 +128,8 @@ impl Peer {
             inbound: HashMap::new(),
             rtcp_windows: Vec::new(),
             receiving: Vec::new(),
-            sending: Vec::new(),
+            sending: Slab::new(),
+            retired: VecDeque::new(),
             arrivals: Arrivals::default(),
             heard_ssrc: 0,
             plan,
@@ -240,9 +247,10 @@ impl Peer {
         }
     }
 
-    /// Where an SSRC that no description named belongs, by what its extensions say (RFC 8843 §9.2, RFC 8852).
+    /// Where an SSRC that no description named belongs: by what its extensions say (RFC 8843 §9.2, RFC 8852), or else by a payload
+    /// type that only one section has (the last step of RFC 8843 §9.2).
     fn find_home(&self, header: &Header, packet: &[u8]) -> Option<Home> {
-        (0..).zip(&self.receiving).find_map(|(receive, receiving)| {
+        let named = (0..).zip(&self.receiving).find_map(|(receive, receiving)| {
             let plan = &receiving.plan;
             let values = Values::read(header, packet, &plan.extensions);
             let (_, used) = plan.payload(header.payload_type)?;
@@ -258,7 +266,24 @@ impl Peer {
                 None => return None,
             };
             Some(Home { receive, layer: u8::try_from(layer).ok()?, repair })
-        })
+        });
+        named.or_else(|| self.home_of_payload(header, packet))
+    }
+
+    fn home_of_payload(&self, header: &Header, packet: &[u8]) -> Option<Home> {
+        let mut sections = (0..).zip(&self.receiving).filter_map(|(receive, receiving)| {
+            let (_, used) = receiving.plan.payload(header.payload_type)?;
+            Some((receive, &receiving.plan, used == PayloadUse::Repair))
+        });
+        let (receive, plan, repair) = sections.next()?;
+        let values = Values::read(header, packet, &plan.extensions);
+        // A packet that names another section or a layer is not meant, and of several layers nothing says which.
+        let elsewhere = values.mid.is_some_and(|mid| mid != plan.mid.as_bytes());
+        let named = values.rid.or(values.repaired_rid).is_some();
+        if sections.next().is_some() || elsewhere || named || plan.layers() > 1 {
+            return None;
+        }
+        Some(Home { receive, layer: 0, repair })
     }
 
     /// Opens an RTCP compound in place; returns its length.
@@ -293,15 +318,62 @@ impl Peer {
 
     /// The stream that has this SSRC.
     pub(crate) fn line_of(&self, ssrc: u32) -> Option<usize> {
-        self.sending.iter().position(|sending| sending.plan.ssrc == ssrc)
+        self.sending.iter().find(|(_, sending)| sending.plan.ssrc == ssrc).map(|(line, _)| line)
     }
 
     /// Tracks that it gets, with their lines.
     pub(crate) fn shown(&self) -> impl Iterator<Item = (usize, TrackKey)> {
+        self.sending.iter().filter_map(|(line, sending)| Some((line, sending.track?)))
+    }
+
+    /// Tracks that it gets, with the places of their subscriptions.
+    pub(crate) fn subscribed(&self) -> impl Iterator<Item = (usize, TrackKey, usize)> {
         self.sending
             .iter()
-            .enumerate()
-            .filter_map(|(line, sending)| sending.track.map(|track| (line, track)))
+            .filter_map(|(line, sending)| Some((line, sending.track?, sending.subscription?)))
+    }
+
+    /// A stream that it may be sent from now on; its SSRCs go on where they were left. `None` when one of them is in use: its
+    /// numbers would have two owners.
+    pub(crate) fn add_sending(&mut self, plan: SendPlan, now: Instant) -> Option<usize> {
+        let taken = |ssrc: u32| self.sending.iter().any(|(_, sending)| sending.has(ssrc));
+        if taken(plan.ssrc) || taken(plan.repair_ssrc) || plan.ssrc == plan.repair_ssrc {
+            return None;
+        }
+        let mut sending = Sending::new(plan);
+        for line in &self.retired {
+            sending.resume(line, now);
+        }
+        Some(self.sending.insert(sending))
+    }
+
+    /// Keeps the numbers of a stream that is no longer sent.
+    pub(crate) fn retire(&mut self, line: Line) {
+        if self.retired.len() == RETIRED {
+            self.retired.pop_front();
+        }
+        self.retired.push_back(line.retired());
+    }
+
+    /// Goes on with a stream of a predecessor: what it shows, if it is part of the plan, and its numbers in any case.
+    pub(crate) fn adopt_line(&mut self, line: Line, now: Instant) {
+        let mut kept = false;
+        for (_, sending) in &mut self.sending {
+            sending.resume(&line, now);
+            if line.is_of(&sending.plan) {
+                (sending.track, sending.preference) = (line.track, line.preference);
+                kept = true;
+            }
+        }
+        if !kept {
+            self.retire(line);
+        }
+    }
+
+    /// The numbers of all streams, those that are no longer sent first.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let retired = self.retired.iter().copied();
+        retired.chain(self.sending.iter().map(|(_, sending)| sending.export())).collect()
     }
 }
 

@@ -116,6 +116,17 @@ impl ReceivePlan {
         self.codecs.first()
     }
 
+    /// How the peer is asked for keyframes of a format.
+    pub(crate) fn keyframes(&self, format: Format) -> KeyframeFeedback {
+        let codec = self.codecs.iter().find(|codec| codec.format == format);
+        codec.map_or(KeyframeFeedback::None, |codec| codec.keyframes)
+    }
+
+    /// How many layers it sends: those that have names, or else SSRCs (the SIM groups of older clients).
+    pub(crate) fn layers(&self) -> usize {
+        self.rids.len().max(self.ssrcs.len()).max(1)
+    }
+
     /// Whether the peer takes requests for packets of a format.
     pub(crate) fn takes_nack(&self, format: Format) -> bool {
         self.codecs.iter().any(|codec| codec.format == format && codec.nack)

@@ -302,7 +302,6 @@ impl<'a> Compound<'a> {
 
     /// Asks the sender of `ssrc` for a keyframe, by a command with a number of its own: the next one for every new request, the
     /// same for one that is repeated (RFC 5104 §4.3.1). Its header names no media source (§4.3.1.2).
-    #[cfg_attr(not(test), expect(dead_code, reason = "the worker asks by PLI"))]
     pub(crate) fn full_intra_request(&mut self, ssrc: u32, sequence: u8) {
         self.packet(PAYLOAD_FEEDBACK, 4, |out| {
             out.extend_from_slice(&[0; 4]);

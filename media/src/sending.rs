@@ -11,6 +11,7 @@ use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
 use crate::srtp::{Direction, OVERHEAD, Window};
 use crate::stats::Reports;
+use crate::subscription::Wish;
 
 /// Bytes of retransmissions in a second, besides half of what is sent anew.
 const RESEND_FLOOR: u64 = 60_000;
@@ -65,6 +66,9 @@ pub(crate) struct Sending {
     pub(crate) plan: SendPlan,
     /// What it shows now.
     pub(crate) track: Option<TrackKey>,
+    /// The place of its subscription among those of the track.
+    pub(crate) subscription: Option<usize>,
+    pub(crate) preference: Preference,
     /// The next sequence number, continued.
     pub(crate) next: u64,
     pub(crate) last_timestamp: u32,
@@ -86,41 +90,95 @@ pub(crate) struct Sending {
     pub(crate) reports: Reports,
 }
 
-/// Every number of a stream that must go on, for a successor.
+/// What the viewer prefers of what a stream shows; it goes on when the track is made anew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Preference {
+    pub(crate) wish: Wish,
+    pub(crate) priority: u8,
+    pub(crate) temporal: u8,
+}
+
+impl Default for Preference {
+    fn default() -> Self {
+        Self { wish: Wish::Auto, priority: 128, temporal: u8::MAX }
+    }
+}
+
+/// Where the numbers of one SSRC stand: none is given to two packets.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    ssrc: u32,
+    next: u64,
+    sealed: Window,
+}
+
+/// Every number of a stream that must go on, for a successor or for the day when its SSRCs are used again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
-    track: Option<TrackKey>,
-    next: u64,
-    repair_next: u64,
-    windows: [Window; 2],
+    counts: [Count; 2],
+    pub(crate) track: Option<TrackKey>,
+    pub(crate) preference: Preference,
     last_timestamp: u32,
     started: bool,
     picture: (u16, u8, u16),
-    counts: (u32, u32),
+    sent: (u32, u32),
+}
+
+impl Line {
+    /// The same when nothing is shown there any more.
+    pub(crate) fn retired(self) -> Self {
+        Self { track: None, ..self }
+    }
+
+    /// Whether it is what a plan describes.
+    pub(crate) fn is_of(&self, plan: &SendPlan) -> bool {
+        self.counts.map(|count| count.ssrc) == [plan.ssrc, plan.repair_ssrc]
+    }
+
+    /// The SSRC of its media.
+    fn ssrc(&self) -> u32 {
+        let [media, _] = self.counts;
+        media.ssrc
+    }
 }
 
 impl Sending {
     pub(crate) fn export(&self) -> Line {
+        let count = |ssrc, next, sealed| Count { ssrc, next, sealed };
         Line {
+            counts: [
+                count(self.plan.ssrc, self.next, self.sealed),
+                count(self.plan.repair_ssrc, self.repair_next, self.repair_sealed),
+            ],
             track: self.track,
-            next: self.next,
-            repair_next: self.repair_next,
-            windows: [self.sealed, self.repair_sealed],
+            preference: self.preference,
             last_timestamp: self.last_timestamp,
             started: self.last_at.is_some(),
             picture: (self.picture, self.base_layer, self.frame),
-            counts: (self.packets, self.bytes),
+            sent: (self.packets, self.bytes),
         }
     }
 
-    /// Goes on where a predecessor was.
-    pub(crate) fn adopt(&mut self, line: Line, now: Instant) {
-        self.track = line.track;
-        (self.next, self.repair_next) = (line.next, line.repair_next);
-        [self.sealed, self.repair_sealed] = line.windows;
-        (self.last_timestamp, self.last_at) = (line.last_timestamp, line.started.then_some(now));
-        (self.picture, self.base_layer, self.frame) = line.picture;
-        (self.packets, self.bytes) = line.counts;
+    /// Goes on where its SSRCs were left; what the viewer is shown is not part of it.
+    pub(crate) fn resume(&mut self, line: &Line, now: Instant) {
+        for count in line.counts {
+            if count.ssrc == self.plan.ssrc {
+                (self.next, self.sealed) = (count.next, count.sealed);
+            } else if count.ssrc == self.plan.repair_ssrc {
+                (self.repair_next, self.repair_sealed) = (count.next, count.sealed);
+            }
+        }
+        if line.ssrc() == self.plan.ssrc {
+            self.last_timestamp = line.last_timestamp;
+            self.last_at = line.started.then_some(now);
+            (self.picture, self.base_layer, self.frame) = line.picture;
+            (self.packets, self.bytes) = line.sent;
+        }
+    }
+
+    /// Whether one of its streams has this SSRC.
+    pub(crate) fn has(&self, ssrc: u32) -> bool {
+        [self.plan.ssrc, self.plan.repair_ssrc].contains(&ssrc)
     }
 
     pub(crate) fn new(plan: SendPlan) -> Self {
@@ -132,6 +190,8 @@ impl Sending {
         Self {
             plan,
             track: None,
+            subscription: None,
+            preference: Preference::default(),
             next: number(a, b),
             last_timestamp: 0,
             last_at: None,

@@ -9,7 +9,7 @@ use crate::dependency::{Indication, Structure};
 use crate::history::Meta;
 use crate::layer::Layer;
 use crate::plan::SendCodec;
-use crate::sending::{Rewritten, Sending};
+use crate::sending::{Preference, Rewritten, Sending};
 
 /// Renumberings that are remembered for packets that come late, and for requests.
 const EPOCHS: usize = 128;
@@ -111,16 +111,22 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    pub(crate) fn new(viewer: usize, line: usize, codec: Option<SendCodec>) -> Self {
+    pub(crate) fn new(
+        viewer: usize,
+        line: usize,
+        codec: Option<SendCodec>,
+        preference: Preference,
+    ) -> Self {
+        let Preference { wish, priority, temporal } = preference;
         Self {
             viewer,
             line,
             codec,
-            wish: Wish::Auto,
-            priority: 128,
+            wish,
+            priority,
             current: None,
             target: Some(0),
-            temporal: u8::MAX,
+            temporal,
             told_paused: false,
             epochs: VecDeque::new(),
             highest: 0,

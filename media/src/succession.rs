@@ -56,21 +56,29 @@ impl<T: Copy + Eq> Succession<T> {
 
     /// Takes note of `one`, which carries media.
     pub(crate) fn take(&mut self, one: T, now: Instant) -> Turn {
-        let turn = self.look(one, now);
-        if turn == Turn::Begins
-            && let Some(before) = self.current.replace(one)
-        {
-            let at = self.replaced.iter().position(|&known| known == Some(one));
-            let rest = self.replaced.get_mut(..=at.unwrap_or(REPLACED - 1)).unwrap_or_default();
-            rest.rotate_right(1);
-            if let Some(first) = rest.first_mut() {
-                *first = Some(before);
+        match self.look(one, now) {
+            Turn::Begins => self.begin(one, now),
+            Turn::Current => {
+                self.last = Some(now);
+                Turn::Current
             }
+            Turn::Late => Turn::Late,
         }
-        if turn != Turn::Late {
-            self.last = Some(now);
+    }
+
+    /// `one` counts from now on.
+    pub(crate) fn begin(&mut self, one: T, now: Instant) -> Turn {
+        self.last = Some(now);
+        let Some(before) = self.current.replace(one).filter(|&before| before != one) else {
+            return Turn::Begins;
+        };
+        let at = self.replaced.iter().position(|&known| known == Some(one));
+        let rest = self.replaced.get_mut(..=at.unwrap_or(REPLACED - 1)).unwrap_or_default();
+        rest.rotate_right(1);
+        if let Some(first) = rest.first_mut() {
+            *first = Some(before);
         }
-        turn
+        Turn::Begins
     }
 }
 

@@ -147,6 +147,12 @@ impl Fitted {
         self.layer.is_none() || self.layer != self.target
     }
 
+    /// What follows is coded with `format`, and begins with a keyframe.
+    pub(crate) fn coded(&mut self, format: Format, parameter_sets: Arc<[Vec<u8>]>) {
+        (self.layer, self.target) = (None, None);
+        self.tap.put(Tapped::Coded(Coded { format, parameter_sets }));
+    }
+
     /// A layer comes in another stream from now on, which begins with a keyframe.
     pub(crate) fn begin_stream(&mut self, layer: u8) {
         self.layer = self.layer.filter(|&recorded| recorded != layer);

@@ -1,5 +1,6 @@
 //! A published track: its layers, who gets it, and which packets are to be passed on.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::codec::{Format, Kind};
@@ -8,7 +9,7 @@ use crate::layer::{ClockPair, Layer, Scalable};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::{Subscription, Wish};
-use crate::succession::Turn;
+use crate::succession::{Succession, Turn};
 use crate::tap::Fitted;
 
 /// How long the packets of a picture wait for its last one, so that they leave together.
@@ -37,6 +38,9 @@ pub(crate) struct Track {
     pub(crate) room: RoomKey,
     pub(crate) owner: Owner,
     pub(crate) format: Format,
+    formats: Succession<Format>,
+    /// Parameter sets of H.264 that its description has.
+    pub(crate) parameter_sets: Arc<[Vec<u8>]>,
     /// In the order of the description.
     pub(crate) layers: Vec<Layer>,
     /// Places of the layers by what is measured of them, the worst first.
@@ -93,6 +97,8 @@ impl Track {
             room,
             owner,
             format,
+            formats: Succession::of(Some(format)),
+            parameter_sets: [].into(),
             layers: (0..count).map(|_| Layer::new()).collect(),
             order: (0..=u8::MAX).take(count).collect(),
             subscriptions: Vec::new(),
@@ -182,6 +188,61 @@ impl Track {
             self.hear(level);
         }
         Taken { kept: kept.then_some(continued), ..taken }
+    }
+
+    /// What the codec of a packet with media is: the one that counts, another one from now on, or one that was replaced. A late
+    /// packet of a stream changes nothing.
+    pub(crate) fn turn(
+        &mut self,
+        layer: u8,
+        header: &Header,
+        format: Format,
+        now: Instant,
+    ) -> Turn {
+        let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Turn::Late };
+        let late = stream.would_turn(header.ssrc, header.sequence, now) == Turn::Late;
+        let before = if late { None } else { stream.coded.replace(format) };
+        match self.formats.look(format, now) {
+            Turn::Begins if late => Turn::Late,
+            Turn::Current if late => Turn::Current,
+            // It had followed its publisher, who goes back; other layers may not have followed yet.
+            Turn::Late if before == self.formats.current() => self.formats.begin(format, now),
+            _ => self.formats.take(format, now),
+        }
+    }
+
+    /// From now on its packets are coded with `format`: all layers begin anew.
+    pub(crate) fn recode(&mut self, format: Format, parameter_sets: Arc<[Vec<u8>]>, now: Instant) {
+        self.formats.begin(format, now);
+        (self.format, self.parameter_sets) = (format, parameter_sets);
+        self.layers.iter_mut().for_each(Layer::begin_format);
+        self.begin_layers();
+    }
+
+    /// It has so many layers from now on, which have nothing to do with those before.
+    pub(crate) fn remake_layers(&mut self, count: usize) {
+        self.layers = (0..count).map(|_| Layer::new()).collect();
+        self.order = (0..=u8::MAX).take(count).collect();
+        (self.sent, self.wanted) = (vec![false; count], vec![true; count]);
+        self.layers.iter_mut().for_each(Layer::want_keyframe);
+        self.begin_layers();
+    }
+
+    /// Viewers and recorder begin anew.
+    fn begin_layers(&mut self) {
+        self.fresh.clear();
+        self.held_until = None;
+        let worst = self.worst();
+        let count = self.layers.len();
+        for subscription in &mut self.subscriptions {
+            subscription.halt();
+            if subscription.target.is_some_and(|target| usize::from(target) >= count) {
+                subscription.target = Some(worst);
+            }
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.coded(self.format, Arc::clone(&self.parameter_sets));
+        }
     }
 
     /// Lays a packet aside to be passed on, at once when a picture is `whole` with it.
@@ -365,19 +426,5 @@ impl Track {
         }
         let stream = target.and_then(|target| self.layers.get_mut(usize::from(target)));
         stream.map(Layer::want_keyframe).is_some()
-    }
-
-    /// The subscription of a viewer's line.
-    pub(crate) fn subscription(&self, viewer: usize, line: usize) -> Option<&Subscription> {
-        self.subscriptions.iter().find(|it| it.viewer == viewer && it.line == line)
-    }
-
-    /// The same, to be changed.
-    pub(crate) fn subscription_mut(
-        &mut self,
-        viewer: usize,
-        line: usize,
-    ) -> Option<&mut Subscription> {
-        self.subscriptions.iter_mut().find(|it| it.viewer == viewer && it.line == line)
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Note {
     Keyframe { track: TrackKey, layer: usize },
     /// What the track that was wanted is; its packets follow.
     Begin { track: TrackKey, room: RoomKey, format: Format, muted: bool, layers: Vec<Known> },
+    /// It is made of other layers from now on, or coded otherwise.
+    Coded { track: TrackKey, format: Format, layers: Vec<Known> },
     /// A sender report of the publisher.
     Clock { track: TrackKey, layer: usize, clock: ClockPair },
     /// Whether it is passed on.
@@ -40,11 +42,26 @@ pub(crate) struct Known {
     clock: Option<ClockPair>,
 }
 
+impl Known {
+    fn of(track: &Track) -> Vec<Self> {
+        let layers = track.layers.iter();
+        layers.map(|layer| Self { ssrc: layer.ssrc(), clock: layer.clock }).collect()
+    }
+
+    fn put(layers: &[Self], track: &mut Track) {
+        for (layer, known) in track.layers.iter_mut().zip(layers) {
+            layer.comes_from(known.ssrc);
+            layer.clock = known.clock;
+        }
+    }
+}
+
 /// A packet of a track that lives elsewhere, without its bytes.
 #[derive(Clone, Copy, Debug)]
 struct Packet {
     track: TrackKey,
     layer: u8,
+    format: Format,
     header: Header,
     red: bool,
     audio_level: Option<u8>,
@@ -108,6 +125,11 @@ impl Across {
         self.number
     }
 
+    /// Where a track lives that is shown here and lives elsewhere.
+    pub(super) fn lives_at(&self, track: TrackKey) -> Option<(TrackKey, usize)> {
+        self.homes.get(&track).map(|&home| (track, home))
+    }
+
     pub(super) fn forget(&mut self, track: TrackKey) {
         self.homes.remove(&track);
     }
@@ -128,6 +150,7 @@ impl Across {
         let packet = Packet {
             track: track.key,
             layer,
+            format: track.format,
             header: header.restored(ssrc, sequence),
             red,
             audio_level: values.audio_level,
@@ -196,6 +219,9 @@ impl Worker {
             Note::Begin { track, room, format, muted, layers } => {
                 self.mirror(track, room, format, muted, &layers, now);
             }
+            Note::Coded { track, format, layers } => {
+                self.recode_mirror(track, format, &layers, now)
+            }
             Note::Clock { track, layer, clock } => {
                 let layer = self.track_mut(track).and_then(|it| it.layers.get_mut(layer));
                 if let Some(layer) = layer {
@@ -222,10 +248,33 @@ impl Worker {
         let wanted = track.wanted.clone();
         track.mirrors.retain(|mirror| mirror.worker != to);
         track.mirrors.push(Mirror { worker: to, wanted });
-        let known = track.layers.iter();
-        let layers = known.map(|layer| Known { ssrc: layer.ssrc(), clock: layer.clock }).collect();
+        let layers = Known::of(track);
         let (room, format, muted) = (track.room, track.format, track.muted);
         self.across.tell(to, Note::Begin { track: key, room, format, muted, layers });
+    }
+
+    /// Has the other workers that show a track know what it is made of now.
+    pub(super) fn notify_mirrors(&mut self, at: usize) {
+        let Some(track) = self.tracks.get(at) else { return };
+        for mirror in &track.mirrors {
+            let (layers, format) = (Known::of(track), track.format);
+            self.across.tell(mirror.worker, Note::Coded { track: track.key, format, layers });
+        }
+    }
+
+    /// A track that lives elsewhere is made of other layers, or coded otherwise.
+    fn recode_mirror(&mut self, key: TrackKey, format: Format, layers: &[Known], now: Instant) {
+        let Some(&at) = self.track_of.get(&key) else { return };
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        let remade = track.layers.len() != layers.len();
+        if remade {
+            track.remake_layers(layers.len());
+            Known::put(layers, track);
+        }
+        // Packets that name the format may have been here first.
+        if remade || track.format != format {
+            self.recode(at, format, [].into(), now);
+        }
     }
 
     /// A track that lives elsewhere and that viewers here wait for.
@@ -244,10 +293,7 @@ impl Worker {
         }
         let mut track = Track::new(key, room, Owner::Worker(home), format, layers.len());
         track.muted = muted;
-        for (layer, known) in track.layers.iter_mut().zip(layers) {
-            layer.comes_from(known.ssrc);
-            layer.clock = known.clock;
-        }
+        Known::put(layers, &mut track);
         let at = self.tracks.insert(track);
         self.track_of.insert(key, at);
         let waiting: Vec<(usize, usize)> = self
@@ -274,6 +320,9 @@ impl Worker {
             let Some((payload, after)) = after.split_at_checked(packet.payload) else { return };
             rest = after;
             let Some(&at) = self.track_of.get(&packet.track) else { continue };
+            if self.tracks.get(at).is_some_and(|track| track.format != packet.format) {
+                self.recode(at, packet.format, [].into(), now);
+            }
             let Some(track) = self.tracks.get_mut(at) else { continue };
             let values = Values {
                 audio_level: packet.audio_level,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Event, Gone, Note, Worker};
-use crate::codec::Kind;
+use crate::codec::{Format, Kind};
 use crate::peer::{Peer, Receiving};
-use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, TrackKey};
-use crate::sending::Sending;
+use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, SendPlan, TrackKey};
+use crate::sending::{Line, Preference};
 use crate::subscription::{Subscription, Wish};
 use crate::tap::{Fitted, Tap};
 use crate::track::{Owner, Track};
@@ -118,8 +118,8 @@ impl Worker {
         let place = self.peers.insert(peer);
         self.peer_of.insert(key, place);
         self.by_fragment.insert(fragment, place);
-        self.receive(place, receives);
-        self.send(place, sends);
+        self.receive(place, receives, now);
+        self.send(place, sends, now);
         self.schedule(place, now);
     }
 
@@ -135,13 +135,13 @@ impl Worker {
         }
         let (receives, sends) = (plan.receives.clone(), plan.sends.clone());
         peer.plan = plan;
-        self.receive(place, receives);
-        self.send(place, sends);
+        self.receive(place, receives, now);
+        self.send(place, sends, now);
         self.schedule(place, now);
     }
 
     /// Makes the tracks of a peer those of its plan.
-    fn receive(&mut self, place: usize, plans: Vec<ReceivePlan>) {
+    fn receive(&mut self, place: usize, plans: Vec<ReceivePlan>, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let before = std::mem::take(&mut peer.receiving);
         let same = |before: &ReceivePlan, plan: &ReceivePlan| {
@@ -158,11 +158,17 @@ impl Worker {
         gone.into_iter().for_each(|track| self.end_track(track));
         for (receive, plan) in plans.into_iter().enumerate() {
             let track = match self.track_of.get(&plan.track) {
-                Some(&track) => track,
+                Some(&track) => {
+                    let was = before.iter().find(|it| it.plan.track == plan.track);
+                    self.follow_plan(track, was.map(|was| &was.plan), &plan, now);
+                    track
+                }
                 None => {
                     let owner = Owner::Peer(place);
-                    let Some(format) = plan.first().map(|first| first.format) else { continue };
-                    let track = Track::new(plan.track, room, owner, format, plan.rids.len());
+                    let Some(first) = plan.first() else { continue };
+                    let mut track =
+                        Track::new(plan.track, room, owner, first.format, plan.layers());
+                    track.parameter_sets = Arc::clone(&first.parameter_sets);
                     let at = self.tracks.insert(track);
                     self.track_of.insert(plan.track, at);
                     at
@@ -175,61 +181,177 @@ impl Worker {
         }
     }
 
-    /// Makes the lines of a viewer those of its plan; a line that stays goes on counting.
-    fn send(&mut self, place: usize, plans: Vec<crate::plan::SendPlan>) {
-        let Some(peer) = self.peers.get_mut(place) else { return };
-        for plan in plans {
-            match peer.sending.iter_mut().find(|sending| sending.plan.mid == plan.mid) {
-                Some(sending) => sending.plan = plan,
-                None => peer.sending.push(Sending::new(plan)),
-            }
+    /// A track stays what it is with another plan: its layers are made anew when they are others, and its codec is another one
+    /// only when the plan no longer has it.
+    fn follow_plan(
+        &mut self,
+        at: usize,
+        before: Option<&ReceivePlan>,
+        plan: &ReceivePlan,
+        now: Instant,
+    ) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        let remade = track.layers.len() != plan.layers()
+            || before.is_some_and(|before| before.rids != plan.rids);
+        if remade {
+            track.remake_layers(plan.layers());
         }
-        if let Some(sending) = peer.sending.first() {
+        let format = track.format;
+        let same = plan.codecs.iter().find(|codec| codec.format == format);
+        if let Some(same) = same {
+            track.parameter_sets = Arc::clone(&same.parameter_sets);
+        } else if let Some(first) = plan.first() {
+            return self.recode(at, first.format, Arc::clone(&first.parameter_sets), now);
+        }
+        if remade {
+            self.notify_mirrors(at);
+            self.ask_publisher(at, now);
+        }
+    }
+
+    /// From now on a track's packets are coded with `format`: each viewer gets them as it takes them, if it does.
+    pub(super) fn recode(
+        &mut self,
+        at: usize,
+        format: Format,
+        parameter_sets: Arc<[Vec<u8>]>,
+        now: Instant,
+    ) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        track.recode(format, parameter_sets, now);
+        for subscription in &mut track.subscriptions {
+            let viewer = self.peers.get(subscription.viewer);
+            let sending = viewer.and_then(|viewer| viewer.sending.get(subscription.line));
+            subscription.codec = sending.and_then(|sending| sending.plan.takes(format)).copied();
+        }
+        if matches!(track.owner, Owner::Peer(_)) {
+            self.events.push(Event::Coded { track: track.key, format });
+        }
+        self.notify_mirrors(at);
+        self.ask_publisher(at, now);
+    }
+
+    /// Makes the streams to a viewer those of its plan. A stream is what its SSRCs are: one that stays goes on counting, and the
+    /// numbers of one that goes are kept.
+    fn send(&mut self, place: usize, plans: Vec<SendPlan>, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let ssrcs = |plan: &SendPlan| (plan.ssrc, plan.repair_ssrc);
+        let gone = peer
+            .sending
+            .iter()
+            .filter(|(_, sending)| !plans.iter().any(|plan| ssrcs(plan) == ssrcs(&sending.plan)));
+        let gone: Vec<usize> = gone.map(|(line, _)| line).collect();
+        let left: Vec<(String, Line)> =
+            gone.into_iter().filter_map(|line| self.retire(place, line)).collect();
+        for plan in plans {
+            self.send_one(place, plan, &left, now);
+        }
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if let Some((_, sending)) = peer.sending.iter().next() {
             peer.own_ssrc = sending.plan.ssrc;
         }
-        for (line, key) in peer.shown() {
-            let Some(sending) = peer.sending.get(line) else { continue };
-            let track = self.track_of.get(&key).and_then(|&track| self.tracks.get_mut(track));
-            let Some(track) = track else { continue };
-            let codec = sending.plan.takes(track.format).copied();
-            if let Some(subscription) = track.subscription_mut(place, line) {
-                subscription.codec = codec;
+        if !left.is_empty() {
+            self.begin_showing(place, now);
+        }
+    }
+
+    /// Ends a stream to a viewer; returns its section and where its numbers stand.
+    fn retire(&mut self, place: usize, line: usize) -> Option<(String, Line)> {
+        let numbers = self.peers.get(place)?.sending.get(line)?.export();
+        self.detach(place, line);
+        let peer = self.peers.get_mut(place)?;
+        let sending = peer.sending.try_remove(line)?;
+        peer.retire(numbers);
+        Some((sending.plan.mid, numbers))
+    }
+
+    /// Sets a stream to a viewer up, or goes on with it; one that takes the place of another in its section shows the same.
+    fn send_one(&mut self, place: usize, plan: SendPlan, left: &[(String, Line)], now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let before = left.iter().find(|(mid, _)| *mid == plan.mid).map(|(_, line)| *line);
+        let Some(line) = peer.line_of(plan.ssrc) else {
+            let Some(line) = peer.add_sending(plan, now) else { return };
+            let sending = peer.sending.get_mut(line);
+            if let (Some(sending), Some(before)) = (sending, before) {
+                (sending.track, sending.preference) = (before.track, before.preference);
             }
+            let shown = before.and_then(|before| before.track);
+            if let Some(&at) = shown.and_then(|track| self.track_of.get(&track)) {
+                self.attach(place, line, at, now);
+            }
+            return;
+        };
+        let Some(sending) = peer.sending.get_mut(line) else { return };
+        if sending.plan.repair_ssrc != plan.repair_ssrc {
+            // Another section has its SSRC already.
+            return;
+        }
+        sending.plan = plan;
+        let track = sending.track.and_then(|track| self.track_of.get(&track));
+        let track = track.and_then(|&at| self.tracks.get_mut(at));
+        if let (Some(track), Some(subscription)) = (track, sending.subscription)
+            && let Some(subscription) = track.subscriptions.get_mut(subscription)
+        {
+            subscription.codec = sending.plan.takes(track.format).copied();
         }
     }
 
     fn show(&mut self, place: usize, mid: &str, track: Option<TrackKey>, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let Some(line) = peer.sending.iter().position(|sending| sending.plan.mid == mid) else {
-            return;
-        };
-        let Some(sending) = peer.sending.get_mut(line) else { return };
+        let line = peer.sending.iter().find(|(_, sending)| sending.plan.mid == mid);
+        let Some((line, sending)) = line else { return };
         if sending.track == track {
             return;
         }
-        let before = std::mem::replace(&mut sending.track, track);
-        if let Some(&before) = before.and_then(|before| self.track_of.get(&before))
-            && let Some(track) = self.tracks.get_mut(before)
-        {
-            track.subscriptions.retain(|it| it.viewer != place || it.line != line);
-        }
+        self.detach(place, line);
+        let sending = self.peers.get_mut(place).and_then(|peer| peer.sending.get_mut(line));
+        let Some(sending) = sending else { return };
+        (sending.track, sending.preference) = (track, Preference::default());
         if let Some(&at) = track.and_then(|track| self.track_of.get(&track)) {
             self.attach(place, line, at, now);
         }
         self.begin_showing(place, now);
     }
 
-    /// A viewer's line gets a track's packets from now on.
+    /// A stream to a viewer gets a track's packets from now on.
     pub(super) fn attach(&mut self, place: usize, line: usize, at: usize, now: Instant) {
-        let sending = self.peers.get(place).and_then(|peer| peer.sending.get(line));
+        let sending = self.peers.get_mut(place).and_then(|peer| peer.sending.get_mut(line));
         let (Some(sending), Some(track)) = (sending, self.tracks.get_mut(at)) else { return };
-        let codec = sending.plan.takes(track.format).copied();
-        let mut subscription = Subscription::new(place, line, codec);
-        if track.format.codec.kind() == Kind::Video {
-            subscription.target =
-                track.offers(now).last().map(|&(layer, _)| layer).or(Some(track.worst()));
+        if sending.subscription.is_some() {
+            return;
         }
+        let codec = sending.plan.takes(track.format).copied();
+        let mut subscription = Subscription::new(place, line, codec, sending.preference);
+        if track.format.codec.kind() == Kind::Video {
+            let best = track.offers_for(subscription.wish, now).last().map(|&(layer, _)| layer);
+            subscription.target = match subscription.wish {
+                Wish::Off => None,
+                _ => best.or(Some(track.worst())),
+            };
+        } else if subscription.wish == Wish::Off {
+            subscription.target = None;
+        }
+        sending.subscription = Some(track.subscriptions.len());
         track.subscriptions.push(subscription);
+    }
+
+    /// A stream to a viewer gets nothing more of what it showed.
+    fn detach(&mut self, place: usize, line: usize) {
+        let sending = self.peers.get_mut(place).and_then(|peer| peer.sending.get_mut(line));
+        let Some(sending) = sending else { return };
+        let (track, subscription) = (sending.track.take(), sending.subscription.take());
+        let track = track.and_then(|track| self.track_of.get(&track));
+        let track = track.and_then(|&at| self.tracks.get_mut(at));
+        let (Some(track), Some(gone)) = (track, subscription) else { return };
+        if gone < track.subscriptions.len() {
+            track.subscriptions.swap_remove(gone);
+        }
+        if let Some(moved) = track.subscriptions.get(gone)
+            && let Some(viewer) = self.peers.get_mut(moved.viewer)
+            && let Some(sending) = viewer.sending.get_mut(moved.line)
+        {
+            sending.subscription = Some(gone);
+        }
     }
 
     /// Has keyframes asked for, once the viewer is there.
@@ -262,16 +384,20 @@ impl Worker {
         now: Instant,
     ) {
         let Some(&place) = self.peer_of.get(&peer) else { return };
-        let Some(&at) = self.track_of.get(&track) else { return };
-        let Some(track) = self.tracks.get_mut(at) else { return };
-        for subscription in track.subscriptions.iter_mut().filter(|it| it.viewer == place) {
-            subscription.wish = wish;
-            subscription.priority = priority;
-            subscription.temporal = temporal;
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let at = self.track_of.get(&track);
+        for (_, sending) in &mut peer.sending {
+            if sending.track != Some(track) {
+                continue;
+            }
+            sending.preference = Preference { wish, priority, temporal };
+            let track = at.and_then(|&at| self.tracks.get_mut(at));
+            let subscription = track.zip(sending.subscription);
+            if let Some(it) = subscription.and_then(|(track, at)| track.subscriptions.get_mut(at)) {
+                (it.wish, it.priority, it.temporal) = (wish, priority, temporal);
+            }
         }
-        if let Some(peer) = self.peers.get_mut(place) {
-            peer.allocated = Some(now);
-        }
+        peer.allocated = Some(now);
         self.schedule(place, now);
     }
 
@@ -294,6 +420,9 @@ impl Worker {
         let Some(&at) = self.track_of.get(&key) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.tap = tap.map(Fitted::new);
+        if let Some(tap) = &mut track.tap {
+            tap.coded(track.format, Arc::clone(&track.parameter_sets));
+        }
         if track.guide_tap(now) {
             self.ask_publisher(at, now);
         }
@@ -323,7 +452,7 @@ impl Worker {
                 .get_mut(subscription.viewer)
                 .and_then(|viewer| viewer.sending.get_mut(subscription.line));
             if let Some(line) = line {
-                line.track = None;
+                (line.track, line.subscription) = (None, None);
             }
         }
     }
@@ -334,6 +463,10 @@ impl Worker {
             peer.dtls.close(now);
         }
         self.send_handshake(place);
+        let lines = self.peers.get(place).into_iter().flat_map(Peer::shown);
+        for (line, _) in lines.collect::<Vec<_>>() {
+            self.detach(place, line);
+        }
         let Some(peer) = self.peers.try_remove(place) else { return };
         self.peer_of.remove(&peer.key);
         for source in peer.ice.sources() {
@@ -345,13 +478,6 @@ impl Worker {
         self.by_fragment.retain(|_, &mut at| at != place);
         for receiving in &peer.receiving {
             self.end_track(receiving.plan.track);
-        }
-        for (_, track) in peer.shown() {
-            if let Some(&at) = self.track_of.get(&track)
-                && let Some(track) = self.tracks.get_mut(at)
-            {
-                track.subscriptions.retain(|it| it.viewer != place);
-            }
         }
         if matches!(reason, Gone::Silent | Gone::Handshake(_)) {
             self.counters.peers_failed.add(1);

@@ -9,7 +9,6 @@ use crate::ice::Source;
 use crate::peer::Numbers;
 use crate::plan::{PeerKey, PeerPlan, RoomKey, TrackKey};
 use crate::sending::Line;
-use crate::subscription::Wish;
 
 /// Everything a successor needs of one peer.
 pub struct PeerState {
@@ -22,8 +21,10 @@ pub struct PeerState {
     dtls: Vec<u8>,
     paths: (Option<Source>, Vec<Source>),
     numbers: Numbers,
+    /// The streams to it, by their SSRCs, those that are no longer part of the plan included.
     lines: Vec<Line>,
-    wishes: Vec<(usize, Wish, u8, u8)>,
+    /// Tracks that it is shown and that lived with another worker, and with which.
+    elsewhere: Vec<(TrackKey, usize)>,
     muted: Vec<TrackKey>,
 }
 
@@ -36,14 +37,11 @@ impl std::fmt::Debug for PeerState {
 impl Worker {
     /// The peers that are connected; those that are not yet make a new connection.
     pub fn export(self) -> Vec<PeerState> {
-        let state = |(place, peer): (usize, &crate::peer::Peer)| {
+        let state = |(_, peer): (usize, &crate::peer::Peer)| {
             let track_of = |track: &TrackKey| self.tracks.get(*self.track_of.get(track)?);
-            let wishes = peer.shown().filter_map(|(line, track)| {
-                let it = track_of(&track)?.subscription(place, line)?;
-                Some((line, it.wish, it.priority, it.temporal))
-            });
             let own = peer.plan.receives.iter().map(|receive| receive.track);
             let muted = own.filter(|track| track_of(track).is_some_and(|track| track.muted));
+            let elsewhere = peer.shown().filter_map(|(_, track)| self.across.lives_at(track));
             Some(PeerState {
                 peer: peer.key,
                 room: peer.room,
@@ -51,8 +49,8 @@ impl Worker {
                 dtls: peer.dtls.export()?,
                 paths: peer.ice.paths(),
                 numbers: peer.numbers()?,
-                lines: peer.sending.iter().map(crate::sending::Sending::export).collect(),
-                wishes: wishes.collect(),
+                lines: peer.lines(),
+                elsewhere: elsewhere.collect(),
                 muted: muted.collect(),
             })
         };
@@ -60,11 +58,11 @@ impl Worker {
     }
 
     /// Goes on with peers of a worker that is no longer, of the same certificate or of another one. Viewers wait for a keyframe
-    /// each, which is asked for.
+    /// each, which is asked for. Workers that go on together adopt their peers before any of them takes notes of another one.
     pub fn adopt(&mut self, states: Vec<PeerState>, now: Instant) {
         let mut shown = Vec::new();
         for state in states {
-            let PeerState { peer: key, room, plan, dtls, paths, numbers, lines, wishes, muted } =
+            let PeerState { peer: key, room, plan, dtls, paths, numbers, lines, elsewhere, muted } =
                 state;
             self.connect(room, key, plan, now);
             let Some(&place) = self.peer_of.get(&key) else { continue };
@@ -76,20 +74,19 @@ impl Worker {
             self.by_source.extend(paths.1.iter().map(|&source| (source, place)));
             peer.ice.adopt(paths);
             peer.adopt(keys, numbers);
-            for (line, sending) in lines.into_iter().zip(&mut peer.sending) {
-                sending.adopt(line, now);
-            }
+            lines.into_iter().for_each(|line| peer.adopt_line(line, now));
             muted.into_iter().for_each(|track| self.mute(track, true, now));
-            shown.push((place, wishes));
+            shown.push((place, elsewhere));
         }
-        for (place, wishes) in shown {
-            for (line, wish, priority, temporal) in wishes {
-                let track = self.track_shown(place, line);
-                let Some(at) = track else { continue };
-                self.attach(place, line, at, now);
-                let track = self.tracks.get_mut(at);
-                if let Some(it) = track.and_then(|track| track.subscription_mut(place, line)) {
-                    (it.wish, it.priority, it.temporal) = (wish, priority, temporal);
+        for (place, elsewhere) in shown {
+            let lines = self.peers.get(place).into_iter().flat_map(crate::peer::Peer::shown);
+            for (line, track) in lines.collect::<Vec<_>>() {
+                match self.track_of.get(&track) {
+                    Some(&at) => self.attach(place, line, at, now),
+                    None => {
+                        let home = elsewhere.iter().find(|(known, _)| *known == track);
+                        home.into_iter().for_each(|&(track, home)| self.expect_track(track, home));
+                    }
                 }
             }
             self.begin_showing(place, now);

@@ -32,6 +32,7 @@ use crate::peer::{Opened, Peer, Refused};
 use crate::plan::{PayloadUse, PeerKey, RoomKey, TrackKey};
 use crate::rtcp::{Rtcp, read};
 use crate::rtp::{Values, is_rtcp};
+use crate::succession::Turn;
 use crate::track::{Fresh, Track};
 
 /// Something that happened to a peer or a track.
@@ -339,7 +340,7 @@ impl Worker {
             peer.arrivals.note(sequence, now.saturating_duration_since(peer.begun), now);
         }
         let payload = header.payload(packet)?;
-        let (_, used) = plan.payload(header.payload_type)?;
+        let (coded, used) = plan.payload(header.payload_type)?;
         if (used == PayloadUse::Repair) != home.repair {
             return None;
         }
@@ -352,6 +353,26 @@ impl Worker {
         };
         let (begun, place_of_track) = (peer.begun, receiving.track);
         let needs_feedback = peer.arrivals.deadline();
+        let track = self.tracks.get_mut(place_of_track)?;
+        let turn = match repeated {
+            _ if payload.is_empty() => Turn::Current,
+            // What comes again is of the codec that its first sending had.
+            Some(_) if coded.format != track.format => Turn::Late,
+            Some(_) => Turn::Current,
+            None => track.turn(home.layer, &header, coded.format, now),
+        };
+        let payload = match turn {
+            Turn::Current | Turn::Begins => payload,
+            // It is counted as received, and to viewers it is what padding is.
+            Turn::Late => {
+                self.counters.dropped_codec.add(1);
+                &[]
+            }
+        };
+        if turn == Turn::Begins {
+            let (format, sets) = (coded.format, Arc::clone(&coded.parameter_sets));
+            self.recode(place_of_track, format, sets, now);
+        }
         let track = self.tracks.get_mut(place_of_track)?;
         let was_clean = track.fresh.is_empty();
         let taken =
@@ -369,7 +390,7 @@ impl Worker {
             let lost = self.across.hand_over(track, home.layer, packet, sequence, red);
             self.counters.dropped_full.add(lost);
         }
-        if taken.lacks || taken.begins {
+        if taken.lacks || taken.begins || turn == Turn::Begins {
             self.schedule(place, now);
         } else if let Some(at) = needs_feedback {
             self.schedule(place, at);
@@ -445,7 +466,9 @@ impl Worker {
         self.counters.keyframes_wanted.add(1);
         let Some(at) = self.track_shown(viewer, line) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
-        let current = track.subscription(viewer, line).and_then(|it| it.current.or(it.target));
+        let sending = self.peers.get(viewer).and_then(|peer| peer.sending.get(line));
+        let subscription = sending.and_then(|it| track.subscriptions.get(it.subscription?));
+        let current = subscription.and_then(|it| it.current.or(it.target));
         if let Some(stream) = current.and_then(|layer| track.stream_of(layer)) {
             stream.want_keyframe();
             self.ask_publisher(at, now);
@@ -481,7 +504,7 @@ impl Worker {
         #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
         let behind = (sending.next as u16).wrapping_sub(sequence);
         let sent = sending.next.checked_sub(u64::from(behind))?;
-        let subscription = track.subscription(viewer, line)?;
+        let subscription = track.subscriptions.get(sending.subscription?)?;
         let (epoch, origin) = subscription.origin(sent)?;
         let kept = track.history(epoch.layer)?.kept(origin)?;
         let looked = epoch.rewritten(kept.meta)?;
@@ -555,7 +578,10 @@ impl Worker {
             let Some(path) = peer.ice.path() else { continue };
             let Some(outbound) = peer.outbound.as_mut() else { continue };
             let Some(sending) = peer.sending.get_mut(subscription.line) else { continue };
-            let Some(codec) = subscription.codec else { continue };
+            let Some(codec) = subscription.codec else {
+                self.counters.dropped_codec.add(track.fresh.len() as u64);
+                continue;
+            };
             self.burst.clear();
             self.lengths.clear();
             for &Fresh { layer, number, padding } in &track.fresh {

@@ -7,7 +7,7 @@ use super::{Event, Gone, Note, Worker};
 use crate::bandwidth::{Candidate, allocate};
 use crate::codec::Kind;
 use crate::peer::Peer;
-use crate::plan::TrackKey;
+use crate::plan::{KeyframeFeedback, TrackKey};
 use crate::rtcp::{Compound, ReportBlock};
 use crate::rtp::Extension;
 use crate::subscription::Wish;
@@ -125,6 +125,7 @@ impl Worker {
         for receiving in &peer.receiving {
             let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
             let nack = receiving.plan.takes_nack(track.format);
+            let asking = receiving.plan.keyframes(track.format);
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc() else { continue };
                 if nack && layer.lacks() {
@@ -136,8 +137,17 @@ impl Worker {
                     }
                     due.extend(layer.lacks().then_some(now + REPAIR));
                 }
+                if asking == KeyframeFeedback::None {
+                    continue;
+                }
                 if layer.asks_for_keyframe(now) {
-                    compound.keyframe_request(ssrc);
+                    if asking == KeyframeFeedback::Fir {
+                        // Each new command has the next number (RFC 5104 §4.3.1.1).
+                        layer.intra_request = layer.intra_request.wrapping_add(1);
+                        compound.full_intra_request(ssrc, layer.intra_request);
+                    } else {
+                        compound.keyframe_request(ssrc);
+                    }
                     keyframes += 1;
                 }
                 due.extend(layer.keyframe_deadline(now));
@@ -171,7 +181,7 @@ impl Worker {
     fn send_sender_reports(&mut self, place: usize, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let Some(path) = peer.ice.path() else { return };
-        for line in 0..peer.sending.len() {
+        for line in 0..peer.sending.capacity() {
             let Some(sending) = peer.sending.get_mut(line) else { continue };
             let quiet =
                 sending.reported.is_some_and(|at| now < at + REPORT) || sending.packets == 0;
@@ -179,7 +189,7 @@ impl Worker {
                 continue;
             };
             let Some(track) = self.tracks.get(track).filter(|_| !quiet) else { continue };
-            let subscription = track.subscription(place, line);
+            let subscription = sending.subscription.and_then(|it| track.subscriptions.get(it));
             let clock =
                 subscription.and_then(|it| it.clock(now, track.format.codec, &track.layers));
             let Some(clock) = clock else { continue };
@@ -196,7 +206,7 @@ impl Worker {
         }
     }
 
-    /// Shares what a viewer's path takes among the pictures it is shown; sound always passes.
+    /// Shares what a viewer's path takes among the pictures it is shown; sound passes unless it is not wished for.
     fn share(&mut self, place: usize, now: Instant) {
         let known = |peer: &Peer| Some(peer.outbound.as_ref()?.bandwidth.estimate(now));
         if self.peers.get(place).and_then(known) == Some(None) {
@@ -209,19 +219,22 @@ impl Worker {
         let mut bits = estimate.unwrap_or(u64::MAX / 4);
         let mut candidates = Vec::new();
         let mut places = Vec::new();
-        for (line, key) in peer.shown() {
+        let mut sounds = Vec::new();
+        for (line, key, subscription) in peer.subscribed() {
             let Some(&at) = self.track_of.get(&key) else { continue };
-            let Some(track) = self.tracks.get_mut(at) else { continue };
+            let Some(track) = self.tracks.get(at) else { continue };
             if track.format.codec.kind() == Kind::Audio {
-                bits = bits.saturating_sub(AUDIO);
+                let subscription = track.subscriptions.get(subscription);
+                let off = subscription.is_some_and(|it| it.wish == Wish::Off);
+                bits = bits.saturating_sub(if off { 0 } else { AUDIO });
+                sounds.push((at, line, (!off).then_some(0)));
                 continue;
             }
-            let Some(wish) = track.subscription(place, line).map(|it| it.wish) else { continue };
-            let mut layers = track.offers_for(wish, now);
-            if layers.is_empty() && wish != Wish::Off {
+            let Some(subscription) = track.subscriptions.get(subscription) else { continue };
+            let mut layers = track.offers_for(subscription.wish, now);
+            if layers.is_empty() && subscription.wish != Wish::Off {
                 continue;
             }
-            let Some(subscription) = track.subscription_mut(place, line) else { continue };
             if carefully {
                 // A moment later it is known what the path takes.
                 layers.truncate(1);
@@ -238,7 +251,8 @@ impl Worker {
         if let Some(more) = next_step(&candidates, &shares) {
             self.probe(place, more + sound, now);
         }
-        for ((at, line), share) in places.into_iter().zip(shares) {
+        let pictures = places.into_iter().zip(shares).map(|((at, line), share)| (at, line, share));
+        for (at, line, share) in sounds.into_iter().chain(pictures) {
             self.give(place, at, line, share, now);
         }
     }
@@ -251,7 +265,7 @@ impl Worker {
         };
         let Some(count) = outbound.bandwidth.wants_probe(bits, now) else { return };
         let tracks = (&self.tracks, &self.track_of);
-        let line = peer.sending.iter_mut().find_map(|sending| {
+        let line = peer.sending.iter_mut().find_map(|(_, sending)| {
             let track = tracks.0.get(*tracks.1.get(&sending.track?)?)?;
             let codec = *sending.plan.takes(track.format)?;
             let numbered = sending.plan.extensions.id(Extension::TransportSequence).is_some();
@@ -274,7 +288,10 @@ impl Worker {
     fn give(&mut self, viewer: usize, at: usize, line: usize, share: Option<u8>, now: Instant) {
         let Some(track) = self.tracks.get_mut(at) else { return };
         let (key, scalable) = (track.key, track.scalable().is_some());
-        let Some(subscription) = track.subscription_mut(viewer, line) else { return };
+        let is_video = track.format.codec.kind() == Kind::Video;
+        let sending = self.peers.get(viewer).and_then(|peer| peer.sending.get(line));
+        let subscription = sending.and_then(|it| track.subscriptions.get_mut(it.subscription?));
+        let Some(subscription) = subscription else { return };
         // One stream of many layers may have a way to another one without a keyframe, which is seen by the next time.
         let patient = scalable && subscription.target != share && subscription.current.is_some();
         subscription.target = share;
@@ -284,7 +301,7 @@ impl Worker {
         if share.is_none() {
             subscription.halt();
         }
-        let waits = subscription.waits() && !patient;
+        let waits = subscription.waits() && !patient && is_video;
         let raises = subscription.current.filter(|_| subscription.waits_for_temporal(now));
         if let Some(stream) = raises.and_then(|layer| track.stream_of(layer)) {
             stream.want_keyframe();

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Header extensions by their numbers.
+type Named<'a> = &'a [(u8, &'a [u8])];
+
 /// A camera whose packets name their section by a MID (extension 5).
 fn named_camera(layers: usize) -> ReceivePlan {
     let mut plan = camera(1, layers);
@@ -233,4 +236,334 @@ fn padding_among_the_media_leaves_no_hole_in_the_numbers_of_viewers() {
         assert_eq!((media.len(), gaps(media.keys().copied())), (180 - lost, lost));
         assert!(media.values().zip(media.values().skip(1)).all(|(a, b)| b.0 - a.0 <= 3000));
     }
+}
+
+/// The payload type of H.264, and that of its retransmissions.
+const H264: u8 = 102;
+const H264_RTX: u8 = 103;
+
+/// A camera that may send VP8 or H.264.
+fn two_codecs(layers: usize) -> ReceivePlan {
+    let mut plan = camera(1, layers);
+    plan.codecs.push(coded(Codec::H264, H264, Some(H264_RTX)));
+    plan.codecs[1].parameter_sets = [vec![0x67, 1], vec![0x68, 2]].into();
+    plan
+}
+
+/// A viewer of both.
+fn takes_both() -> SendPlan {
+    let mut plan = screen();
+    plan.codecs.push(SendCodec {
+        format: Codec::H264.into(),
+        payload_type: 120,
+        repair_type: Some(121),
+        red_type: None,
+    });
+    plan
+}
+
+/// The payload of a packet of a picture in either codec.
+fn payload_of(payload_type: u8, picture: u64, key: bool) -> Vec<u8> {
+    match payload_type {
+        VP8 => vp8_payload(picture, true, key),
+        _ => [&[if key { 0x65 } else { 0x61 }, 0x88][..], &[5; 200]].concat(),
+    }
+}
+
+fn another_codec(away: bool) {
+    let mut world = World::new();
+    let ada = world.phone(vec![two_codecs(1)], vec![]);
+    let ben = world.phone_at(away, vec![], vec![takes_both()]);
+    let eve = world.phone_at(away, vec![], vec![screen()]);
+    for viewer in [ben, eve] {
+        world.show(viewer, "0", 1);
+    }
+    world.step(1);
+    world.step(1);
+    let (recorder, tapping) = tap(10_000);
+    world.tell(ada, Command::Tap { track: TrackKey(1), tap: Some(recorder) });
+    let mut key = true;
+    let mut seen_at = [const { Vec::new() }; 2];
+    for picture in 0..90_u64 {
+        let payload_type = if (30..60).contains(&picture) { H264 } else { VP8 };
+        let rtp = Rtp { payload_type, ..vp8_packet(100, 1000 + picture, picture, true) };
+        // One of each part is lost, and comes again when the codec is another one.
+        if picture % 30 != 28 {
+            let payload = payload_of(payload_type, picture, std::mem::take(&mut key));
+            world.packet(ada, rtp, &[], &payload);
+        }
+        if [31, 61].contains(&picture) {
+            let rtx = if picture == 31 { RTX } else { H264_RTX };
+            let lost = 1000 + picture - 3;
+            let again = payload_of(if picture == 31 { VP8 } else { H264 }, picture - 3, false);
+            let payload = [&(lost as u16).to_be_bytes()[..], &again].concat();
+            let rtp = Rtp { payload_type: rtx, ssrc: 150, sequence: picture, ..rtp };
+            world.packet(ada, rtp, &[], &payload);
+        }
+        let before = [ben, eve].map(|viewer| world.phones[viewer].got.len());
+        let told = world.phones[ada].told.len();
+        world.step(33);
+        key = !world.keyframes_asked(ada, told).is_empty();
+        for ((seen, viewer), before) in seen_at.iter_mut().zip([ben, eve]).zip(before) {
+            if world.phones[viewer].got.len() > before {
+                seen.push(picture);
+            }
+        }
+    }
+    let sent = |picture: &u64| picture % 30 != 28;
+    // The first of another codec is no keyframe; it is asked for at once.
+    let started = |picture: &u64| ![30, 60].contains(picture);
+    let expected: Vec<u64> = (0..90).filter(sent).filter(started).collect();
+    assert_eq!(seen_at[0], expected);
+    let vp8: Vec<u64> =
+        expected.into_iter().filter(|picture| !(30..60).contains(picture)).collect();
+    assert_eq!(seen_at[1], vp8, "who does not take it gets nothing");
+    let types = world.phones[ben].got.iter().map(|(_, packet)| packet[1] & 0x7F);
+    let runs =
+        types.collect::<Vec<_>>().chunk_by(|a, b| a == b).map(|it| it[0]).collect::<Vec<_>>();
+    assert_eq!(runs, [100, 120, 100]);
+    let numbers = |viewer: usize| world.phones[viewer].got.iter().map(|it| it.0 as u16);
+    assert_eq!((gaps(numbers(ben)), gaps(numbers(eve))), (3, 2), "what the publisher lost");
+    let coded = |codec: Codec| Event::Coded { track: TrackKey(1), format: codec.into() };
+    let events: Vec<&Event> =
+        world.events.iter().filter(|event| matches!(event, Event::Coded { .. })).collect();
+    assert_eq!(events, [&coded(Codec::H264), &coded(Codec::Vp8)]);
+    let parts: Vec<Tapped> = std::iter::from_fn(|| tapping.take().ok().flatten()).collect();
+    let formats = parts.iter().filter_map(|part| match part {
+        Tapped::Coded(coded) => Some((coded.format.codec, coded.parameter_sets.len())),
+        _ => None,
+    });
+    assert_eq!(formats.collect::<Vec<_>>(), [(Codec::Vp8, 0), (Codec::H264, 2), (Codec::Vp8, 0)]);
+    assert!(matches!(parts.first(), Some(Tapped::Coded(_))));
+    let worker = if away { &world.other } else { &world.worker };
+    let dropped = worker.counters.read().find(|(name, _)| *name == "dropped_codec").unwrap().1;
+    assert!(dropped >= 29, "{dropped}");
+}
+
+#[test]
+fn another_codec_under_way_reaches_those_who_take_it_from_a_keyframe_on() {
+    another_codec(false);
+    another_codec(true);
+}
+
+#[test]
+fn a_late_packet_of_the_codec_before_changes_nothing() {
+    let mut world = World::new();
+    let ada = world.phone(vec![two_codecs(2)], vec![]);
+    let ben = world.phone(vec![], vec![takes_both()]);
+    world.show(ben, "0", 1);
+    for picture in 0..60_u64 {
+        for layer in 0..2_u32 {
+            // The second layer changes two pictures later than the first.
+            let payload_type = if picture < 30 + 2 * u64::from(layer) { VP8 } else { H264 };
+            let sequence = 1000 * u64::from(layer + 1) + picture;
+            let rtp = Rtp { payload_type, ..vp8_packet(100 + layer, sequence, picture, true) };
+            let payload = payload_of(payload_type, picture, picture % 10 == 0 || picture == 32);
+            if picture == 29 {
+                continue;
+            }
+            world.packet(ada, rtp, &[], &payload);
+            if picture == 31 {
+                let rtp = Rtp { payload_type: VP8, sequence: sequence - 2, ..rtp };
+                world.packet(ada, rtp, &[], &payload_of(VP8, 29, true));
+            }
+        }
+        world.step(33);
+    }
+    let changes = world.events.iter().filter(|event| matches!(event, Event::Coded { .. })).count();
+    assert_eq!(changes, 1);
+    let last = world.phones[ben].got.last().unwrap();
+    assert_eq!(last.1[1] & 0x7F, 120);
+    assert!(world.phones[ben].got.len() > 50);
+}
+
+#[test]
+fn keyframes_and_packets_are_asked_for_as_the_codec_that_runs_allows() {
+    let mut world = World::new();
+    let mut plan = two_codecs(1);
+    plan.codecs[0].nack = false;
+    plan.codecs[0].keyframes = KeyframeFeedback::Fir;
+    plan.codecs[1].keyframes = KeyframeFeedback::None;
+    let ada = world.phone(vec![plan], vec![]);
+    let ben = world.phone(vec![], vec![takes_both()]);
+    world.show(ben, "0", 1);
+    // Payload feedback (type 206) by its format, and whether packets were asked for.
+    let feedback = |world: &World, from: usize| {
+        let (mut kinds, mut nacks) = (Vec::new(), 0);
+        for compound in &world.phones[ada].told[from..] {
+            let mut rest = compound.as_slice();
+            while let [first, kind, l0, l1, ..] = *rest {
+                if kind == 206 {
+                    kinds.push((first & 0x1F, rest.get(16).copied().unwrap_or_default()));
+                }
+                nacks += u32::from(kind == 205 && first & 0x1F == 1);
+                rest = &rest[4 + 4 * usize::from(u16::from_be_bytes([l0, l1]))..];
+            }
+        }
+        (kinds, nacks)
+    };
+    let send = |world: &mut World, range: std::ops::Range<u64>, payload_type: u8| {
+        let from = world.phones[ada].told.len();
+        for picture in range.filter(|picture| picture % 7 != 3) {
+            let rtp = Rtp { payload_type, ..vp8_packet(100, 1000 + picture, picture, true) };
+            world.packet(ada, rtp, &[], &payload_of(payload_type, picture, false));
+            world.step(100);
+        }
+        feedback(world, from)
+    };
+    let (kinds, nacks) = send(&mut world, 0..16, VP8);
+    assert!(kinds.len() >= 2 && kinds.iter().all(|&(format, _)| format == 4), "{kinds:?}");
+    assert!(kinds.windows(2).all(|pair| pair[1].1 == pair[0].1 + 1), "FIR are numbered: {kinds:?}");
+    assert_eq!(nacks, 0);
+    let (kinds, nacks) = send(&mut world, 16..32, H264);
+    assert!(kinds.is_empty() && nacks > 0, "{kinds:?} {nacks}");
+}
+
+/// Agrees on something else with a publisher.
+fn configure(world: &mut World, number: usize, receives: Vec<ReceivePlan>) {
+    let phone = &world.phones[number];
+    let (peer, ice) = (phone.key, phone.ice.clone());
+    let fingerprint = Some(phone.client.fingerprint);
+    let plan = Box::new(PeerPlan { ice, fingerprint, receives, sends: vec![] });
+    world.tell(number, Command::Configure { peer, plan });
+}
+
+/// Sends pictures of each SSRC; returns at how many of them a viewer got something.
+fn send_pictures(
+    world: &mut World,
+    (ada, ben): (usize, usize),
+    pictures: std::ops::Range<u64>,
+    payload_type: u8,
+    streams: &[(u32, Named<'_>)],
+) -> usize {
+    let mut wanted: Vec<u32> = streams.iter().map(|&(ssrc, _)| ssrc).collect();
+    let mut seen = 0;
+    for picture in pictures {
+        for &(ssrc, extensions) in streams {
+            let rtp = Rtp { payload_type, ..vp8_packet(ssrc, 1000 + picture, picture, true) };
+            let payload = payload_of(payload_type, picture, wanted.contains(&ssrc));
+            wanted.retain(|&it| it != ssrc);
+            world.packet(ada, rtp, extensions, &payload);
+        }
+        let (told, got) = (world.phones[ada].told.len(), world.phones[ben].got.len());
+        world.step(33);
+        wanted.extend(world.keyframes_asked(ada, told));
+        seen += usize::from(world.phones[ben].got.len() > got);
+    }
+    seen
+}
+
+#[test]
+fn a_plan_with_other_layers_or_codecs_changes_a_track_in_its_place() {
+    for away in [false, true] {
+        let mut world = World::new();
+        let one = ReceivePlan { rids: vec![], ssrcs: vec![(100, None)], ..camera(1, 1) };
+        let ada = world.phone(vec![one.clone()], vec![]);
+        let ben = world.phone_at(away, vec![], vec![takes_both()]);
+        world.show(ben, "0", 1);
+        world.step(1);
+        world.step(1);
+        let both = (ada, ben);
+        assert!(send_pictures(&mut world, both, 0..30, VP8, &[(100, &[])]) > 27);
+        // Simulcast, named by RIDs.
+        let mut three = ReceivePlan { ssrcs: vec![], ..camera(1, 3) };
+        three.extensions.set(Extension::Rid, 4);
+        configure(&mut world, ada, vec![three.clone()]);
+        let named: [(u32, Named<'_>); 3] =
+            [(300, &[(4, b"q")]), (301, &[(4, b"h")]), (302, &[(4, b"f")])];
+        assert!(send_pictures(&mut world, both, 0..60, VP8, &named) > 55);
+        let track = world.worker.tracks.iter().next().unwrap().1;
+        assert_eq!(track.layers_sent(world.now), [true; 3]);
+        // Back to one, in the other codec.
+        let mut plan = ReceivePlan { ssrcs: vec![(400, None)], ..one };
+        plan.codecs = vec![coded(Codec::H264, H264, None)];
+        configure(&mut world, ada, vec![plan]);
+        let coded = Event::Coded { track: TrackKey(1), format: Codec::H264.into() };
+        world.step(0);
+        assert!(world.events.contains(&coded));
+        assert!(send_pictures(&mut world, both, 0..30, H264, &[(400, &[])]) > 25);
+        let numbers = world.phones[ben].got.iter().map(|it| it.0 as u16);
+        assert_eq!(gaps(numbers), 0);
+        assert_eq!(world.worker.tracks.len(), 1);
+    }
+}
+
+/// A microphone beside the camera, its SSRC as described.
+fn microphone(ssrcs: Vec<(u32, Option<u32>)>) -> ReceivePlan {
+    ReceivePlan {
+        mid: "a".into(),
+        codecs: vec![coded(Codec::Opus, OPUS, None)],
+        rids: vec![],
+        ssrcs,
+        ..camera(2, 1)
+    }
+}
+
+#[test]
+fn a_section_is_found_by_a_payload_type_that_only_it_has() {
+    // Described without SSRCs, and with others than those that are sent.
+    for described in [vec![], vec![(77, Some(78))]] {
+        let mut world = World::new();
+        let plan = ReceivePlan { rids: vec![], ssrcs: described.clone(), ..camera(1, 1) };
+        let ada = world.phone(vec![plan, microphone(vec![])], vec![]);
+        let speaker = SendPlan { mid: "1".into(), ssrc: 8000, repair_ssrc: 8001, ..screen() };
+        let ben = world.phone(vec![], vec![screen(), speaker]);
+        world.show(ben, "0", 1);
+        world.show(ben, "1", 2);
+        for number in 0..30_u64 {
+            let picture = vp8_packet(4711, 100 + number, number, true);
+            if number != 15 {
+                world.packet(ada, picture, &[], &vp8_payload(number, true, number == 0));
+            }
+            let sound = Rtp { payload_type: OPUS, ssrc: 4712, ..picture };
+            world.packet(ada, sound, &[], &[0; 100]);
+            if number == 16 {
+                let payload = [&115_u16.to_be_bytes()[..], &vp8_payload(15, true, false)].concat();
+                let rtx = Rtp { payload_type: RTX, ssrc: 4713, sequence: 1, ..picture };
+                world.packet(ada, rtx, &[], &payload);
+            }
+            world.step(33);
+        }
+        let got = |ssrc: u32| {
+            let got = world.phones[ben].got.iter();
+            got.filter(|(_, packet)| Header::parse(packet).unwrap().ssrc == ssrc).count()
+        };
+        assert_eq!((got(7000), got(8000)), (30, 30));
+    }
+}
+
+#[test]
+fn a_payload_type_of_several_sections_or_layers_says_nothing() {
+    let two = vec![
+        ReceivePlan { rids: vec![], ssrcs: vec![], ..camera(1, 1) },
+        ReceivePlan { rids: vec![], ssrcs: vec![], mid: "s".into(), ..camera(2, 1) },
+    ];
+    let layers = vec![ReceivePlan { ssrcs: vec![], ..camera(1, 3) }];
+    let mut elsewhere = named_camera(1);
+    elsewhere.ssrcs.clear();
+    let cases: [(Vec<ReceivePlan>, Named<'_>); 3] =
+        [(two, &[]), (layers, &[]), (vec![elsewhere], &[(5, b"x")])];
+    for (plans, extensions) in cases {
+        let mut world = World::new();
+        let ada = world.phone(plans, vec![]);
+        let rtp = vp8_packet(4711, 100, 0, true);
+        world.packet(ada, rtp, extensions, &vp8_payload(0, true, true));
+        let unannounced = world.worker.counters.read();
+        let unannounced = unannounced.into_iter().find(|(it, _)| *it == "dropped_unannounced");
+        assert_eq!(unannounced.map(|it| it.1), Some(1));
+    }
+}
+
+#[test]
+fn layers_without_names_are_those_of_their_ssrcs() {
+    let mut world = World::new();
+    let plan = ReceivePlan { rids: vec![], ..camera(1, 3) };
+    let ada = world.phone(vec![plan], vec![]);
+    let ben = world.phone(vec![], vec![screen()]);
+    world.show(ben, "0", 1);
+    let streams: [(u32, Named<'_>); 3] = [(100, &[]), (101, &[]), (102, &[])];
+    assert!(send_pictures(&mut world, (ada, ben), 0..30, VP8, &streams) > 25);
+    let track = world.worker.tracks.iter().next().unwrap().1;
+    assert_eq!(track.layers_sent(world.now), [true; 3]);
+    assert_eq!(gaps(world.phones[ben].media().keys().copied()), 0);
 }
