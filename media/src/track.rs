@@ -8,7 +8,7 @@ use crate::layer::{ClockPair, Layer, Scalable};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::Subscription;
-use crate::tap::Fitted;
+use crate::tap::{Brought, Fitted};
 
 /// How long the packets of a picture wait for its last one, so that they leave together.
 const HOLD: Duration = Duration::from_millis(1);
@@ -52,6 +52,8 @@ pub(crate) struct Track {
     pub(crate) level: f32,
     /// Who records it.
     pub(crate) tap: Option<Fitted>,
+    /// What a recorder needs that comes later.
+    pub(crate) brought: Brought,
 }
 
 /// What a packet did.
@@ -86,6 +88,7 @@ impl Track {
             wanted: vec![true; count],
             level: 0.0,
             tap: None,
+            brought: Brought::default(),
         }
     }
 
@@ -135,6 +138,7 @@ impl Track {
             playout_delay: values.playout_delay,
             arrived: now,
         };
+        self.brought.note(self.format.codec, &meta, payload);
         let kept = stream.history.keep(meta, values.dependency.unwrap_or_default(), payload);
         if kept {
             let whole = self.format.codec.kind() == Kind::Audio || header.marker;

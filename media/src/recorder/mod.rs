@@ -141,6 +141,11 @@ impl Recorder {
         self.streams.is_empty()
     }
 
+    /// Which file is written now, see [`Write::file`].
+    pub fn file(&self) -> usize {
+        self.part.number()
+    }
+
     /// The tracks of the file that is written now.
     pub fn tracks(&self) -> Vec<FileTrack> {
         self.part.tracks()

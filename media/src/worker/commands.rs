@@ -291,7 +291,16 @@ impl Worker {
     fn tap(&mut self, key: TrackKey, tap: Option<Tap>, now: Instant) {
         let Some(&at) = self.track_of.get(&key) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
-        track.tap = tap.map(Fitted::new);
+        let publisher = match track.owner {
+            Owner::Peer(place) => self.peers.get(place),
+            Owner::Worker(_) => None,
+        };
+        let plans = publisher.iter().flat_map(|peer| &peer.receiving).map(|it| &it.plan);
+        let codecs = plans.filter(|plan| plan.track == key).flat_map(|plan| &plan.codecs);
+        let sets =
+            codecs.filter(|codec| codec.format == track.format).map(|it| &*it.parameter_sets);
+        let described = sets.last().unwrap_or_default();
+        track.tap = tap.map(|tap| Fitted::new(tap, track.format, described, &track.brought));
         if track.guide_tap(now) {
             self.ask_publisher(at, now);
         }
