@@ -297,9 +297,8 @@ impl Worker {
         };
         let plans = publisher.iter().flat_map(|peer| &peer.receiving).map(|it| &it.plan);
         let codecs = plans.filter(|plan| plan.track == key).flat_map(|plan| &plan.codecs);
-        let sets =
-            codecs.filter(|codec| codec.format == track.format).map(|it| &*it.parameter_sets);
-        let described = sets.last().unwrap_or_default();
+        let mut same = codecs.filter(|codec| codec.format == track.format);
+        let described = same.next().map(|codec| &*codec.parameter_sets).unwrap_or_default();
         track.tap = tap.map(|tap| Fitted::new(tap, track.format, described, &track.brought));
         if track.guide_tap(now) {
             self.ask_publisher(at, now);
