@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
     let (mut writer, begin) =
         FileWriter::new(&[track(Codec::Opus, (0, 0)), track(Codec::Vp8, (640, 360))]);
     let mut length = 0;
-    let mut put = |Write { at, bytes }: Write| {
+    let mut put = |Write { at, bytes, .. }: Write| {
         let at = at.unwrap_or(length);
         length = length.max(at + bytes.len() as u64);
         file.write_all_at(&bytes, at)

@@ -93,7 +93,7 @@ pub(crate) enum PayloadUse {
 }
 
 impl ReceivePlan {
-    /// How many layers of simulcast are sent: 1 without it.
+    /// How many layers of simulcast are sent: those that have names, or else SSRCs (the SIM groups of older clients); 1 without it.
     pub fn layers(&self) -> usize {
         self.rids.len().max(self.ssrcs.len()).max(1)
     }
@@ -120,11 +120,6 @@ impl ReceivePlan {
     pub(crate) fn keyframes(&self, format: Format) -> KeyframeFeedback {
         let codec = self.codecs.iter().find(|codec| codec.format == format);
         codec.map_or(KeyframeFeedback::None, |codec| codec.keyframes)
-    }
-
-    /// How many layers it sends: those that have names, or else SSRCs (the SIM groups of older clients).
-    pub(crate) fn layers(&self) -> usize {
-        self.rids.len().max(self.ssrcs.len()).max(1)
     }
 
     /// Whether the peer takes requests for packets of a format.

@@ -10,7 +10,7 @@ use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::{Subscription, Wish};
 use crate::succession::{Succession, Turn};
-use crate::tap::Fitted;
+use crate::tap::{Brought, Fitted};
 
 /// How long the packets of a picture wait for its last one, so that they leave together.
 const HOLD: Duration = Duration::from_millis(1);
@@ -60,6 +60,8 @@ pub(crate) struct Track {
     pub(crate) level: f32,
     /// Who records it.
     pub(crate) tap: Option<Fitted>,
+    /// What a recorder needs that comes later.
+    pub(crate) brought: Brought,
 }
 
 /// A packet that came in, by its layer and its continued number.
@@ -110,6 +112,7 @@ impl Track {
             wanted: vec![true; count],
             level: 0.0,
             tap: None,
+            brought: Brought::default(),
         }
     }
 
@@ -176,6 +179,7 @@ impl Track {
             playout_delay: values.playout_delay,
             arrived: now,
         };
+        self.brought.note(self.format.codec, &meta, payload);
         let kept = stream.history.keep(meta, values.dependency.unwrap_or_default(), payload);
         if resized {
             self.rank(now);
@@ -214,6 +218,7 @@ impl Track {
     /// From now on its packets are coded with `format`: all layers begin anew.
     pub(crate) fn recode(&mut self, format: Format, parameter_sets: Arc<[Vec<u8>]>, now: Instant) {
         self.formats.begin(format, now);
+        self.brought.begin_format();
         (self.format, self.parameter_sets) = (format, parameter_sets);
         self.layers.iter_mut().for_each(Layer::begin_format);
         self.begin_layers();
@@ -241,7 +246,7 @@ impl Track {
             }
         }
         if let Some(tap) = &mut self.tap {
-            tap.coded(self.format, Arc::clone(&self.parameter_sets));
+            tap.coded(self.format, &self.parameter_sets, &self.brought);
         }
     }
 

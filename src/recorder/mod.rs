@@ -3,6 +3,7 @@
 
 mod files;
 mod mix;
+mod output;
 mod run;
 
 use std::collections::HashMap;
@@ -29,6 +30,9 @@ const ROOM: usize = 1024;
 /// Tracks that a recording may not have looked at yet, and news of recordings that may not have been heard yet.
 const ADDED: usize = 256;
 const NEWS: usize = 1024;
+
+/// Why a track of H.264 is not recorded.
+const MISSING_SETS: &str = "missing-parameter-sets";
 
 /// Somebody who sends.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -95,6 +99,8 @@ pub enum Told {
         id: RecordingId,
         /// The files.
         files: Vec<RecordingFile>,
+        /// What could not be recorded.
+        problem: Option<&'static str>,
     },
 }
 

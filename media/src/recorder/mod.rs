@@ -141,6 +141,11 @@ impl Recorder {
         self.streams.is_empty()
     }
 
+    /// Which file is written now, see [`Write::file`].
+    pub fn file(&self) -> usize {
+        self.part.number()
+    }
+
     /// The tracks of the file that is written now.
     pub fn tracks(&self) -> Vec<FileTrack> {
         self.part.tracks()
@@ -300,7 +305,14 @@ impl Recorder {
                 held.map(|(frame, at)| (timeline.unwrap(frame.timestamp), *at)).collect();
             stream.timeline.guess(times.into_iter());
         }
-        while let Some((frame, at)) = stream.held.pop_front() {
+        let now = self.micros(now);
+        loop {
+            let frames = stream.held.iter().map(|(frame, at)| (frame.timestamp, *at));
+            stream.doubts = stream.timeline.doubts(frames, now, self.reference);
+            if stream.doubts {
+                break;
+            }
+            let Some((frame, at)) = stream.held.pop_front() else { break };
             let timestamp = stream.timeline.unwrap(frame.timestamp);
             let time = stream.timeline.time(timestamp, at, self.reference);
             // Time does not stand still: a millisecond is the least that a file can tell.
@@ -321,6 +333,10 @@ impl Recorder {
         }
         let all_came = self.streams.iter().filter_map(|stream| stream.last).min();
         let until = until.max(all_came.unwrap_or(i64::MIN));
+        // What is in doubt was taken about when it came, or before.
+        let doubts = self.streams.iter().filter(|stream| stream.doubts);
+        let came = doubts.filter_map(|stream| stream.held.front()).map(|(_, at)| at - INTERLEAVE);
+        let until = came.min().map_or(until, |came| until.min(came));
         while self.waiting.front().is_some_and(|waiting| waiting.time <= until) {
             let Some(waiting) = self.waiting.pop_front() else { break };
             self.write_frame(waiting, work);

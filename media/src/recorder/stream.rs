@@ -29,6 +29,8 @@ pub(super) struct Stream {
     pub(super) timeline: Timeline,
     /// Frames that wait for their time to be known, with when they came.
     pub(super) held: VecDeque<(Frame, i64)>,
+    /// It is open when the first of them was taken.
+    pub(super) doubts: bool,
     pub(super) begun: Option<Instant>,
     /// When the last packet came.
     pub(super) arrived: Option<Instant>,
@@ -54,6 +56,7 @@ impl Stream {
             assembler: Assembler::new(codec),
             timeline: Timeline::new(codec.clock()),
             held: VecDeque::new(),
+            doubts: false,
             begun: None,
             arrived: None,
             last: None,

@@ -9,6 +9,9 @@ use super::*;
 use crate::dtls::tests::noon;
 use crate::tap::{Clock, Packet, tap};
 
+mod parts;
+mod stalls;
+
 /// What happens to packets on their way, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weather {

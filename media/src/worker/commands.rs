@@ -419,10 +419,8 @@ impl Worker {
     fn tap(&mut self, key: TrackKey, tap: Option<Tap>, now: Instant) {
         let Some(&at) = self.track_of.get(&key) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
-        track.tap = tap.map(Fitted::new);
-        if let Some(tap) = &mut track.tap {
-            tap.coded(track.format, Arc::clone(&track.parameter_sets));
-        }
+        let format = track.format;
+        track.tap = tap.map(|tap| Fitted::new(tap, format, &track.parameter_sets, &track.brought));
         if track.guide_tap(now) {
             self.ask_publisher(at, now);
         }

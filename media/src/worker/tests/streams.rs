@@ -246,7 +246,8 @@ const H264_RTX: u8 = 103;
 fn two_codecs(layers: usize) -> ReceivePlan {
     let mut plan = camera(1, layers);
     plan.codecs.push(coded(Codec::H264, H264, Some(H264_RTX)));
-    plan.codecs[1].parameter_sets = [vec![0x67, 1], vec![0x68, 2]].into();
+    let sets = [vec![0x67, 0x42, 0xE0, 0x1F, 0x8C, 0x68], vec![0x68, 0xCE, 0x3C, 0x80]];
+    plan.codecs[1].parameter_sets = sets.into();
     plan
 }
 
