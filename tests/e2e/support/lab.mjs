@@ -112,25 +112,29 @@ function inPage() {
     sound: async (name) => [...(await peers.get(name).peer.getStats()).values()].filter(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio').map(({ mid, packetsReceived }) => ({ mid, packetsReceived })),
     states: (name) => ({ connection: peers.get(name).peer.connectionState, ice: peers.get(name).peer.iceConnectionState }),
 
-    /** Looks at the decoded pictures every 250 ms and notes, for each section, when more were there. */
+    /** Looks at the decoded pictures every 250 ms and notes, for each section, when there were more than a look before. */
     watch(name) {
       const watched = peers.get(name)
-      watched.seen = new Map()
+      Object.assign(watched, { looks: [], seen: new Map() })
       let busy = false
       watched.timer = setInterval(async () => {
         if (busy) return
         busy = true
-        for (const { mid, framesDecoded } of await pictures(watched)) {
-          const seen = watched.seen.get(mid) ?? { framesDecoded: 0, times: [] }
-          if (framesDecoded > seen.framesDecoded) watched.seen.set(mid, { framesDecoded, times: [...seen.times, Date.now()] })
-          else watched.seen.set(mid, { ...seen, framesDecoded })
+        const all = await pictures(watched)
+        const now = Date.now()
+        watched.looks.push(now)
+        for (const { mid, framesDecoded } of all) {
+          const seen = watched.seen.get(mid) ?? { times: [] }
+          if (framesDecoded > (seen.framesDecoded ?? 0)) seen.times.push(now)
+          // A section that is used again begins anew.
+          watched.seen.set(mid, { ...seen, framesDecoded })
         }
         busy = false
       }, 250)
     },
 
-    /** When, for each section, more pictures were there than a look before. */
-    watched: (name) => [...peers.get(name).seen].map(([mid, { times }]) => ({ mid, times })),
+    /** When it looked, and when each section had more. */
+    watched: (name) => ({ looks: peers.get(name).looks, more: Object.fromEntries([...peers.get(name).seen].map(([mid, { times }]) => [mid, times])) }),
 
     close(name) {
       clearInterval(peers.get(name).timer)
@@ -171,11 +175,11 @@ export class Peer {
 
 /** A participant of a room whose connections are in a page. */
 export class Member {
-  static async join(server, made, user, roomId) {
+  static async join(server, made, user, roomId, options = {}) {
     const member = new Member()
     Object.assign(member, { made, sent: [], stopped: new Set(), rejected: [], trackOf: new Map(), problems: [] })
     member.socket = await server.connect(user)
-    const joined = await ask(member.socket, 'room:join', { roomId })
+    const joined = await ask(member.socket, 'room:join', { roomId, ...options })
     if (!joined.ok) throw new Error(JSON.stringify(joined))
     Object.assign(member, { sessionId: joined.sessionId, self: joined.self })
     member.queue = Promise.resolve()
