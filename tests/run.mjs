@@ -18,6 +18,14 @@ if (files.length === 0) {
 // The figures at the end of a file's report. Both reporters write them, each with a mark of its own before the word.
 const figure = (output, word) => Number(output.match(new RegExp(`^(?:#|\\u2139) ${word} (\\d+)$`, 'm'))?.[1])
 
+let running
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    running?.kill(signal)
+    process.exit(1)
+  })
+}
+
 /** Runs one file; its report is passed on as it comes. */
 async function run(named) {
   const [file, pattern] = named.split('#')
@@ -27,6 +35,7 @@ async function run(named) {
   // A runner inside a test of node's own would speak to that one instead of printing.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env
   const child = spawn(process.execPath, [...options, file], { env, stdio: ['inherit', 'pipe', 'inherit'] })
+  running = child
   let output = ''
   child.stdout.on('data', (text) => {
     process.stdout.write(text)

@@ -29,6 +29,16 @@ function inPage() {
     return canvas.captureStream(rate).getVideoTracks()[0]
   }
 
+  /** A tone. */
+  function tone() {
+    const context = new AudioContext()
+    const end = context.createMediaStreamDestination()
+    const source = context.createOscillator()
+    source.connect(end)
+    source.start()
+    return end.stream.getAudioTracks()[0]
+  }
+
   /** Puts the formats of this codec first; the others follow. */
   function prefer(transceiver, codec) {
     const { codecs } = RTCRtpSender.getCapabilities('video')
@@ -56,10 +66,10 @@ function inPage() {
       peers.set(name, opened)
     },
 
-    /** Adds what is sent; its number is given. */
-    async send(name, { encodings, codec, ...size }) {
+    /** Adds what is sent, a picture or `kind: 'audio'`; its number is given. */
+    async send(name, { kind, encodings, codec, ...size }) {
       const { peer, sent } = peers.get(name)
-      const transceiver = peer.addTransceiver(await picture(size), { direction: 'sendonly', ...(encodings && { sendEncodings: encodings }) })
+      const transceiver = peer.addTransceiver(kind === 'audio' ? tone() : await picture(size), { direction: 'sendonly', ...(encodings && { sendEncodings: encodings }) })
       if (codec) prefer(transceiver, codec)
       return sent.push(transceiver) - 1
     },
@@ -99,27 +109,32 @@ function inPage() {
     },
 
     pictures: (name) => pictures(peers.get(name)),
+    sound: async (name) => [...(await peers.get(name).peer.getStats()).values()].filter(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio').map(({ mid, packetsReceived }) => ({ mid, packetsReceived })),
     states: (name) => ({ connection: peers.get(name).peer.connectionState, ice: peers.get(name).peer.iceConnectionState }),
 
-    /** Looks at the decoded pictures every 250 ms and notes, for each section, when more were there. */
+    /** Looks at the decoded pictures every 250 ms and notes, for each section, when there were more than a look before. */
     watch(name) {
       const watched = peers.get(name)
-      watched.seen = new Map()
+      Object.assign(watched, { looks: [], seen: new Map() })
       let busy = false
       watched.timer = setInterval(async () => {
         if (busy) return
         busy = true
-        for (const { mid, framesDecoded } of await pictures(watched)) {
-          const seen = watched.seen.get(mid) ?? { framesDecoded: 0, times: [] }
-          if (framesDecoded > seen.framesDecoded) watched.seen.set(mid, { framesDecoded, times: [...seen.times, Date.now()] })
-          else watched.seen.set(mid, { ...seen, framesDecoded })
+        const all = await pictures(watched)
+        const now = Date.now()
+        watched.looks.push(now)
+        for (const { mid, framesDecoded } of all) {
+          const seen = watched.seen.get(mid) ?? { times: [] }
+          if (framesDecoded > (seen.framesDecoded ?? 0)) seen.times.push(now)
+          // A section that is used again begins anew.
+          watched.seen.set(mid, { ...seen, framesDecoded })
         }
         busy = false
       }, 250)
     },
 
-    /** When, for each section, more pictures were there than a look before. */
-    watched: (name) => [...peers.get(name).seen].map(([mid, { times }]) => ({ mid, times })),
+    /** When it looked, and when each section had more. */
+    watched: (name) => ({ looks: peers.get(name).looks, more: Object.fromEntries([...peers.get(name).seen].map(([mid, { times }]) => [mid, times])) }),
 
     close(name) {
       clearInterval(peers.get(name).timer)
@@ -160,11 +175,11 @@ export class Peer {
 
 /** A participant of a room whose connections are in a page. */
 export class Member {
-  static async join(server, made, user, roomId) {
+  static async join(server, made, user, roomId, options = {}) {
     const member = new Member()
-    Object.assign(member, { made, stopped: new Set(), rejected: [], trackOf: new Map(), problems: [] })
+    Object.assign(member, { made, sent: [], stopped: new Set(), rejected: [], trackOf: new Map(), problems: [] })
     member.socket = await server.connect(user)
-    const joined = await ask(member.socket, 'room:join', { roomId })
+    const joined = await ask(member.socket, 'room:join', { roomId, ...options })
     if (!joined.ok) throw new Error(JSON.stringify(joined))
     Object.assign(member, { sessionId: joined.sessionId, self: joined.self })
     member.queue = Promise.resolve()
@@ -175,18 +190,17 @@ export class Member {
   async send(what) {
     this.sending ??= await Peer.open(this.made)
     const n = await this.sending.do('send', what)
-    this.kinds = [...this.kinds ?? [], what]
+    this.sent.push(what)
     await this.publish()
     return n
   }
 
   /** Offers what is sent, as it is now; gives the tracks of the answer. A section that is rejected and was not stopped is noted. */
   async publish(options) {
-    const sdp = await this.sending.do('offer', options)
+    const sdp = this.change(await this.sending.do('offer', options))
     const tracks = []
-    for (const n of this.kinds.keys()) {
-      const mid = await this.sending.do('mid', n)
-      if (mid !== null && !this.stopped.has(n)) tracks.push({ mid, source: 'camera' })
+    for (const [n, { kind }] of this.sent.entries()) {
+      if (!this.stopped.has(n)) tracks.push({ mid: await this.sending.do('mid', n), source: kind === 'audio' ? 'microphone' : 'camera' })
     }
     const ack = await ask(this.socket, 'room:publish', { sessionId: this.sessionId, offer: { type: 'offer', sdp }, tracks })
     if (!ack.ok) throw new Error(`room:publish: ${JSON.stringify(ack)}`)
@@ -194,6 +208,14 @@ export class Member {
     await this.sending.do('answered', ack.answer.sdp)
     for (const { mid, trackId } of ack.tracks) this.trackOf.set(mid, trackId)
     return ack.tracks
+  }
+
+  /** What becomes of an offer before the server gets it. */
+  change = (sdp) => sdp
+
+  async stop(n) {
+    this.stopped.add(n)
+    await this.sending.do('stop', n)
   }
 
   async restart() {
