@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rtc_sdp::description::common::Attribute;
 
 use super::attributes::values;
-use super::{DescriptionError, Section, invalid};
+use super::{DescriptionError, PAYLOAD_TYPES, Section, invalid};
 use crate::codec::{Codec, Format, Profile};
 
 /// Parameter sets that are read of one payload type, and the bytes of all of them.
@@ -63,6 +63,13 @@ impl Offered {
     /// All of its payload types.
     pub(crate) fn payloads(&self) -> impl Iterator<Item = &Payload> {
         [Some(&self.payload), self.red.as_ref(), self.repair.as_ref()].into_iter().flatten()
+    }
+
+    /// Puts those of its payload types that stand at a place of the m-line, or behind it, behind all that there can be.
+    pub(crate) fn move_behind(&mut self, place: usize) {
+        let all = [Some(&mut self.payload), self.red.as_mut(), self.repair.as_mut()];
+        let after = all.into_iter().flatten().filter(|payload| payload.place >= place);
+        after.for_each(|payload| payload.place += PAYLOAD_TYPES);
     }
 
     /// The parameter sets of H.264 that its sender names (sprop-parameter-sets, RFC 6184 §8.1).

@@ -1,7 +1,7 @@
 //! Answers to a client's offers, and what it sends.
 
 use super::model::{Accept, Connection, Line, Receiving, Role};
-use crate::codec::{Codec, Format, Kind};
+use crate::codec::{Codec, Format, Kind, Profile};
 use crate::description::{
     Description, DescriptionError, Direction, Encoding, Offered, Section, h264_variants,
 };
@@ -68,6 +68,7 @@ impl Connection {
         let before = before.filter(|line| line.mid == section.mid);
         let (role, direction) = match accepted {
             Accept::Receive(track) => {
+                let codecs = everywhere_first(codecs);
                 let receiving = receiving(section, track, &codecs, before);
                 let direction = Direction { sends: section.direction.sends, receives: false };
                 (Role::Receive(Box::new(receiving)), direction)
@@ -86,7 +87,7 @@ impl Connection {
     /// format are the same, else `fresh()`. What a client holds stays the track that it is.
     pub fn track_for(&self, section: &Section, fresh: impl FnOnce() -> TrackKey) -> TrackKey {
         let before = self.lines.iter().find(|line| line.mid == section.mid);
-        let codecs = self.codecs_of(section);
+        let codecs = everywhere_first(self.codecs_of(section));
         same_track(before.and_then(Line::received), section, &codecs).unwrap_or_else(fresh)
     }
 
@@ -126,6 +127,36 @@ impl Connection {
             _ => None,
         })
     }
+}
+
+/// What a client may send, in its order but for one thing: of H.264 the baseline profile comes before main and high.
+///
+/// A client sends by the first codec of the answer. Safari and phones with an encoder of their own put high first, which Firefox
+/// cannot be shown, and offer constrained baseline beside it. An answer may have an order of its own for such a reason
+/// (RFC 3264 §6.1); a client that wants high offers no baseline.
+fn everywhere_first(mut codecs: Vec<Offered>) -> Vec<Offered> {
+    let is_base =
+        |format: Format| matches!(format.profile, Profile::ConstrainedBaseline | Profile::Baseline);
+    let h264 = |offered: &Offered| offered.format.codec == Codec::H264;
+    let Some(first) = codecs.iter().position(|it| h264(it) && !is_base(it.format)) else {
+        return codecs;
+    };
+    let mut behind = codecs.iter().skip(first);
+    let Some(base) = behind
+        .position(|it| h264(it) && is_base(it.format) && !it.format.single_unit)
+        .map(|at| at + first)
+    else {
+        return codecs;
+    };
+    let earlier = codecs.iter().take(first).any(|it| h264(it) && is_base(it.format));
+    if !earlier && let Some(moved) = codecs.get_mut(first..=base) {
+        moved.rotate_right(1);
+        let place = moved.iter().map(|it| it.payload.place).min().unwrap_or_default();
+        // Everything that stood there stands behind it.
+        let others = codecs.iter_mut().enumerate().filter(|(at, _)| *at != first);
+        others.for_each(|(_, offered)| offered.move_behind(place));
+    }
+    codecs
 }
 
 /// The track of before, as long as it is coded alike and has the same layers: what viewers get of it goes on.

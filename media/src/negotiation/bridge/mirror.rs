@@ -271,11 +271,6 @@ fn encodings_of(line: &Line) -> Vec<Encoding> {
 
 /// Puts the codec that is agreed on before the others, which keep their order.
 fn put_first(codecs: &mut [Offered], format: Format) {
-    let behind = codecs.iter().flat_map(Offered::payloads).map(|it| it.place).max();
-    let behind = behind.unwrap_or_default() + 1;
-    for offered in codecs.iter_mut().filter(|offered| offered.format != format) {
-        let all = [Some(&mut offered.payload), offered.red.as_mut(), offered.repair.as_mut()];
-        all.into_iter().flatten().for_each(|payload| payload.place += behind);
-    }
+    codecs.iter_mut().filter(|it| it.format != format).for_each(|it| it.move_behind(0));
     codecs.sort_by_key(|offered| offered.format != format);
 }

@@ -217,3 +217,98 @@ fn those_who_share_no_codec_are_told() {
     let old = bridge.offer(Side::Caller, &description(&offer_of("caller", "AA", &[&old])), track);
     assert!(matches!(old, Err(BridgeError::Description(DescriptionError::Codec { .. }))));
 }
+
+/// What a client answers of an offer, with other payload types left out of the m-line.
+fn only(answer: &str, from: &str, to: &str) -> String {
+    assert!(answer.contains(from), "{answer}");
+    answer.replace(from, to)
+}
+
+#[test]
+fn variants_of_a_codec_pass_with_numbers_of_their_own() {
+    let (mut bridge, track) = bridge();
+    let pictures = "m=video 9 UDP/TLS/RTP/SAVPF 100 102 96\r\na=mid:1\r\na=rtpmap:100 H264/90000\r\n\
+        a=fmtp:100 profile-level-id=640c1f;packetization-mode=1\r\na=rtpmap:102 H264/90000\r\n\
+        a=fmtp:102 profile-level-id=42e01f;packetization-mode=1\r\na=rtpmap:96 VP8/90000\r\na=sendrecv\r\n";
+    let offer = offer_of("caller", "AA", &[pictures]);
+    let offering = bridge.offer(Side::Caller, &description(&offer), track.clone()).unwrap();
+    assert!(
+        offering.offer.contains("m=video 9 UDP/TLS/RTP/SAVPF 100 102 96\r\n"),
+        "{}",
+        offering.offer
+    );
+    // The callee has no high profile.
+    let answer = only(
+        &answer_to(&offering.offer, "BB", &["rtpmap:100", "fmtp:100"]),
+        "100 102 96",
+        "102 96",
+    );
+    let answer = bridge.answer(Side::Callee, &description(&answer), track).unwrap().unwrap();
+    assert!(answer.contains("m=video 9 UDP/TLS/RTP/SAVPF 102\r\n"), "{answer}");
+    for side in [Side::Caller, Side::Callee] {
+        let plan = bridge.plan(side);
+        assert_eq!(plan.receives[0].codecs[0].payload_type, 102);
+        assert_eq!(plan.sends[0].codecs[0].format, plan.receives[0].codecs[0].format);
+    }
+}
+
+#[test]
+fn wishes_of_one_receiver_reach_the_other_sender() {
+    let (mut bridge, track) = bridge();
+    let sound = "m=audio 9 UDP/TLS/RTP/SAVPF 63 111\r\na=mid:0\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n\
+        a=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1;sprop-stereo=1\r\na=sendrecv\r\n";
+    let offer = offer_of("caller", "AA", &[sound]);
+    let offering = bridge.offer(Side::Caller, &description(&offer), track.clone()).unwrap();
+    assert!(
+        offering.offer.contains("m=audio 9 UDP/TLS/RTP/SAVPF 63 111\r\n"),
+        "{}",
+        offering.offer
+    );
+    assert!(offering.offer.contains("a=fmtp:111 useinbandfec=1;sprop-stereo=1\r\n"));
+    let wished = "useinbandfec=1;stereo=1;maxaveragebitrate=64000";
+    let answer =
+        only(&answer_to(&offering.offer, "BB", &[]), "useinbandfec=1;sprop-stereo=1", wished);
+    let answer = bridge.answer(Side::Callee, &description(&answer), track).unwrap().unwrap();
+    assert!(
+        answer.contains("m=audio 9 UDP/TLS/RTP/SAVPF 63 111\r\n"),
+        "redundancy first: {answer}"
+    );
+    assert!(answer.contains(&format!("a=fmtp:111 {wished}\r\n")), "{answer}");
+}
+
+#[test]
+fn a_party_that_can_never_connect_is_refused_in_words() {
+    let (mut bridge, track) = bridge();
+    let offer = offer_of("caller", "AA", &[SOUND, PICTURES]);
+    let lite = offer.replace("t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n");
+    let refused = bridge.offer(Side::Caller, &description(&lite), track.clone()).unwrap_err();
+    assert!(refused.to_string().contains("a=ice-lite"), "{refused}");
+    let unmuxed = offer.replace("a=rtcp-mux\r\n", "");
+    let refused = bridge.offer(Side::Caller, &description(&unmuxed), track.clone()).unwrap_err();
+    assert!(refused.to_string().contains("a=rtcp-mux"), "{refused}");
+    let offering = bridge.offer(Side::Caller, &description(&offer), track.clone()).unwrap();
+    let answer = answer_to(&offering.offer, "BB", &["rtcp-mux"]);
+    assert!(bridge.answer(Side::Callee, &description(&answer), track.clone()).is_err());
+    let answer = answer_to(&offering.offer, "BB", &[]);
+    assert!(bridge.answer(Side::Callee, &description(&answer), track).unwrap().is_some());
+}
+
+#[test]
+fn layers_of_a_party_that_holds_stay_what_they_are() {
+    let (mut bridge, track) = bridge();
+    let pictures = format!("{PICTURES}a=rid:q send\r\na=rid:h send\r\na=simulcast:send q;h\r\n");
+    let agree = |bridge: &mut Bridge, pictures: &str| {
+        let offer = offer_of("caller", "AA", &[SOUND, pictures]);
+        let offering = bridge.offer(Side::Caller, &description(&offer), track.clone()).unwrap();
+        let answer = answer_to(&offering.offer, "BB", &["rid", "simulcast"]);
+        bridge.answer(Side::Callee, &description(&answer), track.clone()).unwrap().unwrap()
+    };
+    let answer = agree(&mut bridge, &pictures);
+    assert!(answer.contains("a=simulcast:recv q;h\r\n"), "{answer}");
+    let sending = bridge.plan(Side::Caller).receives;
+    let answer = agree(&mut bridge, &PICTURES.replace("a=sendrecv", "a=inactive"));
+    assert!(answer.contains("m=video 9 ") && !answer.contains("a=simulcast"), "{answer}");
+    assert_eq!(bridge.plan(Side::Caller).receives, sending);
+    agree(&mut bridge, &pictures);
+    assert_eq!(bridge.plan(Side::Caller).receives, sending);
+}

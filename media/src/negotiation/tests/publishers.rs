@@ -73,6 +73,40 @@ fn all_common_codecs_are_answered_in_the_clients_order() {
 }
 
 #[test]
+fn of_h264_what_every_browser_shows_comes_first() {
+    let order = |types: &str, payloads: [(u8, &str); 3]| {
+        let mut section = format!(
+            "m=video 9 UDP/TLS/RTP/SAVPF {types}\r\na=mid:0\r\na=sendonly\r\na=rtpmap:100 VP8/90000\r\n\
+             a=rtpmap:99 rtx/90000\r\na=fmtp:99 apt=98\r\n"
+        );
+        for (number, level) in payloads {
+            section += &format!(
+                "a=rtpmap:{number} H264/90000\r\na=fmtp:{number} profile-level-id={level};packetization-mode=1\r\n"
+            );
+        }
+        let mut publisher = connection();
+        let answer = publish(&mut publisher, &[&section]);
+        let first = publisher.plan().receives[0].codecs[0].payload_type;
+        let head =
+            answer.lines().find_map(|line| line.strip_prefix("m=video 9 UDP/TLS/RTP/SAVPF "));
+        assert!(head.unwrap().starts_with(&first.to_string()), "{answer}");
+        publish(&mut publisher, &[&section]);
+        assert_eq!(
+            publisher.plan().receives[0].track,
+            TrackKey(1),
+            "it stays the track that it is"
+        );
+        head.unwrap().to_owned()
+    };
+    let safari = [(96, "640c1f"), (97, "4d001f"), (98, "42e01f")];
+    assert_eq!(order("96 97 98 99 100", safari), "98 99 96 97 100");
+    assert_eq!(order("100 96 97 98 99", safari), "100 98 99 96 97");
+    assert_eq!(order("98 96 99 97 100", safari), "98 96 99 97 100", "it is first already");
+    let high = [(96, "640c1f"), (97, "4d001f"), (98, "640032")];
+    assert_eq!(order("96 97 98 99 100", high), "96 97 98 99 100");
+}
+
+#[test]
 fn redundant_sound_comes_first_where_the_client_wants_it_first() {
     let mut publisher = connection();
     let answer = publish(&mut publisher, &[SOUND]);

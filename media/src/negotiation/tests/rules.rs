@@ -132,9 +132,18 @@ fn one_section(asked: &Media<'_>, answered: &Media<'_>) {
     in_order(asked, answered);
 }
 
-/// The client's preference is kept: what it likes best comes first, and it sends by that.
+/// The client's preference is kept, as it sends by what comes first; only the baseline profile of H.264 may come earlier.
 fn in_order(asked: &Media<'_>, answered: &Media<'_>) {
-    let place = |format: &&str| asked.formats().iter().position(|asked| asked == format);
-    let places: Vec<_> = answered.formats().iter().map(place).collect();
+    let base = |format: &str| {
+        let mut parameters = answered.values("fmtp").filter_map(|it| it.split_once(' '));
+        parameters.any(|(number, it)| number == format && it.contains("profile-level-id=42"))
+    };
+    let moved = |format: &str| {
+        let mut pairs = answered.values("fmtp").filter_map(|it| it.split_once(" apt="));
+        base(format) || pairs.any(|(number, media)| number == format && base(media))
+    };
+    let kept = answered.formats().iter().filter(|format| !moved(format));
+    let places: Vec<_> =
+        kept.map(|format| asked.formats().iter().position(|asked| asked == format)).collect();
     assert!(places.is_sorted(), "{:?} is not in the order of {:?}", answered.head, asked.head);
 }
