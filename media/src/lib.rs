@@ -48,5 +48,6 @@ pub use plan::{
     TrackKey,
 };
 pub use rtp::ExtensionIds;
+pub use stats::{LayerStats, PeerStats, ReceiveStats, SendStats};
 pub use subscription::Wish;
 pub use worker::{Command, Event, Gone, PeerState, Transmit, Worker};

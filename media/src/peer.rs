@@ -95,6 +95,8 @@ pub(crate) struct Peer {
     rtcp_index: u32,
     pub(crate) begun: Instant,
     pub(crate) reported: Instant,
+    /// When its numbers were given out last.
+    pub(crate) stats_given: Instant,
     pub(crate) connected: bool,
     /// When its timers are looked at next.
     pub(crate) scheduled: Option<Instant>,
@@ -128,6 +130,7 @@ impl Peer {
             rtcp_index: 0,
             begun: now,
             reported: now,
+            stats_given: now,
             connected: false,
             scheduled: None,
             allocated: None,

@@ -104,6 +104,7 @@ impl Track {
             stream.ssrc.get_or_insert(header.ssrc);
         }
         let arrival = stream.arrive(sequence, payload.len(), repeated.is_some(), now);
+        stream.stats.arrived(arrival, payload.len(), repeated.is_some());
         let lacks = stream.lacks();
         let crate::layer::Arrival::New(continued) = arrival else {
             return Taken { kept: None, lacks };

@@ -208,6 +208,7 @@ impl Worker {
             return;
         }
         let before = std::mem::replace(&mut sending.track, track);
+        sending.stats.rests();
         if let Some(&before) = before.and_then(|before| self.track_of.get(&before))
             && let Some(track) = self.tracks.get_mut(before)
         {
@@ -329,6 +330,7 @@ impl Worker {
 
     /// Forgets a peer, its tracks and what it was shown.
     pub(super) fn remove(&mut self, place: usize, reason: Gone, now: Instant) {
+        self.give_stats_of(place, now);
         if let Some(peer) = self.peers.get_mut(place) {
             peer.dtls.close(now);
         }

@@ -1,5 +1,7 @@
 //! Whole calls in virtual time: clients with real DTLS and SRTP around one worker, over a link that loses, delays and repeats.
 
+mod stats;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
