@@ -25,6 +25,7 @@ mod history;
 mod ice;
 mod layer;
 pub mod negotiation;
+mod numbers;
 mod peer;
 mod plan;
 pub mod recorder;

@@ -8,6 +8,7 @@ use crate::arrivals::Arrivals;
 use crate::bandwidth::Bandwidth;
 use crate::dtls::{Dtls, Identity, Keys};
 use crate::ice::Ice;
+use crate::numbers::TransportNumber;
 use crate::plan::{PayloadUse, PeerKey, PeerPlan, ReceivePlan, RoomKey, TrackKey};
 use crate::rtp::{Header, Unwrapper, Values};
 use crate::sending::{Outbound, Sending};
@@ -71,7 +72,7 @@ pub(crate) struct Numbers {
     inbound: Vec<(u32, Inbound)>,
     rtcp_windows: Vec<(u32, Window)>,
     rtcp_index: u32,
-    transport: u64,
+    transport: TransportNumber,
 }
 
 /// See the module.
