@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::numbers::TransportNumber;
 use crate::rtcp::{Compound, TWCC_PACKETS};
 use crate::rtp::Unwrapper;
 
@@ -19,7 +20,7 @@ const LATE: i64 = 2_000;
 pub(crate) struct Arrivals {
     numbers: Unwrapper,
     /// The number of the first entry.
-    base: u64,
+    base: TransportNumber,
     /// When packets arrived, in quarters of a millisecond since the peer began.
     kept: VecDeque<Option<i64>>,
     /// How many of the entries were reported.
@@ -31,17 +32,16 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     /// Notes number `sequence` at `at` since the peer began.
     pub(crate) fn note(&mut self, sequence: u16, at: Duration, now: Instant) {
-        let number = self.numbers.peek(sequence);
+        let number = TransportNumber(self.numbers.peek(sequence));
         if self.numbers.highest().is_none() {
             self.base = number;
         }
-        self.numbers.note(number);
+        self.numbers.note(number.0);
         // Older than what is kept: too late to be of use.
-        let Some(place) = number.checked_sub(self.base) else { return };
+        let Some(place) = number.since(self.base) else { return };
         let surplus = (place + 1).saturating_sub(KEPT as u64);
         self.forget(surplus);
-        let Some(place) = number.checked_sub(self.base).and_then(|it| usize::try_from(it).ok())
-        else {
+        let Some(place) = number.since(self.base).and_then(|it| usize::try_from(it).ok()) else {
             return;
         };
         if self.kept.len() <= place {
@@ -58,7 +58,7 @@ impl Arrivals {
         let known = usize::try_from(count).map_or(self.kept.len(), |it| it.min(self.kept.len()));
         self.kept.drain(..known);
         self.reported = self.reported.saturating_sub(known);
-        self.base += count;
+        self.base = self.base.plus(count);
     }
 
     /// When feedback is to be sent.
@@ -92,7 +92,7 @@ impl Arrivals {
             )]
             let place = (
                 self.feedbacks,
-                (self.base + self.reported as u64) as u16,
+                self.base.plus(self.reported as u64).wire(),
                 reference as u32 & 0xFF_FFFF,
             );
             self.reported += compound.twcc(ssrc, place, &relative);

@@ -5,12 +5,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::numbers::{BitRate, TransportNumber};
 use crate::rtcp::Twcc;
 use crate::rtp::Unwrapper;
 
 /// Bits in a second: the least and the most that is ever believed.
-const LEAST: u64 = 80_000;
-const MOST: u64 = 50_000_000;
+const LEAST: BitRate = BitRate(80_000);
+const MOST: BitRate = BitRate(50_000_000);
 /// Packets whose fate is not known yet.
 const UNKNOWN: usize = 4096;
 /// How long feedback may take.
@@ -27,7 +28,7 @@ const FREE: i64 = 25_000;
 const QUEUED: i64 = 50_000;
 const FULL: i64 = 150_000;
 /// Bits in a second that a queue short of full leaves: a busy device answers late, too, and is not to lose all pictures for it.
-const ENOUGH: u64 = 250_000;
+const ENOUGH: BitRate = BitRate(250_000);
 /// What is kept of what arrives when a queue builds up, in percent.
 const KEEP: u64 = 85;
 /// Loss in percent: above the first nothing more is believed; above the second less, queue or not.
@@ -47,7 +48,7 @@ const PROBE_BYTES: u64 = 290;
 /// How long the first probe's answer is waited for.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
 /// Bits in a second that the first probe asks about.
-const FIRST_PROBE: u64 = 3_000_000;
+const FIRST_PROBE: BitRate = BitRate(3_000_000);
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -91,10 +92,10 @@ impl ViewerClock {
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     /// Numbers of its packets: the first, and the one after the last.
-    from: u64,
-    to: u64,
+    from: TransportNumber,
+    to: TransportNumber,
     /// What it asks about.
-    bits: u64,
+    bits: BitRate,
     sent: Instant,
     /// When its packets arrived, in microseconds by the viewer's clock, and the bytes of all but the first.
     first: Option<i64>,
@@ -105,7 +106,7 @@ struct Probe {
 
 /// The path to one viewer.
 pub(crate) struct Bandwidth {
-    next: u64,
+    next: TransportNumber,
     /// The packets with the numbers before `next`.
     sent: VecDeque<Sent>,
     /// Continues the numbers of feedback; they follow `next`.
@@ -113,8 +114,8 @@ pub(crate) struct Bandwidth {
     numbered: bool,
     begun: Option<Instant>,
     fed_back: Option<Instant>,
-    /// Bits in a second; `None` while nothing is known.
-    estimate: Option<u64>,
+    /// `None` while nothing is known.
+    estimate: Option<BitRate>,
     clock: ViewerClock,
     /// When packets arrived, in microseconds by the viewer's clock, and their bytes, for the last while.
     arriving: VecDeque<(i64, u32)>,
@@ -135,21 +136,21 @@ pub(crate) struct Bandwidth {
     quiet: Duration,
     probe: Option<Probe>,
     probed: Option<Instant>,
-    remb: Option<(u64, Instant)>,
+    remb: Option<(BitRate, Instant)>,
 }
 
 impl Bandwidth {
     pub(crate) fn new() -> Self {
-        Self::from(0x1_0000)
+        Self::from(TransportNumber::FIRST)
     }
 
     /// The number of the next packet.
-    pub(crate) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> TransportNumber {
         self.next
     }
 
     /// Knows nothing, and goes on with this number.
-    pub(crate) fn from(next: u64) -> Self {
+    pub(crate) fn from(next: TransportNumber) -> Self {
         Self {
             next,
             sent: VecDeque::new(),
@@ -177,10 +178,9 @@ impl Bandwidth {
     }
 
     /// The number of the packet that is being written.
-    #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
     pub(crate) fn number(&mut self) -> u16 {
         self.numbered = true;
-        self.next as u16
+        self.next.wire()
     }
 
     /// Notes that the packet was sent.
@@ -194,21 +194,21 @@ impl Bandwidth {
         }
         let size = u16::try_from(size).unwrap_or(u16::MAX);
         self.sent.push_back(Sent { at: now, size, fate: Fate::Unknown });
-        self.numbers.note(self.next);
-        self.next += 1;
+        self.numbers.note(self.next.0);
+        self.next = self.next.plus(1);
     }
 
     /// Takes transport-wide feedback; whether less is believed now.
     pub(crate) fn feedback(&mut self, twcc: &Twcc<'_>, now: Instant) -> bool {
         let begun = *self.begun.get_or_insert(now);
         let reference = self.clock.micros(twcc.reference);
-        let oldest = self.next - self.sent.len() as u64;
+        let oldest = TransportNumber(self.next.0.saturating_sub(self.sent.len() as u64));
         let (mut least, mut latest): (Option<i64>, Option<i64>) = (None, None);
         let (numbers, sent, arriving) = (&self.numbers, &mut self.sent, &mut self.arriving);
         let (probe, reported, lost) = (&mut self.probe, &mut self.reported, &mut self.lost);
         twcc.each(|number, at| {
-            let id = numbers.peek(number);
-            let place = id.checked_sub(oldest).and_then(|place| usize::try_from(place).ok());
+            let id = TransportNumber(numbers.peek(number));
+            let place = id.since(oldest).and_then(|place| usize::try_from(place).ok());
             let Some(sent) = place.and_then(|place| sent.get_mut(place)) else { return };
             let probing = probe.as_mut().filter(|probe| (probe.from..probe.to).contains(&id));
             let before = sent.fate;
@@ -281,11 +281,12 @@ impl Bandwidth {
     }
 
     /// Bits in a second that arrive.
-    fn arrives(&self) -> u64 {
+    fn arrives(&self) -> BitRate {
         let bytes: u64 = self.arriving.iter().map(|&(_, bytes)| u64::from(bytes)).sum();
         let first = self.arriving.iter().map(|&(at, _)| at).min();
         let span = self.newest.zip(first).map_or(0, |(newest, first)| newest.saturating_sub(first));
-        bytes * 8_000 / u64::try_from(span / 1_000).unwrap_or(0).max(100)
+        let span = Duration::from_micros(u64::try_from(span).unwrap_or(0));
+        BitRate::of(bytes, span.max(Duration::from_millis(100)))
     }
 
     /// Lowers or raises the estimate by what is known of queue and loss; whether it was lowered.
@@ -309,7 +310,7 @@ impl Bandwidth {
             }
             let believed = self.estimate.unwrap_or(MOST).min(self.arrives());
             let least = if self.queue > FULL || losing { LEAST } else { ENOUGH };
-            self.estimate = Some((believed * KEEP / 100).max(least));
+            self.estimate = Some(believed.percent(KEEP).max(least));
             (self.lowered, self.grown) = (Some(now), Some(now));
             return true;
         }
@@ -317,9 +318,10 @@ impl Bandwidth {
             let passed = self.grown.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
             self.grown = Some(now);
             // What is not used is not tried, and does not grow.
-            if self.queue < FREE && !self.lossy && self.arrives() * 3 / 2 > estimate {
+            if self.queue < FREE && !self.lossy && self.arrives().percent(150) > estimate {
                 let millis = u64::try_from(passed.as_millis()).unwrap_or(0).min(1000);
-                self.estimate = Some((estimate + estimate * 6 * millis / 100_000).min(MOST));
+                self.estimate =
+                    Some(BitRate(estimate.0 + estimate.0 * 6 * millis / 100_000).min(MOST));
             }
         }
         false
@@ -327,7 +329,7 @@ impl Bandwidth {
 
     fn judge_probe(&mut self, now: Instant) {
         let Some(probe) = self.probe else { return };
-        let sent = probe.to - probe.from;
+        let sent = probe.to.since(probe.from).unwrap_or(0);
         let waited = now.saturating_duration_since(probe.sent) > PATIENCE;
         if probe.arrived < sent - sent / 8 && !waited {
             return;
@@ -339,8 +341,8 @@ impl Bandwidth {
         }
         let span = probe.first.map_or(0, |first| probe.last.saturating_sub(first));
         // The clock of feedback counts quarters of a millisecond.
-        let micros = u64::try_from(span).unwrap_or(0).max(1_000);
-        let found = (probe.bytes * 8_000_000 / micros * KEEP / 100).clamp(LEAST, MOST);
+        let span = Duration::from_micros(u64::try_from(span).unwrap_or(0).max(1_000));
+        let found = BitRate::of(probe.bytes, span).percent(KEEP).clamp(LEAST, MOST);
         match self.estimate {
             None => self.estimate = Some(found),
             Some(estimate) if found > estimate => self.estimate = Some(found),
@@ -359,8 +361,8 @@ impl Bandwidth {
         if early || self.probe.is_some() || self.queue >= FREE {
             return None;
         }
-        let bits = if self.estimate.is_none() { FIRST_PROBE } else { bits };
-        let bytes = bits / 8 * u64::try_from(PROBE.as_millis()).unwrap_or(0) / 1000;
+        let bits = if self.estimate.is_none() { FIRST_PROBE } else { BitRate(bits) };
+        let bytes = bits.bytes_in(PROBE);
         // What is found is believed in part.
         Some((bytes * 100 / KEEP / PROBE_BYTES).clamp(PROBE_LEAST, PROBE_MOST))
     }
@@ -378,7 +380,7 @@ impl Bandwidth {
         self.probe = Some(Probe {
             from,
             to: from,
-            bits,
+            bits: BitRate(bits),
             sent: now,
             first: None,
             last: 0,
@@ -400,7 +402,7 @@ impl Bandwidth {
     pub(crate) fn try_more(&mut self, bits: u64, now: Instant) {
         if self.wants_probe(bits, now).is_some() {
             self.probed = Some(now);
-            self.estimate = self.estimate.map(|estimate| estimate.max(bits));
+            self.estimate = self.estimate.map(|estimate| estimate.max(BitRate(bits)));
             self.quiet = (self.quiet * 3 / 2).min(2 * LONG_QUIET);
         }
     }
@@ -412,7 +414,7 @@ impl Bandwidth {
             clippy::cast_sign_loss,
             reason = "a float that does not fit becomes the nearest that does"
         )]
-        let bitrate = (bitrate as u64).clamp(LEAST, MOST);
+        let bitrate = BitRate(bitrate as u64).clamp(LEAST, MOST);
         self.remb = Some((bitrate, now));
     }
 
@@ -422,6 +424,7 @@ impl Bandwidth {
         self.estimate
             .filter(|_| self.fed_back.is_some_and(fresh))
             .or(self.remb.filter(|&(_, at)| fresh(at)).map(|(bitrate, _)| bitrate))
+            .map(|bitrate| bitrate.0)
     }
 }
 
@@ -544,7 +547,7 @@ mod tests {
 
         fn feed_back(&mut self) {
             let waiting = std::mem::take(&mut self.waiting);
-            self.report(self.bandwidth.next() - waiting.len() as u64, &waiting);
+            self.report(self.bandwidth.next().0 - waiting.len() as u64, &waiting);
         }
 
         fn report(&mut self, base: u64, arrivals: &[Option<i64>]) {
@@ -586,7 +589,7 @@ mod tests {
             assert!((1_900_000..2_200_000).contains(&found), "{reference:#x}: {found}");
             path.run(3_000, 1_000);
             assert!(path.most <= 201, "{reference:#x}: {} arrivals are kept", path.most);
-            let arrives = path.bandwidth.arrives();
+            let arrives = path.bandwidth.arrives().0;
             assert!((2_300_000..2_600_000).contains(&arrives), "{reference:#x}: {arrives}");
             assert!(path.bandwidth.queue < FREE, "{reference:#x}: {}", path.bandwidth.queue);
             assert!(path.bandwidth.lowered.is_none(), "{reference:#x}");
@@ -600,7 +603,7 @@ mod tests {
             path.run(500, 1_000);
             let mut pieces = Vec::new();
             for piece in 0..4 {
-                let base = path.bandwidth.next();
+                let base = path.bandwidth.next().0;
                 (0..20).for_each(|n| path.send(n != 7));
                 let mut arrivals = std::mem::take(&mut path.waiting);
                 if piece == 2 {
@@ -631,7 +634,7 @@ mod tests {
     #[test]
     fn a_packet_that_is_reported_late_was_not_lost() {
         let mut path = Path::new(0x7F_FFFF);
-        let base = path.bandwidth.next();
+        let base = path.bandwidth.next().0;
         (0..20).for_each(|_| path.send(true));
         let arrivals = std::mem::take(&mut path.waiting);
         let first: Vec<_> =
@@ -669,7 +672,7 @@ mod tests {
                 path.bandwidth.sent(300, path.now);
             }
             let at = Some(path.clock);
-            path.report(path.bandwidth.next() - 100, &[at; 100]);
+            path.report(path.bandwidth.next().0 - 100, &[at; 100]);
         }
         assert_eq!(path.most, UNKNOWN);
     }

@@ -25,6 +25,7 @@ mod history;
 mod ice;
 mod layer;
 pub mod negotiation;
+mod numbers;
 mod parameter_sets;
 mod peer;
 mod plan;
@@ -50,5 +51,6 @@ pub use plan::{
     TrackKey,
 };
 pub use rtp::ExtensionIds;
+pub use stats::{LayerStats, PeerStats, ReceiveStats, SendStats};
 pub use subscription::Wish;
 pub use worker::{Command, Event, Gone, PeerState, Transmit, Worker};

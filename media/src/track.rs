@@ -144,6 +144,7 @@ impl Track {
         }
         let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
         let arrival = stream.arrive(sequence, payload.len(), repeated.is_some(), now);
+        stream.stats.arrived(arrival, payload.len(), repeated.is_some());
         let taken = Taken { lacks: stream.lacks(), begins, ..Taken::default() };
         let crate::layer::Arrival::New(continued) = arrival else { return taken };
         if repeated.is_none() {

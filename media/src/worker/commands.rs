@@ -307,6 +307,7 @@ impl Worker {
         let sending = self.peers.get_mut(place).and_then(|peer| peer.sending.get_mut(line));
         let Some(sending) = sending else { return };
         (sending.track, sending.preference) = (track, Preference::default());
+        sending.stats.rests();
         if let Some(&at) = track.and_then(|track| self.track_of.get(&track)) {
             self.attach(place, line, at, now);
         }
@@ -457,6 +458,7 @@ impl Worker {
 
     /// Forgets a peer, its tracks and what it was shown.
     pub(super) fn remove(&mut self, place: usize, reason: Gone, now: Instant) {
+        self.give_stats_of(place, now);
         if let Some(peer) = self.peers.get_mut(place) {
             peer.dtls.close(now);
         }

@@ -3,6 +3,7 @@
 mod numbers;
 mod ranking;
 mod renumbering;
+mod stats;
 mod streams;
 mod wishes;
 
