@@ -1,4 +1,4 @@
-//! The TURN relay as the rest of the server sees it: what clients are told of it, and who may use it no longer.
+//! The TURN relay as the rest of the server sees it: its addresses and credentials for clients, and which users it refuses.
 
 mod host;
 
@@ -70,7 +70,7 @@ impl Relay {
         })
     }
 
-    /// Whether clients are told of a relay.
+    /// Whether clients are offered a relay.
     pub fn is_offered(&self) -> bool {
         !self.urls.is_empty()
     }
@@ -158,10 +158,10 @@ pub fn probe(
     let plain = [Transport::Udp, Transport::Tcp].into_iter();
     let plain = plain.flat_map(|transport| settings.listen.iter().map(move |at| (*at, transport)));
     let tls = settings.listen_tls.iter().map(|at| (*at, Transport::Tls));
-    let asked = plain.chain(tls).map(|(at, transport)| {
+    let answers = plain.chain(tls).map(|(at, transport)| {
         (at, transport, switchboard_turn::driver::probe(here(at), transport, &name, &word))
     });
-    asked.collect()
+    answers.collect()
 }
 
 /// What the credentials of a room's guests are bound to; no user and no call has such a name.
@@ -203,7 +203,7 @@ fn addresses(host: IpAddr, port: u16) -> Vec<SocketAddr> {
     addresses
 }
 
-/// The addresses that clients are told: UDP first, then what gets through firewalls.
+/// The addresses that clients are given: UDP first, then what gets through firewalls.
 fn own_urls(turn: &Turn, server: &Server) -> Vec<String> {
     let port = |listening: &[SocketAddr]| listening.first().map(SocketAddr::port);
     let bare = |ip: &IpAddr| SocketAddr::new(*ip, 0).to_string().trim_end_matches(":0").to_owned();

@@ -255,7 +255,7 @@ impl Server {
     /// Every allocation. Waits for the workers, two seconds at most: not for an async task.
     pub fn allocations(&self) -> Vec<AllocationView> {
         let (answer, answers) = channel();
-        let asked = self.tell_all(|| Command::List(answer.clone()));
+        let asked = self.command_all(|| Command::List(answer.clone()));
         drop(answer);
         let until = clock::now() + PATIENCE;
         let next = |answers: &Receiver<Vec<AllocationView>>| {
@@ -268,7 +268,7 @@ impl Server {
     pub fn revoke(&self, user_or_call: &str, how_long: Duration) {
         self.ledger.shut_out(user_or_call, clock::now() + how_long);
         let name: Arc<str> = user_or_call.into();
-        self.tell_all(|| Command::Revoke(Arc::clone(&name)));
+        self.command_all(|| Command::Revoke(Arc::clone(&name)));
     }
 
     /// Takes credentials of this user again.
@@ -290,7 +290,7 @@ impl Server {
 
     /// Stops the workers and closes everything.
     pub fn stop(&self) {
-        self.tell_all(|| Command::Stop);
+        self.command_all(|| Command::Stop);
         let mut hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
         for hand in hands.drain(..) {
             if hand.thread.join().is_err() {
@@ -299,13 +299,13 @@ impl Server {
         }
     }
 
-    fn tell_all(&self, command: impl Fn() -> Command) -> usize {
+    fn command_all(&self, command: impl Fn() -> Command) -> usize {
         let hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = hands.iter().filter(|hand| hand.commands.send(command()).is_ok()).count();
+        let reached = hands.iter().filter(|hand| hand.commands.send(command()).is_ok()).count();
         for hand in hands.iter() {
             let _ = hand.wake.write(1);
         }
-        told
+        reached
     }
 }
 

@@ -25,12 +25,12 @@ pub(super) struct Stream {
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     opened: Instant,
-    heard: bool,
+    spoken: bool,
     /// Since when a frame has been begun and not ended.
     begun: Option<Instant>,
     /// When it was last seen with an allocation.
     allocated: Instant,
-    /// Whether the kernel is asked to tell when there is room again.
+    /// Whether the kernel is asked for an event when there is room again.
     pub(super) waits: bool,
     /// Whether its next turn is scheduled without an event of the kernel.
     pub(super) scheduled: bool,
@@ -61,7 +61,7 @@ impl Stream {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             opened: now,
-            heard: false,
+            spoken: false,
             begun: None,
             allocated: now,
             waits: false,
@@ -90,7 +90,7 @@ impl Stream {
     /// Puts back what is not a whole frame, after `used` bytes were.
     pub(super) fn keep(&mut self, mut bytes: Vec<u8>, used: usize) {
         if used > 0 {
-            self.heard = true;
+            self.spoken = true;
             self.begun = None;
         }
         bytes.drain(..used);
@@ -135,7 +135,7 @@ impl Stream {
         if has_allocation {
             self.allocated = now;
         }
-        let silent = !self.heard && now > self.opened + PATIENCE;
+        let silent = !self.spoken && now > self.opened + PATIENCE;
         let slow = self.begun.is_some_and(|begun| now > begun + PATIENCE);
         silent || slow || now > self.allocated + IDLE
     }

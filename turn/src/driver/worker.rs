@@ -161,7 +161,7 @@ impl Worker {
         })
     }
 
-    /// Works until it is told to stop.
+    /// Works until a command stops it.
     pub(super) fn run(mut self) {
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
