@@ -54,7 +54,7 @@ impl Relay {
         if self.urls.is_empty() {
             return None;
         }
-        // Whoever has a token that is good comes in again.
+        // A guest whose token is good comes in again.
         self.readmit(guest);
         self.minted(guest, Some(&binding(room)), expires)
     }
@@ -75,7 +75,7 @@ impl Relay {
         !self.urls.is_empty()
     }
 
-    /// Closes the allocations of a user whose account is closed, or of a guest who has left for good.
+    /// Closes the allocations of a user whose account is closed, or of a guest that has left for good.
     pub fn shut_out(&self, user: UserId) {
         if let Some(server) = &self.server {
             server.revoke(&user.to_string(), self.credential_ttl);

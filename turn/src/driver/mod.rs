@@ -63,7 +63,7 @@ pub struct Settings {
     pub advertised: Vec<IpAddr>,
     /// The relayed ports.
     pub ports: RangeInclusive<u16>,
-    /// Who may use it.
+    /// Secrets and users of clients.
     pub credentials: Credentials,
     /// How far clients reach.
     pub reach: Reach,
@@ -233,7 +233,7 @@ impl Server {
         &self.listening_tls
     }
 
-    /// The door for whoever lives in this process.
+    /// The door for what lives in this process.
     pub fn door(&self) -> Arc<Door> {
         Arc::clone(&self.door)
     }
@@ -356,8 +356,8 @@ fn bind_addresses(advertised: &[IpAddr]) -> Vec<IpAddr> {
     advertised.iter().map(|ip| if here(ip) { *ip } else { any(ip) }).collect()
 }
 
-/// The addresses with the ports that were left open (port 0) chosen. Each must be nobody else's: the workers share theirs, and
-/// would share them with another process too.
+/// The addresses with the ports that were left open (port 0) chosen. No other program may have one of them: the workers share
+/// theirs, and would share them with another process too.
 fn unshared(addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
     let chosen = |&address: &SocketAddr| {
         let failed = |transport| move |cause| StartError::Listen { address, transport, cause };
