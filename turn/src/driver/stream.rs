@@ -10,7 +10,7 @@ use crate::Client;
 
 /// Bytes that may wait for a client that reads slowly; more packets are dropped, as UDP would.
 const WAITING: usize = 256 << 10;
-/// Steps of decrypting in one turn, so that records without payload hold nobody else up.
+/// Steps of decrypting in one turn, so that records without payload hold up no other client.
 const READS: usize = 256;
 /// How long a client may take for its handshake and first message, and for the rest of any message it has begun.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,12 +88,13 @@ impl Stream {
     }
 
     /// Puts back what is not a whole frame, after `used` bytes were.
-    pub(super) fn keep(&mut self, mut bytes: Vec<u8>, used: usize) {
+    pub(super) fn keep(&mut self, mut bytes: Vec<u8>, used: usize, now: Instant) {
+        bytes.drain(..used);
         if used > 0 {
             self.spoken = true;
-            self.begun = None;
+            // The rest begins a message whose time runs from now on.
+            self.begun = (!bytes.is_empty()).then_some(now);
         }
-        bytes.drain(..used);
         // An idle stream is to hold no memory.
         if !bytes.is_empty() {
             self.incoming = bytes;

@@ -340,7 +340,7 @@ impl Worker {
         // What was carried out may have closed it.
         let stream = self.core.streams.get_mut(index as usize).filter(|it| it.client == client);
         let Some(stream) = stream else { return };
-        stream.keep(bytes, used);
+        stream.keep(bytes, used, now);
         if portion.more {
             stream.scheduled = true;
             self.scheduled.push(index);
