@@ -191,8 +191,8 @@ async fn embedded(setup: &Setup) -> Vec<Finding> {
         (own.err().map(|error| error.to_string()), probed)
     });
     let Ok((not_started, probed)) = probed.await else { return vec![] };
-    let reachable = "; what is inside the firewall cannot tell whether the outside gets through";
-    let told = |(at, transport, outcome): (
+    let reachable = "; what is inside the firewall does not show whether the outside gets through";
+    let finding = |(at, transport, outcome): (
         SocketAddr,
         Transport,
         Result<Allocated, ProbeError>,
@@ -206,5 +206,5 @@ async fn embedded(setup: &Setup) -> Vec<Finding> {
         }
         (Err(error), None) => Bad(format!("{at} {transport:?}: {error}")),
     };
-    probed.into_iter().map(told).collect()
+    probed.into_iter().map(finding).collect()
 }

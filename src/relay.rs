@@ -1,4 +1,4 @@
-//! The TURN relay as the rest of the server sees it: what clients are told of it, and who may use it no longer.
+//! The TURN relay as the rest of the server sees it: its addresses and credentials for clients, and which users it refuses.
 
 mod host;
 
@@ -54,7 +54,7 @@ impl Relay {
         if self.urls.is_empty() {
             return None;
         }
-        // Whoever has a token that is good comes in again.
+        // A guest whose token is good comes in again.
         self.readmit(guest);
         self.minted(guest, Some(&binding(room)), expires)
     }
@@ -70,12 +70,12 @@ impl Relay {
         })
     }
 
-    /// Whether clients are told of a relay.
+    /// Whether clients are offered a relay.
     pub fn is_offered(&self) -> bool {
         !self.urls.is_empty()
     }
 
-    /// Closes the allocations of a user whose account is closed, or of a guest who has left for good.
+    /// Closes the allocations of a user whose account is closed, or of a guest that has left for good.
     pub fn shut_out(&self, user: UserId) {
         if let Some(server) = &self.server {
             server.revoke(&user.to_string(), self.credential_ttl);
@@ -158,10 +158,10 @@ pub fn probe(
     let plain = [Transport::Udp, Transport::Tcp].into_iter();
     let plain = plain.flat_map(|transport| settings.listen.iter().map(move |at| (*at, transport)));
     let tls = settings.listen_tls.iter().map(|at| (*at, Transport::Tls));
-    let asked = plain.chain(tls).map(|(at, transport)| {
+    let answers = plain.chain(tls).map(|(at, transport)| {
         (at, transport, switchboard_turn::driver::probe(here(at), transport, &name, &word))
     });
-    asked.collect()
+    answers.collect()
 }
 
 /// What the credentials of a room's guests are bound to; no user and no call has such a name.
@@ -203,7 +203,7 @@ fn addresses(host: IpAddr, port: u16) -> Vec<SocketAddr> {
     addresses
 }
 
-/// The addresses that clients are told: UDP first, then what gets through firewalls.
+/// The addresses that clients are given: UDP first, then what gets through firewalls.
 fn own_urls(turn: &Turn, server: &Server) -> Vec<String> {
     let port = |listening: &[SocketAddr]| listening.first().map(SocketAddr::port);
     let bare = |ip: &IpAddr| SocketAddr::new(*ip, 0).to_string().trim_end_matches(":0").to_owned();

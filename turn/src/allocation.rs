@@ -1,4 +1,4 @@
-//! One allocation: its relayed addresses, whom it may hear and reach, and what it has used.
+//! One allocation: its relayed addresses, the peers it is permitted, and what it has used.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ impl Pace {
 #[derive(Debug)]
 pub(crate) struct Relayed {
     pub(crate) address: SocketAddr,
-    /// Whether a socket is open there; never where nobody outside may be reached.
+    /// Whether a socket is open there; never where no peer outside may be reached.
     pub(crate) open: bool,
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct Allocation {
     pub(crate) subject: Subject,
     /// The request that opened it: sent again, it gets the same answer.
     pub(crate) transaction: u128,
-    /// What is still to be opened; until then it is nobody's.
+    /// What is still to be opened; until then it does not count as live.
     pub(crate) opening: Option<Box<Opening>>,
     pub(crate) token: Option<[u8; 8]>,
     /// A family that was asked for and could not be had.

@@ -1,4 +1,4 @@
-//! Who may use the relay: time-limited credentials (draft-uberti-behave-turn-rest, the scheme coturn takes too) and users with
+//! Users of the relay: time-limited credentials (draft-uberti-behave-turn-rest, the scheme coturn takes too) and users with
 //! a password for appliances.
 
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Whom a user name stands for.
+/// What a user name stands for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Subject {
     /// The name as the client sends it.
@@ -61,8 +61,8 @@ impl Credentials {
         Some(BASE64.encode(hmac::sign(key, username.as_bytes())))
     }
 
-    /// Whom `username` stands for, and the key he signs with; `None` when it is nobody, or when his time is not that of `unix`,
-    /// in seconds since 1970. Without `unix` his time does not matter.
+    /// What `username` stands for, and the key it signs with; `None` when it is unknown, or when its time is not that of `unix`,
+    /// in seconds since 1970. Without `unix` its time does not matter.
     pub(crate) fn look_up(
         &self,
         username: &str,

@@ -1,4 +1,4 @@
-//! What the relay counts. Each worker counts for itself, without contention; who reads adds up.
+//! What the relay counts. Each worker counts for itself, without contention; the reader adds up.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

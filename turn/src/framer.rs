@@ -8,7 +8,7 @@ use crate::message;
 #[error("the stream carries neither messages nor channel data")]
 pub struct Foreign;
 
-/// How many bytes the first frame of `bytes` takes, padding included; `None` while that cannot be told.
+/// How many bytes the first frame of `bytes` takes, padding included; `None` while too little of it is there.
 pub fn frame(bytes: &[u8]) -> Result<Option<usize>, Foreign> {
     let Some(&first) = bytes.first() else { return Ok(None) };
     let is_message = first <= 3;

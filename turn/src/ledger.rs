@@ -1,5 +1,5 @@
-//! What all workers share: which relayed ports are taken and by whom, who has how many allocations, what is reserved and who
-//! is shut out. Its lock is taken when allocations come and go, never for a packet.
+//! What all workers share: which relayed ports are taken by which allocation, how many allocations each user has, what is
+//! reserved, and which users are shut out. Its lock is taken when allocations come and go, never for a packet.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -90,7 +90,7 @@ pub struct Quotas {
 /// Why an allocation cannot be opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum Full {
-    #[error("the user has all the allocations he may have")]
+    #[error("the user has all the allocations allowed to one user")]
     User,
     #[error("the relay has all the allocations it may have")]
     Total,
@@ -211,13 +211,13 @@ impl Ledger {
         Some(Taken { port, token: None })
     }
 
-    /// Ends a reservation that nobody has taken up; the port stays claimed until it is freed.
+    /// Ends a reservation that no allocation has taken up; the port stays claimed until it is freed.
     pub(crate) fn withdraw(&self, token: &[u8; 8]) -> Option<(Family, u16)> {
         let reservation = self.book().reservations.remove(token)?;
         Some((reservation.family, reservation.port))
     }
 
-    /// Finds a free port that is `wanted` and claims it; tried at random first, so that nobody foretells the next one.
+    /// Finds a free port that is `wanted` and claims it; tried at random first, so that the next one cannot be foretold.
     fn claim(&self, family: Family, mut wanted: impl FnMut(u16) -> bool) -> Option<u16> {
         let count = self.slots(family).len();
         let random = (0..TRIES).map(|_| usize::from(u16::from_be_bytes(self.random_bytes())));
@@ -243,7 +243,7 @@ impl Ledger {
         self.slot(family, port).is_some_and(|slot| claim(slot).is_ok())
     }
 
-    /// Says who lives at a port that was taken.
+    /// Notes the allocation at a port that was taken.
     pub(crate) fn settle(&self, family: Family, port: u16, home: Home) {
         if let Some(slot) = self.slot(family, port) {
             slot.store(home.packed(), Ordering::Release);
@@ -257,7 +257,7 @@ impl Ledger {
         }
     }
 
-    /// Who lives at a relayed port.
+    /// The allocation at a relayed port.
     pub(crate) fn home(&self, family: Family, port: u16) -> Option<Home> {
         Home::unpacked(self.slot(family, port)?.load(Ordering::Acquire))
     }
@@ -271,7 +271,7 @@ impl Ledger {
         self.slots(family).get(usize::from(port.checked_sub(self.first)?))
     }
 
-    /// Frees reservations nobody took up, which it returns, and forgets who was shut out for long enough.
+    /// Frees the reservations that have run out and returns them, and forgets the users that were shut out for long enough.
     pub(crate) fn sweep(&self, now: Instant) -> Vec<(Family, u16)> {
         let mut book = self.book();
         book.shut_out.retain(|_, until| now < *until);

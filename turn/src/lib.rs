@@ -1,7 +1,7 @@
-//! A TURN relay (RFC 8656, RFC 8489): calls work for people behind NATs and strict firewalls, and it is nobody's open door.
+//! A TURN relay (RFC 8656, RFC 8489): calls work for people behind NATs and strict firewalls, and it is no open proxy.
 //!
 //! [`Relay`] is the protocol without sockets, threads or a clock; [`driver`] gives it those. What several workers share
-//! is in [`Ledger`]; whoever lives in the same process is reached through [`door`], without the kernel.
+//! is in [`Ledger`]; what lives in the same process is reached through [`door`], without the kernel.
 
 mod allocation;
 mod auth;

@@ -1,4 +1,4 @@
-//! Limits per source in memory of constant size: sources share slots by a keyed hash, so that nobody can choose whose slot he
+//! Limits per source in memory of constant size: sources share slots by a keyed hash, so that no source can choose which slot it
 //! empties, and a flood from invented addresses costs no byte.
 
 use std::hash::{BuildHasher as _, RandomState};

@@ -1,7 +1,7 @@
 //! Control messages: bytes become a [`Request`] that cannot be wrong, and answers become bytes again.
 //!
 //! Attributes behind MESSAGE-INTEGRITY are never seen (RFC 8489 §14.5), and answers carry neither SOFTWARE nor a reason
-//! phrase, so that nobody gains much by having them sent to somebody else.
+//! phrase, so that having them sent to a victim gains little.
 
 use std::net::SocketAddr;
 

@@ -34,7 +34,7 @@ pub(crate) struct Opening {
     waiting: usize,
     /// Ports that could not be opened.
     tries: usize,
-    /// Ports that another program has, kept aside until there is one that nobody has.
+    /// Ports that another program has, kept aside until a free one is found.
     aside: Vec<(Family, u16)>,
     /// Whether it was descriptors that were missing.
     descriptors: bool,
@@ -171,7 +171,6 @@ impl Relay {
         let Some(allocation) = allocation else { return };
         let relayed = allocation.relayed_mut(socket.family).take();
         let token = allocation.token.take();
-        allocation.missing = Some((socket.family, FULL.0));
         let Some(opening) = allocation.opening.as_deref_mut() else { return };
         let port = relayed.map(|relayed| (socket.family, relayed.address.port()));
         let reserved = token.and_then(|token| self.ledger.withdraw(&token));
@@ -180,9 +179,10 @@ impl Relay {
         opening.descriptors = unopened == Unopened::Descriptors;
         let again = unopened == Unopened::Taken && opening.tries < TRIES;
         self.counters.ports_taken.add(u64::from(unopened == Unopened::Taken));
-        if again && self.take(socket.allocation, socket.family, now) {
-            let allocation = self.allocations.get_mut(socket.allocation as usize);
-            allocation.into_iter().for_each(|allocation| allocation.missing = None);
+        if again {
+            self.take(socket.allocation, socket.family, now);
+        } else {
+            allocation.missing = Some((socket.family, FULL.0));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Whom clients may reach through the relay: public unicast, what the operator allows, and what lives inside.
+//! Peers that clients may reach through the relay: public unicast, what the operator allows, and what lives inside.
 //!
 //! Every special range is refused, and so is every IPv6 form that carries an IPv4 address (mapped, compatible, NAT64, 6to4,
 //! Teredo): what it would reach is not what it looks like (CVE-2020-26262, CVE-2026-27624).

@@ -28,9 +28,9 @@ const LOG_MINUTE: u32 = 60;
 /// What a relay goes by.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Who may use it.
+    /// Secrets and users of clients.
     pub credentials: Credentials,
-    /// Whom they may reach.
+    /// The peers they may reach.
     pub policy: Policy,
     /// The relayed addresses that clients are given, of each family at most one.
     pub advertised: Vec<IpAddr>,
@@ -73,11 +73,11 @@ pub enum Onward {
         /// Whether it must not be fragmented (DONT-FRAGMENT).
         whole: bool,
     },
-    /// To somebody in this process.
+    /// To an insider, which lives in this process.
     Inside {
         /// The relayed address it comes from.
         from: SocketAddr,
-        /// The address of whoever lives inside.
+        /// The address of the insider.
         to: SocketAddr,
         /// Where the payload lies in the datagram.
         payload: Range<usize>,
@@ -100,7 +100,7 @@ pub enum Framing {
     Channel(Number),
     /// A Data indication.
     Data {
-        /// Who sent it.
+        /// The peer that sent it.
         peer: SocketAddr,
         /// The transaction id.
         transaction: u128,
@@ -180,7 +180,7 @@ pub struct Relay {
     epoch: Instant,
     /// A moment, and the seconds since 1970 at it.
     wall: (Instant, u64),
-    /// Addresses of whoever lives in this process.
+    /// Addresses of the insiders.
     insiders: HashSet<SocketAddr>,
     pub(crate) clients: HashMap<Client, u32>,
     pub(crate) allocations: Slab<Allocation>,
@@ -234,8 +234,9 @@ impl Relay {
         self.wall.1 + now.saturating_duration_since(self.wall.0).as_secs()
     }
 
-    /// Says who lives in this process: packets to them are [`Onward::Inside`]. A wildcard is where they listen, not where they
-    /// are reached; beside it a loopback address counts only where there is no other, so that a permission for it opens nothing.
+    /// Sets the addresses of what lives in this process: packets to them are [`Onward::Inside`]. A wildcard is where it listens,
+    /// not where it is reached; beside it a loopback address counts only where there is no other, so that a permission for it
+    /// opens nothing.
     pub fn set_insiders(&mut self, mut insiders: HashSet<SocketAddr>) {
         let everywhere = insiders.iter().any(|insider| insider.ip().is_unspecified());
         insiders.retain(|insider| !insider.ip().is_unspecified());
@@ -503,7 +504,7 @@ impl Relay {
         Some(allocation)
     }
 
-    /// The socket of a reservation that nobody has taken up.
+    /// The socket of a reservation that no allocation has taken up.
     fn close_reserved(&mut self, family: Family, port: u16) {
         if self.opens_sockets()
             && let Some(ip) = self.rules.advertised(family)
@@ -512,7 +513,7 @@ impl Relay {
         }
     }
 
-    /// Whether relayed addresses have sockets: not where nobody outside may be reached.
+    /// Whether relayed addresses have sockets: not where no peer outside may be reached.
     pub(crate) fn opens_sockets(&self) -> bool {
         self.rules.policy.reach == Reach::Open
     }

@@ -49,7 +49,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) now: Instant,
 }
 
-/// Who signed a request, and with what.
+/// The user that signed a request, and the key.
 #[derive(Clone)]
 pub(crate) struct Signer {
     pub(crate) subject: Subject,
@@ -113,7 +113,7 @@ impl Relay {
         self.reply_unauthenticated(client, answer, now);
     }
 
-    /// Answers nobody in particular, and each source only so often: over UDP it may be somebody else's address.
+    /// Answers an unauthenticated client, and each source only so often: over UDP the address may be forged.
     fn reply_unauthenticated(&mut self, client: Client, answer: Answer, now: Instant) {
         if client.transport == Transport::Udp && !self.limiter.allows(client.remote.ip(), now) {
             self.counters.dropped_unanswered.add(1);
@@ -189,7 +189,7 @@ impl Relay {
         algorithm: IntegrityAlgorithm,
         now: Instant,
     ) -> Option<Signer> {
-        // Whoever has an allocation keeps it beyond the end of his credential: calls outlast an hour.
+        // A client keeps its allocation beyond the end of its credential: calls outlast an hour.
         let holds = self
             .allocation_of(client, now)
             .is_some_and(|(_, allocation)| &*allocation.subject.username == username);

@@ -255,6 +255,23 @@ fn ports_that_another_program_has_are_passed_over_while_one_is_left() {
 }
 
 #[test]
+fn a_family_that_is_missing_is_named_although_the_other_one_took_several_tries() {
+    let mut bench = Bench::new(Setup { ports: 50_000..=50_009, ..Setup::default() });
+    let transport = RequestedTransport::new(UDP);
+    let v6 = RequestedAddressFamily::new(AddressFamily::IPV6);
+    for n in 0..10 {
+        let from = client(&format!("9.1.1.{n}:1"));
+        assert_eq!(bench.ask(from, &signed_by("ann"), ALLOCATE, &[&transport, &v6]).code(), 0);
+    }
+    bench.others = (50_000..=50_008).collect();
+    let both = AdditionalAddressFamily::new(AddressFamily::IPV6);
+    let answer = bench.ask(client("9.1.2.1:1"), &signed_by("ben"), ALLOCATE, &[&transport, &both]);
+    assert_eq!((answer.code(), answer.relayed()[0].port()), (0, 50_009));
+    let missing = answer.message().attribute::<AddressErrorCode>().unwrap();
+    assert_eq!((missing.family(), missing.error().code()), (AddressFamily::IPV6, 508));
+}
+
+#[test]
 fn both_ports_of_a_pair_are_opened_and_the_reserved_one_is_kept_for_its_allocation() {
     use turn_types::attribute::{EvenPort, ReservationToken};
     let (ann, ben) = (client("9.1.1.1:1000"), client("9.1.1.2:1000"));

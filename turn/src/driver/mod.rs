@@ -63,7 +63,7 @@ pub struct Settings {
     pub advertised: Vec<IpAddr>,
     /// The relayed ports.
     pub ports: RangeInclusive<u16>,
-    /// Who may use it.
+    /// Secrets and users of clients.
     pub credentials: Credentials,
     /// How far clients reach.
     pub reach: Reach,
@@ -213,7 +213,7 @@ impl Server {
         &self.listening_tls
     }
 
-    /// The door for whoever lives in this process.
+    /// The door for what lives in this process.
     pub fn door(&self) -> Arc<Door> {
         Arc::clone(&self.door)
     }
@@ -235,7 +235,7 @@ impl Server {
     /// Every allocation. Waits for the workers, two seconds at most: not for an async task.
     pub fn allocations(&self) -> Vec<AllocationView> {
         let (answer, answers) = channel();
-        let asked = self.tell_all(|| Command::List(answer.clone()));
+        let asked = self.command_all(|| Command::List(answer.clone()));
         drop(answer);
         let until = clock::now() + PATIENCE;
         let next = |answers: &Receiver<Vec<AllocationView>>| {
@@ -248,7 +248,7 @@ impl Server {
     pub fn revoke(&self, user_or_call: &str, how_long: Duration) {
         self.ledger.shut_out(user_or_call, clock::now() + how_long);
         let name: Arc<str> = user_or_call.into();
-        self.tell_all(|| Command::Revoke(Arc::clone(&name)));
+        self.command_all(|| Command::Revoke(Arc::clone(&name)));
     }
 
     /// Takes credentials of this user again.
@@ -270,7 +270,7 @@ impl Server {
 
     /// Stops the workers and closes everything.
     pub fn stop(&self) {
-        self.tell_all(|| Command::Stop);
+        self.command_all(|| Command::Stop);
         let mut hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
         for hand in hands.drain(..) {
             if hand.thread.join().is_err() {
@@ -279,13 +279,13 @@ impl Server {
         }
     }
 
-    fn tell_all(&self, command: impl Fn() -> Command) -> usize {
+    fn command_all(&self, command: impl Fn() -> Command) -> usize {
         let hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = hands.iter().filter(|hand| hand.commands.send(command()).is_ok()).count();
+        let reached = hands.iter().filter(|hand| hand.commands.send(command()).is_ok()).count();
         for hand in hands.iter() {
             let _ = hand.wake.write(1);
         }
-        told
+        reached
     }
 }
 
@@ -336,8 +336,8 @@ fn bind_addresses(advertised: &[IpAddr]) -> Vec<IpAddr> {
     advertised.iter().map(|ip| if here(ip) { *ip } else { any(ip) }).collect()
 }
 
-/// The addresses with the ports that were left open (port 0) chosen. Each must be nobody else's: the workers share theirs, and
-/// would share them with another process too.
+/// The addresses with the ports that were left open (port 0) chosen. No other program may have one of them: the workers share
+/// theirs, and would share them with another process too.
 fn unshared(addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
     let chosen = |&address: &SocketAddr| {
         let failed = |transport| move |cause| StartError::Listen { address, transport, cause };

@@ -110,7 +110,7 @@ impl Core {
         }
     }
 
-    /// Queues a packet for somebody inside; false when there is no room.
+    /// Queues a packet for an insider; false when there is no room.
     pub(super) fn put_inside(&mut self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> bool {
         if self.insiders.contains_key(&to) {
             if let Some((_, batch)) = self.inside.iter_mut().find(|(address, _)| *address == to) {
@@ -229,7 +229,7 @@ impl Core {
         }
     }
 
-    /// Gives each insider what waits for him, once; what he answers goes to its worker like everything from inside.
+    /// Gives each insider what waits for it, once; what it answers goes to its worker like everything from inside.
     pub(super) fn visit_insiders(&mut self) {
         let mut replies = Batch::default();
         for (address, mut batch) in std::mem::take(&mut self.inside) {

@@ -77,11 +77,27 @@ pub fn offload() -> io::Result<UdpSocketState> {
     UdpSocketState::new((&probe).into())
 }
 
+/// How many trains to make room for: what came lately, with room to see that there is more.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Expected(usize);
+
+impl Expected {
+    pub(super) fn most(self) -> usize {
+        (2 * self.0).clamp(2, BATCH)
+    }
+
+    pub(super) fn note(&mut self, received: usize) {
+        // What came less often is forgotten slowly: bursts come again.
+        self.0 = received.max(self.0 - self.0.div_ceil(8).min(self.0));
+    }
+}
+
 /// The socket of a relayed address.
 pub(super) struct RelaySocket {
     pub(super) socket: UdpSocket,
     /// Whether it receives in trains, which pays while much arrives, and costs while little does.
     pub(super) trains: bool,
+    pub(super) expected: Expected,
     /// In how many rounds one after the other something was there, and the last of them.
     warmth: u8,
     last_round: u64,
@@ -100,7 +116,14 @@ impl RelaySocket {
         }
         let _ = socket.set_recv_buffer_size(RELAY_BUFFER);
         socket.bind(&address.into())?;
-        Ok(Self { socket: socket.into(), trains: false, warmth: 0, last_round: 0, whole: false })
+        Ok(Self {
+            socket: socket.into(),
+            trains: false,
+            expected: Expected::default(),
+            warmth: 0,
+            last_round: 0,
+            whole: false,
+        })
     }
 
     /// Notes a round in which something was there; the third in a row makes it receive in trains.
@@ -158,13 +181,24 @@ impl Inbox {
 
     /// Receives as many trains as one call gives; returns how many.
     pub fn receive(&mut self, socket: &UdpSocket, state: &UdpSocketState) -> io::Result<usize> {
+        self.receive_at_most(BATCH, socket, state)
+    }
+
+    /// Receives `most` trains at most: room for fewer costs less to prepare. Returns how many.
+    pub(super) fn receive_at_most(
+        &mut self,
+        most: usize,
+        socket: &UdpSocket,
+        state: &UdpSocketState,
+    ) -> io::Result<usize> {
         let mut trains = self.bytes.chunks_exact_mut(STRIDE);
         let mut slices: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
             IoSliceMut::new(
                 trains.next().and_then(|train| train.get_mut(..TRAIN)).unwrap_or_default(),
             )
         });
-        state.recv(socket.into(), &mut slices, &mut self.meta)
+        let slices = slices.get_mut(..most.clamp(1, BATCH)).unwrap_or_default();
+        state.recv(socket.into(), slices, &mut self.meta)
     }
 
     /// Receives one datagram behind `room` bytes that are left free in front of it; returns its length and sender.
@@ -194,5 +228,24 @@ impl Inbox {
     /// The beginning of the memory.
     pub(super) fn front(&mut self, length: usize) -> &mut [u8] {
         self.bytes.get_mut(..length).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BATCH, Expected};
+
+    #[test]
+    fn room_is_made_for_what_comes_and_for_seeing_that_there_is_more() {
+        let mut expected = Expected::default();
+        assert_eq!(expected.most(), 2);
+        for most in [4, 8, 16, BATCH, BATCH] {
+            expected.note(expected.most());
+            assert_eq!(expected.most(), most);
+        }
+        (0..8).for_each(|_| expected.note(1));
+        assert!((4..BATCH).contains(&expected.most()), "a burst is remembered for a while");
+        (0..100).for_each(|_| expected.note(1));
+        assert_eq!(expected.most(), 2);
     }
 }

@@ -10,7 +10,7 @@ use crate::Client;
 
 /// Bytes that may wait for a client that reads slowly; more packets are dropped, as UDP would.
 const WAITING: usize = 256 << 10;
-/// Steps of decrypting in one turn, so that records without payload hold nobody else up.
+/// Steps of decrypting in one turn, so that records without payload hold up no other client.
 const READS: usize = 256;
 /// How long a client may take for its handshake and first message, and for the rest of any message it has begun.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,12 +25,12 @@ pub(super) struct Stream {
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     opened: Instant,
-    heard: bool,
+    spoken: bool,
     /// Since when a frame has been begun and not ended.
     begun: Option<Instant>,
     /// When it was last seen with an allocation.
     allocated: Instant,
-    /// Whether the kernel is asked to tell when there is room again.
+    /// Whether the kernel is asked for an event when there is room again.
     pub(super) waits: bool,
     /// Whether its next turn is scheduled without an event of the kernel.
     pub(super) scheduled: bool,
@@ -61,7 +61,7 @@ impl Stream {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             opened: now,
-            heard: false,
+            spoken: false,
             begun: None,
             allocated: now,
             waits: false,
@@ -88,12 +88,13 @@ impl Stream {
     }
 
     /// Puts back what is not a whole frame, after `used` bytes were.
-    pub(super) fn keep(&mut self, mut bytes: Vec<u8>, used: usize) {
-        if used > 0 {
-            self.heard = true;
-            self.begun = None;
-        }
+    pub(super) fn keep(&mut self, mut bytes: Vec<u8>, used: usize, now: Instant) {
         bytes.drain(..used);
+        if used > 0 {
+            self.spoken = true;
+            // The rest begins a message whose time runs from now on.
+            self.begun = (!bytes.is_empty()).then_some(now);
+        }
         // An idle stream is to hold no memory.
         if !bytes.is_empty() {
             self.incoming = bytes;
@@ -135,7 +136,7 @@ impl Stream {
         if has_allocation {
             self.allocated = now;
         }
-        let silent = !self.heard && now > self.opened + PATIENCE;
+        let silent = !self.spoken && now > self.opened + PATIENCE;
         let slow = self.begun.is_some_and(|begun| now > begun + PATIENCE);
         silent || slow || now > self.allocated + IDLE
     }

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::outgoing::Run;
 use super::relaying::Core;
-use super::sockets::{self, BATCH, Inbox, Reserved};
+use super::sockets::{self, Expected, Inbox, Reserved};
 use super::tls::Certificate;
 use super::{Command, Mailbox, Wake, clock};
 use crate::channel;
@@ -98,6 +98,8 @@ pub(super) struct Worker {
     commands: Receiver<Command>,
     wake: Wake,
     listeners: Vec<UdpSocket>,
+    /// What each listener gave lately.
+    expected: Vec<Expected>,
     acceptors: Vec<Acceptor>,
     housekeeping: Instant,
     /// How many times it has woken up.
@@ -149,6 +151,7 @@ impl Worker {
             mail: parts.mail,
             commands: parts.commands,
             wake: parts.wake,
+            expected: parts.listeners.iter().map(|_| Expected::default()).collect(),
             listeners: parts.listeners,
             acceptors: parts.acceptors,
             housekeeping: now,
@@ -158,7 +161,7 @@ impl Worker {
         })
     }
 
-    /// Works until it is told to stop.
+    /// Works until a command stops it.
     pub(super) fn run(mut self) {
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
@@ -232,8 +235,12 @@ impl Worker {
         let Some(listener) = self.listeners.get(index as usize) else { return };
         #[expect(clippy::cast_possible_truncation, reason = "there are few listeners")]
         let number = index as u16;
+        let Some(expected) = self.expected.get_mut(index as usize) else { return };
         for _ in 0..BATCHES {
-            let Ok(trains) = self.inbox.receive(listener, &self.core.offload) else { return };
+            let most = expected.most();
+            let received = self.inbox.receive_at_most(most, listener, &self.core.offload);
+            let Ok(trains) = received else { return };
+            expected.note(trains);
             for (meta, bytes) in (0..trains).filter_map(|index| self.inbox.train(index)) {
                 let client = Client {
                     transport: Transport::Udp,
@@ -246,7 +253,7 @@ impl Worker {
                     self.core.carry_out(&self.epoll, &self.listeners, now);
                 }
             }
-            if trains < BATCH {
+            if trains < most {
                 return;
             }
         }
@@ -268,7 +275,10 @@ impl Worker {
                 now,
             );
         }
-        let Ok(trains) = self.inbox.receive(&socket.socket, &self.core.offload) else { return };
+        let most = socket.expected.most();
+        let received = self.inbox.receive_at_most(most, &socket.socket, &self.core.offload);
+        let Ok(trains) = received else { return };
+        socket.expected.note(trains);
         for (meta, bytes) in (0..trains).filter_map(|index| self.inbox.train(index)) {
             for datagram in bytes.chunks(meta.stride.max(1)) {
                 let toward = self.core.relay.handle_peer(key, meta.addr, datagram.len(), now);
@@ -330,7 +340,7 @@ impl Worker {
         // What was carried out may have closed it.
         let stream = self.core.streams.get_mut(index as usize).filter(|it| it.client == client);
         let Some(stream) = stream else { return };
-        stream.keep(bytes, used);
+        stream.keep(bytes, used, now);
         if portion.more {
             stream.scheduled = true;
             self.scheduled.push(index);
