@@ -36,9 +36,9 @@ type Beside = Arc<Mutex<VecDeque<Event>>>;
 
 impl Notices {
     fn new() -> (Notifier, Self) {
-        let (tell, queue) = mpsc::channel(EVENTS);
+        let (sender, queue) = mpsc::channel(EVENTS);
         let beside = Beside::default();
-        (Notifier { queue: tell, beside: Arc::clone(&beside) }, Self { queue, beside })
+        (Notifier { queue: sender, beside: Arc::clone(&beside) }, Self { queue, beside })
     }
 
     /// The next event; `None` when the SFU is gone.
@@ -58,7 +58,7 @@ struct Notifier {
 }
 
 impl Notifier {
-    fn tell(&self, event: Event) {
+    fn notify(&self, event: Event) {
         let Err(TrySendError::Full(event)) = self.queue.try_send(event) else { return };
         if matches!(event, Event::Connected { .. } | Event::Gone { .. }) {
             self.beside.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
@@ -86,9 +86,9 @@ impl Sfu {
         };
         let server = Server::start(&settings, move |event| {
             if matches!(event, Event::Connected { .. } | Event::Gone { .. }) {
-                to_calls.tell(event.clone());
+                to_calls.notify(event.clone());
             }
-            to_rooms.tell(event);
+            to_rooms.notify(event);
         })?;
         if let Some(door) = door {
             server.live_behind(door);
@@ -152,9 +152,9 @@ mod tests {
     async fn that_a_peer_is_gone_arrives_however_far_the_reader_is_behind() {
         let (notifier, mut notices) = Notices::new();
         let chatter = Event::Speakers { room: RoomKey(1), levels: Vec::new() };
-        (0..EVENTS + 10).for_each(|_| notifier.tell(chatter.clone()));
+        (0..EVENTS + 10).for_each(|_| notifier.notify(chatter.clone()));
         let gone = |peer| Event::Gone { peer: PeerKey(peer), reason: Gone::Silent };
-        (1..=3).for_each(|peer| notifier.tell(gone(peer)));
+        (1..=3).for_each(|peer| notifier.notify(gone(peer)));
         drop(notifier);
 
         let mut arrived = Vec::new();

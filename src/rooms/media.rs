@@ -207,7 +207,7 @@ impl Rooms {
         if let Some(member) = room.by_id(id) {
             member.publish = Some(link);
         }
-        let changed = self.tell_update(room, id, &update);
+        let changed = self.announce_update(room, id, &update);
         Ok(Taken { answer, rev, peer, changed })
     }
 
@@ -302,8 +302,8 @@ impl Rooms {
         update
     }
 
-    /// Tells the others what has become of a member's tracks; gives those that are new or gone.
-    fn tell_update(&self, room: &mut Room, id: ParticipantId, update: &Update) -> Vec<TrackId> {
+    /// Announces what has become of a member's tracks; gives those that are new or gone.
+    fn announce_update(&self, room: &mut Room, id: ParticipantId, update: &Update) -> Vec<TrackId> {
         room.note_tracks(id, &update.gone);
         self.tell_unpublished(room, id, &update.gone);
         self.tell_recorder(room, id);
@@ -318,7 +318,7 @@ impl Rooms {
             });
         }
         for &(track_id, track, muted) in &update.silenced {
-            self.tell_silenced(room, (track_id, track), muted, id);
+            self.announce_silence(room, (track_id, track), muted, id);
         }
         let new = update.new.iter().map(|track| track.track_id);
         update.gone.iter().copied().chain(new).collect()
@@ -470,12 +470,12 @@ impl Rooms {
         track.muted = muted;
         let (track, silent) = (track.key, track.silent());
         if silent != before {
-            self.tell_silenced(room, (id, track), silent, by);
+            self.announce_silence(room, (id, track), silent, by);
         }
     }
 
-    /// Tells everybody that a track is silent from now on, or no longer.
-    fn tell_silenced(
+    /// Announces that a track is silent from now on, or no longer.
+    fn announce_silence(
         &self,
         room: &mut Room,
         (track_id, track): (TrackId, TrackKey),

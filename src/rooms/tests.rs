@@ -27,8 +27,8 @@ fn a_section_that_is_coded_otherwise_is_another_track() {
     let same = ann.publish(&[layered("0", &["H264", "VP8"])]).unwrap();
     assert_eq!(same.tracks[0].track_id, layers.tracks[0].track_id);
     let changed = ["room:track-published", "room:track-unpublished"];
-    let heard: Vec<_> = bob.names().into_iter().filter(|name| changed.contains(name)).collect();
-    assert_eq!(heard, [changed[0], changed[1], changed[0], changed[1], changed[0]]);
+    let names: Vec<_> = bob.names().into_iter().filter(|name| changed.contains(name)).collect();
+    assert_eq!(names, [changed[0], changed[1], changed[0], changed[1], changed[0]]);
 }
 
 #[test]
@@ -165,13 +165,13 @@ fn a_viewer_that_does_not_take_what_a_track_has_become_is_notified() {
     bob.answer();
     assert_eq!(bob.offers().last().unwrap().1, 1);
     let variant = |profile| Format { profile, ..Format::from(Codec::H264) };
-    house.heard(Media::Coded { track: house.key(track), format: variant(Profile::High) });
+    house.event(Media::Coded { track: house.key(track), format: variant(Profile::High) });
     assert_eq!(bob.reasons("room:track-paused"), ["CODEC_UNSUPPORTED"]);
     assert_eq!(bob.offers().last().unwrap().1, 0);
     bob.answer();
     assert_eq!(bob.reasons("room:track-paused").len(), 1, "it is said once");
     let constrained = variant(Profile::ConstrainedBaseline);
-    house.heard(Media::Coded { track: house.key(track), format: constrained });
+    house.event(Media::Coded { track: house.key(track), format: constrained });
     assert_eq!(bob.reasons("room:track-resumed"), ["CODEC_UNSUPPORTED"]);
     assert_eq!(bob.offers().last().unwrap().1, 1);
     // Who never took it is notified as well.

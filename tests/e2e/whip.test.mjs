@@ -28,6 +28,20 @@ for (const [from, to] of pairs) {
   })
 }
 
+test('a publisher that vanishes gives its place to the next one of the same account within seconds', async () => {
+  const first = whipClient(server, 'publish', 7, 'vanished')
+  await until(() => first.says('connected'), () => `the publisher is connected: ${first.errors}`, 20_000)
+  const viewer = whipClient(server, 'view', 8, 'vanished')
+  await until(() => viewer.frames('video') >= 20, () => `pictures: ${viewer.errors}`, 20_000)
+  first.kill()
+  const second = whipClient(server, 'publish', 7, 'vanished')
+  await until(() => second.says('connected'), () => `the next one is connected: ${second.errors}`, 20_000)
+  const before = viewer.frames('video')
+  await until(() => viewer.frames('video') >= before + 20, () => `pictures of the next one: ${JSON.stringify(viewer.events.at(-1))}`, 12_000)
+  await viewer.end()
+  await second.end()
+})
+
 const offer = plainOffer('audio', 'video')
 const sdp = { 'content-type': 'application/sdp' }
 

@@ -191,13 +191,13 @@ impl House {
         member.subscribe.as_ref().unwrap().shows.iter().map(|(_, track)| track).collect()
     }
 
-    pub(super) fn heard(&self, event: Media) {
+    pub(super) fn event(&self, event: Media) {
         self.rooms.heard(event);
     }
 
     /// Something of a track arrives from now on, or nothing any more.
     pub(super) fn sends(&self, track: TrackId, sends: bool) {
-        self.heard(Media::Sent { track: self.key(track), layers: vec![sends] });
+        self.event(Media::Sent { track: self.key(track), layers: vec![sends] });
     }
 
     pub(super) fn pass(&self, time: Duration) {
