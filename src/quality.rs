@@ -22,5 +22,44 @@ pub fn note(legs: impl IntoIterator<Item = Measured>) {
         record("rtc_rtt_seconds", leg.rtt_ms, 1000.0);
         record("rtc_jitter_seconds", leg.jitter_ms, 1000.0);
         record("rtc_loss_ratio", leg.loss_pct, 100.0);
+        if let (Some(rtt), Some(loss)) = (leg.rtt_ms, leg.loss_pct) {
+            let delay = rtt / 2.0 + 2.0 * leg.jitter_ms.unwrap_or(0.0);
+            let opinion = opinion(delay, loss / 100.0);
+            if let Some(opinion) = opinion {
+                metrics::histogram!("rtc_quality_mos", "kind" => "audio").record(opinion);
+            }
+        }
+    }
+}
+
+/// Mean opinion score of an audio stream, 1.0 (bad) to 4.5 (excellent).
+///
+/// - `delay`: one way, mouth to ear but for the devices, in milliseconds
+/// - `loss`: share of packets lost, `0.0..=1.0`; otherwise `None`
+///
+/// Source: E-model, ITU-T G.107 Annex B, with the delay term of Cole & Rosenbluth (2001); a codec that conceals single losses.
+fn opinion(delay: f64, loss: f64) -> Option<f64> {
+    if !(0.0..=1.0).contains(&loss) || !(0.0..1e6).contains(&delay) {
+        return None;
+    }
+    let percent = loss * 100.0;
+    let late = 0.024 * delay + 0.11 * (delay - 177.3).max(0.0);
+    let lost = 95.0 * percent / (percent + 10.0);
+    let rating = (93.2 - late - lost).clamp(0.0, 100.0);
+    Some(1.0 + 0.035 * rating + 7e-6 * rating * (rating - 60.0) * (100.0 - rating))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::opinion;
+
+    #[test]
+    fn delay_and_loss_make_speech_worse() {
+        let good = opinion(20.0, 0.0).unwrap();
+        assert!((4.3..=4.5).contains(&good), "{good}");
+        assert!(opinion(400.0, 0.0).unwrap() < good - 0.5);
+        let bad = opinion(20.0, 0.2).unwrap();
+        assert!((1.0..2.5).contains(&bad), "{bad}");
+        assert!(opinion(20.0, 1.5).is_none() && opinion(f64::NAN, 0.0).is_none());
     }
 }

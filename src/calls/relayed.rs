@@ -9,7 +9,6 @@ use switchboard_media::negotiation::{Bridge, BridgeError, Side};
 use switchboard_media::{
     Codec, Command, Description, Event as Media, Gone, PeerKey, RoomKey, TrackKey,
 };
-use tokio::sync::mpsc::Receiver;
 
 use super::live::{Live, signal};
 use super::machine::Input;
@@ -19,6 +18,7 @@ use crate::error::{Failure as _, Problem};
 use crate::event::{CallStatus, Direction, EndReason, Event, MediaPath, Refused, SignalKind};
 use crate::ids::{CallId, RoomId, UserId};
 use crate::recorder::{Part, Performer, Recorder};
+use crate::sfu::Notices;
 use crate::store::CallRecord;
 
 /// Media sections of one description.
@@ -337,7 +337,7 @@ impl Calls {
     }
 
     /// Follows what the SFU tells of relayed calls, for as long as the server runs.
-    pub async fn follow(&self, mut events: Receiver<Media>) {
+    pub async fn follow(&self, mut events: Notices) {
         while let Some(event) = events.recv().await {
             let (Media::Gone { peer, .. } | Media::Connected { peer, .. }) = event else {
                 continue;

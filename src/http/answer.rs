@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -50,6 +51,16 @@ pub(super) fn ok<T: Serialize>(data: T, message: &'static str) -> Json<Success<T
 /// 200 with data and particulars.
 pub(super) fn with<T: Serialize>(data: T, meta: Meta) -> Json<Success<T>> {
     Json(Success { data, meta: Meta { code: 200, ..meta } })
+}
+
+/// 201 with what was made, and where it is.
+pub(super) fn created<T: Serialize>(at: &str, data: T, message: &'static str) -> Response {
+    let meta = Meta { code: StatusCode::CREATED.as_u16(), message, ..Meta::default() };
+    let mut response = (StatusCode::CREATED, Json(Success { data, meta })).into_response();
+    if let Ok(at) = HeaderValue::from_str(at) {
+        response.headers_mut().insert(header::LOCATION, at);
+    }
+    response
 }
 
 /// What every handler gives.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use http::header::{self, HeaderName, HeaderValue};
@@ -22,14 +22,32 @@ use crate::peer::ClientAddress;
 /// How long a REST request may take, its body included.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What pages of other origins may read of an answer, beside what every page may.
+const EXPOSED: [HeaderName; 11] = [
+    REQUEST_ID,
+    header::RETRY_AFTER,
+    header::LOCATION,
+    header::ETAG,
+    header::LINK,
+    header::CONTENT_RANGE,
+    header::ACCEPT_RANGES,
+    header::CONTENT_DISPOSITION,
+    header::WWW_AUTHENTICATE,
+    HeaderName::from_static("accept-post"),
+    HeaderName::from_static("accept-patch"),
+];
 
 /// Puts the edge around the router.
 pub(super) fn wrap(router: Router, app: &App) -> Router {
-    router
-        .layer(cors(&app.config))
+    around_cors(router, &app.config)
         .layer(from_fn_with_state(app.clone(), check_origin))
         .layer(from_fn_with_state(app.clone(), surround))
+}
+
+fn around_cors(router: Router, config: &Config) -> Router {
+    router.layer(from_fn(unmask)).layer(cors(config)).layer(from_fn(mask))
 }
 
 /// Gives the request its id, its address and its span, and a failure its body.
@@ -51,7 +69,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         tracing::debug!(status, ms = begun.elapsed().as_secs_f64() * 1000.0, "answered")
     });
     if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID.clone(), value);
+        response.headers_mut().insert(REQUEST_ID, value);
     }
     response
         .headers_mut()
@@ -157,19 +175,50 @@ fn is_own(origin: &str, headers: &HeaderMap) -> bool {
     bare(authority) == bare(host)
 }
 
+/// An OPTIONS request that asks no permission for another one, under another method.
+#[derive(Clone, Copy)]
+struct Masked;
+
+/// Hides from CORS an OPTIONS request that is no preflight (Fetch §3.3.5), which CORS would answer in place of its route.
+async fn mask(mut request: Request, next: Next) -> Response {
+    let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !preflight {
+        *request.method_mut() = Method::GET;
+        request.extensions_mut().insert(Masked);
+    }
+    next.run(request).await
+}
+
+/// Gives it back its method.
+async fn unmask(mut request: Request, next: Next) -> Response {
+    if request.extensions_mut().remove::<Masked>().is_some() {
+        *request.method_mut() = Method::OPTIONS;
+    }
+    next.run(request).await
+}
+
 fn cors(config: &Config) -> CorsLayer {
     let origins = config.server.allowed_origins.iter();
     let origins: Vec<HeaderValue> =
         origins.filter_map(|origin| origin.trim_end_matches('/').parse().ok()).collect();
     let layer = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.clone()))
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+        ])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::RANGE,
             HeaderName::from_static("x-user-id"),
         ])
-        .expose_headers([REQUEST_ID.clone(), header::RETRY_AFTER])
+        .expose_headers(EXPOSED)
         .max_age(Duration::from_secs(600));
     if origins.is_empty() { layer } else { layer.allow_credentials(true) }
 }
@@ -219,6 +268,54 @@ mod tests {
         ] {
             assert!(!welcome(foreign, "chat.example:3001", &allowed), "{foreign}");
         }
+    }
+
+    async fn answered(request: http::request::Builder) -> Response {
+        use axum::routing::{MethodRouter, get};
+        use tower::ServiceExt as _;
+        let mut config = Config::default();
+        config.server.allowed_origins = vec!["https://yourapp.com".into()];
+        let route: MethodRouter = get(async || "got")
+            .options(async || ([("accept-post", "application/sdp")], StatusCode::NO_CONTENT))
+            .post(async || ([("location", "/made"), ("etag", "\"1\"")], StatusCode::CREATED));
+        let router = Router::new().route("/whip/{room}", route).method_not_allowed_fallback(
+            async |method: Method| (StatusCode::METHOD_NOT_ALLOWED, method.to_string()),
+        );
+        let router = around_cors(router, &config);
+        let request = request.uri("/whip/standup").header("origin", "https://yourapp.com");
+        router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    fn names(response: &Response, header: HeaderName) -> Vec<String> {
+        let text = response.headers().get(header).map(|text| text.to_str().unwrap().to_lowercase());
+        text.unwrap_or_default().split(',').map(|name| name.trim().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_page_of_a_listed_origin_reads_what_publishing_and_files_answer() {
+        let made = answered(Request::builder().method("POST")).await;
+        assert_eq!(made.status(), StatusCode::CREATED);
+        let exposed = names(&made, header::ACCESS_CONTROL_EXPOSE_HEADERS);
+        for name in ["location", "etag", "link", "content-range", "accept-ranges", "accept-patch"] {
+            assert!(exposed.iter().any(|exposed| exposed == name), "{name}: {exposed:?}");
+        }
+        let asked = Request::builder().method("OPTIONS");
+        let allowed = answered(asked.header("access-control-request-method", "PATCH")).await;
+        assert_eq!(allowed.status(), StatusCode::OK);
+        let headers = names(&allowed, header::ACCESS_CONTROL_ALLOW_HEADERS);
+        assert!(headers.contains(&"if-match".to_owned()), "{headers:?}");
+        let methods = names(&allowed, header::ACCESS_CONTROL_ALLOW_METHODS);
+        assert!(methods.contains(&"options".to_owned()), "{methods:?}");
+    }
+
+    #[tokio::test]
+    async fn an_options_request_that_is_no_preflight_reaches_its_route() {
+        let answer = answered(Request::builder().method("OPTIONS")).await;
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+        assert_eq!(answer.headers()["accept-post"], "application/sdp");
+        assert_eq!(answer.headers()["access-control-allow-origin"], "https://yourapp.com");
+        let other = answered(Request::builder().method("PUT")).await;
+        assert_eq!(other.status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Answer, Meta, Refusal, Success, ok, with};
+use super::answer::{Answer, Meta, Refusal, Success, created, ok, with};
 use super::extract::{Body, Caller, Path, Query};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -97,7 +97,8 @@ async fn start(
 }
 
 pub(super) fn started(recording: Recording) -> Response {
-    (StatusCode::CREATED, ok(recording, "Recording started")).into_response()
+    let at = format!("/api/recordings/{}", recording.recording_id);
+    created(&at, recording, "Recording started")
 }
 
 /// One recording.

@@ -1,12 +1,13 @@
 //! `/api/rooms`, for the application's backend, admins, owners and participants.
 
 use axum::extract::State;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Answer, Meta, Success, ok, with};
+use super::answer::{Answer, Meta, Refusal, Success, created, ok, with};
 use super::extract::{Body, Caller, Path};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -48,12 +49,17 @@ async fn list(State(app): State<App>, caller: Caller) -> Answer<Vec<Room>> {
 }
 
 /// Opens a room.
-#[utoipa::path(post, path = "", tag = "Rooms", request_body = Draft, responses((status = 200, body = Success<Room>)))]
-async fn open(State(app): State<App>, caller: Caller, Body(draft): Body<Draft>) -> Answer<Room> {
+#[utoipa::path(post, path = "", tag = "Rooms", request_body = Draft, responses((status = 201, body = Success<Room>)))]
+async fn open(
+    State(app): State<App>,
+    caller: Caller,
+    Body(draft): Body<Draft>,
+) -> Result<Response, Refusal> {
     if !caller.operates() && !app.rooms.opens_by_entering() {
         return Err(RoomError::NotAModerator.into());
     }
-    Ok(ok(app.rooms.open(caller.looking(), &draft)?, "Room opened"))
+    let room = app.rooms.open(caller.looking(), &draft)?;
+    Ok(created(&format!("/api/rooms/{}", room.room_id), room, "Room opened"))
 }
 
 /// One room.

@@ -73,7 +73,10 @@ struct Health {
     timestamp: Timestamp,
     service: &'static str,
     version: &'static str,
+    /// `Embedded`, or `Connected` to a server of its own; `Disconnected` when it does not answer.
     database: &'static str,
+    /// The storage engine: `sqlite` or `mongodb`.
+    storage: &'static str,
     environment: String,
     uptime: u64,
     statistics: Statistics,
@@ -120,7 +123,12 @@ async fn health(State(app): State<App>, operator: Result<Operator, Refusal>) -> 
         timestamp: app.clock.now(),
         service: "switchboard",
         version: env!("CARGO_PKG_VERSION"),
-        database: if alive { "Embedded" } else { "Disconnected" },
+        database: match app.store.engine() {
+            _ if !alive => "Disconnected",
+            "sqlite" => "Embedded",
+            _ => "Connected",
+        },
+        storage: app.store.engine(),
         environment: app.config.server.environment.clone(),
         uptime: app.clock.now().since(app.started_at).as_secs(),
         statistics: Statistics {
@@ -129,7 +137,7 @@ async fn health(State(app): State<App>, operator: Result<Operator, Refusal>) -> 
             total_calls: calls,
             active_connections: app.outbox.connections(),
             active_calls: app.calls.count(),
-            active_rooms: 0,
+            active_rooms: app.rooms.stats().rooms,
             online_users: match detailed {
                 true => OnlineUsers::Users(online),
                 false => OnlineUsers::Count(online.len()),
@@ -143,6 +151,9 @@ async fn health(State(app): State<App>, operator: Result<Operator, Refusal>) -> 
 /// What the server is and can.
 #[utoipa::path(get, path = "/api/info", tag = "System", responses((status = 200, body = Object)))]
 async fn info(State(app): State<App>) -> Json<Value> {
+    // Whatever comes by WHIP or WHEP comes into a room, and rooms are where media arrives.
+    let rooms = app.rooms.stats().media;
+    let recording = rooms && app.config.recordings.max_parallel > 0;
     Json(json!({
         "service": "switchboard",
         "version": env!("CARGO_PKG_VERSION"),
@@ -150,16 +161,17 @@ async fn info(State(app): State<App>) -> Json<Value> {
         "protocol": 2,
         "features": {
             "chat": true, "receipts": true, "presence": true, "typing": true, "offlineDelivery": true, "sync": true,
-            "calls": true, "groups": false, "attachments": false, "search": false, "rooms": false, "recording": false,
-            "turn": app.relay.is_offered(), "whip": false, "whep": false,
+            "calls": true, "groups": false, "attachments": false, "search": false, "rooms": rooms, "recording": recording,
+            "turn": app.relay.is_offered(), "whip": rooms, "whep": rooms,
         },
         "endpoints": {
-            "chat": "/api/chat", "calls": "/api/calls", "health": "/health", "openapi": "/api/openapi.json",
+            "chat": "/api/chat", "calls": "/api/calls", "rooms": "/api/rooms", "recordings": "/api/recordings",
+            "whip": "/whip", "whep": "/whep", "health": "/health", "openapi": "/api/openapi.json",
             "asyncapi": "/api/asyncapi.json", "docs": "/docs",
         },
         "websocket": { "path": "/socket.io/", "events": events() },
         "socketPath": "/socket.io/",
-        "whip": false,
+        "whip": rooms,
         "limits": app.shown_limits(),
     }))
 }
@@ -250,61 +262,99 @@ pub fn start_metrics() {
     let _ = recorder();
 }
 
+/// Gauges without labels.
+const GAUGES: [&str; 7] = [
+    "rtc_calls_active",
+    "rtc_rooms",
+    "rtc_participants",
+    "rtc_socket_connections",
+    "rtc_turn_allocations",
+    "rtc_recording_active",
+    "rtc_draining",
+];
+/// Counters without labels.
+const COUNTERS: [&str; 7] = [
+    "rtc_srtp_auth_failures_total",
+    "rtc_srtp_replay_total",
+    "rtc_turn_bytes_total",
+    "rtc_slow_consumers_total",
+    "rtc_recording_bytes_total",
+    "rtc_recording_errors_total",
+    "rtc_recording_gap_seconds_total",
+];
+/// Counters of which each series has a label: its name, and a value that is there from the beginning.
+const LABELLED: [(&str, &str, &str); 16] = [
+    ("rtc_rtp_packets_total", "direction", "in"),
+    ("rtc_rtp_packets_total", "direction", "out"),
+    ("rtc_rtp_bytes_total", "direction", "in"),
+    ("rtc_rtp_bytes_total", "direction", "out"),
+    ("rtc_nack_total", "direction", "in"),
+    ("rtc_nack_total", "direction", "out"),
+    ("rtc_pli_total", "direction", "in"),
+    ("rtc_pli_total", "direction", "out"),
+    ("rtc_ice_state_total", "state", "connected"),
+    ("rtc_ice_state_total", "state", "failed"),
+    ("rtc_rtp_dropped_total", "reason", "events"),
+    ("rtc_calls_total", "outcome", "hangup"),
+    ("rtc_turn_denied_total", "reason", "none"),
+    ("rtc_auth_failures_total", "reason", "signature"),
+    ("rtc_socket_events_total", "event", "message:send"),
+    ("rtc_rate_limited_total", "what", "messages"),
+];
+/// Distributions.
+const HISTOGRAMS: [&str; 6] = [
+    "rtc_call_setup_seconds",
+    "rtc_media_setup_seconds",
+    "rtc_message_ack_seconds",
+    "rtc_rtt_seconds",
+    "rtc_jitter_seconds",
+    "rtc_loss_ratio",
+];
+
 fn zeroes() {
-    for gauge in [
-        "rtc_calls_active",
-        "rtc_participants",
-        "rtc_socket_connections",
-        "rtc_turn_allocations",
-        "rtc_recording_active",
-        "rtc_draining",
-    ] {
-        metrics::gauge!(gauge).set(0);
-    }
+    GAUGES.iter().for_each(|&gauge| metrics::gauge!(gauge).set(0));
     metrics::gauge!("rtc_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+    COUNTERS.iter().for_each(|&counter| metrics::counter!(counter).absolute(0));
+    for (counter, label, value) in LABELLED {
+        metrics::counter!(counter, label => value).absolute(0);
+    }
+    for histogram in HISTOGRAMS {
+        let _ = metrics::histogram!(histogram);
+    }
     for (kind, direction) in [("audio", "in"), ("audio", "out"), ("video", "in"), ("video", "out")]
     {
         metrics::gauge!("rtc_tracks", "kind" => kind, "direction" => direction).set(0);
     }
-    for counter in [
-        "rtc_rtp_packets_total",
-        "rtc_rtp_bytes_total",
-        "rtc_rtp_lost_total",
-        "rtc_nack_total",
-        "rtc_pli_total",
-        "rtc_dtls_failures_total",
-        "rtc_srtp_auth_failures_total",
-        "rtc_srtp_replay_total",
-        "rtc_turn_bytes_total",
-        "rtc_slow_consumers_total",
-        "rtc_recording_bytes_total",
-        "rtc_recording_errors_total",
-        "rtc_recording_gap_seconds_total",
-        "rtc_quality_class_total",
-        "rtc_ice_state_total",
-    ] {
-        metrics::counter!(counter).absolute(0);
-    }
-    for (counter, label, value) in [
-        ("rtc_calls_total", "outcome", "hangup"),
-        ("rtc_rtp_dropped_total", "reason", "none"),
-        ("rtc_turn_denied_total", "reason", "none"),
-        ("rtc_auth_failures_total", "reason", "signature"),
-        ("rtc_socket_events_total", "event", "message:send"),
-        ("rtc_rate_limited_total", "what", "messages"),
-    ] {
-        metrics::counter!(counter, label => value).absolute(0);
-    }
-    for histogram in [
-        "rtc_call_setup_seconds",
-        "rtc_message_ack_seconds",
-        "rtc_db_op_seconds",
-        "rtc_rtt_seconds",
-        "rtc_jitter_seconds",
-        "rtc_forward_latency_seconds",
-        "rtc_loss_ratio",
-    ] {
-        let _ = metrics::histogram!(histogram);
-    }
     let _ = metrics::histogram!("rtc_quality_mos", "kind" => "audio");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn sources(folder: &Path, into: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, into);
+            } else if !path.ends_with("http/system.rs") {
+                into.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_that_is_there_from_the_beginning_is_set_by_some_part() {
+        let mut text = String::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+        let labelled = LABELLED.iter().map(|(name, ..)| *name);
+        let others = ["rtc_tracks", "rtc_quality_mos"];
+        for name in
+            [&GAUGES[..], &COUNTERS, &HISTOGRAMS, &others].concat().into_iter().chain(labelled)
+        {
+            assert!(text.contains(&format!("\"{name}\"")), "nothing sets {name}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(publish, publish_options))
         .routes(routes!(patch, end))
         .routes(routes!(view, view_options))
-        .routes(routes!(view_one))
+        .routes(routes!(view_one, view_one_options))
         .routes(routes!(patch_view, end_view))
         .routes(routes!(layer))
 }
@@ -78,10 +78,6 @@ fn offer(
     for link in links {
         told.append(header::LINK, link);
     }
-    told.insert(
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Location, ETag, Link, Accept-Patch"),
-    );
     Ok(response)
 }
 
@@ -152,6 +148,16 @@ async fn view_options(
     State(app): State<App>,
     Entrant(visitor): Entrant,
     _: Path<RoomId>,
+) -> Response {
+    options(&app, &visitor)
+}
+
+/// What may be posted, and the ICE servers.
+#[utoipa::path(options, path = "/whep/{roomId}/{participantId}", tag = "WHIP and WHEP", params(("roomId" = String, Path), ("participantId" = String, Path)), responses((status = 204)))]
+async fn view_one_options(
+    State(app): State<App>,
+    Entrant(visitor): Entrant,
+    _: Path<(RoomId, ParticipantId)>,
 ) -> Response {
     options(&app, &visitor)
 }

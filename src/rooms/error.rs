@@ -77,6 +77,16 @@ pub enum RoomError {
     /// A description that cannot be used.
     #[error(transparent)]
     Description(#[from] DescriptionError),
+    /// A viewer takes nothing of what is published.
+    #[error(
+        "None of the sections takes what is published: {offered}; the room has {published}. Offer one of these codecs"
+    )]
+    NothingInCommon {
+        /// What the sections take.
+        offered: String,
+        /// What the room has.
+        published: String,
+    },
     /// The server is going down.
     #[error("The server is going down; reconnect")]
     Draining,
@@ -107,6 +117,7 @@ impl Failure for RoomError {
             Self::Description(DescriptionError::Invalid(_)) => Reason::SdpInvalid,
             Self::Description(DescriptionError::NoMedia(_)) => Reason::NoMedia,
             Self::Description(DescriptionError::Codec { .. }) => Reason::CodecUnsupported,
+            Self::NothingInCommon { .. } => Reason::CodecUnsupported,
             Self::Draining => Reason::Draining,
         }
     }

@@ -2,20 +2,38 @@
 
 use std::time::Duration;
 
-use switchboard_media::{Command, Event as Media, Gone, PeerKey, TrackKey};
-use tokio::sync::mpsc::Receiver;
+use switchboard_media::{Command, Event as Media, Format, Gone, PeerKey, TrackKey};
 
 use super::state::{Door, Room};
-use super::{Rooms, State};
+use super::{News, Rooms, State, Stats};
 use crate::event::Event;
 use crate::event::room::{
     RoomLayerChanged, RoomPublishLayers, RoomSpeakers, RoomTrackFlow, Speaker, WantedLayer,
 };
 use crate::ids::RoomId;
+use crate::sfu::Notices;
+
+/// How long nothing has come of a track when the SFU says so.
+const NOTICED: Duration = Duration::from_millis(1500);
+
+impl Stats {
+    /// Keeps Prometheus informed.
+    #[allow(clippy::cast_precision_loss)]
+    fn show(&self) {
+        metrics::gauge!("rtc_rooms").set(self.rooms as f64);
+        metrics::gauge!("rtc_participants").set(self.participants as f64);
+        for (direction, tracks) in [("in", self.published), ("out", self.shown)] {
+            for (kind, count) in ["audio", "video"].into_iter().zip(tracks) {
+                metrics::gauge!("rtc_tracks", "kind" => kind, "direction" => direction)
+                    .set(count as f64);
+            }
+        }
+    }
+}
 
 impl Rooms {
     /// Follows the SFU, and ends what is over; runs as long as the server.
-    pub async fn follow(&self, mut events: Receiver<Media>) {
+    pub async fn follow(&self, mut events: Notices) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
@@ -23,12 +41,15 @@ impl Rooms {
                     Some(event) => self.heard(event),
                     None => return,
                 },
-                _ = second.tick() => self.tidy(),
+                _ = second.tick() => {
+                    self.tidy();
+                    self.stats().show();
+                }
             }
         }
     }
 
-    fn heard(&self, event: Media) {
+    pub(super) fn heard(&self, event: Media) {
         match event {
             Media::Connected { peer, after_ms } => {
                 metrics::histogram!("rtc_media_setup_seconds").record(f64::from(after_ms) / 1000.0);
@@ -42,6 +63,12 @@ impl Rooms {
                 else {
                     return;
                 };
+                let now = self.clock.now();
+                let since = now.before(NOTICED);
+                track.quiet_since = if layers.contains(&true) { None } else { Some(since) };
+                if let Some(offer) = room.offers.get_mut(&track.id) {
+                    offer.quiet_since = track.quiet_since;
+                }
                 // A browser makes fewer layers of a small picture than it was asked to.
                 let sent = layers.into_iter().chain(std::iter::repeat(false));
                 track.layers.iter_mut().zip(sent).for_each(|(layer, sent)| layer.active = sent);
@@ -59,12 +86,7 @@ impl Rooms {
             }),
             // Nobody judges them yet.
             Media::Stats(_) => {}
-            Media::Coded { track, format } => self.with_track(track, |room, at| {
-                let track = room.members.get_mut(at.0).and_then(|it| it.tracks.get_mut(at.1));
-                if let Some(track) = track {
-                    track.format = format;
-                }
-            }),
+            Media::Coded { track, format } => self.coded(track, format),
             Media::Switched { peer, track, layer } => self.switched(peer, track, layer),
             Media::Paused { peer, track, paused } => self.with_peer(peer, |room, place| {
                 let Some(track_id) = room.track_by_key(track).map(|(_, track)| track.id) else {
@@ -109,11 +131,29 @@ impl Rooms {
 
     fn with_peer(&self, peer: PeerKey, act: impl FnOnce(&mut Room, usize)) {
         let mut state = self.state();
-        let State { rooms, peers } = &mut *state;
+        let State { rooms, peers, .. } = &mut *state;
         let Some(room) = peers.get(&peer).and_then(|id| rooms.get_mut(id)) else { return };
         let place = room.members.iter_mut().position(|member| member.link_of(peer).is_some());
         if let Some(place) = place {
             act(room, place);
+        }
+    }
+
+    /// A track is coded otherwise from now on: who does not take that is notified, who takes it now gets it.
+    fn coded(&self, key: TrackKey, format: Format) {
+        let mut changed = None;
+        self.with_track(key, |room, at| {
+            let Some(member) = room.members.get_mut(at.0) else { return };
+            let (owner, Some(track)) = (member.id, member.tracks.get_mut(at.1)) else { return };
+            if track.format != format {
+                track.format = format;
+                changed = Some((room.id.clone(), track.id));
+                room.note_tracks(owner, &[]);
+                self.tell_recorder(room, owner);
+            }
+        });
+        if let Some((room, track)) = changed {
+            self.bring_up_to_date(&mut self.state(), &room, News::Tracks(&[track]));
         }
     }
 
@@ -135,7 +175,7 @@ impl Rooms {
     /// A peer connection is over. Who came by WHIP or WHEP leaves with it; a client makes a new one.
     fn gone(&self, peer: PeerKey, reason: Gone) {
         let mut leaves: Option<(RoomId, _)> = None;
-        let mut unpublished = None;
+        let (mut unpublished, mut gone) = (None, Vec::new());
         self.with_peer(peer, |room, place| {
             let id = room.id.clone();
             // The worker has forgotten it; where it was is to be forgotten as well.
@@ -149,14 +189,16 @@ impl Rooms {
                 Door::Socket(_) => {
                     if member.publish.as_ref().is_some_and(|link| link.peer == peer) {
                         member.publish = None;
-                        let gone: Vec<_> = member.tracks.drain(..).map(|track| track.id).collect();
+                        gone.extend(member.tracks.drain(..).map(|track| track.id));
                         let owner = member.id;
+                        room.note_tracks(owner, &gone);
                         self.tell_unpublished(room, owner, &gone);
                         self.tell_recorder(room, owner);
+                        unpublished = Some((id, owner));
                     } else {
                         member.subscribe = None;
+                        unpublished = Some((id, member.id));
                     }
-                    unpublished = Some(id);
                 }
             }
         });
@@ -164,8 +206,12 @@ impl Rooms {
         if let Some((room, member)) = leaves {
             self.remove(&room, member, "network");
         }
-        if let Some(id) = unpublished {
-            self.bring_up_to_date(&mut self.state(), &id);
+        if let Some((id, member)) = unpublished {
+            let news = match gone.is_empty() {
+                true => News::Member(member),
+                false => News::Tracks(&gone),
+            };
+            self.bring_up_to_date(&mut self.state(), &id, news);
         }
     }
 

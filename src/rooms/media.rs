@@ -1,20 +1,21 @@
 //! Publishing and receiving: offers, answers, and which section shows which track.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
-use switchboard_media::negotiation::{Accept, Connection, Shown};
-use switchboard_media::{Command, Description, Format, Kind, PeerKey, TrackKey, Wish};
+use switchboard_media::negotiation::{Accept, Connection};
+use switchboard_media::{Command, Description, Kind, PeerKey, Section, TrackKey, Wish};
 use utoipa::ToSchema;
 
-use super::state::{Door, Link, Member, Published, Room};
-use super::{Result, RoomError, Rooms, State};
+use super::state::{Link, Member, Offer, Published, Room};
+use super::viewers::{UNSUPPORTED, link_takes};
+use super::{News, Result, RoomError, Rooms, State};
 use crate::event::Event;
 use crate::event::room::{
-    OfferedTrack, RoomOffer, RoomTrackMuted, RoomTrackPublished, RoomTrackUnpublished,
-    SessionDescription, TrackLayer, TrackSource,
+    Permissions, RoomTrackMuted, RoomTrackPublished, RoomTrackUnpublished, SessionDescription,
+    Track, TrackLayer, TrackSource,
 };
-use crate::ids::{ParticipantId, RoomId, RoomSessionId, Short, TrackId, UserId};
+use crate::ids::{ParticipantId, RoomSessionId, Short, TrackId, UserId};
 
 /// Media sections of a client's offer.
 const SECTIONS: usize = 64;
@@ -125,21 +126,23 @@ impl Rooms {
         Ok(Description::parse(text, sections)?)
     }
 
-    /// Takes an offer to publish, or to publish otherwise than before.
+    /// Takes an offer to publish, or to publish otherwise than before; `unsent` says what becomes of what the client sends no more.
     pub fn publish(
         &self,
         me: UserId,
         session: RoomSessionId,
         offer: &str,
         orders: &[TrackOrder],
+        unsent: Unsent,
     ) -> Result<Publishing> {
         let offer = self.read(offer, SECTIONS)?;
         let (id, _) = self.find(me, session)?;
         let mut state = self.state();
-        let State { rooms, peers } = &mut *state;
+        let State { rooms, peers, .. } = &mut *state;
         let room = rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
         let member = room.by_session(session).ok_or(RoomError::NotInRoom)?.id;
-        let (answer, rev, peer) = self.take_offer(room, member, &offer, orders)?;
+        let Taken { answer, rev, peer, changed } =
+            self.take_offer(room, member, &offer, orders, unsent)?;
         peers.insert(peer, id.clone());
         let tracks = room.by_id(member).map(|member| {
             member.tracks.iter().map(|track| PublishedTrack {
@@ -149,7 +152,7 @@ impl Rooms {
             })
         });
         let tracks = tracks.into_iter().flatten().collect();
-        self.bring_up_to_date(&mut state, &id);
+        self.bring_up_to_date(&mut state, &id, News::Tracks(&changed));
         let answer = SessionDescription { kind: "answer".into(), sdp: answer };
         Ok(Publishing { answer, rev, tracks })
     }
@@ -161,81 +164,36 @@ impl Rooms {
         id: ParticipantId,
         offer: &Description,
         orders: &[TrackOrder],
-    ) -> Result<(String, u64, PeerKey)> {
-        let (server, most) = (self.sfu.server(), self.config.tracks_per_participant);
-        let (key, codecs) = (room.key, room.codecs.clone());
-        let room_id = room.id.clone();
+        unsent: Unsent,
+    ) -> Result<Taken> {
+        let (server, key) = (self.sfu.server(), room.key);
         let member = room.by_id(id).ok_or(RoomError::NotInRoom)?;
-        if !member.permissions.can_publish {
-            return Err(RoomError::MayNotPublish);
-        }
-        let sources = &member.permissions.sources;
-        let allowed = |source: TrackSource| sources.is_empty() || sources.contains(&source);
-        let of = |mid: &str| orders.iter().find(|order| order.mid == mid);
-        let sending = offer.sections.iter().filter(|section| {
-            section.direction.sends && !section.rejected && section.kind.is_some()
-        });
-        for section in sending.clone() {
-            let source = source_of(of(&section.mid), section.kind);
-            if !allowed(source) {
-                return Err(RoomError::MayNotPublish);
-            }
-        }
-        if sending.count() > most {
-            return Err(RoomError::TrackLimit(most));
-        }
-        let mut connection = match &member.publish {
+        self.may_publish(member, offer, orders, unsent)?;
+        let known = member.publish.take();
+        let before = match &known {
             Some(link) => link.connection.clone(),
-            None => Connection::new(server.endpoint().clone(), &codecs),
+            None => Connection::new(server.endpoint().clone(), &room.codecs),
         };
-        let before: HashMap<String, TrackKey> =
-            member.tracks.iter().map(|track| (track.mid.clone(), track.key)).collect();
-        let answer = connection.answer(offer, |section| match section.direction.sends {
-            true => {
-                Accept::Receive(before.get(&section.mid).copied().unwrap_or_else(|| server.track()))
+        let mut connection = before.clone();
+        let answer =
+            connection.answer(offer, |section| match keeps(&before, offer, section, unsent) {
+                true => Accept::Receive(before.track_for(section, || server.track())),
+                false => Accept::Reject,
+            });
+        let member = room.by_id(id).ok_or(RoomError::NotInRoom)?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                member.publish = known;
+                return Err(error.into());
             }
-            false => Accept::Reject,
-        })?;
-        let peer = member.publish.as_ref().map_or_else(|| server.peer(), |link| link.peer);
-        let rev = member.publish.as_ref().map_or(1, |link| link.rev + 1);
-        let plan = Box::new(connection.plan());
-        let (mut new, mut gone) = (Vec::new(), Vec::new());
-        let kept: Vec<TrackKey> = connection.received().map(|(_, track, ..)| track).collect();
-        member.tracks.retain(|track| {
-            let stays = kept.contains(&track.key);
-            if !stays {
-                gone.push(track.id);
-            }
-            stays
+        };
+        let set_up = known.is_some();
+        let mut link = known.unwrap_or_else(|| {
+            let (peer, connection) = (server.peer(), connection.clone());
+            Link::new(peer, connection, &room.id, id, "publish")
         });
-        let mut muted = Vec::new();
-        for (mid, track, format, rids) in connection.received() {
-            if member.tracks.iter().any(|known| known.key == track) {
-                continue;
-            }
-            let order = of(mid);
-            let published = Published {
-                id: TrackId::new(self.clock.id()),
-                key: track,
-                mid: mid.to_owned(),
-                format,
-                source: source_of(order, Some(format.codec.kind())),
-                name: order.and_then(|order| order.name.clone()).map(Short::into_string),
-                muted: order.is_some_and(|order| order.muted),
-                layers: layers(rids, order),
-            };
-            if published.muted {
-                muted.push(track);
-            }
-            new.push(published.shown(id));
-            member.tracks.push(published);
-        }
-        let before = member.publish.take();
-        let set_up = before.is_some();
-        let mut link =
-            before.unwrap_or_else(|| Link::new(peer, connection.clone(), &room_id, id, "publish"));
-        (link.connection, link.rev, link.set_up) = (connection, rev, true);
-        member.publish = Some(link);
+        let (peer, plan) = (link.peer, Box::new(connection.plan()));
         server.tell(
             key,
             match set_up {
@@ -243,10 +201,113 @@ impl Rooms {
                 false => Command::Connect { room: key, peer, plan },
             },
         );
-        muted.into_iter().for_each(|track| server.tell(key, Command::Mute { track, muted: true }));
-        self.tell_unpublished(room, id, &gone);
+        let update = self.update_tracks(room, id, (offer, &connection), orders);
+        (link.connection, link.rev, link.set_up) = (connection, link.rev + 1, true);
+        let rev = link.rev;
+        if let Some(member) = room.by_id(id) {
+            member.publish = Some(link);
+        }
+        let changed = self.announce_update(room, id, &update);
+        Ok(Taken { answer, rev, peer, changed })
+    }
+
+    /// Whether a member may send what an offer says that it will.
+    fn may_publish(
+        &self,
+        member: &Member,
+        offer: &Description,
+        orders: &[TrackOrder],
+        unsent: Unsent,
+    ) -> Result<()> {
+        let Permissions { can_publish, sources, .. } = &member.permissions;
+        let known = |mid: &str| member.tracks.iter().find(|track| track.mid == mid);
+        let mut tracks = 0;
+        for section in offer.sections.iter().filter(|it| !it.rejected && it.kind.is_some()) {
+            let known = known(&section.mid);
+            if !section.direction.sends {
+                tracks += usize::from(known.is_some() && unsent == Unsent::Held);
+                continue;
+            }
+            tracks += 1;
+            let order = orders.iter().find(|order| order.mid == section.mid);
+            let source = source_of(order, known.map(|track| track.source), section.kind);
+            if !can_publish || !(sources.is_empty() || sources.contains(&source)) {
+                return Err(RoomError::MayNotPublish);
+            }
+        }
+        let most = self.config.tracks_per_participant;
+        if tracks > most { Err(RoomError::TrackLimit(most)) } else { Ok(()) }
+    }
+
+    /// Makes the tracks of a member those that were agreed on.
+    fn update_tracks(
+        &self,
+        room: &mut Room,
+        id: ParticipantId,
+        (offer, connection): (&Description, &Connection),
+        orders: &[TrackOrder],
+    ) -> Update {
+        let mut update = Update::default();
+        let Some(member) = room.members.iter_mut().find(|member| member.id == id) else {
+            return update;
+        };
+        let sends = |mid: &str| {
+            let section = offer.sections.iter().find(|section| section.mid == mid);
+            section.is_some_and(|section| section.direction.sends)
+        };
+        let kept: HashSet<TrackKey> = connection.received().map(|(_, track, ..)| track).collect();
+        let (gone, stay): (Vec<_>, Vec<_>) =
+            member.tracks.drain(..).partition(|track| !kept.contains(&track.key));
+        member.tracks = stay;
+        update.gone.extend(gone.iter().map(|track| track.id));
+        for (mid, key, format, rids) in connection.received() {
+            let sends = sends(mid);
+            if let Some(known) = member.tracks.iter_mut().find(|known| known.key == key) {
+                if known.held == sends {
+                    let before = known.silent();
+                    known.held = !sends;
+                    if known.silent() != before {
+                        update.silenced.push((known.id, key, known.silent()));
+                    }
+                }
+                continue;
+            }
+            if !sends {
+                continue;
+            }
+            let order = orders.iter().find(|order| order.mid == mid);
+            // What goes on in the same section in another form is what it was, unless it is said otherwise.
+            let was = gone.iter().find(|track| track.mid == mid);
+            let name = order.and_then(|order| order.name.clone()).map(Short::into_string);
+            let source = was.map(|track| track.source);
+            let published = Published {
+                id: TrackId::new(self.clock.id()),
+                key,
+                mid: mid.to_owned(),
+                format,
+                source: source_of(order, source, Some(format.codec.kind())),
+                name: name.or_else(|| was.and_then(|track| track.name.clone())),
+                muted: order.map_or(was.is_some_and(|track| track.muted), |order| order.muted),
+                held: false,
+                quiet_since: Some(self.clock.now()),
+                layers: layers(rids, order),
+            };
+            if published.muted {
+                let mute = Command::Mute { track: key, muted: true };
+                self.sfu.server().tell(room.key, mute);
+            }
+            update.new.push(published.shown(id));
+            member.tracks.push(published);
+        }
+        update
+    }
+
+    /// Announces what has become of a member's tracks; gives those that are new or gone.
+    fn announce_update(&self, room: &mut Room, id: ParticipantId, update: &Update) -> Vec<TrackId> {
+        room.note_tracks(id, &update.gone);
+        self.tell_unpublished(room, id, &update.gone);
         self.tell_recorder(room, id);
-        for track in new {
+        for track in &update.new {
             room.tell(&self.outbox, Some(id), |stamp| {
                 let track = track.clone();
                 Event::RoomTrackPublished(Box::new(RoomTrackPublished {
@@ -256,7 +317,11 @@ impl Rooms {
                 }))
             });
         }
-        Ok((answer, rev, peer))
+        for &(track_id, track, muted) in &update.silenced {
+            self.announce_silence(room, (track_id, track), muted, id);
+        }
+        let new = update.new.iter().map(|track| track.track_id);
+        update.gone.iter().copied().chain(new).collect()
     }
 
     pub(super) fn tell_unpublished(&self, room: &mut Room, owner: ParticipantId, gone: &[TrackId]) {
@@ -271,96 +336,6 @@ impl Rooms {
         }
     }
 
-    /// Makes what everybody receives what everybody wants.
-    pub(super) fn bring_up_to_date(&self, state: &mut State, id: &RoomId) {
-        let State { rooms, peers } = state;
-        let Some(room) = rooms.get_mut(id) else { return };
-        let tracks: Vec<Offer> = room
-            .present()
-            .flat_map(|member| member.tracks.iter().map(|track| Offer::of(member, track)))
-            .collect();
-        let (key, codecs) = (room.key, room.codecs.clone());
-        for member in room.members.iter_mut().filter(|member| !member.waiting) {
-            match member.door {
-                Door::Whip => {}
-                Door::Whep => self.fill(member, &tracks, key),
-                Door::Socket(_) => {
-                    let wants_any =
-                        tracks.iter().any(|track| track.owner != member.id && wants(member, track));
-                    if member.subscribe.is_none() && wants_any {
-                        let server = self.sfu.server();
-                        let peer = server.peer();
-                        let connection = Connection::new(server.endpoint().clone(), &codecs);
-                        let link = Link::new(peer, connection, id, member.id, "subscribe");
-                        member.subscribe = Some(link);
-                        peers.insert(peer, id.clone());
-                    }
-                    self.arrange(member, &tracks, key);
-                }
-            }
-        }
-    }
-
-    /// Makes the sections of a member show what it wants, and offers that.
-    fn arrange(&self, member: &mut Member, tracks: &[Offer], room: switchboard_media::RoomKey) {
-        let wanted: Vec<&Offer> = tracks
-            .iter()
-            .filter(|track| track.owner != member.id && wants(member, track))
-            .collect();
-        let Some(link) = &mut member.subscribe else { return };
-        let gone: Vec<String> = link
-            .shows
-            .iter()
-            .filter(|(_, shown)| !wanted.iter().any(|track| track.id == **shown))
-            .map(|(mid, _)| mid.clone())
-            .collect();
-        for mid in gone {
-            link.shows.remove(&mid);
-            link.connection.show(&mid, None);
-            link.stale = true;
-            self.sfu.server().tell(room, Command::Show { peer: link.peer, mid, track: None });
-        }
-        for track in wanted {
-            if link.shows.values().any(|shown| *shown == track.id) {
-                continue;
-            }
-            let mid = link.connection.line_for(track.format.codec.kind());
-            if !link.connection.takes(&mid, track.format) {
-                continue;
-            }
-            let shown = Shown { stream: track.owner.to_string(), track: track.id.to_string() };
-            link.connection.show(&mid, Some(shown));
-            link.shows.insert(mid, track.id);
-            link.stale = true;
-        }
-        if link.stale && link.answered {
-            self.offer(member, tracks, room);
-        }
-    }
-
-    /// Offers a member what it can receive.
-    fn offer(&self, member: &mut Member, tracks: &[Offer], room: switchboard_media::RoomKey) {
-        let Some(link) = &mut member.subscribe else { return };
-        link.rev += 1;
-        (link.answered, link.stale) = (false, false);
-        let sdp = link.connection.offer();
-        let (peer, plan) = (link.peer, Box::new(link.connection.plan()));
-        let command = match std::mem::replace(&mut link.set_up, true) {
-            true => Command::Configure { peer, plan },
-            false => Command::Connect { room, peer, plan },
-        };
-        self.sfu.server().tell(room, command);
-        let shows = link.shows.iter().filter_map(|(mid, track)| {
-            let owner = tracks.iter().find(|offer| offer.id == *track)?.owner;
-            Some(OfferedTrack { mid: mid.clone(), track_id: *track, participant_id: owner })
-        });
-        let (rev, tracks) = (link.rev, shows.collect());
-        let offer = SessionDescription { kind: "offer".into(), sdp };
-        member.tell(&self.outbox, |stamp| {
-            Event::RoomOffer(Box::new(RoomOffer { stamp, rev, offer, tracks }))
-        });
-    }
-
     /// Takes the answer to an offer of ours.
     pub fn answered(
         &self,
@@ -373,13 +348,9 @@ impl Rooms {
         let (id, member) = self.find(me, session)?;
         let mut state = self.state();
         let room = state.rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
-        let keys: HashMap<TrackId, TrackKey> = room
-            .members
-            .iter()
-            .flat_map(|member| member.tracks.iter().map(|track| (track.id, track.key)))
-            .collect();
-        let key = room.key;
-        let member = room.by_id(member).ok_or(RoomError::NotInRoom)?;
+        let Room { key, members, offers, .. } = room;
+        let member = members.iter_mut().find(|it| it.id == member).ok_or(RoomError::NotInRoom)?;
+        let who = member.id;
         let link = member.subscribe.as_mut().ok_or(RoomError::Stale { have: rev, last: 0 })?;
         if rev != link.rev || link.answered {
             return Err(RoomError::Stale { have: rev, last: link.rev });
@@ -387,12 +358,14 @@ impl Rooms {
         link.connection.take_answer(&answer)?;
         link.answered = true;
         let (server, peer) = (self.sfu.server(), link.peer);
-        server.tell(key, Command::Configure { peer, plan: Box::new(link.connection.plan()) });
-        for (mid, track) in &link.shows {
-            let track = keys.get(track).copied();
-            server.tell(key, Command::Show { peer, mid: mid.clone(), track });
+        server.tell(*key, Command::Configure { peer, plan: Box::new(link.connection.plan()) });
+        for (mid, track) in link.shows.iter() {
+            // Into a section that the client holds nothing is sent.
+            let open = link.connection.shows(mid);
+            let track = offers.get(&track).filter(|_| open).map(|offer| offer.key);
+            server.tell(*key, Command::Show { peer, mid: mid.to_owned(), track });
         }
-        self.bring_up_to_date(&mut state, &id);
+        self.bring_up_to_date(&mut state, &id, News::Answer(who));
         Ok(())
     }
 
@@ -412,23 +385,24 @@ impl Rooms {
             return Err(RoomError::MayNotSubscribe);
         }
         for &track in tracks {
-            let Some((owner, published)) = room.track(track) else {
+            let Some(&Offer { owner, format, .. }) = room.offers.get(&track) else {
                 let reason = "TRACK_NOT_FOUND";
                 result.rejected.push(NotSubscribed { track_id: track, reason });
                 continue;
             };
-            let (own, format) = (owner.id == member, published.format);
+            let own = owner == member;
             let Some(member) = room.by_id(member) else { continue };
             let takes = member.subscribe.as_ref().is_none_or(|link| link_takes(link, format));
             if own || (wanted && !takes) {
-                let reason = if own { "SUBSCRIBE_FORBIDDEN" } else { "CODEC_UNSUPPORTED" };
+                let reason = if own { "SUBSCRIBE_FORBIDDEN" } else { UNSUPPORTED };
                 result.rejected.push(NotSubscribed { track_id: track, reason });
                 continue;
             }
             member.choose(track, wanted);
             result.accepted.push(track);
         }
-        self.bring_up_to_date(&mut state, &id);
+        let news = News::Wishes(member, &result.accepted);
+        self.bring_up_to_date(&mut state, &id, news);
         Ok(result)
     }
 
@@ -440,17 +414,17 @@ impl Rooms {
         offer: Option<&str>,
     ) -> Result<Option<SessionDescription>> {
         if let Some(offer) = offer {
-            let answer = self.publish(me, session, offer, &[])?.answer;
+            let answer = self.publish(me, session, offer, &[], Unsent::Held)?.answer;
             return Ok(Some(answer));
         }
         let (id, member) = self.find(me, session)?;
         let mut state = self.state();
         let room = state.rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
-        let member = room.by_id(member).ok_or(RoomError::NotInRoom)?;
-        let link = member.subscribe.as_mut().ok_or(RoomError::NoTrack)?;
+        let link = room.by_id(member).ok_or(RoomError::NotInRoom)?.subscribe.as_mut();
+        let link = link.ok_or(RoomError::NoTrack)?;
         link.connection.restart();
         link.offer_again();
-        self.bring_up_to_date(&mut state, &id);
+        self.bring_up_to_date(&mut state, &id, News::Answer(member));
         Ok(None)
     }
 
@@ -490,86 +464,82 @@ impl Rooms {
     }
 
     pub(super) fn mute_track(&self, room: &mut Room, id: TrackId, muted: bool, by: ParticipantId) {
-        let key = room.key;
         let mut tracks = room.members.iter_mut().flat_map(|member| &mut member.tracks);
         let Some(track) = tracks.find(|track| track.id == id) else { return };
-        if track.muted == muted {
-            return;
-        }
+        let before = track.silent();
         track.muted = muted;
-        let track = track.key;
-        self.sfu.server().tell(key, Command::Mute { track, muted });
+        let (track, silent) = (track.key, track.silent());
+        if silent != before {
+            self.announce_silence(room, (id, track), silent, by);
+        }
+    }
+
+    /// Announces that a track is silent from now on, or no longer.
+    fn announce_silence(
+        &self,
+        room: &mut Room,
+        (track_id, track): (TrackId, TrackKey),
+        muted: bool,
+        by: ParticipantId,
+    ) {
+        self.sfu.server().tell(room.key, Command::Mute { track, muted });
         room.tell(&self.outbox, None, |stamp| {
-            Event::RoomTrackMuted(RoomTrackMuted { stamp, track_id: id, muted, by })
+            Event::RoomTrackMuted(RoomTrackMuted { stamp, track_id, muted, by })
         });
     }
+}
 
-    /// Fills the empty sections of a WHEP viewer with tracks, participant after participant.
-    pub(super) fn fill(
-        &self,
-        member: &mut Member,
-        tracks: &[Offer],
-        room: switchboard_media::RoomKey,
-    ) {
-        let only = member.only;
-        let Some(link) = &mut member.subscribe else { return };
-        let (peer, server) = (link.peer, self.sfu.server());
-        let there = |id: &TrackId| tracks.iter().any(|track| track.id == *id);
-        let gone: Vec<String> =
-            link.shows.iter().filter(|(_, id)| !there(id)).map(|(mid, _)| mid.clone()).collect();
-        for mid in gone {
-            link.shows.remove(&mid);
-            server.tell(room, Command::Show { peer, mid, track: None });
-        }
-        let lines: Vec<(String, Kind)> =
-            link.connection.send_lines().map(|(mid, kind, _)| (mid.to_owned(), kind)).collect();
-        for (mid, kind) in lines {
-            if link.shows.contains_key(&mid) {
-                continue;
-            }
-            let next = tracks.iter().find(|track| {
-                track.format.codec.kind() == kind
-                    && only.is_none_or(|only| only == track.owner)
-                    && !link.shows.values().any(|shown| *shown == track.id)
-                    && link.connection.takes(&mid, track.format)
-            });
-            let Some(track) = next else { continue };
-            link.shows.insert(mid.clone(), track.id);
-            server.tell(room, Command::Show { peer, mid, track: Some(track.key) });
-        }
+/// What becomes of a section in which a client no longer sends, but which it does not reject.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unsent {
+    /// It is held (RFC 3264 §8.4): its track stays, shown as muted.
+    Held,
+    /// Its track is no longer published.
+    Ended,
+}
+
+/// What became of an offer to publish.
+pub(super) struct Taken {
+    pub(super) answer: String,
+    pub(super) rev: u64,
+    pub(super) peer: PeerKey,
+    /// Tracks that are new or gone.
+    pub(super) changed: Vec<TrackId>,
+}
+
+/// What an offer changes of the tracks of its sender.
+#[derive(Default)]
+struct Update {
+    new: Vec<Track>,
+    gone: Vec<TrackId>,
+    /// Tracks that are held from now on, or no longer.
+    silenced: Vec<(TrackId, TrackKey, bool)>,
+}
+
+/// Whether a section of an offer may have a track, now or when it goes on.
+fn keeps(before: &Connection, offer: &Description, section: &Section, unsent: Unsent) -> bool {
+    if section.direction.sends {
+        return true;
     }
+    let was = before.received().any(|(mid, ..)| mid == section.mid);
+    let publishes = || {
+        let sends = |it: &Section| it.direction.sends && !it.rejected && it.kind.is_some();
+        before.received().next().is_some() || offer.sections.iter().any(sends)
+    };
+    // Nothing is ever sent to who publishes, so that a section to receive in is refused at once.
+    unsent == Unsent::Held && (was || (!section.direction.receives && publishes()))
 }
 
-/// A track that can be received.
-pub(super) struct Offer {
-    pub(super) id: TrackId,
-    pub(super) key: TrackKey,
-    pub(super) owner: ParticipantId,
-    pub(super) format: Format,
-}
-
-impl Offer {
-    fn of(member: &Member, track: &Published) -> Self {
-        Self { id: track.id, key: track.key, owner: member.id, format: track.format }
-    }
-}
-
-fn wants(member: &Member, track: &Offer) -> bool {
-    member.permissions.can_subscribe && member.chosen(track.id)
-}
-
-fn link_takes(link: &Link, format: Format) -> bool {
-    let mut lines =
-        link.connection.send_lines().filter(|(_, kind, _)| *kind == format.codec.kind()).peekable();
-    lines.peek().is_none() || lines.any(|(mid, ..)| link.connection.takes(mid, format))
-}
-
-fn source_of(order: Option<&TrackOrder>, kind: Option<Kind>) -> TrackSource {
+fn source_of(
+    order: Option<&TrackOrder>,
+    known: Option<TrackSource>,
+    kind: Option<Kind>,
+) -> TrackSource {
     let by_kind = match kind {
         Some(Kind::Audio) => TrackSource::Microphone,
         _ => TrackSource::Camera,
     };
-    order.and_then(|order| order.source).unwrap_or(by_kind)
+    order.and_then(|order| order.source).or(known).unwrap_or(by_kind)
 }
 
 /// The layers of a track, the lowest first: those of simulcast, or the spatial ones of its one stream.

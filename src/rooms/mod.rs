@@ -8,6 +8,9 @@ mod guest;
 mod media;
 mod moderate;
 mod state;
+#[cfg(test)]
+mod tests;
+mod viewers;
 mod whip;
 
 use std::collections::HashMap;
@@ -16,14 +19,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-use switchboard_media::{Codec, Command, PeerKey, RoomKey};
+use switchboard_media::{Codec, Command, Kind, PeerKey, RoomKey};
 use utoipa::ToSchema;
 
 pub use self::error::RoomError;
 pub use self::guest::{CredentialBounds, Guest, Visitor};
-pub use self::media::{LayerWish, PublishedTrack, Publishing, Subscribed, TrackOrder};
+pub use self::media::{LayerWish, PublishedTrack, Publishing, Subscribed, TrackOrder, Unsent};
 pub use self::moderate::Moderation;
-use self::state::{Door, Link, Member, Newcomer, Outboxes, Pass, Room};
+use self::state::{Door, Link, Member, Newcomer, Offer, Outboxes, Pass, Room};
 pub use self::whip::{Resource, Side};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
@@ -33,7 +36,9 @@ use crate::event::room::{
     Participant, Permissions, Room as ShownRoom, RoomClosed, RoomDrain, RoomLeft, RoomLobby,
     RoomParticipant, RoomRecording, RoomState, TrackSource,
 };
-use crate::ids::{ParticipantId, RecordingId, RoomId, RoomSessionId, SessionId, Short, UserId};
+use crate::ids::{
+    ParticipantId, RecordingId, RoomId, RoomSessionId, SessionId, Short, TrackId, UserId,
+};
 use crate::incall::InCall;
 use crate::recorder::{Part, Performer, Recorder};
 use crate::relay::Relay;
@@ -63,11 +68,27 @@ pub struct Rooms {
     state: Mutex<State>,
 }
 
+/// What has changed for those who receive.
+#[derive(Clone, Copy)]
+enum News<'a> {
+    /// These tracks are there now, are gone, or are coded otherwise: for everybody.
+    Tracks(&'a [TrackId]),
+    /// What this member may receive, all of it.
+    Member(ParticipantId),
+    /// What this member wants of these tracks.
+    Wishes(ParticipantId, &'a [TrackId]),
+    /// What this member has agreed on.
+    Answer(ParticipantId),
+}
+
 #[derive(Default)]
 struct State {
     rooms: HashMap<RoomId, Room>,
     /// In which room a peer connection is.
     peers: HashMap<PeerKey, RoomId>,
+    /// How often it was decided about one track for one member, for tests.
+    #[cfg(test)]
+    decided: usize,
 }
 
 /// How a room is to be.
@@ -116,6 +137,21 @@ pub struct PassDraft {
     pub permissions: Permissions,
     /// Whether its bearer moderates.
     pub moderator: bool,
+}
+
+/// What there is in all rooms together.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Whether media is received at all.
+    pub media: bool,
+    /// Rooms.
+    pub rooms: usize,
+    /// Participants, those who came by HTTP included.
+    pub participants: usize,
+    /// Tracks that are published: of sound, of pictures.
+    pub published: [usize; 2],
+    /// Sections that show one: of sound, of pictures.
+    pub shown: [usize; 2],
 }
 
 /// Who wants to come in.
@@ -247,6 +283,7 @@ impl Rooms {
             invited,
             passes: Vec::new(),
             members: Vec::new(),
+            offers: HashMap::new(),
             dominant: None,
             spotlight: None,
             empty_since: None,
@@ -415,7 +452,8 @@ impl Rooms {
             // It may have missed what it was offered before it knew of its session.
             let link = room.by_session(session).and_then(|member| member.subscribe.as_mut());
             link.filter(|link| !link.answered).into_iter().for_each(Link::offer_again);
-            self.bring_up_to_date(&mut state, id);
+            let me = joined.own.participant_id;
+            self.bring_up_to_date(&mut state, id, News::Member(me));
             return Ok(joined);
         }
         let mut member = self.admit(room, joining)?;
@@ -437,7 +475,8 @@ impl Rooms {
         tracing::info!(room = %id, user = %joining.user, moderator, "joined");
         self.announce(room, session);
         let joined = joined(room, session)?;
-        self.bring_up_to_date(&mut state, id);
+        let me = joined.own.participant_id;
+        self.bring_up_to_date(&mut state, id, News::Member(me));
         Ok(joined)
     }
 
@@ -489,7 +528,7 @@ impl Rooms {
     ) -> Result<Joined> {
         let session = *session;
         let mut state = self.state();
-        let State { rooms, peers } = &mut *state;
+        let State { rooms, peers, .. } = &mut *state;
         let room = rooms.get_mut(id).ok_or(RoomError::Resume)?;
         let key = room.key;
         let shown = room.shown();
@@ -505,17 +544,19 @@ impl Rooms {
                 Event::RoomState(Box::new(RoomState { stamp, room: shown, participants: people }))
             });
         }
+        let (me, mut gone) = (member.id, Vec::new());
         if *fresh {
             let links = [member.publish.take(), member.subscribe.take()];
             links.iter().flatten().for_each(|link| self.hang_up(peers, key, link));
-            let (owner, gone) = (member.id, std::mem::take(&mut member.tracks));
-            let gone: Vec<_> = gone.iter().map(|track| track.id).collect();
-            self.tell_unpublished(room, owner, &gone);
-            self.tell_recorder(room, owner);
+            gone.extend(member.tracks.drain(..).map(|track| track.id));
+            room.note_tracks(me, &gone);
+            self.tell_unpublished(room, me, &gone);
+            self.tell_recorder(room, me);
         }
         self.changed(room, session);
         let joined = joined(room, session)?;
-        self.bring_up_to_date(&mut state, id);
+        self.bring_up_to_date(&mut state, id, News::Tracks(&gone));
+        self.bring_up_to_date(&mut state, id, News::Member(me));
         Ok(joined)
     }
 
@@ -574,7 +615,7 @@ impl Rooms {
     /// Takes somebody out of a room.
     fn remove(&self, id: &RoomId, gone: ParticipantId, reason: &'static str) {
         let mut state = self.state();
-        let State { rooms, peers } = &mut *state;
+        let State { rooms, peers, .. } = &mut *state;
         let Some(room) = rooms.get_mut(id) else { return };
         let Some(place) = room.members.iter().position(|member| member.id == gone) else { return };
         let member = room.members.remove(place);
@@ -590,6 +631,7 @@ impl Rooms {
         if !room.members.iter().any(|other| other.user == member.user) {
             self.recorder.leave(&room.id, member.user);
         }
+        room.note_tracks(gone, &tracks);
         self.tell_unpublished(room, gone, &tracks);
         room.tell(&self.outbox, None, |stamp| {
             Event::RoomLeft(RoomLeft { stamp, participant_id: gone, reason })
@@ -597,7 +639,7 @@ impl Rooms {
         if room.members.is_empty() {
             room.empty_since = Some(self.clock.now());
         }
-        self.bring_up_to_date(&mut state, id);
+        self.bring_up_to_date(&mut state, id, News::Tracks(&tracks));
     }
 
     /// Ends a peer connection.
@@ -609,7 +651,7 @@ impl Rooms {
     /// Closes a room for everybody.
     fn shut(&self, id: &RoomId, reason: &'static str) {
         let mut state = self.state();
-        let State { rooms, peers } = &mut *state;
+        let State { rooms, peers, .. } = &mut *state;
         let Some(mut room) = rooms.remove(id) else { return };
         room.members.iter_mut().for_each(|member| {
             member.tell(&self.outbox, |stamp| Event::RoomClosed(RoomClosed { stamp, reason }));
@@ -698,12 +740,27 @@ impl Rooms {
         }
         gone.into_iter().for_each(|(room, member)| self.remove(&room, member, "network"));
         over.into_iter().for_each(|(room, reason)| self.shut(&room, reason));
+        self.pass_on_places();
     }
 
-    /// Rooms and participants there are.
-    pub fn count(&self) -> (usize, usize) {
+    /// What there is now.
+    pub fn stats(&self) -> Stats {
+        let media = !self.sfu.server().listening().is_empty();
+        let mut stats = Stats { media, ..Stats::default() };
         let state = self.state();
-        (state.rooms.len(), state.rooms.values().map(|room| room.members.len()).sum())
+        stats.rooms = state.rooms.len();
+        let count = |[sound, pictures]: &mut [usize; 2], offer: &Offer| {
+            *(if offer.format.codec.kind() == Kind::Audio { sound } else { pictures }) += 1;
+        };
+        for room in state.rooms.values() {
+            stats.participants += room.present().count();
+            room.offers.values().for_each(|offer| count(&mut stats.published, offer));
+            let links = room.members.iter().filter_map(|member| member.subscribe.as_ref());
+            let shown = links.flat_map(|link| link.shows.iter());
+            let shown = shown.filter_map(|(_, track)| room.offers.get(&track));
+            shown.for_each(|offer| count(&mut stats.shown, offer));
+        }
+        stats
     }
 }
 

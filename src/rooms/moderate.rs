@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::state::{Member, Room};
-use super::{Result, RoomError, Rooms, check_metadata, tell_lobby};
+use super::{News, Result, RoomError, Rooms, check_metadata, tell_lobby};
 use crate::event::Event;
 use crate::event::room::{
     Participant, Permissions, RoomData, RoomHand, RoomModerated, RoomReaction, RoomSpotlight,
@@ -124,7 +124,7 @@ impl Rooms {
                     });
                 }
                 self.changed(room, session);
-                self.bring_up_to_date(&mut state, id);
+                self.bring_up_to_date(&mut state, id, News::Member(who));
             }
             _ => {}
         }
@@ -172,7 +172,7 @@ impl Rooms {
         });
         tell_lobby(room, &self.outbox);
         self.announce(room, session);
-        self.bring_up_to_date(&mut state, id);
+        self.bring_up_to_date(&mut state, id, News::Member(who));
         Ok(())
     }
 

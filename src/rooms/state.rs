@@ -1,6 +1,6 @@
 //! A room and who is in it, as plain state: who is told what, and in which order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -34,7 +34,11 @@ pub(super) struct Link {
     pub(super) set_up: bool,
     pub(super) connected: bool,
     /// What each section shows.
-    pub(super) shows: HashMap<String, TrackId>,
+    pub(super) shows: Shows,
+    /// Tracks that it wants and that none of its sections takes, as it was notified.
+    pub(super) unplayable: HashSet<TrackId>,
+    /// Tracks that are decided about when the last offer is answered.
+    pub(super) pending: HashSet<TrackId>,
     /// What is logged of it.
     pub(super) span: Span,
 }
@@ -56,7 +60,9 @@ impl Link {
             stale: false,
             set_up: false,
             connected: false,
-            shows: HashMap::new(),
+            shows: Shows::default(),
+            unplayable: HashSet::new(),
+            pending: HashSet::new(),
             span: tracing::info_span!("peer", %room, participant = %member, side),
         }
     }
@@ -65,6 +71,51 @@ impl Link {
     pub(super) fn offer_again(&mut self) {
         (self.stale, self.answered) = (true, true);
     }
+}
+
+/// Which section shows which track, to be looked up by either.
+#[derive(Default)]
+pub(super) struct Shows {
+    tracks: HashMap<String, TrackId>,
+    sections: HashMap<TrackId, String>,
+}
+
+impl Shows {
+    pub(super) fn track(&self, mid: &str) -> Option<TrackId> {
+        self.tracks.get(mid).copied()
+    }
+
+    pub(super) fn section(&self, track: TrackId) -> Option<&str> {
+        self.sections.get(&track).map(String::as_str)
+    }
+
+    pub(super) fn insert(&mut self, mid: String, track: TrackId) {
+        if let Some(before) = self.tracks.insert(mid.clone(), track) {
+            self.sections.remove(&before);
+        }
+        self.sections.insert(track, mid);
+    }
+
+    pub(super) fn remove(&mut self, track: TrackId) {
+        if let Some(mid) = self.sections.remove(&track) {
+            self.tracks.remove(&mid);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, TrackId)> {
+        self.tracks.iter().map(|(mid, track)| (mid.as_str(), *track))
+    }
+}
+
+/// A track as those see it who may receive it.
+#[derive(Clone, Copy)]
+pub(super) struct Offer {
+    pub(super) id: TrackId,
+    pub(super) key: TrackKey,
+    pub(super) owner: ParticipantId,
+    pub(super) format: Format,
+    /// Since when nothing of it arrives.
+    pub(super) quiet_since: Option<Timestamp>,
 }
 
 /// A track that somebody publishes.
@@ -77,6 +128,10 @@ pub(super) struct Published {
     pub(super) name: Option<String>,
     /// By its publisher, and by a moderator.
     pub(super) muted: bool,
+    /// Its section is inactive: it goes on as the same track, and is shown as muted until then.
+    pub(super) held: bool,
+    /// Since when nothing of it arrives.
+    pub(super) quiet_since: Option<Timestamp>,
     pub(super) layers: Vec<TrackLayer>,
 }
 
@@ -226,6 +281,12 @@ impl Member {
         self.choices.insert(track, wanted);
     }
 
+    /// What it was notified of, for tests.
+    #[cfg(test)]
+    pub(super) fn notified(&self) -> impl Iterator<Item = &Event> {
+        self.told.iter().map(|(_, event)| event)
+    }
+
     pub(super) fn track(&self, id: TrackId) -> Option<&Published> {
         self.tracks.iter().find(|track| track.id == id)
     }
@@ -244,6 +305,11 @@ fn send(outbox: &Outbox, user: UserId, socket: SessionId, event: &Event) {
 }
 
 impl Published {
+    /// Whether nothing of it is to be expected.
+    pub(super) fn silent(&self) -> bool {
+        self.muted || self.held
+    }
+
     pub(super) fn kind(&self) -> Kind {
         self.format.codec.kind()
     }
@@ -258,7 +324,7 @@ impl Published {
             },
             source: self.source,
             name: self.name.clone(),
-            muted: self.muted,
+            muted: self.silent(),
             codec: self.format.codec.name(),
             layers: self.layers.clone(),
         }
@@ -292,6 +358,8 @@ pub(super) struct Room {
     pub(super) invited: Option<Vec<UserId>>,
     pub(super) passes: Vec<Pass>,
     pub(super) members: Vec<Member>,
+    /// The tracks of all members.
+    pub(super) offers: HashMap<TrackId, Offer>,
     pub(super) dominant: Option<ParticipantId>,
     pub(super) spotlight: Option<ParticipantId>,
     /// Since when nobody is there.
@@ -310,7 +378,7 @@ impl Room {
             lobby: self.lobby,
             max_participants: self.most,
             participants: self.present().count(),
-            tracks: self.members.iter().map(|member| member.tracks.len()).sum(),
+            tracks: self.offers.len(),
             codecs: self.codecs.iter().map(|codec| codec.name()).collect(),
             spotlight: self
                 .spotlight
@@ -345,7 +413,21 @@ impl Room {
 
     /// The track of this name with its owner.
     pub(super) fn track(&self, id: TrackId) -> Option<(&Member, &Published)> {
-        self.members.iter().find_map(|member| Some((member, member.track(id)?)))
+        let owner = self.offers.get(&id)?.owner;
+        let member = self.members.iter().find(|member| member.id == owner)?;
+        Some((member, member.track(id)?))
+    }
+
+    /// Notes what a member publishes now; `gone` is what it published before and does no longer.
+    pub(super) fn note_tracks(&mut self, owner: ParticipantId, gone: &[TrackId]) {
+        for id in gone {
+            self.offers.remove(id);
+        }
+        let Some(member) = self.members.iter().find(|member| member.id == owner) else { return };
+        self.offers.extend(member.tracks.iter().map(|track| {
+            let Published { id, key, format, quiet_since, .. } = *track;
+            (id, Offer { id, key, owner, format, quiet_since })
+        }));
     }
 
     /// The track of this key with its owner.

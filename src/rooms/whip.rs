@@ -1,10 +1,11 @@
 //! Publishing and receiving by HTTP alone: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
 
 use switchboard_media::negotiation::{Accept, Connection};
-use switchboard_media::{Command, RoomKey, Wish};
+use switchboard_media::{Command, Direction, RoomKey, Wish};
 
 use super::state::{Door, Link, Member, Newcomer, Room};
-use super::{Result, RoomError, Rooms, State, Visitor, secret};
+use super::viewers::nothing_in_common;
+use super::{News, Result, RoomError, Rooms, State, Unsent, Visitor, secret};
 use crate::event::Event;
 use crate::event::room::{Permissions, RoomParticipant};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, UserId};
@@ -44,7 +45,7 @@ impl Rooms {
         let offer = self.read(offer, SECTIONS)?;
         self.open_by_entering(id, visitor.user)?;
         let mut state = self.state();
-        let State { rooms, peers } = &mut *state;
+        let State { rooms, peers, .. } = &mut *state;
         let room = rooms.get_mut(id).ok_or(RoomError::NotFound)?;
         let pass = self.pass_of(room, visitor.token.as_deref(), visitor.user)?;
         self.may_enter(room, &visitor, pass.is_some())?;
@@ -54,11 +55,15 @@ impl Rooms {
         }
         let mut member = self.newcomer(visitor, permissions, side);
         let (member_id, session) = (member.id, member.session);
+        let mut changed = Vec::new();
         let (answer, peer) = match side {
             Side::Publish => {
                 room.members.push(member);
-                match self.take_offer(room, member_id, &offer, &[]) {
-                    Ok((answer, _, peer)) => (answer, peer),
+                match self.take_offer(room, member_id, &offer, &[], Unsent::Held) {
+                    Ok(taken) => {
+                        changed = taken.changed;
+                        (taken.answer, taken.peer)
+                    }
                     Err(error) => {
                         room.members.retain(|member| member.id != member_id);
                         return Err(error);
@@ -71,9 +76,17 @@ impl Rooms {
                 }
                 let server = self.sfu.server();
                 let mut connection = Connection::new(server.endpoint().clone(), &room.codecs);
-                let receives = |receives| if receives { Accept::Send } else { Accept::Reject };
-                let answer =
-                    connection.answer(&offer, |section| receives(section.direction.receives))?;
+                let receives = offer.sections.iter().any(|it| it.direction.receives);
+                let answer = connection.answer(&offer, |section| match section.direction {
+                    Direction { receives: true, .. } => Accept::Send,
+                    // A section that is held from the beginning is there all the same.
+                    Direction { sends: false, .. } if receives => Accept::Send,
+                    Direction { .. } => Accept::Reject,
+                })?;
+                let nothing = nothing_in_common(&connection, &room.offers, only);
+                if let Some((offered, published)) = nothing {
+                    return Err(RoomError::NothingInCommon { offered, published });
+                }
                 let peer = server.peer();
                 let plan = Box::new(connection.plan());
                 server.tell(room.key, Command::Connect { room: room.key, peer, plan });
@@ -95,7 +108,11 @@ impl Rooms {
             });
         }
         let etag = etag(room, member_id).unwrap_or_default();
-        self.bring_up_to_date(&mut state, id);
+        let news = match side {
+            Side::Publish => News::Tracks(&changed),
+            Side::View(_) => News::Member(member_id),
+        };
+        self.bring_up_to_date(&mut state, id, news);
         Ok(Resource { session, answer, etag })
     }
 
@@ -198,7 +215,7 @@ impl Rooms {
         let room = state.rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
         let (key, member) = (room.key, room.by_id(member).ok_or(RoomError::NotInRoom)?);
         let link = member.subscribe.as_ref().ok_or(RoomError::NoTrack)?;
-        let (peer, shown) = (link.peer, link.shows.values().copied().collect::<Vec<_>>());
+        let (peer, shown) = (link.peer, link.shows.iter().map(|(_, id)| id).collect::<Vec<_>>());
         for track in shown.into_iter().filter_map(|id| room.track(id)).map(|(_, track)| track) {
             let wish = match (rid, track.layers.iter().position(|layer| layer.rid == rid)) {
                 ("off", _) => Wish::Off,

@@ -13,7 +13,7 @@ use crate::event::room::{Participant, Permissions, Room, SessionDescription, Tra
 use crate::ids::{CallId, ParticipantId, RoomId, RoomSessionId, Short, TrackId};
 use crate::quality;
 use crate::rooms::{
-    Joining, LayerWish, Moderation, Publishing, Resuming, RoomError, Subscribed, TrackOrder,
+    Joining, LayerWish, Moderation, Publishing, Resuming, RoomError, Subscribed, TrackOrder, Unsent,
 };
 
 /// A session of a room, named.
@@ -139,7 +139,7 @@ pub(super) struct Publish {
 pub(super) async fn publish(context: Context, payload: Publish) -> Outcome<Publishing> {
     let sdp = described(&payload.offer, "offer")?;
     let me = context.session.about.user;
-    Ok(context.app.rooms.publish(me, payload.session_id, sdp, &payload.tracks)?)
+    Ok(context.app.rooms.publish(me, payload.session_id, sdp, &payload.tracks, Unsent::Held)?)
 }
 
 fn described<'a>(description: &'a SessionDescription, kind: &'static str) -> Outcome<&'a str> {
@@ -156,12 +156,17 @@ fn described<'a>(description: &'a SessionDescription, kind: &'static str) -> Out
 #[schema(as = RoomUnpublish)]
 pub(super) struct Unpublish {
     session_id: RoomSessionId,
+    /// Sections that are inactive in it, or rejected, are no longer published.
     offer: SessionDescription,
+    /// What else it publishes.
+    #[serde(default)]
+    tracks: Vec<TrackOrder>,
 }
 
 pub(super) async fn unpublish(context: Context, payload: Unpublish) -> Outcome<Publishing> {
     let sdp = described(&payload.offer, "offer")?;
-    Ok(context.app.rooms.publish(context.session.about.user, payload.session_id, sdp, &[])?)
+    let me = context.session.about.user;
+    Ok(context.app.rooms.publish(me, payload.session_id, sdp, &payload.tracks, Unsent::Ended)?)
 }
 
 /// Tracks to receive, or no longer.

@@ -219,6 +219,8 @@ pub trait Store: Send + Sync {
     ) -> Result<bool>;
     /// Makes this the server that writes, where several could, and finishes what a crash left half-way. O(1).
     async fn take_over(&self) -> Result<()>;
+    /// The engine's name.
+    fn engine(&self) -> &'static str;
     /// Answers when the store can write. O(1).
     async fn ping(&self) -> Result<()>;
     /// Everything, as lines of JSON in a canonical order, equal for equal content whatever the engine. O(n).

@@ -86,11 +86,17 @@ test('token makes what the server accepts, doctor explains, export and import mo
 test('health, readiness, info, metrics and the descriptions answer', async () => {
   assert.equal((await server.rest(null, 'GET', '/livez')).text, 'ok')
   assert.deepEqual((await server.rest(null, 'GET', '/readyz')).json, { checks: { store: true, draining: false } })
+  const admin = { authorization: `Bearer ${token(9, { role: 'admin' })}` }
+  const opened = await server.rest(null, 'POST', '/api/rooms', { roomId: 'counted' }, admin)
+  assert.deepEqual([opened.status, opened.json.meta.code, opened.headers.get('location')], [201, 201, '/api/rooms/counted'])
   const { json: health } = await server.rest(null, 'GET', '/health')
+  assert.deepEqual([health.storage, health.statistics.activeRooms], ['sqlite', 1])
   assert.deepEqual([health.status, health.database, typeof health.statistics.onlineUsers], ['OK', 'Embedded', 'number'])
   const detailed = await fetch(`${server.url}/health`, { headers: { authorization: `Bearer ${token(9, { role: 'admin' })}` } })
   assert.ok(Array.isArray((await detailed.json()).statistics.onlineUsers))
-  assert.equal((await server.rest(null, 'GET', '/api/info')).json.protocol, 2)
+  const { json: about } = await server.rest(null, 'GET', '/api/info')
+  assert.equal(about.protocol, 2)
+  for (const part of ['rooms', 'recording', 'whip', 'whep']) assert.equal(about.features[part], true, part)
   assert.equal((await server.rest(null, 'GET', '/metrics')).status, 401)
   assert.equal((await server.rest(1, 'GET', '/metrics')).status, 403)
   const scraped = await fetch(`${server.url}/metrics`, { headers: { authorization: 'Bearer scrape-me-with-this-token' } })

@@ -162,7 +162,7 @@ test('Firefox and Chromium are in one room', async () => {
 test('who waits in the lobby is let in by a moderator, or is not', async () => {
   const admin = token(106, { role: 'admin', name: 'Ada' })
   const opened = await server.rest(undefined, 'POST', '/api/rooms', { roomId: 'lobby', lobby: true }, { authorization: `Bearer ${admin}` })
-  assert.equal(opened.status, 200, opened.text)
+  assert.equal(opened.status, 201, opened.text)
   const ada = await page(browser, `${server.url}/demo/room`)
   await ada.fill('#name', 'lobby')
   await ada.$eval('#token', (field, token) => (field.value = token), admin)
@@ -195,7 +195,7 @@ test('somebody without an account comes in by a link, and into that room alone',
   for (const made of [ada, eve]) await moving(made, 1)
 
   const admin = { authorization: `Bearer ${token(106, { role: 'admin' })}` }
-  assert.equal((await server.rest(undefined, 'POST', '/api/rooms', { roomId: 'elsewhere' }, admin)).status, 200)
+  assert.equal((await server.rest(undefined, 'POST', '/api/rooms', { roomId: 'elsewhere' }, admin)).status, 201)
   const room = new URLSearchParams(new URL(link).hash.slice(1)).get('token')
   const socket = await server.connect(0, { auth: { token: room, deviceId: 'one' } })
   assert.equal(socket.ready.userId, null)

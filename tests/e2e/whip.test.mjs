@@ -7,7 +7,7 @@ import { plainOffer, python, whipClient } from './support/whip-client.mjs'
 
 let server
 before(async () => {
-  server = await Server.start({ env: { SWITCHBOARD_ROOMS__CREATE: 'anyone', SWITCHBOARD_TURN__MODE: 'off' } })
+  server = await Server.start({ env: { SWITCHBOARD_ROOMS__CREATE: 'anyone', SWITCHBOARD_TURN__MODE: 'off', ALLOWED_ORIGINS: 'https://yourapp.example', STUN_SERVER: 'stun:stun.example:3478' } })
   await server.people(7, 8, 9, 10)
 })
 after(() => server?.stop())
@@ -27,6 +27,20 @@ for (const [from, to] of pairs) {
     await publisher.end()
   })
 }
+
+test('a publisher that vanishes gives its place to the next one of the same account within seconds', async () => {
+  const first = whipClient(server, 'publish', 7, 'vanished')
+  await until(() => first.says('connected'), () => `the publisher is connected: ${first.errors}`, 20_000)
+  const viewer = whipClient(server, 'view', 8, 'vanished')
+  await until(() => viewer.frames('video') >= 20, () => `pictures: ${viewer.errors}`, 20_000)
+  first.kill()
+  const second = whipClient(server, 'publish', 7, 'vanished')
+  await until(() => second.says('connected'), () => `the next one is connected: ${second.errors}`, 20_000)
+  const before = viewer.frames('video')
+  await until(() => viewer.frames('video') >= before + 20, () => `pictures of the next one: ${JSON.stringify(viewer.events.at(-1))}`, 12_000)
+  await viewer.end()
+  await second.end()
+})
 
 const offer = plainOffer('audio', 'video')
 const sdp = { 'content-type': 'application/sdp' }
@@ -58,4 +72,36 @@ test('what RFC 9725 asks: Location, ETag, Link, PATCH, DELETE, and errors that s
   assert.equal((await server.rest(7, 'POST', '/whip/rfc', offer, { 'content-type': 'application/json' })).status, 415)
   assert.equal((await server.rest(7, 'POST', '/whip/rfc', 'hello', sdp)).status, 400)
   assert.equal((await server.rest(7, 'GET', at)).status, 405)
+})
+
+test('pages of other origins read what they need, and OPTIONS that is no preflight reaches its route', async () => {
+  const origin = 'https://yourapp.example'
+  const made = await server.rest(7, 'POST', '/whip/pages', offer, { ...sdp, origin })
+  assert.equal(made.status, 201)
+  assert.equal(made.headers.get('access-control-allow-origin'), origin)
+  const exposed = made.headers.get('access-control-expose-headers').toLowerCase().split(',')
+  for (const name of ['location', 'etag', 'link', 'content-range', 'accept-ranges']) assert.ok(exposed.includes(name), `${name}: ${exposed}`)
+  const preflight = await server.rest(null, 'OPTIONS', made.headers.get('location'), undefined, { origin, 'access-control-request-method': 'PATCH', 'access-control-request-headers': 'authorization,if-match' })
+  assert.equal(preflight.status, 200)
+  assert.match(preflight.headers.get('access-control-allow-headers'), /if-match/i)
+  assert.equal((await server.rest(7, 'DELETE', made.headers.get('location'))).status, 200)
+  for (const path of ['/whip/pages', '/whep/pages', '/whep/pages/0190c2f4-7f6e-7000-8000-000000000000']) {
+    const options = await server.rest(7, 'OPTIONS', path, undefined, { origin })
+    assert.deepEqual([options.status, options.headers.get('accept-post')], [204, 'application/sdp'], path)
+    assert.equal(options.headers.get('access-control-allow-origin'), origin)
+    assert.match(options.headers.get('link'), /rel="ice-server"/)
+    assert.equal((await server.rest(null, 'OPTIONS', path)).status, 401, path)
+  }
+})
+
+test('a viewer that takes nothing of what the room has is told so, and one that holds a section keeps it', async () => {
+  const h264 = plainOffer('video').replace(/ 96\r/, ' 102\r').replace('96 VP8/90000', '102 H264/90000\r\na=fmtp:102 packetization-mode=1;profile-level-id=42e01f')
+  assert.equal((await server.rest(7, 'POST', '/whip/uncommon', h264, sdp)).status, 201)
+  const viewing = (text) => server.rest(8, 'POST', '/whep/uncommon', text.replaceAll('a=sendonly', 'a=recvonly'), sdp)
+  const refused = await viewing(plainOffer('video'))
+  assert.deepEqual([refused.status, refused.json.reason], [406, 'CODEC_UNSUPPORTED'])
+  assert.match(refused.json.error, /vp8[^]*h264/)
+  const held = await viewing(h264.replace('BUNDLE 0', 'BUNDLE 0 1') + plainOffer('audio').split('t=0 0\r\n')[1].replace(/^a=group.*\r\n/, '').replace('a=mid:0', 'a=mid:1').replace('a=sendonly', 'a=inactive'))
+  assert.equal(held.status, 201, held.text)
+  assert.doesNotMatch(held.text, /m=audio 0/)
 })

@@ -361,12 +361,12 @@ impl Worker {
             if track.guide_tap(now) {
                 waiting.push(at);
             }
-            if track.layers.len() < 2 && track.scalable().is_none() {
-                continue;
-            }
+            let single = track.layers.len() < 2 && track.scalable().is_none();
             let sent = track.layers_sent(now);
-            let wanted = wanted(track, sent.len());
-            let news = (sent != track.sent, wanted != track.wanted);
+            // Who sends one layer only is not asked to send fewer.
+            let wanted = if single { Vec::new() } else { wanted(track, sent.len()) };
+            let silent_yet = single && track.sent.is_empty() && !sent.contains(&true);
+            let news = (sent != track.sent && !silent_yet, wanted != track.wanted);
             track.sent.clone_from(&sent);
             track.wanted.clone_from(&wanted);
             match (track.owner, news) {

@@ -349,6 +349,9 @@ impl Store for Mongo {
         *self.retired.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = place;
         Ok(more)
     }
+    fn engine(&self) -> &'static str {
+        "mongodb"
+    }
     async fn ping(&self) -> Result<()> {
         let answers = self.reader.database.run_command(doc! { "ping": 1 });
         self.reader.run(answers.into_future()).await?;

@@ -370,6 +370,9 @@ impl Store for Sqlite {
     async fn take_over(&self) -> Result<()> {
         Ok(())
     }
+    fn engine(&self) -> &'static str {
+        "sqlite"
+    }
     async fn ping(&self) -> Result<()> {
         self.writer.write(|_| Ok(())).await
     }

@@ -173,7 +173,7 @@ export class Room extends Emitter<RoomSignals> {
     this.#published.delete(mediaTrackId)
     published.transceiver.direction = 'inactive'
     await published.transceiver.sender.replaceTrack(null)
-    await this.#negotiate(this.#sending)
+    await this.#negotiate(this.#sending, 'room:unpublish')
   }
 
   /** Mutes what is published of a kind, or no longer: nothing is sent meanwhile. */
@@ -248,14 +248,14 @@ export class Room extends Emitter<RoomSignals> {
   }
 
   /** Offers what is sent; one negotiation after the other. */
-  #negotiate(peer: RTCPeerConnection): Promise<PublishedTrack[]> {
+  #negotiate(peer: RTCPeerConnection, event: 'room:publish' | 'room:unpublish' = 'room:publish'): Promise<PublishedTrack[]> {
     return this.#next(async () => {
       await peer.setLocalDescription(await peer.createOffer())
       const tracks = [...this.#published.values()].map(({ transceiver, source, scalability }) => ({
         mid: transceiver.mid as string, source, encodings: this.#sizes(transceiver, scalability), ...(scalability && { scalability }),
       }))
       const offer = peer.localDescription as RTCSessionDescription
-      const ack = await this.board.ask('room:publish', {
+      const ack = await this.board.ask(event, {
         sessionId: this.sessionId, offer: { type: 'offer', sdp: offer.sdp }, tracks,
       })
       await peer.setRemoteDescription(ack.answer as RTCSessionDescriptionInit)

@@ -92,6 +92,11 @@ export interface CallMember { callId: string; userId: UserId; roomId: string }
 
 export interface Incoming extends Call { waiting: boolean; recordPolicy: 'off' | 'requested' | 'accepted' }
 export interface IceServer { urls: string[]; username?: string; credential?: string }
+/** What a client says of a track that it publishes. */
+export interface TrackOrder {
+  mid: string; source?: TrackSource; name?: string; muted?: boolean; scalability?: string
+  encodings?: { rid: string; width?: number; height?: number }[]
+}
 export interface Description { type: 'offer' | 'answer' | 'pranswer'; sdp: string }
 export interface Candidate { candidate: string; sdpMid?: string | null; sdpMLineIndex?: number | null }
 export interface Refused {
@@ -248,12 +253,8 @@ export interface ClientEvents {
       iceServers: IceServer[]; iceTransportPolicy: 'all' | 'relay'; seq: number; recording: RunningRecording | null },
   ]
   'room:leave': [{ sessionId: string }, object]
-  'room:publish': [
-    { sessionId: string; offer: Description
-      tracks: { mid: string; source?: TrackSource; name?: string; muted?: boolean; encodings?: { rid: string; width?: number; height?: number }[]; scalability?: string }[] },
-    { answer: Description; rev: number; tracks: PublishedTrack[] },
-  ]
-  'room:unpublish': [{ sessionId: string; offer: Description }, { answer: Description; rev: number; tracks: PublishedTrack[] }]
+  'room:publish': [{ sessionId: string; offer: Description; tracks: TrackOrder[] }, { answer: Description; rev: number; tracks: PublishedTrack[] }]
+  'room:unpublish': [{ sessionId: string; offer: Description; tracks?: TrackOrder[] }, { answer: Description; rev: number; tracks: PublishedTrack[] }]
   'room:subscribe': [{ sessionId: string; trackIds: string[] }, { accepted: string[]; rejected: { trackId: string; reason: string }[] }]
   'room:unsubscribe': [{ sessionId: string; trackIds: string[] }, { accepted: string[]; rejected: { trackId: string; reason: string }[] }]
   'room:answer': [{ sessionId: string; rev: number; answer: Description }, object]

@@ -1340,6 +1340,30 @@ fn who_is_silent_for_half_a_minute_is_forgotten_with_what_it_published() {
 }
 
 #[test]
+fn a_stream_without_layers_that_begins_and_stops_is_an_event() {
+    let mut world = World::new();
+    let ada = world.phone(vec![camera(1, 1)], vec![]);
+    let sent = |world: &World| -> Vec<Vec<bool>> {
+        let sent = world.events.iter().filter_map(|event| match event {
+            Event::Sent { layers, .. } => Some(layers.clone()),
+            _ => None,
+        });
+        sent.collect()
+    };
+    world.step(1000);
+    assert!(sent(&world).is_empty(), "nothing was sent yet");
+    for place in 0..2 {
+        for picture in place * 40..place * 40 + 20 {
+            world.picture(ada, 100, (picture, 3000 * picture as u32, 1), (true, true, true));
+            world.step(33);
+        }
+        world.step(1000);
+        world.step(1000);
+    }
+    assert_eq!(sent(&world), [[true], [false], [true], [false]]);
+}
+
+#[test]
 fn a_thousand_who_come_and_go_leave_nothing_behind() {
     let mut world = World::new();
     for _ in 0..1000 {
