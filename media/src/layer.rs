@@ -252,8 +252,19 @@ impl Layer {
         }));
     }
 
+    /// How much is missing that can still be asked for: packets, and a keyframe in place of many of them.
+    pub(crate) fn lacks(&self) -> usize {
+        self.missing.len() + usize::from(self.keyframe_wanted)
+    }
+
+    /// When what is missing is to be asked for next.
+    pub(crate) fn asks(&self, now: Instant) -> Option<Instant> {
+        let packets = self.missing.iter().map(|missing| missing.next).min();
+        packets.into_iter().chain(self.keyframe_deadline(now)).min().map(|at| at.max(now))
+    }
+
     /// Whether packets are missing that can still be asked for.
-    pub(crate) fn lacks(&self) -> bool {
+    pub(crate) fn misses(&self) -> bool {
         !self.missing.is_empty()
     }
 
@@ -506,7 +517,7 @@ mod tests {
         assert_eq!(layer.arrive(12, 100, true, noon), Arrival::New(0x1_0000 + 12));
         assert_eq!(ask(&mut layer, 70), [13]);
         assert!(ask(&mut layer, 900).is_empty());
-        assert!(!layer.lacks());
+        assert!(!layer.misses());
         let block = layer.report(noon).unwrap();
         assert_eq!((block.fraction_lost, block.lost, block.highest), (51, 1, 14));
     }

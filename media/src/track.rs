@@ -78,7 +78,8 @@ pub(crate) struct Taken {
     pub(crate) kept: Option<u64>,
     /// It is padding alone, under this number.
     pub(crate) padding: Option<u64>,
-    pub(crate) lacks: bool,
+    /// It shows that packets are missing, or that a keyframe is: when they are to be asked for.
+    pub(crate) asks: Option<Instant>,
     /// Another stream began with it.
     pub(crate) begins: bool,
 }
@@ -140,8 +141,10 @@ impl Track {
             return Taken::default();
         }
         let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
+        let lacked = stream.lacks();
         let arrival = stream.arrive(sequence, payload.len(), repeated.is_some(), now);
-        let taken = Taken { lacks: stream.lacks(), begins, ..Taken::default() };
+        let asks = stream.asks(now).filter(|_| stream.lacks() > lacked);
+        let taken = Taken { asks, begins, ..Taken::default() };
         let crate::layer::Arrival::New(continued) = arrival else { return taken };
         if repeated.is_none() {
             let since = now.saturating_duration_since(begun);

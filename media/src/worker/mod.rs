@@ -385,9 +385,8 @@ impl Worker {
             let lost = self.across.hand_over(track, home.layer, packet, sequence, red);
             self.counters.dropped_full.add(lost);
         }
-        if taken.lacks || taken.begins || turn == Turn::Begins {
-            self.schedule(place, now);
-        } else if let Some(at) = needs_feedback {
+        let at_once = (taken.begins || turn == Turn::Begins).then_some(now);
+        for at in [at_once, taken.asks, needs_feedback].into_iter().flatten() {
             self.schedule(place, at);
         }
         Some(())
@@ -520,9 +519,19 @@ impl Worker {
     /// The next datagrams to send; `None` when there is nothing left, and not before.
     pub fn poll_output(&mut self, now: Instant) -> Option<Transmit<'_>> {
         if let Some((to, begin, length)) = self.control_queue.pop_front() {
+            // What follows for the same destination leaves together with it.
             self.lengths.clear();
             self.lengths.push(length);
-            let bytes = self.control.get(begin..begin + usize::from(length)).unwrap_or_default();
+            let mut end = begin + usize::from(length);
+            let follows =
+                |next: &mut (Source, usize, u16), end: usize| next.0 == to && next.1 == end;
+            while let Some((.., length)) =
+                self.control_queue.pop_front_if(|next| follows(next, end))
+            {
+                self.lengths.push(length);
+                end += usize::from(length);
+            }
+            let bytes = self.control.get(begin..end).unwrap_or_default();
             return Some(Transmit { to, bytes, lengths: &self.lengths });
         }
         self.control.clear();

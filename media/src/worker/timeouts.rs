@@ -128,14 +128,14 @@ impl Worker {
             let asking = receiving.plan.keyframes(track.format);
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc() else { continue };
-                if nack && layer.lacks() {
+                if nack && layer.misses() {
                     self.scratch.clear();
                     layer.ask(now, &mut self.scratch);
                     if !self.scratch.is_empty() {
                         compound.nack(ssrc, &self.scratch);
                         requests += self.scratch.len() as u64;
                     }
-                    due.extend(layer.lacks().then_some(now + REPAIR));
+                    due.extend(layer.misses().then_some(now + REPAIR));
                 }
                 if asking == KeyframeFeedback::None {
                     continue;
