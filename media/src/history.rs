@@ -24,6 +24,8 @@ pub(crate) struct Meta {
     pub(crate) timestamp: u32,
     pub(crate) marker: bool,
     pub(crate) picture: Picture,
+    /// Of a keyframe: how many packets right before it are its parameter sets.
+    pub(crate) prelude: u8,
     /// Redundant audio (RFC 2198).
     pub(crate) red: bool,
     pub(crate) audio_level: Option<u8>,
@@ -40,6 +42,7 @@ impl Meta {
             timestamp,
             marker: false,
             picture: Picture::default(),
+            prelude: 0,
             red: false,
             audio_level: None,
             orientation: None,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::codec::{Format, Frame};
+use crate::codec::{Format, Frame, Picture};
 use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
 use crate::rtcp::ReportBlock;
@@ -52,6 +52,8 @@ pub(crate) struct Layer {
     repair: Option<u32>,
     /// The SSRC of retransmissions of the stream before, and when this one began.
     replaced: (Option<u32>, Option<Instant>),
+    /// Parameter sets that came last: the number behind them, their RTP timestamp, and how many packets they are.
+    prelude: (u64, u32, u8),
     /// What its newest packet is coded with.
     pub(crate) coded: Option<Format>,
     pub(crate) history: History,
@@ -97,6 +99,7 @@ impl Layer {
             sources: Succession::default(),
             repair: None,
             replaced: (None, None),
+            prelude: (0, 0, 0),
             coded: None,
             history: History::default(),
             clock: None,
@@ -261,6 +264,16 @@ impl Layer {
     pub(crate) fn asks(&self, now: Instant) -> Option<Instant> {
         let packets = self.missing.iter().map(|missing| missing.next).min();
         packets.into_iter().chain(self.keyframe_deadline(now)).min().map(|at| at.max(now))
+    }
+
+    /// How many packets right before this one are the parameter sets of its access unit.
+    pub(crate) fn prelude(&mut self, number: u64, timestamp: u32, picture: &Picture) -> u8 {
+        let (next, of, count) = self.prelude;
+        let before = if (next, of) == (number, timestamp) { count } else { 0 };
+        if picture.parameters {
+            self.prelude = (number + 1, timestamp, before.saturating_add(1));
+        }
+        if picture.keyframe { before } else { 0 }
     }
 
     /// Whether packets are missing that can still be asked for.

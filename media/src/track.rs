@@ -173,6 +173,7 @@ impl Track {
             timestamp: header.timestamp,
             marker: header.marker,
             picture,
+            prelude: stream.prelude(continued, header.timestamp, &picture),
             red,
             audio_level: values.audio_level,
             orientation: values.orientation,
@@ -415,7 +416,12 @@ impl Track {
         if one {
             tap.target = Some(0);
         }
-        tap.packet(layer, one || kept.meta.picture.keyframe, stream.clock, &kept);
+        let waits = tap.waits() && tap.target == Some(layer);
+        let first = number - if waits { u64::from(kept.meta.prelude) } else { 0 };
+        for number in first..=number {
+            let Some(packet) = stream.history.kept(number) else { continue };
+            tap.packet(layer, one || kept.meta.picture.keyframe, stream.clock, &packet);
+        }
     }
 
     /// Has the recorder get the best stream that there is; true when it waits for a keyframe of it.

@@ -592,22 +592,25 @@ impl Worker {
                 if !concerns && !scalable {
                     continue;
                 }
-                let kept = track
-                    .layers
-                    .get(usize::from(layer))
-                    .and_then(|layer| layer.history.kept(number));
-                let Some(kept) = kept else { continue };
-                let (rewritten, switched) =
-                    subscription.take(layer, kept.meta, track.format.codec, &track.layers, sending);
-                if switched && (scalable || track.layers.len() > 1) {
-                    let layer = subscription.current.unwrap_or(layer);
-                    self.events.push(Event::Switched { peer: peer.key, track: track.key, layer });
-                }
-                let Some(rewritten) = rewritten else { continue };
-                let begin = self.burst.len();
-                if sending.write(outbound, codec, &kept, &rewritten, now, &mut self.burst) {
-                    let length = self.burst.len() - begin;
-                    self.lengths.push(u16::try_from(length).unwrap_or(u16::MAX));
+                let Some(stream) = track.layers.get(usize::from(layer)) else { continue };
+                let Some(last) = stream.history.kept(number) else { continue };
+                let first = subscription.begin_at(layer, last.meta);
+                for number in first..=number {
+                    let Some(kept) = stream.history.kept(number) else { continue };
+                    let taken = (kept.meta, last.meta.picture.keyframe);
+                    let (rewritten, switched) =
+                        subscription.take(layer, taken, track.format.codec, &track.layers, sending);
+                    if switched && (scalable || track.layers.len() > 1) {
+                        let layer = subscription.current.unwrap_or(layer);
+                        let (peer, track) = (peer.key, track.key);
+                        self.events.push(Event::Switched { peer, track, layer });
+                    }
+                    let Some(rewritten) = rewritten else { continue };
+                    let begin = self.burst.len();
+                    if sending.write(outbound, codec, &kept, &rewritten, now, &mut self.burst) {
+                        let length = self.burst.len() - begin;
+                        self.lengths.push(u16::try_from(length).unwrap_or(u16::MAX));
+                    }
                 }
             }
             if !self.lengths.is_empty() {

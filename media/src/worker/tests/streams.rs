@@ -567,3 +567,48 @@ fn layers_without_names_are_those_of_their_ssrcs() {
     assert_eq!(track.layers_sent(world.now), [true; 3]);
     assert_eq!(gaps(world.phones[ben].media().keys().copied()), 0);
 }
+
+#[test]
+fn a_keyframe_of_h264_begins_with_the_parameter_sets_before_it_and_they_alone_are_none() {
+    for away in [false, true] {
+        let mut world = World::new();
+        let mut plan = two_codecs(1);
+        plan.codecs.remove(0);
+        let ada = world.phone(vec![plan], vec![]);
+        let ben = world.phone_at(away, vec![], vec![takes_both()]);
+        let mut sequence = 1000;
+        let mut send = |world: &mut World, picture: u64, units: &[u8]| {
+            for (at, &unit) in units.iter().enumerate() {
+                sequence += 1;
+                let rtp = vp8_packet(100, sequence, picture, at + 1 == units.len());
+                let rtp = Rtp { payload_type: H264, ..rtp };
+                world.packet(ada, rtp, &[], &[unit, 0x88, 1, 2, 3]);
+                // The units of a picture come one by one.
+                world.step(3);
+            }
+            world.step(20);
+        };
+        let units = |world: &World| -> Vec<u8> {
+            let got = world.phones[ben].got.iter();
+            got.map(|(_, packet)| packet[packet.len() - 5] & 0x1F).collect()
+        };
+        send(&mut world, 0, &[0x67, 0x68, 0x65]);
+        world.show(ben, "0", 1);
+        world.step(1);
+        world.step(1);
+        // Parameter sets again, before a picture that needs others.
+        send(&mut world, 1, &[0x67, 0x68, 0x61]);
+        send(&mut world, 2, &[0x61]);
+        assert_eq!(units(&world), [0_u8; 0]);
+        assert_eq!(world.asked(ada), 1);
+        world.step(600);
+        assert_eq!(world.asked(ada), 2, "they are no answer to a request");
+        send(&mut world, 3, &[0x67, 0x68, 0x65, 0x65]);
+        send(&mut world, 4, &[0x61]);
+        assert_eq!(units(&world), [7, 8, 5, 5, 1]);
+        assert_eq!(gaps(world.phones[ben].got.iter().map(|it| it.0 as u16)), 0);
+        let asked = world.asked(ada);
+        world.step(2000);
+        assert_eq!(world.asked(ada), asked);
+    }
+}
