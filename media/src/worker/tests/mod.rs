@@ -1,5 +1,6 @@
 //! Whole calls in virtual time: clients with real DTLS and SRTP around one worker, over a link that loses, delays and repeats.
 
+mod chaos;
 mod effort;
 mod numbers;
 mod ranking;
