@@ -124,6 +124,18 @@ impl Layer {
         }
     }
 
+    /// One whose numbers follow others.
+    pub(crate) fn after(offset: u64) -> Self {
+        Self { offset, ..Self::new() }
+    }
+
+    /// What another stream adds to its numbers, so that they follow those of this one.
+    pub(crate) fn next_offset(&self) -> u64 {
+        const CYCLE: u64 = 0x1_0000;
+        let highest = self.numbers.highest();
+        self.offset + highest.map_or(0, |it| it.next_multiple_of(CYCLE) + CYCLE)
+    }
+
     /// The SSRC that it comes from.
     pub(crate) fn ssrc(&self) -> Option<u32> {
         self.sources.current()
@@ -156,8 +168,7 @@ impl Layer {
 
     /// Another stream begins: what is known of the one before is nothing to it (RFC 3550 §8.2).
     pub(crate) fn begin_stream(&mut self, now: Instant) {
-        const CYCLE: u64 = 0x1_0000;
-        self.offset += self.numbers.highest().map_or(0, |it| it.next_multiple_of(CYCLE) + CYCLE);
+        self.offset = self.next_offset();
         self.numbers = Unwrapper::default();
         (self.first, self.received, self.reported) = (0, 0, (0, 0));
         (self.seen, self.missing) = (Seen::default(), Vec::new());

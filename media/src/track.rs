@@ -225,7 +225,9 @@ impl Track {
 
     /// It has so many layers from now on, which have nothing to do with those before.
     pub(crate) fn remake_layers(&mut self, count: usize) {
-        self.layers = (0..count).map(|_| Layer::new()).collect();
+        // Their numbers are others, too: requests of viewers for older ones find nothing.
+        let offset = self.layers.iter().map(Layer::next_offset).max().unwrap_or(0);
+        self.layers = (0..count).map(|_| Layer::after(offset)).collect();
         self.order = (0..=u8::MAX).take(count).collect();
         (self.sent, self.wanted) = (vec![false; count], vec![true; count]);
         self.layers.iter_mut().for_each(Layer::want_keyframe);
@@ -383,9 +385,14 @@ impl Track {
         self.order.first().copied().unwrap_or(0)
     }
 
+    /// Whether a keyframe of it is of use to anybody.
+    pub(crate) fn has_use_for_keyframes(&self) -> bool {
+        self.format.codec.kind() == Kind::Video && !self.muted
+    }
+
     /// Asks for a keyframe of every layer that somebody waits for.
     pub(crate) fn want_keyframes(&mut self) {
-        if self.format.codec.kind() == Kind::Audio || self.muted {
+        if !self.has_use_for_keyframes() {
             return;
         }
         let waiting = self.subscriptions.iter().filter(|it| it.waits());

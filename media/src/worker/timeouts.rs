@@ -126,6 +126,7 @@ impl Worker {
             let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
             let nack = receiving.plan.takes_nack(track.format);
             let asking = receiving.plan.keyframes(track.format);
+            let asks = asking != KeyframeFeedback::None && track.has_use_for_keyframes();
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc() else { continue };
                 if nack && layer.misses() {
@@ -137,7 +138,7 @@ impl Worker {
                     }
                     due.extend(layer.misses().then_some(now + REPAIR));
                 }
-                if asking == KeyframeFeedback::None {
+                if !asks {
                     continue;
                 }
                 if layer.asks_for_keyframe(now) {

@@ -612,3 +612,36 @@ fn a_keyframe_of_h264_begins_with_the_parameter_sets_before_it_and_they_alone_ar
         assert_eq!(world.asked(ada), asked);
     }
 }
+
+#[test]
+fn no_keyframe_is_asked_for_that_nobody_has_a_use_for() {
+    for away in [false, true] {
+        let mut world = World::new();
+        let mut sound = microphone(vec![]);
+        sound.extensions.set(Extension::Mid, 5);
+        let ada = world.phone(vec![named_camera(1), sound], vec![]);
+        let speaker = SendPlan { mid: "1".into(), ssrc: 8000, repair_ssrc: 8001, ..screen() };
+        let ben = world.phone_at(away, vec![], vec![screen(), speaker]);
+        world.show(ben, "0", 1);
+        world.show(ben, "1", 2);
+        world.step(1);
+        world.step(1);
+        world.tell(ada, Command::Mute { track: TrackKey(1), muted: true });
+        for number in 0..90_u64 {
+            // Both change their streams each second, and numbers jump.
+            let (ssrc, sequence) = (200 + (number / 30) as u32, 1000 + number + number / 10 * 500);
+            let picture = vp8_packet(ssrc, sequence, number, true);
+            world.packet(ada, picture, &[(5, b"v")], &vp8_payload(number, true, false));
+            let sound = Rtp { payload_type: OPUS, ssrc: ssrc + 100, ..picture };
+            world.packet(ada, sound, &[(5, b"a")], &[0; 100]);
+            world.step(33);
+        }
+        assert_eq!(world.asked(ada), 0);
+        assert_eq!(world.phones[ben].got.len(), 90, "sound goes on at once");
+        world.tell(ada, Command::Mute { track: TrackKey(1), muted: false });
+        world.step(1);
+        world.step(1);
+        world.step(1);
+        assert_eq!(world.keyframes_asked(ada, 0), [202]);
+    }
+}
