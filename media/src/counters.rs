@@ -35,6 +35,10 @@ switchboard_turn::counters! {
     dropped_codec,
     /// Datagrams that the kernel or a full queue did not take.
     dropped_full,
+    /// Commands that the full queue of a worker did not take.
+    dropped_commands,
+    /// Notes that the full queue of another worker did not take.
+    dropped_notes,
     /// Datagrams handed over to another worker.
     handed_over,
 }

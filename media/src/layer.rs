@@ -8,6 +8,7 @@ use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
 use crate::rtcp::ReportBlock;
 use crate::rtp::Unwrapper;
+use crate::stats::Incoming;
 use crate::succession::{Succession, Turn};
 
 /// Missing packets that are asked for at the same time.
@@ -82,6 +83,7 @@ pub(crate) struct Layer {
     /// Keyframe requests and requests for packets that were sent.
     pub(crate) keyframe_requests: u64,
     pub(crate) nacks: u64,
+    pub(crate) stats: Incoming,
 }
 
 /// What a packet is to its layer.
@@ -121,6 +123,7 @@ impl Layer {
             intra_request: 0,
             keyframe_requests: 0,
             nacks: 0,
+            stats: Incoming::default(),
         }
     }
 
@@ -394,6 +397,7 @@ impl Layer {
             std::mem::replace(&mut self.reported, (expected, self.received));
         let wanted = expected.saturating_sub(expected_before);
         let lost = wanted.saturating_sub(self.received.saturating_sub(received_before));
+        self.stats.reported(wanted, self.received - received_before, self.jitter as u32);
         let (last_report, delay) = self.clock.map_or((0, 0), |clock| {
             let since = now.saturating_duration_since(clock.at).as_micros() * 65_536 / 1_000_000;
             ((clock.ntp >> 16) as u32, since as u32)

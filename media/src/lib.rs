@@ -25,6 +25,7 @@ mod history;
 mod ice;
 mod layer;
 pub mod negotiation;
+mod numbers;
 mod peer;
 mod plan;
 pub mod recorder;
@@ -32,6 +33,7 @@ mod rtcp;
 mod rtp;
 mod sending;
 mod srtp;
+mod stats;
 mod subscription;
 mod succession;
 pub mod tap;
@@ -48,5 +50,6 @@ pub use plan::{
     TrackKey,
 };
 pub use rtp::ExtensionIds;
+pub use stats::{LayerStats, PeerStats, ReceiveStats, SendStats};
 pub use subscription::Wish;
 pub use worker::{Command, Event, Gone, PeerState, Transmit, Worker};

@@ -10,6 +10,7 @@ use crate::arrivals::Arrivals;
 use crate::bandwidth::Bandwidth;
 use crate::dtls::{Dtls, Identity, Keys};
 use crate::ice::Ice;
+use crate::numbers::TransportNumber;
 use crate::plan::{PayloadUse, PeerKey, PeerPlan, ReceivePlan, RoomKey, SendPlan, TrackKey};
 use crate::rtp::{Header, Unwrapper, Values};
 use crate::sending::{Line, Outbound, Sending};
@@ -77,7 +78,7 @@ pub(crate) struct Numbers {
     inbound: Vec<(u32, Inbound)>,
     rtcp_windows: Vec<(u32, Window)>,
     rtcp_index: u32,
-    transport: u64,
+    transport: TransportNumber,
 }
 
 /// See the module.
@@ -103,6 +104,8 @@ pub(crate) struct Peer {
     rtcp_index: u32,
     pub(crate) begun: Instant,
     pub(crate) reported: Instant,
+    /// When its numbers were given out last.
+    pub(crate) stats_given: Instant,
     pub(crate) connected: bool,
     /// When its timers are looked at next.
     pub(crate) scheduled: Option<Instant>,
@@ -137,6 +140,7 @@ impl Peer {
             rtcp_index: 0,
             begun: now,
             reported: now,
+            stats_given: now,
             connected: false,
             scheduled: None,
             allocated: None,

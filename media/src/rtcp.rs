@@ -3,6 +3,10 @@
 
 /// Packets of one compound that are looked at.
 const PACKETS: usize = 32;
+/// Report blocks of one packet.
+const BLOCKS: usize = 31;
+/// Entries of one request for packets that are looked at, of up to 17 packets each.
+const NACKS: usize = 512;
 /// Statuses of one transport-wide feedback that are looked at.
 const STATUSES: usize = 2048;
 
@@ -37,9 +41,15 @@ pub(crate) enum Rtcp<'a> {
         rtp: u32,
     },
     Report(ReportBlock),
-    /// SSRC of a keyframe request (PLI or FIR).
+    /// SSRC of a picture that was lost (PLI).
     KeyframeRequest {
         ssrc: u32,
+    },
+    /// A command to send a keyframe (FIR): who gives it and to which SSRC. Repeated, it has the same number.
+    FullIntraRequest {
+        from: u32,
+        ssrc: u32,
+        sequence: u8,
     },
     Nack {
         ssrc: u32,
@@ -60,8 +70,8 @@ pub(crate) enum Rtcp<'a> {
 pub(crate) struct Twcc<'a> {
     pub(crate) base: u16,
     pub(crate) count: u16,
-    /// In 64 ms.
-    pub(crate) reference: i32,
+    /// In 64 ms, modulo 2^24: of a clock that began at any time, so that only differences say something.
+    pub(crate) reference: u32,
     body: &'a [u8],
 }
 
@@ -72,11 +82,22 @@ pub(crate) fn read<'a>(compound: &'a [u8], mut take: impl FnMut(Rtcp<'a>)) {
         let Some(&[first, kind, l0, l1]) = rest.first_chunk() else { return };
         let length = 4 * (usize::from(u16::from_be_bytes([l0, l1])) + 1);
         let Some((packet, after)) = rest.split_at_checked(length) else { return };
-        if first >> 6 == 2 {
-            read_packet(first & 0x1F, kind, packet.get(4..).unwrap_or_default(), &mut take);
+        if let (2, Some(body)) = (first >> 6, body(packet)) {
+            read_packet(first & 0x1F, kind, body, &mut take);
         }
         rest = after;
     }
+}
+
+/// What a packet says, without the padding that its last byte counts (RFC 3550 §6.4.1); `None` when that lies.
+fn body(packet: &[u8]) -> Option<&[u8]> {
+    let (&[first, ..], body) = packet.split_first_chunk::<4>()?;
+    if first & 0x20 == 0 {
+        return Some(body);
+    }
+    let padding = usize::from(*body.last()?);
+    let said = body.len().checked_sub(padding)?;
+    if padding == 0 { None } else { body.get(..said) }
 }
 
 fn read_packet<'a>(count: u8, kind: u8, body: &'a [u8], take: &mut impl FnMut(Rtcp<'a>)) {
@@ -107,9 +128,10 @@ fn read_packet<'a>(count: u8, kind: u8, body: &'a [u8], take: &mut impl FnMut(Rt
             }
         }
         (PAYLOAD_FEEDBACK, 4) => {
+            let from = word(body, 0).unwrap_or_default();
             for entry in body.get(8..).unwrap_or_default().chunks_exact(8).take(16) {
-                if let Some(ssrc) = word(entry, 0) {
-                    take(Rtcp::KeyframeRequest { ssrc });
+                if let (Some(ssrc), Some(&sequence)) = (word(entry, 0), entry.get(4)) {
+                    take(Rtcp::FullIntraRequest { from, ssrc, sequence });
                 }
             }
         }
@@ -153,7 +175,7 @@ fn blocks<'a>(body: &'a [u8], count: u8, take: &mut impl FnMut(Rtcp<'a>)) {
 /// Generic NACK (RFC 4585 §6.2.1).
 fn nacks<'a>(body: &'a [u8], take: &mut impl FnMut(Rtcp<'a>)) {
     let Some(ssrc) = word(body, 4) else { return };
-    for entry in body.get(8..).unwrap_or_default().chunks_exact(4) {
+    for entry in body.get(8..).unwrap_or_default().chunks_exact(4).take(NACKS) {
         let (Some(first), Some(mask)) = (half(entry, 0), half(entry, 2)) else { return };
         take(Rtcp::Nack { ssrc, sequence: first });
         for bit in (0..16).filter(|bit| mask >> bit & 1 == 1) {
@@ -179,7 +201,7 @@ fn twcc(body: &[u8]) -> Option<Twcc<'_>> {
     Some(Twcc {
         base: half(body, 8)?,
         count: half(body, 10)?,
-        reference: i32::from_be_bytes([r0, r1, r2, 0]) >> 8,
+        reference: u32::from_be_bytes([0, r0, r1, r2]),
         body: body.get(16..)?,
     })
 }
@@ -246,14 +268,17 @@ pub(crate) struct Compound<'a> {
 }
 
 impl<'a> Compound<'a> {
-    /// A compound of `from`; it begins with a receiver report of `blocks` (RFC 3550 §6.1), 31 at most.
+    /// A compound of `from`; it begins with a receiver report of `blocks`, and where there are more than one takes, others
+    /// follow at once (RFC 3550 §6.1).
     pub(crate) fn new(out: &'a mut Vec<u8>, from: u32, blocks: &[ReportBlock]) -> Self {
         let mut compound = Self { out, from };
-        let blocks = blocks.get(..31).unwrap_or(blocks);
-        #[expect(clippy::cast_possible_truncation, reason = "at most 31")]
-        compound.packet(RECEIVER_REPORT, blocks.len() as u8, |out| {
-            blocks.iter().for_each(|block| write_block(out, block));
-        });
+        let (first, more) = blocks.split_at(blocks.len().min(BLOCKS));
+        for blocks in std::iter::once(first).chain(more.chunks(BLOCKS)) {
+            #[expect(clippy::cast_possible_truncation, reason = "at most BLOCKS")]
+            compound.packet(RECEIVER_REPORT, blocks.len() as u8, |out| {
+                blocks.iter().for_each(|block| write_block(out, block));
+            });
+        }
         compound
     }
 
@@ -479,7 +504,7 @@ mod tests {
         Compound::new(&mut out, 1, &[]).full_intra_request(9, 200);
         // RFC 5104 §4.3.1.1: FMT 4, no media source, then the SSRC, the number and three bytes of nothing.
         assert_eq!(out[8..], [0x84, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 200, 0, 0, 0]);
-        assert_eq!(all(&out), [Rtcp::KeyframeRequest { ssrc: 9 }]);
+        assert_eq!(all(&out), [Rtcp::FullIntraRequest { from: 1, ssrc: 9, sequence: 200 }]);
         let packets = unmarshal(&mut out.as_slice()).unwrap();
         let request = packets[1].as_any().downcast_ref::<FullIntraRequest>().unwrap();
         let entry = FirEntry { ssrc: 9, sequence_number: 200 };
@@ -491,6 +516,33 @@ mod tests {
         let mut out = vec![0x41, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2];
         Compound::new(&mut out, 1, &[]).keyframe_request(9);
         assert_eq!(all(&out), [Rtcp::KeyframeRequest { ssrc: 9 }]);
+    }
+
+    #[test]
+    fn padding_says_nothing_and_padding_that_lies_costs_its_packet() {
+        let request = [0xA1, 205, 0, 4, 0, 0, 0, 1, 0, 0, 0, 9, 0, 5, 0, 0, 0, 0, 0, 4];
+        assert_eq!(all(&request), [Rtcp::Nack { ssrc: 9, sequence: 5 }]);
+        for lie in [0, 17, 255] {
+            let mut request = request.to_vec();
+            *request.last_mut().unwrap() = lie;
+            request.extend([0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 9]);
+            assert_eq!(all(&request), [Rtcp::KeyframeRequest { ssrc: 9 }]);
+        }
+    }
+
+    #[test]
+    fn more_reports_than_one_packet_takes_follow_in_others() {
+        for count in [0, 1, 31, 32, 62, 63, 100] {
+            let block = |ssrc| ReportBlock { ssrc, highest: 7, ..ReportBlock::default() };
+            let blocks: Vec<ReportBlock> = (0..count).map(block).collect();
+            let mut out = Vec::new();
+            Compound::new(&mut out, 1, &blocks).keyframe_request(9);
+            let mut expected: Vec<_> = blocks.into_iter().map(Rtcp::Report).collect();
+            expected.push(Rtcp::KeyframeRequest { ssrc: 9 });
+            assert_eq!(all(&out), expected);
+            let packets = unmarshal(&mut out.as_slice()).unwrap();
+            assert_eq!(packets.len() as u32, count.div_ceil(31).max(1) + 1);
+        }
     }
 
     proptest::proptest! {

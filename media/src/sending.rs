@@ -10,6 +10,7 @@ use crate::history::{Kept, Meta};
 use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
 use crate::srtp::{Direction, OVERHEAD, Window};
+use crate::stats::Outgoing;
 use crate::subscription::Wish;
 
 /// Bytes of retransmissions in a second, besides half of what is sent anew.
@@ -85,6 +86,7 @@ pub(crate) struct Sending {
     allowance: (Option<Instant>, u64),
     /// When the last sender report went out.
     pub(crate) reported: Option<Instant>,
+    pub(crate) stats: Outgoing,
 }
 
 /// What the viewer prefers of what a stream shows; it goes on when the track is made anew.
@@ -202,6 +204,7 @@ impl Sending {
             bytes: 0,
             allowance: (None, RESEND_FLOOR),
             reported: None,
+            stats: Outgoing::default(),
         }
     }
 
@@ -236,6 +239,7 @@ impl Sending {
         #[expect(clippy::cast_possible_truncation, reason = "it wraps (RFC 3550 §6.4.1)")]
         let octets = packet.payload.len() as u32;
         self.bytes = self.bytes.wrapping_add(octets);
+        self.stats.sent(octets, rewritten.marker, now);
         self.allowance.1 += u64::from(octets) / 2;
         true
     }
@@ -265,6 +269,7 @@ impl Sending {
         }
         self.repair_sealed.note(index);
         self.repair_next += 1;
+        self.stats.resent();
         true
     }
 

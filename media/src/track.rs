@@ -143,6 +143,7 @@ impl Track {
         let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
         let lacked = stream.lacks();
         let arrival = stream.arrive(sequence, payload.len(), repeated.is_some(), now);
+        stream.stats.arrived(arrival, payload.len(), repeated.is_some());
         let asks = stream.asks(now).filter(|_| stream.lacks() > lacked);
         let taken = Taken { asks, begins, ..Taken::default() };
         let crate::layer::Arrival::New(continued) = arrival else { return taken };
@@ -227,7 +228,12 @@ impl Track {
     pub(crate) fn remake_layers(&mut self, count: usize) {
         // Their numbers are others, too: requests of viewers for older ones find nothing.
         let offset = self.layers.iter().map(Layer::next_offset).max().unwrap_or(0);
+        let before = std::mem::take(&mut self.layers);
         self.layers = (0..count).map(|_| Layer::after(offset)).collect();
+        // Counts only grow.
+        for (layer, before) in self.layers.iter_mut().zip(before) {
+            layer.stats = before.stats;
+        }
         self.order = (0..=u8::MAX).take(count).collect();
         (self.sent, self.wanted) = (vec![false; count], vec![true; count]);
         self.layers.iter_mut().for_each(Layer::want_keyframe);

@@ -57,6 +57,8 @@ impl Rooms {
                     Event::RoomPublishLayers(RoomPublishLayers { stamp, track_id, layers })
                 });
             }),
+            // Nobody judges them yet.
+            Media::Stats(_) => {}
             Media::Coded { track, format } => self.with_track(track, |room, at| {
                 let track = room.members.get_mut(at.0).and_then(|it| it.tracks.get_mut(at.1));
                 if let Some(track) = track {

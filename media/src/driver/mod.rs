@@ -5,38 +5,37 @@
 //! worker of their peer, and what clients send through the relay of this process comes by its [`Door`].
 
 mod clock;
+mod directory;
 mod inside;
+mod mailbox;
 mod places;
 mod running;
+mod strangers;
 mod streams;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use switchboard_turn::door::{Batch, Door};
+use switchboard_turn::door::Door;
 use switchboard_turn::driver::{own_addresses, udp};
 
+use self::directory::Directory;
 use self::inside::Inside;
+use self::mailbox::{Inlet, Mailbox, ORDERS, Order, mailbox};
 use self::places::{Places, Way};
 use self::running::{Parts, Running};
-use self::streams::Arrived;
-use crate::ice::addressed_to;
 use crate::negotiation::Endpoint;
-use crate::worker::{Note, Packets};
 use crate::{
-    Command, Counters, Event, Identity, IdentityError, PeerKey, RoomKey, TrackKey, Via, Worker,
+    Command, Counters, Event, Identity, IdentityError, PeerKey, RoomKey, TrackKey, Worker,
 };
 
-/// Batches and connections that may wait for one worker.
-const MAIL: usize = 64;
-
-pub(crate) type Wake = Arc<EventFd>;
+/// How long a command waits for room.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How the SFU is set up.
 #[derive(Clone, Debug)]
@@ -72,96 +71,17 @@ pub enum StartError {
     Worker(#[from] io::Error),
 }
 
-/// What other threads tell a worker.
-pub(crate) enum Told {
-    Stop,
-    Do(Command),
-    /// A track that lives with another worker is wanted.
-    Fetch(TrackKey, usize),
-    /// By another worker.
-    Note(Note),
-}
-
-/// What other threads leave for a worker.
-pub(crate) enum Mail {
-    /// Datagrams that came by the same way.
-    Datagrams(Via, Batch),
-    /// A TCP connection of one of its peers.
-    Stream(Arrived),
-    /// Packets of tracks that live with another worker.
-    Packets(Packets),
-}
-
-/// Where they leave it.
-#[derive(Clone)]
-pub(crate) struct Mailbox {
-    told: Sender<Told>,
-    mail: SyncSender<Mail>,
-    wake: Wake,
-}
-
-impl Mailbox {
-    pub(crate) fn tell(&self, told: Told) {
-        let _ = self.told.send(told);
-        let _ = self.wake.write(1);
-    }
-
-    pub(crate) fn put(&self, mail: Mail) -> bool {
-        let put = self.mail.try_send(mail).is_ok();
-        let _ = self.wake.write(1);
-        put
-    }
-}
-
-/// Which worker answers to a user name fragment.
-#[derive(Debug, Default)]
-pub(crate) struct Directory(RwLock<HashMap<String, usize>>);
-
-impl Directory {
-    pub(crate) fn worker(&self, fragment: &str) -> Option<usize> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(fragment).copied()
-    }
-
-    fn enter(&self, fragment: &str, worker: usize) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(fragment.into(), worker);
-    }
-
-    fn leave(&self, fragments: &[String]) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for fragment in fragments {
-            known.remove(fragment);
-        }
-    }
-}
-
-/// Which worker has the peer of a source that wrote before. Checks name their peer; what follows them does not.
-#[derive(Debug, Default)]
-pub(crate) struct Strangers(HashMap<SocketAddr, usize>);
-
-impl Strangers {
-    /// Sources that are remembered.
-    const MOST: usize = 65_536;
-
-    /// Whose a datagram from `remote` is.
-    pub(crate) fn worker(
-        &mut self,
-        directory: &Directory,
-        remote: SocketAddr,
-        datagram: &[u8],
-    ) -> Option<usize> {
-        let Some(fragment) = addressed_to(datagram) else { return self.0.get(&remote).copied() };
-        let worker = directory.worker(fragment)?;
-        if self.0.len() >= Self::MOST {
-            self.0.clear();
-        }
-        self.0.insert(remote, worker);
-        Some(worker)
-    }
-}
+/// A worker has too many commands before it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the media worker is busy: {ORDERS} commands wait for it; try again in a moment")]
+pub struct Busy;
 
 /// An SFU that runs.
 pub struct Server {
-    counters: Vec<Arc<Counters>>,
+    /// Of the workers, of this, and of each worker of the relay that visits.
+    counters: Arc<Mutex<Vec<Arc<Counters>>>>,
+    /// Those of this, which change only while the places are locked.
+    own: Arc<Counters>,
     mailboxes: Vec<Mailbox>,
     door: Arc<OnceLock<Arc<Door>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -188,17 +108,12 @@ impl Server {
         let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(tell);
         let directory = Arc::new(Directory::default());
         let door = Arc::new(OnceLock::new());
-        let mut ends = Vec::new();
-        for _ in 0..workers(settings.workers) {
-            let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-            let wake = Arc::new(EventFd::from_flags(flags).map_err(io::Error::from)?);
-            let (leave, mail) = sync_channel(MAIL);
-            let (told, orders) = channel();
-            ends.push((Mailbox { told, mail: leave, wake }, orders, mail));
-        }
-        let mailboxes: Vec<Mailbox> = ends.iter().map(|(mailbox, ..)| mailbox.clone()).collect();
-        let (mut counters, mut threads) = (Vec::new(), Vec::new());
-        for (number, (mailbox, orders, mail)) in ends.into_iter().enumerate() {
+        let ends: Vec<(Mailbox, Inlet)> =
+            (0..workers(settings.workers)).map(|_| mailbox()).collect::<io::Result<_>>()?;
+        let mailboxes: Vec<Mailbox> = ends.iter().map(|(mailbox, _)| mailbox.clone()).collect();
+        let own = Arc::<Counters>::default();
+        let (mut counters, mut threads) = (vec![Arc::clone(&own)], Vec::new());
+        for (number, (_, inlet)) in ends.into_iter().enumerate() {
             let worker = Worker::new(Arc::clone(&identity), clock::now());
             counters.push(worker.counters());
             let sockets = open(&listening, "UDP", udp::listen_udp)?;
@@ -207,9 +122,7 @@ impl Server {
                 worker,
                 sockets: listening.iter().copied().zip(sockets).collect(),
                 listeners: open(&listening_tcp, "TCP", udp::listen_tcp)?,
-                told: orders,
-                mail,
-                wake: Arc::clone(&mailbox.wake),
+                inlet,
                 mailboxes: mailboxes.clone(),
                 directory: Arc::clone(&directory),
                 door: Arc::clone(&door),
@@ -219,7 +132,8 @@ impl Server {
             threads.push(thread.spawn(move || running.run())?);
         }
         Ok(Self {
-            counters,
+            counters: Arc::new(Mutex::new(counters)),
+            own,
             places: Mutex::new(Places::new(mailboxes.len())),
             mailboxes,
             door,
@@ -236,10 +150,15 @@ impl Server {
         if self.door.set(Arc::clone(door)).is_err() {
             return;
         }
-        let inside = Inside::new(Arc::clone(&self.directory), self.mailboxes.clone());
-        let inside: Arc<Inside> = Arc::new(inside);
         for address in self.endpoint.udp.iter().chain(&self.listening) {
-            door.register(*address, Arc::clone(&inside) as _);
+            let (directory, mailboxes) = (Arc::clone(&self.directory), self.mailboxes.clone());
+            let all = Arc::clone(&self.counters);
+            door.register_each(*address, move || {
+                let counters = Arc::<Counters>::default();
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                all.push(Arc::clone(&counters));
+                Box::new(Inside::new(Arc::clone(&directory), mailboxes.clone(), counters))
+            });
         }
     }
 
@@ -283,28 +202,57 @@ impl Server {
         self.places().close(room);
     }
 
-    /// Has the worker that it is about carry out a command of `room`.
-    pub fn tell(&self, room: RoomKey, command: Command) {
+    /// Has the worker that it is about carry out a command of `room`. A worker that has too many before it is waited for, for a
+    /// tenth of a second; then the command is dropped, counted and logged. The end of a peer is always taken. Who can answer that
+    /// the server is busy asks [`Self::try_tell`].
+    pub fn tell(&self, room: RoomKey, mut command: Command) {
+        let until = clock::now() + PATIENCE;
+        while let Err(refused) = self.order(room, command) {
+            command = refused;
+            if clock::now() >= until {
+                let _locked = self.places();
+                self.own.dropped_commands.add(1);
+                return tracing::error!(cause = %Busy, "a command to the SFU is dropped");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The same without waiting; an `Err` changes nothing. The end of a peer is always taken.
+    pub fn try_tell(&self, room: RoomKey, command: Command) -> Result<(), Busy> {
+        self.order(room, command).map_err(|_| Busy)
+    }
+
+    /// Gives a command back for which there is no room.
+    fn order(&self, room: RoomKey, command: Command) -> Result<(), Command> {
         let mut places = self.places();
-        let Some(Way { worker, fetch, enter, leave }) = places.way(room, &command) else { return };
-        if let Some(fragment) = enter {
-            self.directory.enter(&fragment, worker);
+        let Some(worker) = places.worker(room, &command) else { return Ok(()) };
+        let Some(mailbox) = self.mailboxes.get(worker) else { return Ok(()) };
+        if !mailbox.has_room() && !matches!(command, Command::Close { .. }) {
+            return Err(command);
+        }
+        let Some(Way { fetch, enter, leave, .. }) = places.way(room, &command) else {
+            return Ok(());
+        };
+        if let Some((peer, credentials)) = enter {
+            self.directory.enter(peer, credentials, worker);
         }
         if !leave.is_empty() {
             self.directory.leave(&leave);
         }
-        let Some(mailbox) = self.mailboxes.get(worker) else { return };
         if let Some((track, home)) = fetch {
-            mailbox.tell(Told::Fetch(track, home));
+            mailbox.order(Order::Fetch(track, home));
         }
-        // Still locked: what is told of a peer arrives in the order in which it was decided.
-        mailbox.tell(Told::Do(command));
+        // Still locked: what is ordered of a peer arrives in the order in which it was decided.
+        mailbox.order(Order::Do(command));
+        Ok(())
     }
 
     /// Each counter's name, and the sum over the workers.
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
         let mut sums = BTreeMap::new();
-        for (name, value) in self.counters.iter().flat_map(|counters| counters.read()) {
+        let all = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, value) in all.iter().flat_map(|counters| counters.read()) {
             *sums.entry(name).or_default() += value;
         }
         sums
@@ -312,7 +260,7 @@ impl Server {
 
     /// Stops the workers.
     pub fn stop(&self) {
-        self.mailboxes.iter().for_each(|mailbox| mailbox.tell(Told::Stop));
+        self.mailboxes.iter().for_each(|mailbox| mailbox.order(Order::Stop));
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -393,4 +341,59 @@ fn advertised(listening: &[SocketAddr], advertised: &[IpAddr]) -> Vec<SocketAddr
         same.map(|address| SocketAddr::new(*ip, address.port()))
     };
     advertised.iter().filter_map(with_port).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::{IceCredentials, PeerPlan};
+
+    #[test]
+    fn a_busy_worker_refuses_commands_and_takes_the_ends_of_peers() {
+        let settings = Settings {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            listen_tcp: vec![],
+            advertised: vec![],
+            workers: 1,
+        };
+        // Whoever takes the first event holds the worker up.
+        let (entered, began) = channel();
+        let (release, held) = channel::<()>();
+        let ways = Mutex::new((entered, held));
+        let server = Server::start(&settings, move |event| {
+            let ways = ways.lock().unwrap();
+            let _ = ways.0.send(event);
+            let _ = ways.1.recv();
+        });
+        let server = server.unwrap();
+        let room = server.open_room();
+        let connect = || {
+            let ice = IceCredentials::generate();
+            let plan = PeerPlan { ice, fingerprint: None, receives: vec![], sends: vec![] };
+            let peer = server.peer();
+            (peer, Command::Connect { room, peer, plan: Box::new(plan) })
+        };
+        let (first, order) = connect();
+        let (second, other) = connect();
+        for command in [order, other, Command::Close { peer: first }] {
+            server.tell(room, command);
+        }
+        assert!(matches!(began.recv().unwrap(), Event::Gone { peer, .. } if peer == first));
+
+        let mute = || Command::Mute { track: server.track(), muted: true };
+        let taken = (0..).take_while(|_| server.try_tell(room, mute()).is_ok()).count();
+        assert_eq!(taken, ORDERS);
+        let (third, order) = connect();
+        assert_eq!(server.try_tell(room, order.clone()), Err(Busy));
+        server.tell(room, order);
+        assert_eq!(server.counters()["dropped_commands"], 1);
+        assert_eq!(server.places().worker(room, &Command::Close { peer: third }), None);
+        assert_eq!(server.try_tell(room, Command::Close { peer: second }), Ok(()));
+
+        drop(release);
+        assert!(matches!(began.recv().unwrap(), Event::Gone { peer, .. } if peer == second));
+        server.stop();
+    }
 }

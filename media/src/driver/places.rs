@@ -4,11 +4,14 @@
 
 use std::collections::HashMap;
 
-use crate::{Command, PeerKey, PeerPlan, RoomKey, TrackKey};
+use crate::{Command, IceCredentials, PeerKey, PeerPlan, RoomKey, TrackKey};
 
 /// Connections that a worker must have more than another before viewers of its rooms are sent there: to copy a room's packets to
 /// one more worker has its price.
 const LEAN: usize = 32;
+
+/// Restarts of ICE after which a peer is no longer reached by what it had before.
+const FRAGMENTS: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
@@ -34,8 +37,8 @@ pub(super) struct Way {
     pub(super) worker: usize,
     /// A track that this worker is to have from another one.
     pub(super) fetch: Option<(TrackKey, usize)>,
-    /// A name by which its peer is reached from now on, and those by which it no longer is.
-    pub(super) enter: Option<String>,
+    /// Credentials by which a peer is reached from now on, and names by which one no longer is.
+    pub(super) enter: Option<(PeerKey, IceCredentials)>,
     pub(super) leave: Vec<String>,
 }
 
@@ -63,13 +66,27 @@ impl Places {
         }
     }
 
-    /// Where `command` of a room goes; `None` when there is no such room or peer.
-    pub(super) fn way(&mut self, room: RoomKey, command: &Command) -> Option<Way> {
+    /// The worker that carries out `command` of a room; `None` when there is no such room or peer.
+    pub(super) fn worker(&self, room: RoomKey, command: &Command) -> Option<usize> {
         let home = *self.rooms.get(&room)?;
-        let of = |peer: &PeerKey| Some(self.peers.get(peer)?.worker);
+        match command {
+            Command::Connect { plan, .. } if plan.receives.is_empty() => Some(self.viewer_at(home)),
+            Command::Connect { .. } => Some(home),
+            Command::Configure { peer, .. }
+            | Command::Close { peer }
+            | Command::Show { peer, .. }
+            | Command::Prefer { peer, .. } => Some(self.peers.get(peer)?.worker),
+            Command::Mute { track, .. }
+            | Command::Tap { track, .. }
+            | Command::Keyframe { track } => Some(self.tracks.get(track).copied().unwrap_or(home)),
+        }
+    }
+
+    /// Where `command` of a room goes, which is noted; `None` when there is no such room or peer.
+    pub(super) fn way(&mut self, room: RoomKey, command: &Command) -> Option<Way> {
+        let worker = self.worker(room, command)?;
         match command {
             Command::Connect { peer, plan, .. } => {
-                let worker = if plan.receives.is_empty() { self.viewer_at(home) } else { home };
                 let new = Placed { worker, fragments: Vec::new(), tracks: Vec::new() };
                 if self.peers.insert(*peer, new).is_none() {
                     self.count(worker, 1);
@@ -78,26 +95,19 @@ impl Places {
             }
             Command::Configure { peer, plan } => self.planned(*peer, plan),
             Command::Close { peer } => {
-                let Placed { worker, fragments, tracks } = self.peers.remove(peer)?;
+                let Placed { fragments, tracks, .. } = self.peers.remove(peer)?;
                 self.count(worker, -1);
                 for track in &tracks {
                     self.tracks.remove(track);
                 }
                 Some(Way { worker, leave: fragments, ..Way::default() })
             }
-            Command::Show { peer, track, .. } => {
-                let worker = of(peer)?;
+            Command::Show { track, .. } => {
                 let fetch = track.and_then(|track| Some((track, *self.tracks.get(&track)?)));
                 let fetch = fetch.filter(|&(_, at)| at != worker);
                 Some(Way { worker, fetch, ..Way::default() })
             }
-            Command::Prefer { peer, .. } => Some(Way { worker: of(peer)?, ..Way::default() }),
-            Command::Mute { track, .. }
-            | Command::Tap { track, .. }
-            | Command::Keyframe { track } => {
-                let worker = self.tracks.get(track).copied().unwrap_or(home);
-                Some(Way { worker, ..Way::default() })
-            }
+            _ => Some(Way { worker, ..Way::default() }),
         }
     }
 
@@ -111,9 +121,14 @@ impl Places {
         }
         self.tracks.extend(placed.tracks.iter().map(|&track| (track, worker)));
         let is_new = !placed.fragments.contains(&plan.ice.ufrag);
-        let enter = is_new.then(|| plan.ice.ufrag.clone());
-        placed.fragments.extend(enter.clone());
-        Some(Way { worker, enter, ..Way::default() })
+        let enter = is_new.then(|| (peer, plan.ice.clone()));
+        let surplus = (placed.fragments.len() + 1).saturating_sub(FRAGMENTS);
+        let mut leave = Vec::new();
+        if is_new {
+            leave.extend(placed.fragments.drain(..surplus));
+            placed.fragments.push(plan.ice.ufrag.clone());
+        }
+        Some(Way { worker, enter, leave, ..Way::default() })
     }
 
     /// The worker of the next viewer of a room that lives at `home`.
@@ -157,6 +172,24 @@ mod tests {
             sends: Vec::new(),
         });
         Command::Connect { room: RoomKey(1), peer: PeerKey(peer), plan }
+    }
+
+    #[test]
+    fn a_peer_that_restarts_ice_again_and_again_has_few_names() {
+        let mut places = Places::new(1);
+        places.open(RoomKey(1));
+        let Command::Connect { peer, mut plan, .. } = connect(1, None) else { return };
+        places.way(RoomKey(1), &connect(1, None));
+        let mut left = 0;
+        for _ in 0..100 {
+            plan.ice = IceCredentials::generate();
+            let plan = plan.clone();
+            let way = places.way(RoomKey(1), &Command::Configure { peer, plan }).unwrap();
+            assert!(way.enter.is_some());
+            left += way.leave.len();
+        }
+        let way = places.way(RoomKey(1), &Command::Close { peer }).unwrap();
+        assert_eq!((left, way.leave.len()), (101 - FRAGMENTS, FRAGMENTS));
     }
 
     #[test]

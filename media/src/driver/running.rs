@@ -1,19 +1,22 @@
 //! One thread: a worker, its sockets, and what other threads leave for it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use switchboard_turn::door::{Batch, Door};
+use switchboard_turn::door::{Batch, Batches, Door, Outward};
 use switchboard_turn::driver::udp::{self, Inbox, Route, UdpSocketState};
 
+use super::clock;
+use super::directory::Directory;
+use super::mailbox::{Inlet, Mail, Mailbox, NOTES, Order};
+use super::strangers::Strangers;
 use super::streams::{Arrived, Streams};
-use super::{Directory, Mail, Mailbox, Strangers, Told, Wake, clock};
-use crate::ice::addressed_to;
+use crate::worker::Note;
 use crate::{Event, Source, Transmit, Via, Worker};
 
 /// Batches that a socket may give in one round, so that time and commands get their turn.
@@ -22,6 +25,10 @@ const BATCHES: usize = 4;
 const TOGETHER: usize = 128 << 10;
 /// Bytes that are read from a stream at once.
 const READ: usize = 16 << 10;
+/// Notes that wait for another worker besides those that it has room for.
+const NOTES_WAITING: usize = 16 * NOTES;
+/// Batches for other workers that are kept for the next packets.
+const KEPT: usize = 16;
 /// How often connections are looked at that belong to nobody.
 const SWEEP: Duration = Duration::from_secs(1);
 /// What an event is about: the number of a socket, or one of these with the number of a listener or a connection.
@@ -35,9 +42,7 @@ pub(super) struct Parts {
     pub(super) worker: Worker,
     pub(super) sockets: Vec<(SocketAddr, UdpSocket)>,
     pub(super) listeners: Vec<TcpListener>,
-    pub(super) told: Receiver<Told>,
-    pub(super) mail: Receiver<Mail>,
-    pub(super) wake: Wake,
+    pub(super) inlet: Inlet,
     pub(super) mailboxes: Vec<Mailbox>,
     pub(super) directory: Arc<Directory>,
     pub(super) door: Arc<OnceLock<Arc<Door>>>,
@@ -56,15 +61,16 @@ pub(super) struct Running {
 struct Home {
     number: usize,
     worker: Worker,
-    told: Receiver<Told>,
+    inlet: Inlet,
     stopping: bool,
-    mail: Receiver<Mail>,
-    wake: Wake,
     mailboxes: Vec<Mailbox>,
+    /// Notes for each other worker for which there was no room yet.
+    notes: Vec<VecDeque<Note>>,
     directory: Arc<Directory>,
     tell: Arc<dyn Fn(Event) + Send + Sync>,
     strangers: Strangers,
     across: Vec<Batch>,
+    batches: Batches,
 }
 
 /// All ways out.
@@ -76,14 +82,16 @@ struct Out {
     streams: Streams,
     swept: Instant,
     door: Arc<OnceLock<Arc<Door>>>,
-    through_door: Batch,
+    /// The way through it, once there is one.
+    outward: Option<Outward>,
 }
 
 impl Running {
     pub(super) fn new(mut parts: Parts) -> io::Result<Self> {
         parts.worker.is_number(parts.number);
+        let batches = Batches::new(KEPT);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(parts.wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        epoll.add(parts.inlet.wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         for (index, (_, socket)) in (0..).zip(&parts.sockets) {
             epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, index))?;
         }
@@ -102,16 +110,16 @@ impl Running {
                 streams: Streams::default(),
                 swept: clock::now(),
                 door: parts.door,
-                through_door: Batch::default(),
+                outward: None,
             },
             home: Home {
                 number: parts.number,
                 worker: parts.worker,
-                told: parts.told,
+                inlet: parts.inlet,
                 stopping: false,
-                mail: parts.mail,
-                wake: parts.wake,
-                across: parts.mailboxes.iter().map(|_| Batch::default()).collect(),
+                notes: parts.mailboxes.iter().map(|_| VecDeque::new()).collect(),
+                across: parts.mailboxes.iter().map(|_| batches.lend()).collect(),
+                batches,
                 mailboxes: parts.mailboxes,
                 directory: parts.directory,
                 tell: parts.tell,
@@ -137,7 +145,7 @@ impl Running {
             for event in events.iter().take(ready) {
                 let number = u32::try_from(event.data() & u64::from(u32::MAX)).unwrap_or_default();
                 match event.data() {
-                    WAKE => drop(self.home.wake.read()),
+                    WAKE => drop(self.home.inlet.wake.read()),
                     at if at >= STREAM => self.serve_stream(number),
                     at if at >= LISTENER => self.accept(number),
                     _ => self.receive(number as usize),
@@ -149,7 +157,9 @@ impl Running {
             self.home.worker.handle_timeout(now);
             self.out.send(&mut self.home.worker, now);
             self.home.hand_over();
-            self.out.sweep(&self.home.worker, now);
+            if self.out.sweep(&self.home.worker, now) {
+                self.home.strangers.sweep(&self.home.directory);
+            }
             let tell = &self.home.tell;
             self.home.worker.events().for_each(|event| tell(event));
         }
@@ -184,7 +194,7 @@ impl Running {
     }
 
     fn take_mail(&mut self, now: Instant) {
-        while let Ok(mail) = self.home.mail.try_recv() {
+        while let Ok(mail) = self.home.inlet.mail.try_recv() {
             match mail {
                 Mail::Datagrams(via, batch) => {
                     for (remote, to, datagram) in batch.iter() {
@@ -282,19 +292,23 @@ impl Running {
 
 impl Home {
     fn take_orders(&mut self, now: Instant) {
-        while let Ok(told) = self.told.try_recv() {
-            match told {
-                Told::Stop => self.stopping = true,
-                Told::Do(command) => self.worker.handle_command(command, now),
-                Told::Fetch(track, home) => self.worker.expect_track(track, home),
-                Told::Note(note) => self.worker.handle_note(note, now),
+        // Notes are carried out last and taken out first: the orders that they follow from are there already.
+        let notes: Vec<Note> = self.inlet.notes.try_iter().take(NOTES).collect();
+        while let Some(order) = self.inlet.order() {
+            match order {
+                Order::Stop => self.stopping = true,
+                Order::Do(command) => self.worker.handle_command(command, now),
+                Order::Fetch(track, home) => self.worker.expect_track(track, home),
             }
+        }
+        for note in notes {
+            self.worker.handle_note(note, now);
         }
     }
 
-    /// The worker that a check is for.
+    /// The worker that an authentic check is for.
     fn owner(&self, datagram: &[u8]) -> Option<usize> {
-        self.directory.worker(addressed_to(datagram)?)
+        self.directory.owner(datagram).map(|(worker, _)| worker)
     }
 
     /// Gives a datagram to the worker; false when it belongs to none of its peers.
@@ -329,13 +343,24 @@ impl Home {
         }
     }
 
-    /// Gives other workers what is theirs.
-    fn hand_over(&mut self) {
+    /// Gives other workers their notes; what one has no room for waits, within limits.
+    fn leave_notes(&mut self) {
+        let mut lost = 0;
         for (worker, note) in self.worker.notes() {
-            if let Some(mailbox) = self.mailboxes.get(worker) {
-                mailbox.tell(Told::Note(note));
+            match self.notes.get_mut(worker) {
+                Some(waiting) if waiting.len() < NOTES_WAITING => waiting.push_back(note),
+                _ => lost += 1,
             }
         }
+        for (waiting, mailbox) in self.notes.iter_mut().zip(&self.mailboxes) {
+            mailbox.note(waiting);
+        }
+        self.worker.counters.dropped_notes.add(lost);
+    }
+
+    /// Gives other workers what is theirs.
+    fn hand_over(&mut self) {
+        self.leave_notes();
         let mut lost = 0;
         for (worker, packets) in self.worker.packets() {
             let (count, packets) = (packets.len() as u64, packets.take());
@@ -346,9 +371,13 @@ impl Home {
         }
         self.worker.counters.dropped_full.add(lost);
         for (batch, mailbox) in self.across.iter_mut().zip(&self.mailboxes) {
-            let count = batch.len();
-            if count > 0 && !mailbox.put(Mail::Datagrams(Via::Udp, std::mem::take(batch))) {
-                self.worker.counters.dropped_full.add(count as u64);
+            let count = batch.len() as u64;
+            if count == 0 {
+                continue;
+            }
+            let batch = std::mem::replace(batch, self.batches.lend());
+            if !mailbox.put(Mail::Datagrams(Via::Udp, batch)) {
+                self.worker.counters.dropped_full.add(count);
             }
         }
     }
@@ -380,10 +409,10 @@ impl Out {
         }
     }
 
-    /// Closes connections that no peer has claimed, or whose peer is gone.
-    fn sweep(&mut self, worker: &Worker, now: Instant) {
+    /// Closes connections that no peer has claimed, or whose peer is gone; whether it was the time to do so.
+    fn sweep(&mut self, worker: &Worker, now: Instant) -> bool {
         if now < self.swept + SWEEP {
-            return;
+            return false;
         }
         self.swept = now;
         let overdue = self.streams.overdue(now, |place, stream| {
@@ -393,6 +422,7 @@ impl Out {
         for place in overdue {
             self.streams.take(place);
         }
+        true
     }
 
     /// Sends all that the worker has to send.
@@ -409,10 +439,7 @@ impl Out {
                 Via::Door => self.put_through(&transmit),
             };
         }
-        if !self.through_door.is_empty() {
-            lost += self.door.get().map_or(0, |door| door.send(&self.through_door) as u64);
-            self.through_door.clear();
-        }
+        lost += self.outward.as_mut().map_or(0, Outward::send) as u64;
         worker.counters.dropped_full.add(lost);
     }
 
@@ -430,15 +457,8 @@ impl Out {
         let own = self.sockets.iter().find(|(own, _)| own.is_ipv4() == to.is_ipv4());
         let (Some((own, _)), Some(door)) = (own, self.door.get()) else { return 0 };
         let from = SocketAddr::new(transmit.to.local.unwrap_or(own.ip()), own.port());
-        let mut lost = 0;
-        for datagram in transmit.datagrams() {
-            if !self.through_door.push(from, to, datagram) {
-                lost += door.send(&self.through_door) as u64;
-                self.through_door.clear();
-                self.through_door.push(from, to, datagram);
-            }
-        }
-        lost
+        let outward = self.outward.get_or_insert_with(|| Outward::new(Arc::clone(door)));
+        transmit.datagrams().map(|datagram| outward.push(from, to, datagram) as u64).sum()
     }
 }
 

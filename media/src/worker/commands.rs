@@ -127,6 +127,7 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(place) else { return };
         if plan.ice != peer.plan.ice {
             peer.ice.restart(plan.ice.clone());
+            self.by_fragment.retain(|it, &mut at| at != place || peer.ice.answers_to(it));
             self.by_fragment.insert(plan.ice.ufrag.clone(), place);
         }
         if let (None, Some(fingerprint)) = (peer.plan.fingerprint, plan.fingerprint) {
@@ -306,6 +307,7 @@ impl Worker {
         let sending = self.peers.get_mut(place).and_then(|peer| peer.sending.get_mut(line));
         let Some(sending) = sending else { return };
         (sending.track, sending.preference) = (track, Preference::default());
+        sending.stats.rests();
         if let Some(&at) = track.and_then(|track| self.track_of.get(&track)) {
             self.attach(place, line, at, now);
         }
@@ -458,6 +460,7 @@ impl Worker {
 
     /// Forgets a peer, its tracks and what it was shown.
     pub(super) fn remove(&mut self, place: usize, reason: Gone, now: Instant) {
+        self.give_stats_of(place, now);
         if let Some(peer) = self.peers.get_mut(place) {
             peer.dtls.close(now);
         }
@@ -468,7 +471,12 @@ impl Worker {
         }
         let Some(peer) = self.peers.try_remove(place) else { return };
         self.peer_of.remove(&peer.key);
-        self.by_source.retain(|_, &mut at| at != place);
+        for source in peer.ice.sources() {
+            // Somebody else may be there by now.
+            if self.by_source.get(source) == Some(&place) {
+                self.by_source.remove(source);
+            }
+        }
         self.by_fragment.retain(|_, &mut at| at != place);
         for receiving in &peer.receiving {
             self.end_track(receiving.plan.track);

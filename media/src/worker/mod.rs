@@ -7,6 +7,7 @@
 mod across;
 mod commands;
 mod export;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -32,6 +33,7 @@ use crate::peer::{Opened, Peer, Refused};
 use crate::plan::{PayloadUse, PeerKey, RoomKey, TrackKey};
 use crate::rtcp::{Rtcp, read};
 use crate::rtp::{Values, is_rtcp};
+use crate::stats::{PeerStats, noted};
 use crate::succession::Turn;
 use crate::track::{Fresh, Track};
 
@@ -91,6 +93,8 @@ pub enum Event {
         /// What with.
         format: Format,
     },
+    /// How the streams of a peer fare: every five seconds, and once at its end.
+    Stats(Box<PeerStats>),
     /// Who is heard, the loudest first.
     Speakers {
         /// Where.
@@ -242,7 +246,12 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(place) else { return false };
         match peer.ice.handle(now, source, datagram) {
             Checked::Drop => self.counters.dropped_forged.add(1),
-            Checked::Reply { bytes, .. } => {
+            Checked::Reply { bytes, forgotten } => {
+                if let Some(gone) = forgotten
+                    && self.by_source.get(&gone) == Some(&place)
+                {
+                    self.by_source.remove(&gone);
+                }
                 if peer.ice.knows(&source) {
                     self.by_source.insert(source, place);
                 }
@@ -411,35 +420,45 @@ impl Worker {
         let mut wanted: Vec<(usize, u16)> = Vec::new();
         let mut keyframes: Vec<usize> = Vec::new();
         let (tracks, across) = (&mut self.tracks, &mut self.across);
-        read(datagram.get(..length).unwrap_or_default(), |said| match said {
-            Rtcp::SenderReport { ssrc, ntp, rtp } => {
-                let clock = ClockPair { ntp, rtp, at: now };
-                for receiving in &peer.receiving {
-                    let Some(track) = tracks.get_mut(receiving.track) else { continue };
-                    let Some(layer) = track.note_clock(ssrc, clock) else { continue };
-                    for mirror in &track.mirrors {
-                        across.tell(mirror.worker, Note::Clock { track: track.key, layer, clock });
+        read(datagram.get(..length).unwrap_or_default(), |said| {
+            match noted(&mut peer.sending, said, now) {
+                Rtcp::SenderReport { ssrc, ntp, rtp } => {
+                    let clock = ClockPair { ntp, rtp, at: now };
+                    for receiving in &peer.receiving {
+                        let Some(track) = tracks.get_mut(receiving.track) else { continue };
+                        let Some(layer) = track.note_clock(ssrc, clock) else { continue };
+                        for mirror in &track.mirrors {
+                            across.tell(
+                                mirror.worker,
+                                Note::Clock { track: track.key, layer, clock },
+                            );
+                        }
                     }
                 }
-            }
-            Rtcp::KeyframeRequest { ssrc } => keyframes.extend(peer.line_of(ssrc)),
-            Rtcp::Nack { ssrc, sequence } => {
-                if let Some(line) = peer.line_of(ssrc) {
-                    wanted.push((line, sequence));
+                Rtcp::KeyframeRequest { ssrc } => keyframes.extend(peer.line_of(ssrc)),
+                Rtcp::FullIntraRequest { from, ssrc, sequence } => {
+                    keyframes.extend(peer.line_of(ssrc).filter(|&line| {
+                        peer.sending.get_mut(line).is_some_and(|it| it.stats.is_new(from, sequence))
+                    }));
                 }
-            }
-            Rtcp::Remb { bitrate } => {
-                if let Some(outbound) = &mut peer.outbound {
-                    outbound.bandwidth.remb(bitrate, now);
+                Rtcp::Nack { ssrc, sequence } => {
+                    if let Some(line) = peer.line_of(ssrc) {
+                        wanted.push((line, sequence));
+                    }
                 }
-            }
-            Rtcp::Twcc(twcc) => {
-                if let Some(outbound) = &mut peer.outbound {
-                    narrower |= outbound.bandwidth.feedback(&twcc, now);
+                Rtcp::Remb { bitrate } => {
+                    if let Some(outbound) = &mut peer.outbound {
+                        outbound.bandwidth.remb(bitrate, now);
+                    }
                 }
+                Rtcp::Twcc(twcc) => {
+                    if let Some(outbound) = &mut peer.outbound {
+                        narrower |= outbound.bandwidth.feedback(&twcc, now);
+                    }
+                }
+                // What viewers report of loss is a number to show; what is believed of the path comes by transport-wide feedback.
+                Rtcp::Report(_) | Rtcp::Bye { .. } => {}
             }
-            // What viewers report of loss comes by transport-wide feedback, too.
-            Rtcp::Report(_) | Rtcp::Bye { .. } => {}
         });
         if narrower {
             // What no longer fits is not to wait for its turn.

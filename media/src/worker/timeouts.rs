@@ -58,6 +58,7 @@ impl Worker {
             self.listen();
             self.watch_layers(now);
             self.tend_mirrors(now);
+            self.give_stats(now);
         }
     }
 
@@ -87,6 +88,7 @@ impl Worker {
         let viewer = self.peers.get(place).is_some_and(|peer| peer.shown().next().is_some());
         if viewer {
             self.send_sender_reports(place, now);
+            self.note_rests(place);
             let due = self.peers.get(place)?.allocated;
             if due.is_none_or(|due| now >= due) {
                 self.share(place, now);
@@ -195,6 +197,7 @@ impl Worker {
                 subscription.and_then(|it| it.clock(now, track.format.codec, &track.layers));
             let Some(clock) = clock else { continue };
             sending.reported = Some(now);
+            sending.stats.sent_report(clock.0, now);
             let begin = self.control.len();
             let counts = (sending.packets, sending.bytes);
             let ssrc = sending.plan.ssrc;

@@ -14,7 +14,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub mod udp {
 pub use self::probe::{Allocated, ProbeError, probe};
 pub use self::tls::{Certificate, CertificateError};
 use self::worker::{Acceptor, Parts, Worker};
-use crate::door::{Batch, Door};
+use crate::door::{Door, Mailbox};
 use crate::{
     AllocationView, Counters, Credentials, Family, Ledger, Pace, Policy, Quotas, Reach, Relay,
     Rules,
@@ -109,26 +109,6 @@ pub(crate) enum Command {
     Stop,
     Revoke(Arc<str>),
     List(Sender<Vec<AllocationView>>),
-}
-
-/// Where other threads leave packets for a worker.
-#[derive(Clone)]
-pub(crate) struct Mailbox {
-    batches: SyncSender<Batch>,
-    wake: Wake,
-}
-
-impl Mailbox {
-    /// Leaves a batch; false when there is no room.
-    pub(crate) fn put(&self, batch: Batch) -> bool {
-        let put = self.batches.try_send(batch).is_ok();
-        self.wake();
-        put
-    }
-
-    pub(crate) fn wake(&self) {
-        let _ = self.wake.write(1);
-    }
 }
 
 struct Hand {

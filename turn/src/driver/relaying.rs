@@ -234,7 +234,7 @@ impl Core {
             if batch.is_empty() {
                 continue;
             }
-            if let Some(insider) = self.insiders.get(&address) {
+            if let Some(insider) = self.insiders.get_mut(&address) {
                 insider.receive(&batch, &mut replies);
             }
             batch.clear();

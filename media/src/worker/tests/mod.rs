@@ -5,6 +5,7 @@ mod effort;
 mod numbers;
 mod ranking;
 mod renumbering;
+mod stats;
 mod streams;
 mod wishes;
 
@@ -709,6 +710,24 @@ fn two_hundred_who_come_at_once_cause_one_keyframe_request() {
 }
 
 #[test]
+fn a_viewers_command_for_a_keyframe_that_is_repeated_is_one_request() {
+    let mut world = World::new();
+    let ada = world.phone(vec![camera(1, 1)], vec![]);
+    let ben = world.phone(vec![], vec![screen()]);
+    world.show(ben, "0", 1);
+    world.picture(ada, 100, (1, 0, 0), (true, true, true));
+    world.step(1_000);
+    for (time, (sequence, asked)) in (1..).zip([(3, 1), (3, 0), (3, 0), (4, 1), (4, 0)]) {
+        let before = world.phones[ada].told.len();
+        world.rtcp(ben, |compound| compound.full_intra_request(7000, sequence));
+        world.step(600);
+        world.picture(ada, 100, (1 + time, 3000 * time as u32, time as u16), (true, true, true));
+        world.step(600);
+        assert_eq!(world.keyframes_asked(ada, before).len(), asked, "number {sequence}");
+    }
+}
+
+#[test]
 fn what_is_lost_on_the_way_to_a_viewer_is_sent_again_and_never_under_the_same_index() {
     let mut world = World::new();
     let ada = world.phone(vec![camera(1, 1)], vec![]);
@@ -1234,6 +1253,33 @@ fn an_ice_restart_and_another_address_do_not_disturb_what_runs() {
     world.step(5);
     assert_eq!(world.phones[ben].got.len(), 4);
     assert_eq!(gaps(world.phones[ben].media().keys().copied()), 1, "what went to the old address");
+}
+
+#[test]
+fn a_client_on_many_addresses_is_known_at_few() {
+    let mut world = World::new();
+    let ada = world.phone(vec![camera(1, 1)], vec![]);
+    let ben = world.phone(vec![], vec![screen()]);
+    let first = world.phones[ada].source;
+    for port in 6000..7000 {
+        for number in [ada, ben] {
+            world.phones[number].source.remote.set_port(port);
+            world.check(number, false);
+        }
+        world.check(ben, true);
+        let known = |peer: &crate::peer::Peer| peer.ice.sources().to_vec();
+        let known: Vec<Source> =
+            world.worker.peers.iter().flat_map(|(_, peer)| known(peer)).collect();
+        assert!(world.worker.by_source.len() <= 2 * crate::ice::SOURCES);
+        assert!(known.len() == world.worker.by_source.len());
+        assert!(known.iter().all(|source| world.worker.knows(source)));
+    }
+    assert!(world.worker.knows(&first), "its path stays");
+    for number in [ada, ben] {
+        let peer = world.phones[number].key;
+        world.worker.handle_command(Command::Close { peer }, world.now);
+    }
+    assert!(world.worker.by_source.is_empty() && world.worker.by_fragment.is_empty());
 }
 
 #[test]
