@@ -127,7 +127,15 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(place) else { return };
         if plan.ice != peer.plan.ice {
             peer.ice.restart(plan.ice.clone());
-            self.by_fragment.retain(|it, &mut at| at != place || peer.ice.answers_to(it));
+            let (ice, by_fragment) = (&peer.ice, &mut self.by_fragment);
+            peer.fragments.retain(|fragment| {
+                let stays = ice.answers_to(fragment);
+                if !stays {
+                    by_fragment.remove(fragment);
+                }
+                stays
+            });
+            peer.fragments.push(plan.ice.ufrag.clone());
             self.by_fragment.insert(plan.ice.ufrag.clone(), place);
         }
         if let (None, Some(fingerprint)) = (peer.plan.fingerprint, plan.fingerprint) {
@@ -477,7 +485,11 @@ impl Worker {
                 self.by_source.remove(source);
             }
         }
-        self.by_fragment.retain(|_, &mut at| at != place);
+        for fragment in &peer.fragments {
+            if self.by_fragment.get(fragment) == Some(&place) {
+                self.by_fragment.remove(fragment);
+            }
+        }
         for receiving in &peer.receiving {
             self.end_track(receiving.plan.track);
         }
