@@ -55,7 +55,7 @@ pub fn worker(bytes: &[u8]) {
     let codecs = Codec::ALL.iter().zip(0_u8..);
     let sends = |peer: u32| -> Vec<SendPlan> {
         let taken = codecs.clone().map(|(&codec, n)| SendCodec {
-            codec,
+            format: codec.into(),
             payload_type: 96 + 2 * n,
             repair_type: (codec.kind() == Kind::Video).then_some(97 + 2 * n),
             red_type: None,
