@@ -35,7 +35,7 @@ impl Studio {
     }
 
     /// A whole picture, or 20 ms of sound.
-    fn send(&mut self, tap: &Tap, payload: &[u8], orientation: Option<u8>, clock: u64) {
+    fn send(&self, tap: &Tap, payload: &[u8], orientation: Option<u8>, clock: u64) {
         tap.put(Tapped::Packet(Packet {
             layer: 0,
             sequence: self.first + self.ms / 20,
@@ -48,13 +48,13 @@ impl Studio {
         }));
     }
 
-    fn picture(&mut self, tap: &Tap, keyframe: bool, orientation: Option<u8>) {
+    fn picture(&self, tap: &Tap, keyframe: bool, orientation: Option<u8>) {
         self.send(tap, &payload(true, self.ms, keyframe, 0), orientation, 90);
     }
 
     fn step(&mut self, ms: u64) {
         self.ms += ms;
-        if self.ms % 100 == 0 {
+        if self.ms.is_multiple_of(100) {
             let work = self.recorder.poll(self.noon + Duration::from_millis(self.ms));
             self.take(work);
         }
