@@ -13,11 +13,11 @@ use switchboard_media::recorder::{Block, FileTrack, FileWriter, Write, recover};
 fn main() -> io::Result<()> {
     let path = std::env::temp_dir().join(format!("switchboard-hour-{}", std::process::id()));
     let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-    let track = |codec, size| FileTrack { codec, size, private: Vec::new() };
+    let track = |codec, size| FileTrack { size, ..FileTrack::of(codec) };
     let (mut writer, begin) =
         FileWriter::new(&[track(Codec::Opus, (0, 0)), track(Codec::Vp8, (640, 360))]);
     let mut length = 0;
-    let mut put = |Write { at, bytes }: Write| {
+    let mut put = |Write { at, bytes, .. }: Write| {
         let at = at.unwrap_or(length);
         length = length.max(at + bytes.len() as u64);
         file.write_all_at(&bytes, at)

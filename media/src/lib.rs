@@ -26,6 +26,7 @@ mod ice;
 mod layer;
 pub mod negotiation;
 mod numbers;
+mod parameter_sets;
 mod peer;
 mod plan;
 pub mod recorder;

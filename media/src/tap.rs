@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::codec::Format;
-use crate::history::Kept;
+use crate::codec::{Codec, Format};
+use crate::history::{Kept, Meta};
 use crate::layer::ClockPair;
+use crate::parameter_sets::ParameterSets;
 
 /// A part of what a track carries.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub enum Tapped {
 pub struct Coded {
     /// The codec and its form.
     pub format: Format,
-    /// Parameter sets of H.264 that were described or seen before, one NAL unit each.
+    /// Parameter sets of H.264 that were described or sent before, one NAL unit each.
     pub parameter_sets: Arc<[Vec<u8>]>,
 }
 
@@ -127,6 +128,23 @@ pub struct Over;
 /// may have to wait for the other.
 const CHUNK: usize = 32 << 10;
 
+/// What a track has brought that a recorder needs which comes later: senders need not repeat it.
+#[derive(Debug, Default)]
+pub(crate) struct Brought {
+    sets: ParameterSets,
+    orientation: Option<u8>,
+}
+
+impl Brought {
+    /// Takes a packet that is passed on.
+    pub(crate) fn note(&mut self, codec: Codec, meta: &Meta, payload: &[u8]) {
+        self.orientation = meta.orientation.or(self.orientation);
+        if codec == Codec::H264 {
+            self.sets.note(payload);
+        }
+    }
+}
+
 /// A tap in its track.
 #[derive(Debug)]
 pub(crate) struct Fitted {
@@ -135,22 +153,37 @@ pub(crate) struct Fitted {
     /// The stream that is recorded, and the best that there is.
     layer: Option<u8>,
     pub(crate) target: Option<u8>,
+    /// How the picture was turned before, for the first packet.
+    orientation: Option<u8>,
 }
 
 impl Fitted {
-    pub(crate) fn new(tap: Tap) -> Self {
-        Self { tap, chunk: BytesMut::new(), layer: None, target: None }
+    /// A tap in a track of `format`; `described` are the parameter sets of its description.
+    pub(crate) fn new(tap: Tap, format: Format, described: &[Vec<u8>], brought: &Brought) -> Self {
+        let orientation = brought.orientation;
+        let chunk = BytesMut::new();
+        let mut fitted = Self { tap, chunk, layer: None, target: None, orientation };
+        fitted.coded(format, described, brought);
+        fitted
+    }
+
+    /// From now on the track's packets are of `format`.
+    pub(crate) fn coded(&mut self, format: Format, described: &[Vec<u8>], brought: &Brought) {
+        let mut sets = ParameterSets::default();
+        if format.codec == Codec::H264 {
+            described.iter().for_each(|unit| sets.note_unit(unit));
+            // What was sent is newer than what was described.
+            brought.sets.units().for_each(|unit| sets.note_unit(unit));
+        }
+        let parameter_sets: Vec<Vec<u8>> = sets.units().map(<[u8]>::to_vec).collect();
+        self.tap.put(Tapped::Coded(Coded { format, parameter_sets: parameter_sets.into() }));
+        // What comes now may be of another stream with its own clock.
+        self.layer = None;
     }
 
     /// Whether a keyframe of the target is waited for.
     pub(crate) fn waits(&self) -> bool {
         self.layer.is_none() || self.layer != self.target
-    }
-
-    /// What follows is coded with `format`, and begins with a keyframe.
-    pub(crate) fn coded(&mut self, format: Format, parameter_sets: Arc<[Vec<u8>]>) {
-        (self.layer, self.target) = (None, None);
-        self.tap.put(Tapped::Coded(Coded { format, parameter_sets }));
     }
 
     /// A layer comes in another stream from now on, which begins with a keyframe.
@@ -191,7 +224,7 @@ impl Fitted {
             timestamp: meta.timestamp,
             marker: meta.marker,
             red: meta.red,
-            orientation: meta.orientation,
+            orientation: meta.orientation.or(self.orientation.take()),
             payload: self.chunk.split().freeze(),
             at: meta.arrived,
         }));
@@ -202,5 +235,51 @@ impl Fitted {
             let ClockPair { ntp, rtp, at } = clock;
             self.tap.put(Tapped::Clock(Clock { layer, ntp, rtp, at }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::look;
+    use crate::dtls::tests::noon;
+
+    const SPS: &[u8] = &[0x67, 0x42, 0xC0, 0x1F, 0xDA, 0x02, 0x80, 0xF6, 0x80];
+    const PPS: &[u8] = &[0x68, 0xCE, 0x3C, 0x80];
+
+    fn meta(sequence: u64, orientation: Option<u8>) -> Meta {
+        Meta { orientation, ..Meta::bare(sequence, 90_000, noon()) }
+    }
+
+    #[test]
+    fn a_recorder_that_comes_late_gets_the_sets_and_the_orientation_that_came_before() {
+        let (mut brought, format) = (Brought::default(), Format::from(Codec::H264));
+        let described = [[SPS, &[0xFF]].concat(), PPS.to_vec()];
+        brought.note(format.codec, &meta(1, None), SPS);
+        brought.note(format.codec, &meta(2, Some(1)), &[0x65, 0x88]);
+        brought.note(format.codec, &meta(3, None), &[0x61, 0xE0]);
+        let (tap, tapping) = tap(16);
+        let mut fitted = Fitted::new(tap, format, &described, &brought);
+        fitted.target = Some(0);
+        for sequence in [4, 5] {
+            let (meta, payload) = (meta(sequence, None), [0x65, 0x88]);
+            assert!(look(format.codec, &payload, None).keyframe);
+            let kept = Kept { meta: &meta, dependency: &[], payload: &payload };
+            fitted.packet(0, true, None, &kept);
+        }
+        fitted.coded(Codec::Vp8.into(), &described, &brought);
+        let parts: Vec<Tapped> = std::iter::from_fn(|| tapping.take().ok().flatten()).collect();
+        let [Tapped::Coded(first), Tapped::Packet(one), Tapped::Packet(two), Tapped::Coded(last)] =
+            &*parts
+        else {
+            panic!("{parts:?}")
+        };
+        // What came in the stream is newer than what was described.
+        assert_eq!(
+            (first.format, &*first.parameter_sets),
+            (format, &[SPS.to_vec(), PPS.to_vec()][..])
+        );
+        assert_eq!((one.orientation, two.orientation), (Some(1), None));
+        assert_eq!((last.format.codec, last.parameter_sets.len()), (Codec::Vp8, 0));
     }
 }

@@ -10,7 +10,7 @@ use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::{Subscription, Wish};
 use crate::succession::{Succession, Turn};
-use crate::tap::Fitted;
+use crate::tap::{Brought, Fitted};
 
 /// How long the packets of a picture wait for its last one, so that they leave together.
 const HOLD: Duration = Duration::from_millis(1);
@@ -60,6 +60,8 @@ pub(crate) struct Track {
     pub(crate) level: f32,
     /// Who records it.
     pub(crate) tap: Option<Fitted>,
+    /// What a recorder needs that comes later.
+    pub(crate) brought: Brought,
 }
 
 /// A packet that came in, by its layer and its continued number.
@@ -111,6 +113,7 @@ impl Track {
             wanted: vec![true; count],
             level: 0.0,
             tap: None,
+            brought: Brought::default(),
         }
     }
 
@@ -181,6 +184,7 @@ impl Track {
             playout_delay: values.playout_delay,
             arrived: now,
         };
+        self.brought.note(self.format.codec, &meta, payload);
         let kept = stream.history.keep(meta, values.dependency.unwrap_or_default(), payload);
         if resized {
             self.rank(now);
@@ -253,7 +257,8 @@ impl Track {
             }
         }
         if let Some(tap) = &mut self.tap {
-            tap.coded(self.format, Arc::clone(&self.parameter_sets));
+            tap.target = tap.target.filter(|&target| usize::from(target) < count);
+            tap.coded(self.format, &self.parameter_sets, &self.brought);
         }
     }
 

@@ -114,6 +114,9 @@ pub struct RecordingFile {
     pub start_offset_ms: u64,
     /// Milliseconds that it covers.
     pub duration_ms: u64,
+    /// By how many degrees the pictures have to be turned clockwise: 0, 90, 180 or 270. Players that read the file's projection do so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<u16>,
     /// SHA-256, in hexadecimal digits.
     pub sha256: String,
 }
@@ -138,7 +141,8 @@ pub struct Recording {
     /// When it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
-    /// Why: `requested`, `ended`, `length`, `size`, `disk-full`, `folder-gone`, `disk`, `overload`, `recovered`, `drain`.
+    /// Why: `requested`, `ended`, `length`, `size`, `disk-full`, `folder-gone`, `disk`, `overload`, `recovered`, `drain`,
+    /// `missing-parameter-sets`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
     /// Who started it; null for the server's own policy.

@@ -1,7 +1,8 @@
 //! The folder of a recording: a file for each participant, and what they are.
 //!
 //! ```text
-//! <dir>/<recordingId>/recording.json    what is written and by whom, from the first moment on
+//! <dir>/<recordingId>/recording.json    what is recorded, from the first moment on
+//!                     files.jsonl       what is written and by whom, a line for each file
 //!                     recording.lock    held by whoever writes
 //!                     <fileId>.part     being written
 //!                     <fileId>.webm     whole; .mkv with H.264
@@ -23,7 +24,7 @@ use crate::clock::Timestamp;
 use crate::event::recording::{FileKind, RecordingFile, RecordingMode};
 use crate::ids::{FileId, RecordingId, RoomId, UserId};
 
-/// What `recording.json` says of a file that is being written.
+/// What `files.jsonl` says of a file that is being written.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Draft {
@@ -46,6 +47,8 @@ pub(super) struct Log {
     pub(super) room_id: String,
     pub(super) mode: RecordingMode,
     pub(super) started_at: Timestamp,
+    /// Files that an earlier version listed here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) files: Vec<Draft>,
 }
 
@@ -106,6 +109,28 @@ pub(super) fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result
     std::fs::rename(draft, folder.join(name))
 }
 
+/// Adds a file to the list of those that are written.
+pub(super) fn list(folder: &Path, draft: &Draft) -> io::Result<()> {
+    let mut line = serde_json::to_vec(draft)?;
+    line.push(b'\n');
+    let path = folder.join("files.jsonl");
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+/// The files that are listed; a line that a crash cut off is left out.
+fn listed(folder: &Path) -> io::Result<Vec<Draft>> {
+    match std::fs::read(folder.join("files.jsonl")) {
+        Ok(lines) => {
+            let drafts = lines.split(|byte| *byte == b'\n');
+            Ok(drafts.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes it last that names have changed.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -124,11 +149,20 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Gives a whole file its name.
+/// Gives files that lack one their digest.
+pub(super) fn digest(folder: &Path, files: &mut [RecordingFile]) -> io::Result<()> {
+    for file in files.iter_mut().filter(|file| file.sha256.is_empty()) {
+        file.sha256 = sha256(&folder.join(name(file.file_id, &file.container)))?;
+    }
+    Ok(())
+}
+
+/// Gives a whole file its name. Its digest waits for the end of the recording: others are recorded meanwhile.
 pub(super) fn settle(
     folder: &Path,
     draft: &Draft,
     codecs: &[Codec],
+    rotation: u16,
     duration_ms: u64,
 ) -> io::Result<RecordingFile> {
     let container = if codecs.contains(&Codec::H264) { "mkv" } else { "webm" };
@@ -153,7 +187,8 @@ pub(super) fn settle(
         bytes: std::fs::metadata(&to)?.len(),
         start_offset_ms: draft.start_offset_ms,
         duration_ms,
-        sha256: sha256(&to)?,
+        rotation: pictures.map(|_| rotation),
+        sha256: String::new(),
     })
 }
 
@@ -227,17 +262,18 @@ fn of_all(id: FileId, kind: FileKind, path: &Path, duration_ms: u64) -> io::Resu
         bytes: std::fs::metadata(path)?.len(),
         start_offset_ms: 0,
         duration_ms,
+        rotation: None,
         sha256: sha256(path)?,
     })
 }
 
-/// Writes the manifest; `particulars` says more of each file.
+/// Writes the manifest; `particulars` says more of each file, `unrecorded` of tracks that are in none.
 pub(super) fn write_manifest(
     folder: &Path,
     log: &Log,
     id: FileId,
     files: &[RecordingFile],
-    particulars: &[Value],
+    (particulars, unrecorded): (&[Value], &[Value]),
     (stopped_at, reason): (Timestamp, &str),
 ) -> io::Result<RecordingFile> {
     let entries: Vec<Value> = files
@@ -262,6 +298,7 @@ pub(super) fn write_manifest(
         "stoppedAt": stopped_at,
         "stopReason": reason,
         "files": entries,
+        "unrecorded": unrecorded,
     });
     let file = name(id, "json");
     write_whole(folder, &file, &serde_json::to_vec_pretty(&manifest)?)?;
@@ -280,7 +317,7 @@ pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Resul
     let Some(_lock) = lock(&folder)? else { return Ok(Found::Busy) };
     let log: Log = serde_json::from_slice(&log)?;
     let (mut files, mut particulars) = (Vec::new(), Vec::new());
-    for draft in &log.files {
+    for draft in log.files.iter().chain(&listed(&folder)?) {
         let part = folder.join(name(draft.file_id, "part"));
         let containers =
             ["webm", "mkv"].map(|container| folder.join(name(draft.file_id, container)));
@@ -292,7 +329,7 @@ pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Resul
         match switchboard_media::recorder::recover(&file)? {
             Some(found) => {
                 let codecs: Vec<Codec> = found.codecs.clone();
-                files.push(settle(&folder, draft, &codecs, found.duration)?);
+                files.push(settle(&folder, draft, &codecs, found.rotation, found.duration)?);
                 particulars.push(json!({ "recovered": true, "cutBytes": found.cut }));
             }
             None => std::fs::remove_file(&part)?,
@@ -301,6 +338,7 @@ pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Resul
     if let Err(error) = add_mix(&folder, log.mode, &mut files, &mut particulars) {
         tracing::warn!(recording = %id, %error, "the voices are not mixed");
     }
+    digest(&folder, &mut files)?;
     if !files.is_empty() {
         let manifest = FileId::new(uuid::Uuid::new_v4());
         let manifest = write_manifest(
@@ -308,7 +346,7 @@ pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Resul
             &log,
             manifest,
             &files,
-            &particulars,
+            (&particulars, &[]),
             (stopped_at, "recovered"),
         )?;
         files.push(manifest);

@@ -3,20 +3,19 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use switchboard_media::driver::Server;
-use switchboard_media::recorder::{Recorder, Work, Write};
 use switchboard_media::tap::Tapping;
-use switchboard_media::{Codec, Command, RoomKey, TrackKey};
+use switchboard_media::{Command, RoomKey};
 use tokio::sync::mpsc::Sender;
 
-use super::files::{self, Draft, Log};
+use super::files::{self, Log};
+use super::output::{Output, Settled};
 use super::{Part, Performer, Told};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
@@ -30,6 +29,8 @@ const BACKGROUND: i32 = 10;
 /// How often the limits are looked at, and how often what was written is made to last.
 const CHECK: Duration = Duration::from_secs(1);
 const SYNC: Duration = Duration::from_secs(5);
+/// How long the file of a participant whose tracks are over waits for others to go on in it.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// What is to be recorded until its tap is over.
 pub(super) struct Added {
@@ -55,21 +56,16 @@ pub(super) struct Parts {
     pub(super) told: Sender<Told>,
 }
 
-/// A file and who writes it.
-struct Output {
-    draft: Draft,
-    recorder: Recorder,
-    file: Option<File>,
-    written: u64,
-    failed: Vec<TrackKey>,
-}
-
 /// See the module.
 pub(super) struct Session {
     parts: Parts,
     began: Instant,
     log: Log,
+    /// Who is there, and files that are whole.
     outputs: Vec<Output>,
+    settled: Vec<Settled>,
+    /// What the manifest says of tracks that are not recorded.
+    lacking: Vec<Value>,
     bytes: u64,
     checked: Instant,
     synced: Instant,
@@ -95,11 +91,14 @@ impl Session {
             began,
             log,
             outputs: Vec::new(),
+            settled: Vec::new(),
+            lacking: Vec::new(),
             bytes: 0,
             checked: began,
             synced: began,
         };
-        session.write_log()?;
+        let bytes = serde_json::to_vec_pretty(&session.log)?;
+        files::write_whole(&session.parts.folder, "recording.json", &bytes)?;
         Ok(session)
     }
 
@@ -129,31 +128,21 @@ impl Session {
         let id = self.parts.id;
         let _ = self.parts.told.blocking_send(Told::Stopped { id, reason });
         let files = self.finish(reason);
-        let _ = self.parts.told.blocking_send(Told::Finished { id, files });
+        let problem = (!self.lacking.is_empty()).then_some(super::MISSING_SETS);
+        let _ = self.parts.told.blocking_send(Told::Finished { id, files, problem });
     }
 
     fn add(&mut self, Added { by, part, tapping }: Added) {
-        let same =
-            |output: &&mut Output| output.draft.who == by.who && output.draft.screen == part.screen;
-        let place = self.outputs.iter_mut().find(same);
-        let output = match place {
-            Some(output) => output,
+        let same = |output: &Output| output.who.who == by.who && output.screen == part.screen;
+        let place = match self.outputs.iter().position(same) {
+            Some(place) => place,
             None => {
-                let draft = Draft {
-                    file_id: FileId::new(uuid::Uuid::new_v4()),
-                    who: by.who,
-                    user_id: Some(by.user).filter(|user| !user.is_guest()),
-                    name: by.name,
-                    screen: part.screen,
-                    start_offset_ms: 0,
-                };
-                let recorder = Recorder::new(self.began);
-                let (file, failed) = (None, Vec::new());
-                self.outputs.push(Output { draft, recorder, file, written: 0, failed });
-                let Some(output) = self.outputs.last_mut() else { return };
-                output
+                self.outputs.push(Output::new(by, part.screen, self.began));
+                self.outputs.len() - 1
             }
         };
+        let Some(output) = self.outputs.get_mut(place) else { return };
+        output.over_since = None;
         output.recorder.add(part.key, part.codec, tapping);
     }
 
@@ -161,43 +150,57 @@ impl Session {
         for place in 0..self.outputs.len() {
             self.take(place, now)?;
         }
+        self.finish_gone(now)?;
         if now >= self.checked + CHECK {
             self.checked = now;
             self.check(now)?;
         }
         if now >= self.synced + SYNC {
             self.synced = now;
-            let files = self.outputs.iter().filter_map(|output| output.file.as_ref());
-            files.into_iter().try_for_each(File::sync_data).map_err(|error| reason_of(&error))?;
+            let mut files = self.outputs.iter().filter_map(Output::file);
+            files.try_for_each(File::sync_data).map_err(|error| reason_of(&error))?;
         }
         Ok(())
     }
 
     fn take(&mut self, place: usize, now: Instant) -> Result<(), &'static str> {
         let Some(output) = self.outputs.get_mut(place) else { return Ok(()) };
-        let Work { writes, keyframes, failed } = output.recorder.poll(now);
-        for track in keyframes {
+        let mut work = output.recorder.poll(now);
+        if output.recorder.is_over() {
+            output.over_since.get_or_insert(now);
+        }
+        for track in work.keyframes.drain(..) {
             self.parts.server.tell(self.parts.key, Command::Keyframe { track });
         }
-        for track in failed {
+        for track in work.failed.drain(..) {
             tracing::error!(recording = %self.parts.id, ?track, "what a track sends cannot be recorded");
             metrics::counter!("rtc_recording_errors_total").increment(1);
-            output.failed.push(track);
+            output.failed += 1;
         }
-        let is_new = output.file.is_none() && !writes.is_empty();
-        self.write(place, writes).map_err(|error| self.trouble(&error))?;
-        if is_new {
-            self.note_files().map_err(|error| self.trouble(&error))?;
+        let applied = output.apply(&self.parts.folder, work, &mut self.settled);
+        self.bytes += applied.map_err(|error| self.trouble(&error))?;
+        Ok(())
+    }
+
+    /// Makes the files whole of those who have been gone for a while: what is held open and looked at follows who is there.
+    fn finish_gone(&mut self, now: Instant) -> Result<(), &'static str> {
+        let gone = |output: &mut Output| output.over_since.is_some_and(|it| now >= it + LINGER);
+        let gone: Vec<Output> = self.outputs.extract_if(.., gone).collect();
+        for mut output in gone {
+            let finished = self.finish_output(&mut output, now);
+            finished.map_err(|error| self.trouble(&error))?;
         }
-        let output = self.outputs.get_mut(place);
-        let moved = output.and_then(|output| {
-            let offset = output.recorder.offset()?;
-            let before = std::mem::replace(&mut output.draft.start_offset_ms, offset);
-            (before != offset).then_some(())
-        });
-        if moved.is_some() {
-            self.note_files().map_err(|error| self.trouble(&error))?;
+        Ok(())
+    }
+
+    fn finish_output(&mut self, output: &mut Output, now: Instant) -> io::Result<()> {
+        let finished = output.finish(&self.parts.folder, now, &mut self.settled);
+        let before = self.lacking.len();
+        self.lacking.extend(output.lacking());
+        if self.lacking.len() > before {
+            tracing::warn!(recording = %self.parts.id, "H.264 without parameter sets is not recorded");
         }
+        self.bytes += finished?;
         Ok(())
     }
 
@@ -205,44 +208,6 @@ impl Session {
         tracing::error!(recording = %self.parts.id, %error, "a recording cannot be written");
         metrics::counter!("rtc_recording_errors_total").increment(1);
         reason_of(error)
-    }
-
-    fn write(&mut self, place: usize, writes: Vec<Write>) -> io::Result<()> {
-        let Some(output) = self.outputs.get_mut(place) else { return Ok(()) };
-        for Write { at, bytes } in writes {
-            let file = match &output.file {
-                Some(file) => file,
-                None => {
-                    let name = files::name(output.draft.file_id, "part");
-                    output.file.insert(files::create(&self.parts.folder.join(name))?)
-                }
-            };
-            let at = at.unwrap_or(output.written);
-            let written = file.write_all_at(&bytes, at);
-            if written.is_err() {
-                // No half of a cluster.
-                let _ = file.set_len(output.written);
-            }
-            written?;
-            let end = at + bytes.len() as u64;
-            let more = end.saturating_sub(output.written);
-            output.written += more;
-            self.bytes += more;
-            metrics::counter!("rtc_recording_bytes_total").increment(more);
-        }
-        Ok(())
-    }
-
-    /// Keeps `recording.json` up to date.
-    fn note_files(&mut self) -> io::Result<()> {
-        let with_file = self.outputs.iter().filter(|output| output.file.is_some());
-        self.log.files = with_file.map(|output| output.draft.clone()).collect();
-        self.write_log()
-    }
-
-    fn write_log(&self) -> io::Result<()> {
-        let bytes = serde_json::to_vec_pretty(&self.log)?;
-        files::write_whole(&self.parts.folder, "recording.json", &bytes)
     }
 
     fn check(&self, now: Instant) -> Result<(), &'static str> {
@@ -253,16 +218,8 @@ impl Session {
         if self.bytes >= config.max_bytes {
             return Err("size");
         }
-        for output in &self.outputs {
-            let Some(file) = &output.file else { continue };
-            // A file whose name is gone can still be written, to no use.
-            let named = std::fs::metadata(folder.join(files::name(output.draft.file_id, "part")));
-            let same = |named: std::fs::Metadata| {
-                file.metadata().is_ok_and(|open| open.ino() == named.ino())
-            };
-            if !named.is_ok_and(same) {
-                return Err("folder-gone");
-            }
+        if !self.outputs.iter().all(|output| output.is_named(folder)) {
+            return Err("folder-gone");
         }
         match files::free_bytes(folder) {
             Some(free) if free < config.min_free_bytes => Err("disk-full"),
@@ -273,31 +230,27 @@ impl Session {
     /// Makes the files whole.
     fn finish(&mut self, reason: &'static str) -> Vec<RecordingFile> {
         let now = self.parts.clock.instant();
-        let (mut files, mut particulars) = (Vec::new(), Vec::new());
-        for place in 0..self.outputs.len() {
-            let settled = self.finish_output(place, now);
-            match settled {
-                Ok(Some((file, more))) => {
-                    files.push(file);
-                    particulars.push(more);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.trouble(&error);
-                }
+        for mut output in std::mem::take(&mut self.outputs) {
+            if let Err(error) = self.finish_output(&mut output, now) {
+                self.trouble(&error);
             }
         }
+        let (mut files, mut particulars): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.settled).into_iter().unzip();
         let folder = self.parts.folder.clone();
         // The participants' files stay where there is no other.
         let mixed = files::add_mix(&folder, self.parts.mode, &mut files, &mut particulars);
         if let Err(error) = mixed {
             self.trouble(&error);
         }
+        if let Err(error) = files::digest(&folder, &mut files) {
+            self.trouble(&error);
+        }
         if !files.is_empty() {
             let stopped = (self.parts.clock.now(), reason);
             let id = FileId::new(uuid::Uuid::new_v4());
-            let manifest =
-                files::write_manifest(&folder, &self.log, id, &files, &particulars, stopped);
+            let more = (particulars.as_slice(), self.lacking.as_slice());
+            let manifest = files::write_manifest(&folder, &self.log, id, &files, more, stopped);
             match manifest {
                 Ok(manifest) => files.push(manifest),
                 Err(error) => {
@@ -308,46 +261,6 @@ impl Session {
         let _ = files::sync_folder(&folder);
         files
     }
-
-    fn finish_output(
-        &mut self,
-        place: usize,
-        now: Instant,
-    ) -> io::Result<Option<(RecordingFile, Value)>> {
-        let Some(output) = self.outputs.get_mut(place) else { return Ok(None) };
-        let writes = output.recorder.finish(now).writes;
-        let whole = self.write(place, writes);
-        let Some(output) = self.outputs.get_mut(place) else { return Ok(None) };
-        let Some(file) = &output.file else { return Ok(None) };
-        let mut codecs: Vec<Codec> =
-            output.recorder.tracks().iter().map(|track| track.codec).collect();
-        let mut duration = output.recorder.duration();
-        if let Err(error) = whole {
-            // What could be written is made the most of.
-            tracing::warn!(recording = %self.parts.id, %error, "a file is cut short");
-            match switchboard_media::recorder::recover(file)? {
-                Some(found) => (codecs, duration) = (found.codecs.clone(), found.duration),
-                None => return Ok(None),
-            }
-        }
-        file.sync_all()?;
-        output.draft.start_offset_ms = output.recorder.offset().unwrap_or(0);
-        let gaps: Vec<Value> = output
-            .recorder
-            .gaps()
-            .iter()
-            .map(|gap| json!({ "track": gap.track, "fromMs": gap.from, "toMs": gap.to }))
-            .collect();
-        let missing: u64 = output.recorder.gaps().iter().map(|gap| gap.to - gap.from).sum();
-        metrics::counter!("rtc_recording_gap_seconds_total").increment(missing / 1000);
-        let more = json!({
-            "gaps": gaps,
-            "lostPackets": output.recorder.lost(),
-            "failedTracks": output.failed.len(),
-        });
-        let settled = files::settle(&self.parts.folder, &output.draft, &codecs, duration)?;
-        Ok(Some((settled, more)))
-    }
 }
 
 fn reason_of(error: &io::Error) -> &'static str {
@@ -355,5 +268,159 @@ fn reason_of(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "disk-full",
         io::ErrorKind::NotFound => "folder-gone",
         _ => "disk",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::mpsc::sync_channel;
+
+    use switchboard_media::driver::Settings;
+    use switchboard_media::tap::{Packet, Tap, Tapped, tap};
+    use switchboard_media::{Codec, TrackKey};
+
+    use super::*;
+    use crate::ids::UserId;
+
+    /// A session in virtual time, and the moment at which it begins.
+    fn session(root: &std::path::Path) -> (Session, Instant) {
+        let settings = Settings {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            listen_tcp: Vec::new(),
+            advertised: Vec::new(),
+            workers: 1,
+        };
+        let (clock, id) = (Clock::system(), RecordingId::new(uuid::Uuid::now_v7()));
+        let began = clock.instant();
+        let parts = Parts {
+            id,
+            room: "standup".parse().unwrap(),
+            key: RoomKey(1),
+            mode: RecordingMode::Tracks,
+            at: clock.now(),
+            folder: root.join(id.to_string()),
+            config: config::Recordings { min_free_bytes: 0, ..config::Recordings::default() },
+            clock,
+            server: Arc::new(Server::start(&settings, |_| {}).unwrap()),
+            added: sync_channel(1).1,
+            reason: Arc::default(),
+            told: tokio::sync::mpsc::channel(8).0,
+        };
+        (Session { began, ..Session::begin(parts).unwrap() }, began)
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("switchboard-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+
+    fn comes(session: &mut Session, number: u64) -> Tap {
+        let (tap, tapping) = tap(1024);
+        let user = UserId::new(i64::try_from(number).unwrap() + 1).unwrap();
+        let by = Performer { who: user.to_string(), user, name: None };
+        let part = Part { key: TrackKey(number), codec: Codec::Opus, screen: false };
+        session.add(Added { by, part, tapping });
+        tap
+    }
+
+    fn speaks(tap: &Tap, ms: u64, began: Instant) {
+        tap.put(Tapped::Packet(Packet {
+            layer: 0,
+            sequence: 1000 + ms / 20,
+            timestamp: u32::try_from(ms * 48).unwrap(),
+            marker: true,
+            red: false,
+            orientation: None,
+            payload: vec![0x78; 40].into(),
+            at: began + Duration::from_millis(ms),
+        }));
+    }
+
+    /// Forty people, two at a time, each for eight seconds.
+    fn come_and_go(session: &mut Session, began: Instant) -> usize {
+        let (mut there, mut most) = (Vec::new(), 0);
+        for ms in (0..160_000).step_by(20) {
+            if ms % 4000 == 0 {
+                there.push(comes(session, ms / 4000));
+                let gone = there.len().saturating_sub(2);
+                there.drain(..gone);
+            }
+            there.iter().for_each(|tap| speaks(tap, ms, began));
+            if ms % 100 == 0 {
+                session.look(began + Duration::from_millis(ms)).unwrap();
+                most = most.max(session.outputs.len());
+            }
+        }
+        most
+    }
+
+    #[test]
+    fn files_of_those_who_have_been_gone_for_ten_seconds_are_whole_while_others_are_recorded() {
+        let root = folder("gone");
+        let (mut session, began) = session(&root);
+        let most = come_and_go(&mut session, began);
+        assert!((4..=6).contains(&most), "{most} files are looked at");
+        let names = |end: &str| {
+            let names = std::fs::read_dir(&session.parts.folder).unwrap();
+            names
+                .filter(|it| it.as_ref().unwrap().file_name().to_string_lossy().ends_with(end))
+                .count()
+        };
+        assert!(names(".webm") >= 34 && names(".part") <= 6);
+        // Each is listed once, by a line of its own.
+        let list = std::fs::read_to_string(session.parts.folder.join("files.jsonl")).unwrap();
+        assert_eq!(list.lines().count(), 40);
+        let files = session.finish("requested");
+        assert_eq!(files.len(), 41, "and the manifest");
+        for (place, file) in files.iter().take(40).enumerate() {
+            let begins = u64::try_from(place).unwrap() * 4000;
+            assert!(file.start_offset_ms.abs_diff(begins) < 100, "{file:?}");
+            // The last comes with four seconds left.
+            let length = if place == 39 { 4000 } else { 8000 };
+            assert!(file.duration_ms.abs_diff(length) < 100 && file.sha256.len() == 64, "{file:?}");
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn after_a_crash_whole_files_and_those_that_were_written_are_found() {
+        let root = folder("crash");
+        let (mut session, began) = session(&root);
+        come_and_go(&mut session, began);
+        let (id, now) = (session.parts.id, session.parts.clock.now());
+        drop(session);
+        let files = match files::recover(&root, id, now).unwrap() {
+            files::Found::Files(files) => files,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(files.len(), 41);
+        assert!(files.iter().take(38).all(|file| file.duration_ms.abs_diff(8000) < 1300));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn who_comes_back_soon_goes_on_in_the_same_file() {
+        let root = folder("back");
+        let (mut session, began) = session(&root);
+        let mut there = Some(comes(&mut session, 1));
+        for ms in (0..60_000).step_by(20) {
+            match ms {
+                10_000 | 30_000 => there = None,
+                // After 8 s, and after 15.
+                18_000 | 45_000 => there = Some(comes(&mut session, 1)),
+                _ => {}
+            }
+            there.iter().for_each(|tap| speaks(tap, ms, began));
+            if ms % 100 == 0 {
+                session.look(began + Duration::from_millis(ms)).unwrap();
+            }
+        }
+        let files = session.finish("requested");
+        let offsets: Vec<u64> = files.iter().take(2).map(|it| it.start_offset_ms / 1000).collect();
+        assert_eq!((files.len(), offsets), (3, vec![0, 45]));
+        std::fs::remove_dir_all(root).unwrap();
     }
 }

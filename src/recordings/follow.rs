@@ -44,7 +44,7 @@ impl Recordings {
             Told::Opened { room, by } => self.opened(room, by).await,
             Told::Entered { id, user } => self.entered(id, user).await,
             Told::Stopped { id, reason } => self.stopped(id, reason).await,
-            Told::Finished { id, files } => self.finished(id, files).await,
+            Told::Finished { id, files, problem } => self.finished(id, files, problem).await,
         }
     }
 
@@ -55,7 +55,7 @@ impl Recordings {
             return Ok(());
         }
         let people = self.recorder.people(&room).unwrap_or_default();
-        let place = Place { room, people };
+        let place = Place { room, people, moderators: Vec::new() };
         match self.start(by, &place, self.config.mode).await {
             Ok(_) | Err(RecordingError::Already(_)) => Ok(()),
             Err(error) => Err(error),
@@ -100,8 +100,17 @@ impl Recordings {
         Ok(())
     }
 
-    async fn finished(&self, id: RecordingId, files: Vec<RecordingFile>) -> Result<()> {
-        let record = self.store.recording(id).await?.ok_or(RecordingError::NotFound)?;
+    async fn finished(
+        &self,
+        id: RecordingId,
+        files: Vec<RecordingFile>,
+        problem: Option<&'static str>,
+    ) -> Result<()> {
+        let mut record = self.store.recording(id).await?.ok_or(RecordingError::NotFound)?;
+        // Something was sent, and there is a reason why nothing of it can be fetched.
+        if let Some(problem) = problem.filter(|_| files.is_empty()) {
+            record.stop_reason = Some(problem.to_owned());
+        }
         let over = finished(record, files, self.clock.now(), &self.config);
         self.store.save_recording(over.clone()).await?;
         let present = self.recorder.people(&over.room).unwrap_or_default();
@@ -148,7 +157,10 @@ fn finished(
     config: &config::Recordings,
 ) -> RecordingRecord {
     let kept = Duration::from_secs(config.retention_days.saturating_mul(86_400));
-    let cut = matches!(record.stop_reason.as_deref(), Some("folder-gone" | "disk"));
+    let cut = matches!(
+        record.stop_reason.as_deref(),
+        Some("folder-gone" | "disk" | "missing-parameter-sets")
+    );
     let status = match files.is_empty() {
         // Nobody sent anything: no error, and nothing to fetch.
         true if !cut => RecordingStatus::NoRecording,

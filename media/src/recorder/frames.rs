@@ -1,8 +1,10 @@
 //! Packets become frames again. Every length is checked; what cannot be is left out until the next keyframe.
 
-use super::bits::Bits;
-use super::vp9;
+use super::av1::{self, leb128, sized_obu};
+use super::webm::Colour;
+use super::{h264, vp9};
 use crate::codec::{self, Codec, red_primary};
+use crate::parameter_sets::ParameterSets;
 use crate::tap::Packet;
 
 /// Bytes of a frame.
@@ -16,7 +18,18 @@ pub(super) struct Frame {
     /// With a keyframe: the size of its pictures, and what a decoder must know.
     pub(super) size: Option<(u16, u16)>,
     pub(super) private: Vec<u8>,
+    pub(super) colour: Option<Colour>,
+    /// By how many degrees it has to be turned clockwise to be upright.
+    pub(super) rotation: u16,
     pub(super) data: Vec<u8>,
+}
+
+/// What a keyframe says of itself.
+#[derive(Clone, Debug, Default)]
+struct About {
+    size: Option<(u16, u16)>,
+    private: Vec<u8>,
+    colour: Option<Colour>,
 }
 
 /// The frame that is being put together.
@@ -30,6 +43,8 @@ struct Part {
     spatial: u8,
     /// Where the unit that is in pieces begins (H.264, AV1).
     unit: Option<usize>,
+    /// The sequence header (AV1).
+    sequence: Vec<u8>,
 }
 
 /// See the module.
@@ -39,10 +54,11 @@ pub(super) struct Assembler {
     part: Option<Part>,
     /// Without a keyframe what comes cannot be decoded.
     pub(super) broken: bool,
-    sps: Vec<u8>,
-    pps: Vec<u8>,
-    sequence: Vec<u8>,
+    /// Keyframes of H.264 came, and no parameter sets for them.
+    pub(super) lacks_sets: bool,
+    sets: ParameterSets,
     layers: vp9::Layers,
+    rotation: u16,
 }
 
 impl Assembler {
@@ -52,11 +68,22 @@ impl Assembler {
             codec,
             part: None,
             broken,
-            sps: Vec::new(),
-            pps: Vec::new(),
-            sequence: Vec::new(),
+            lacks_sets: false,
+            sets: ParameterSets::default(),
             layers: vp9::Layers::default(),
+            rotation: 0,
         }
+    }
+
+    /// Takes parameter sets that were described or seen before, one NAL unit each.
+    pub(super) fn note_sets(&mut self, sets: &[Vec<u8>]) {
+        sets.iter().for_each(|unit| self.sets.note_unit(unit));
+    }
+
+    /// Goes on with another stream of the same track: what is known of the track stays.
+    pub(super) fn restart(&mut self, codec: Codec) {
+        let (sets, rotation) = (std::mem::take(&mut self.sets), self.rotation);
+        *self = Self { sets, rotation, ..Self::new(codec) };
     }
 
     /// Takes the next packet; `gap` where some before it are lost. Gives the frames that are whole now.
@@ -75,6 +102,10 @@ impl Assembler {
         }
         if self.part.as_ref().is_some_and(|part| part.timestamp != packet.timestamp) {
             self.finish(out);
+        }
+        // It is on the last packet of a picture and holds until it changes. The flag that mirrors is left out, as browsers do.
+        if let Some(orientation) = packet.orientation {
+            self.rotation = u16::from(orientation & 0x03) * 90;
         }
         let timestamp = packet.timestamp;
         let mut part = self.part.take().unwrap_or_else(|| Part { timestamp, ..Part::default() });
@@ -97,90 +128,83 @@ impl Assembler {
 
     fn finish(&mut self, out: &mut Vec<Frame>) {
         let Some(mut part) = self.part.take().filter(|part| !part.data.is_empty()) else { return };
-        let (size, private) = match self.codec {
-            Codec::Vp8 => (vp8_size(&part.data), Vec::new()),
+        let about = match self.codec {
+            Codec::Vp8 => About { size: vp8_size(&part.data), ..About::default() },
             Codec::Vp9 => {
                 let (about, layers) = ((part.keyframe, part.spatial), &mut self.layers);
                 let picture = layers.picture(&part.data, &part.ends, about);
                 let Some((data, size)) = picture else { return };
                 part.data = data;
-                (size, Vec::new())
+                About { size, ..About::default() }
             }
             Codec::H264 => self.look_at_units(&mut part),
-            Codec::Av1 => self.look_at_obus(&mut part),
-            Codec::Opus => (None, Vec::new()),
+            Codec::Av1 => look_at_obus(&mut part),
+            Codec::Opus => About::default(),
         };
         let Part { timestamp, keyframe, data, .. } = part;
+        let About { size, private, colour } = about;
         let usable = keyframe && size.is_some();
-        if self.broken && !usable {
+        if self.broken && !usable || data.is_empty() {
             return;
         }
         self.broken = false;
-        out.push(Frame { timestamp, keyframe: usable, size, private, data });
+        let rotation = self.rotation;
+        out.push(Frame { timestamp, keyframe: usable, size, private, colour, rotation, data });
     }
 
-    fn look_at_units(&mut self, part: &mut Part) -> (Option<(u16, u16)>, Vec<u8>) {
-        let mut rest = part.data.as_slice();
+    fn look_at_units(&mut self, part: &mut Part) -> About {
+        let (mut rest, mut slice) = (part.data.as_slice(), None);
         while let Some((length, after)) = rest.split_first_chunk::<4>() {
             let length = u32::from_be_bytes(*length) as usize;
             let Some((unit, after)) = after.split_at_checked(length) else { break };
             match unit.first().map(|first| first & 0x1F) {
-                Some(5) => part.keyframe = true,
-                Some(7) => self.sps = unit.to_vec(),
-                Some(8) => self.pps = unit.to_vec(),
+                Some(5) => slice = slice.or(Some(unit)),
+                Some(7 | 8) => self.sets.note_unit(unit),
                 _ => {}
             }
             rest = after;
         }
-        if !part.keyframe {
-            return (None, Vec::new());
-        }
-        (sps_size(&self.sps), self.avc_configuration().unwrap_or_default())
+        let Some(slice) = slice else { return About::default() };
+        part.keyframe = true;
+        // A slice that is not understood may still be decoded with the sets that there are.
+        let newest = self.sets.sequences().last().filter(|_| self.sets.pictures().next().is_some());
+        let sequence = self.sets.sequence_of(slice).or(newest);
+        self.lacks_sets = sequence.is_none();
+        let described = sequence
+            .and_then(|set| Some((h264::sequence(set)?, h264::configuration(set, &self.sets)?)));
+        let Some((sequence, private)) = described else { return About::default() };
+        About { size: Some(sequence.size), private, colour: sequence.colour }
     }
+}
 
-    /// ISO/IEC 14496-15 §5.3.3.1.2.
-    fn avc_configuration(&self) -> Option<Vec<u8>> {
-        let &[_, profile, compatible, level, ..] = self.sps.as_slice() else { return None };
-        let mut record = vec![1, profile, compatible, level, 0xFF, 0xE1];
-        record.extend(u16::try_from(self.sps.len()).ok()?.to_be_bytes());
-        record.extend(&self.sps);
-        record.push(1);
-        record.extend(u16::try_from(self.pps.len()).ok()?.to_be_bytes());
-        record.extend(&self.pps);
-        Some(record)
-    }
-
-    /// Drops what a file does not hold, and gives every unit its size (AV1 in Matroska).
-    fn look_at_obus(&mut self, part: &mut Part) -> (Option<(u16, u16)>, Vec<u8>) {
-        let mut data = Vec::with_capacity(part.data.len() + 16);
-        let mut rest = part.data.as_slice();
-        while let Some((length, after)) = rest.split_first_chunk::<4>() {
-            let length = u32::from_be_bytes(*length) as usize;
-            let Some((unit, after)) = after.split_at_checked(length) else { break };
-            rest = after;
-            let Some(sized) = sized_obu(unit) else { continue };
-            match unit.first().map(|first| first >> 3 & 0x0F) {
-                // Temporal delimiters, tile lists, padding.
-                Some(2 | 8 | 15) | None => continue,
-                Some(1) => {
-                    part.keyframe = true;
-                    self.sequence.clone_from(&sized);
-                }
-                Some(_) => {}
+/// Drops what a file does not hold, and gives every unit its size (AV1 in Matroska).
+fn look_at_obus(part: &mut Part) -> About {
+    let mut data = Vec::with_capacity(part.data.len() + 16);
+    let mut rest = part.data.as_slice();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some((unit, after)) = after.split_at_checked(length) else { break };
+        rest = after;
+        let Some(sized) = sized_obu(unit) else { continue };
+        match unit.first().map(|first| first >> 3 & 0x0F) {
+            // Temporal delimiters, tile lists, padding.
+            Some(2 | 8 | 15) | None => continue,
+            Some(1) => {
+                part.keyframe = true;
+                part.sequence.clone_from(&sized);
             }
-            data.extend(sized);
+            Some(_) => {}
         }
-        part.data = data;
-        if !part.keyframe || part.data.is_empty() {
-            return (None, Vec::new());
-        }
-        // av1C of 8 bit 4:2:0, which profile 0 of WebRTC is.
-        let header = obu_payload(&self.sequence).unwrap_or_default();
-        let profile = header.first().map_or(0, |first| first >> 5);
-        let mut private = vec![0x81, profile << 5 | 8, 0x0C, 0];
-        private.extend(&self.sequence);
-        (Some(av1_size(header).unwrap_or((1280, 720))), private)
+        data.extend(sized);
     }
+    part.data = data;
+    if !part.keyframe {
+        return About::default();
+    }
+    let sequence = av1::sequence(&part.sequence);
+    let (size, colour) = sequence.map_or(((1280, 720), None), |it| (it.size, it.colour));
+    let private = av1::configuration(&sequence.unwrap_or_default(), &part.sequence);
+    About { size: Some(size), private, colour }
 }
 
 /// RFC 7741 §4.2.
@@ -268,87 +292,6 @@ fn h264(part: &mut Part, payload: &[u8]) -> Option<()> {
     }
 }
 
-/// ITU-T H.264 §7.3.2.1.1.
-fn sps_size(sps: &[u8]) -> Option<(u16, u16)> {
-    // Bytes that keep start codes from appearing are taken out.
-    let (mut plain, mut zeros) = (Vec::with_capacity(sps.len()), 0);
-    for &byte in sps {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        plain.push(byte);
-    }
-    let mut bits = Bits::new(plain.get(1..)?);
-    let profile = bits.number(8)?;
-    bits.number(16)?;
-    bits.golomb()?;
-    let mut chroma = 1;
-    if [100, 110, 122, 244, 44, 83, 86, 118, 128].contains(&profile) {
-        chroma = bits.golomb()?;
-        if chroma == 3 {
-            bits.bit()?;
-        }
-        bits.golomb()?;
-        bits.golomb()?;
-        bits.bit()?;
-        if bits.bit()? {
-            // Scaling lists of their own are nothing that WebRTC encoders write.
-            return None;
-        }
-    }
-    bits.golomb()?;
-    match bits.golomb()? {
-        0 => drop(bits.golomb()?),
-        1 => {
-            bits.bit()?;
-            bits.signed_golomb()?;
-            bits.signed_golomb()?;
-            for _ in 0..bits.golomb()?.min(255) {
-                bits.signed_golomb()?;
-            }
-        }
-        _ => {}
-    }
-    bits.golomb()?;
-    bits.bit()?;
-    let (width, height) = (bits.golomb()?.checked_add(1)?, bits.golomb()?.checked_add(1)?);
-    let frames_only = bits.bit()?;
-    if !frames_only {
-        bits.bit()?;
-    }
-    bits.bit()?;
-    let mut crop = [0; 4];
-    if bits.bit()? {
-        for side in &mut crop {
-            *side = bits.golomb()?;
-        }
-    }
-    let [left, right, top, bottom] = crop;
-    let fields = if frames_only { 1 } else { 2 };
-    let (across, down) =
-        (if matches!(chroma, 1 | 2) { 2 } else { 1 }, if chroma == 1 { 2 } else { 1 });
-    let cut = |whole: u32, a: u32, b: u32, unit: u32| {
-        whole.checked_sub(a.checked_add(b)?.checked_mul(unit)?).filter(|&rest| rest > 0)
-    };
-    let width = cut(width.checked_mul(16)?, left, right, across)?;
-    let height = cut(height.checked_mul(16 * fields)?, top, bottom, down * fields)?;
-    Some((u16::try_from(width).ok()?, u16::try_from(height).ok()?))
-}
-
-/// LEB128, and how many bytes it takes (AV1 bitstream §4.10.5).
-fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut value = 0_usize;
-    for (place, &byte) in bytes.iter().take(5).enumerate() {
-        value |= usize::from(byte & 0x7F) << (7 * place);
-        if byte & 0x80 == 0 {
-            return Some((value, place + 1));
-        }
-    }
-    None
-}
-
 /// The aggregation header and the elements behind it (AV1 RTP §4.4); units with their lengths before them.
 fn av1(part: &mut Part, payload: &[u8]) -> Option<()> {
     let (&header, mut rest) = payload.split_first()?;
@@ -380,65 +323,6 @@ fn av1(part: &mut Part, payload: &[u8]) -> Option<()> {
         }
     }
     (place > 0).then_some(())
-}
-
-/// A unit with its size in it (AV1 bitstream §5.3).
-fn sized_obu(unit: &[u8]) -> Option<Vec<u8>> {
-    let &first = unit.first()?;
-    let header = if first & 0x04 != 0 { 2 } else { 1 };
-    let payload = if first & 0x02 != 0 {
-        let (length, size) = leb128(unit.get(header..)?)?;
-        unit.get(header + size..header + size + length)?
-    } else {
-        unit.get(header..)?
-    };
-    let mut sized = vec![first | 0x02];
-    sized.extend_from_slice(unit.get(1..header)?);
-    let mut length = payload.len();
-    loop {
-        let low = u8::try_from(length & 0x7F).unwrap_or(0);
-        length >>= 7;
-        sized.push(if length > 0 { low | 0x80 } else { low });
-        if length == 0 {
-            break;
-        }
-    }
-    sized.extend_from_slice(payload);
-    Some(sized)
-}
-
-fn obu_payload(sized: &[u8]) -> Option<&[u8]> {
-    let header = if sized.first()? & 0x04 != 0 { 2 } else { 1 };
-    let (length, size) = leb128(sized.get(header..)?)?;
-    sized.get(header + size..header + size + length)
-}
-
-/// The largest size of a sequence (AV1 bitstream §5.5.1).
-fn av1_size(header: &[u8]) -> Option<(u16, u16)> {
-    let mut bits = Bits::new(header);
-    bits.number(3)?;
-    bits.bit()?;
-    if bits.bit()? {
-        bits.number(5)?;
-    } else {
-        if bits.bit()? {
-            // Timing is nothing that WebRTC encoders write.
-            return None;
-        }
-        let delayed = bits.bit()?;
-        for _ in 0..=bits.number(5)? {
-            bits.number(12)?;
-            if bits.number(5)? > 7 {
-                bits.bit()?;
-            }
-            if delayed && bits.bit()? {
-                bits.number(4)?;
-            }
-        }
-    }
-    let (across, down) = (bits.number(4)? + 1, bits.number(4)? + 1);
-    let mut side = |count| u16::try_from(bits.number(count)?.checked_add(1)?).ok();
-    Some((side(across)?, side(down)?))
 }
 
 #[cfg(test)]
@@ -498,8 +382,8 @@ mod tests {
                 timestamp: 9,
                 keyframe: true,
                 size: Some((320, 240)),
-                private: Vec::new(),
-                data
+                data,
+                ..Frame::default()
             }]
         );
     }

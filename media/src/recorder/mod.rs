@@ -1,13 +1,18 @@
-//! Records what one participant sends into a file, without sockets, files or a clock: it takes what [taps](crate::tap) hold and
-//! gives bytes to write. Nothing is decoded. A cut of the file at any place plays up to there.
+//! Records what one participant sends into files, without sockets, files or a clock: it takes what [taps](crate::tap) hold and
+//! gives bytes to write. Nothing is decoded. A cut of a file at any place plays up to there. A file ends, and another begins, where
+//! pictures are coded or turned otherwise than before.
 
-mod bits;
+mod av1;
+pub(crate) mod bits;
 mod clock;
 mod ebml;
 mod frames;
+mod h264;
+mod part;
 mod read;
 mod recover;
 mod reorder;
+mod stream;
 mod vp9;
 mod webm;
 
@@ -15,33 +20,27 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use self::clock::{Reference, Timeline};
-use self::frames::{Assembler, Frame};
+use self::clock::Reference;
+use self::frames::Frame;
+use self::part::Part;
 pub use self::read::{Blocks, FileWriter};
 pub use self::recover::{Recovered, recover};
-use self::reorder::Reorder;
-pub use self::webm::{Block, FileTrack};
-use self::webm::{CLUSTERS_AT, Index, beginning, cluster};
-use crate::codec::{Codec, Kind};
+use self::stream::Stream;
+pub use self::webm::{Block, Colour, FileTrack};
+use crate::codec::{Codec, Format};
 use crate::plan::TrackKey;
-use crate::tap::{Tapped, Tapping};
+use crate::tap::{Clock, Coded, Over, Packet, Tapped, Tapping};
 
 /// How long frames wait for a sender report at first.
 const HOLD: Duration = Duration::from_secs(2);
 /// How long a frame waits for those of other tracks that belong before it, in microseconds.
 const INTERLEAVE: i64 = 300_000;
-/// Milliseconds that one cluster covers at most.
-const CLUSTER: u64 = 500;
-/// Between two requests for a keyframe after a loss, and the longest without one.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
-const KEYFRAME_EVERY: Duration = Duration::from_secs(10);
-/// Pauses that are worth a note, and how many are noted.
-const GAP: u64 = 1000;
-const GAPS: usize = 1000;
 
 /// Bytes for a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
+    /// Which file of the recording, counted from 0; they come one after the other.
+    pub file: usize,
     /// Where; `None` appends.
     pub at: Option<u64>,
     /// What.
@@ -53,10 +52,29 @@ pub struct Write {
 pub struct Work {
     /// What to write, in this order.
     pub writes: Vec<Write>,
+    /// Files that are whole once that is written.
+    pub whole: Vec<Whole>,
     /// Tracks of which a keyframe is needed ([`crate::Command::Keyframe`]).
     pub keyframes: Vec<TrackKey>,
     /// Tracks whose recording came to a bad end; the others go on.
     pub failed: Vec<TrackKey>,
+}
+
+/// A file to which nothing is added any more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Whole {
+    /// Which, see [`Write::file`].
+    pub file: usize,
+    /// Its tracks.
+    pub tracks: Vec<FileTrack>,
+    /// Milliseconds from the beginning of the recording to that of the file.
+    pub offset: u64,
+    /// Milliseconds that it covers.
+    pub duration: u64,
+    /// Pauses in it.
+    pub gaps: Vec<Gap>,
+    /// Packets that never came, or found no room, since the file before.
+    pub lost: u64,
 }
 
 /// A pause in a track of a file.
@@ -70,34 +88,15 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// One stream that is recorded.
-struct Stream {
-    key: TrackKey,
-    codec: Codec,
-    tapping: Tapping,
-    /// How many had found no room at the last look, and how many of them the numbers of later packets have told of.
-    refused: (u64, u64),
-    layer: Option<u8>,
-    reorder: Reorder,
-    assembler: Assembler,
-    timeline: Timeline,
-    /// Frames that wait for a sender report, with when they came.
-    held: VecDeque<(Frame, i64)>,
-    begun: Option<Instant>,
-    /// When the last packet came.
-    heard: Option<Instant>,
-    /// Its track of the file, once there is one.
-    track: Option<usize>,
-    /// The time of its last frame.
-    last: Option<i64>,
-    asked: Option<Instant>,
-    keyframe: Option<Instant>,
-}
+/// Names a stream for the life of its recorder: a track may be recorded, left and recorded again.
+type StreamId = u64;
 
-impl Stream {
-    fn lost(&self) -> u64 {
-        self.reorder.lost + self.tapping.lost() - self.refused.1
-    }
+/// A frame at its time, which others may still come before.
+struct Waiting {
+    time: i64,
+    stream: StreamId,
+    format: Format,
+    frame: Frame,
 }
 
 /// See the module.
@@ -105,17 +104,14 @@ pub struct Recorder {
     began: Instant,
     reference: Reference,
     streams: Vec<Stream>,
-    tracks: Vec<FileTrack>,
-    /// Who writes each of them now.
-    owners: Vec<Option<TrackKey>>,
-    /// Frames in order of time, which others may still come before.
-    waiting: Vec<(i64, usize, Frame)>,
-    blocks: Vec<Block>,
-    origin: Option<i64>,
-    index: Index,
-    last: Vec<Option<u64>>,
-    gaps: Vec<Gap>,
+    added: StreamId,
+    /// In order of time.
+    waiting: VecDeque<Waiting>,
+    part: Part,
+    /// Packets that streams lost which are over, and how many the files before have counted.
     lost: u64,
+    counted: u64,
+    lacking: Vec<TrackKey>,
 }
 
 impl Recorder {
@@ -125,173 +121,185 @@ impl Recorder {
             began,
             reference: Reference::default(),
             streams: Vec::new(),
-            tracks: Vec::new(),
-            owners: Vec::new(),
-            waiting: Vec::new(),
-            blocks: Vec::new(),
-            origin: None,
-            index: Index::new(),
-            last: Vec::new(),
-            gaps: Vec::new(),
+            added: 0,
+            waiting: VecDeque::new(),
+            part: Part::new(0),
             lost: 0,
+            counted: 0,
+            lacking: Vec::new(),
         }
     }
 
     /// Records one more track, until its tap is over.
     pub fn add(&mut self, key: TrackKey, codec: Codec, tapping: Tapping) {
-        self.streams.push(Stream {
-            key,
-            codec,
-            tapping,
-            refused: (0, 0),
-            layer: None,
-            reorder: Reorder::default(),
-            assembler: Assembler::new(codec),
-            timeline: Timeline::new(codec.clock()),
-            held: VecDeque::new(),
-            begun: None,
-            heard: None,
-            track: None,
-            last: None,
-            asked: None,
-            keyframe: None,
-        });
+        self.added += 1;
+        self.streams.push(Stream::new(self.added, key, codec, tapping));
     }
 
-    fn disown(&mut self, key: TrackKey) {
-        self.owners.iter_mut().filter(|owner| **owner == Some(key)).for_each(|owner| *owner = None);
+    /// Whether all tracks are over.
+    pub fn is_over(&self) -> bool {
+        self.streams.is_empty()
     }
 
-    /// The tracks of the file.
-    pub fn tracks(&self) -> &[FileTrack] {
-        &self.tracks
+    /// Which file is written now, see [`Write::file`].
+    pub fn file(&self) -> usize {
+        self.part.number()
+    }
+
+    /// The tracks of the file that is written now.
+    pub fn tracks(&self) -> Vec<FileTrack> {
+        self.part.tracks()
     }
 
     /// Milliseconds from the beginning of the recording to that of the file, once it has one.
     pub fn offset(&self) -> Option<u64> {
-        u64::try_from(self.origin?.max(0) / 1000).ok()
+        self.part.offset()
     }
 
     /// Milliseconds that the file covers.
     pub fn duration(&self) -> u64 {
-        self.index.duration
+        self.part.duration()
     }
 
     /// Pauses in it.
     pub fn gaps(&self) -> &[Gap] {
-        &self.gaps
+        self.part.gaps()
     }
 
-    /// Packets that never came, or found no room.
+    /// Packets that never came, or found no room, of all files.
     pub fn lost(&self) -> u64 {
         self.lost + self.streams.iter().map(Stream::lost).sum::<u64>()
+    }
+
+    /// Tracks of which nothing is recorded, since the parameter sets of their H.264 are neither in the stream nor described.
+    pub fn lacking_parameter_sets(&self) -> Vec<TrackKey> {
+        let lacks = |stream: &&Stream| stream.assembler.lacks_sets && stream.last.is_none();
+        let lacking = self.streams.iter().filter(lacks).map(|stream| stream.key);
+        self.lacking.iter().copied().chain(lacking).collect()
     }
 
     /// Takes what the taps hold.
     pub fn poll(&mut self, now: Instant) -> Work {
         let mut work = Work::default();
+        self.look(now, &mut work);
+        work
+    }
+
+    fn look(&mut self, now: Instant, work: &mut Work) {
         let mut streams = std::mem::take(&mut self.streams);
         streams.retain_mut(|stream| {
             // What a publisher sends is nobody's friend: whatever it does, it does to its own track.
-            let took = catch_unwind(AssertUnwindSafe(|| self.take(stream, now, &mut work)));
+            let took = catch_unwind(AssertUnwindSafe(|| self.take(stream, now, work)));
             match took {
                 Ok(true) => return true,
                 Ok(false) => {}
                 Err(_) => work.failed.push(stream.key),
             }
             self.lost += stream.lost();
-            self.disown(stream.key);
+            if stream.assembler.lacks_sets && stream.last.is_none() {
+                self.lacking.push(stream.key);
+            }
             false
         });
         self.streams = streams;
-        self.release(self.micros(now) - INTERLEAVE, &mut work);
-        work
+        self.release(self.micros(now) - INTERLEAVE, work);
     }
 
     /// Takes what there is, and gives what makes the file whole.
     pub fn finish(&mut self, now: Instant) -> Work {
-        let later = now + HOLD;
-        let mut work = self.poll(now);
-        let mut rest = self.poll(later);
-        work.writes.append(&mut rest.writes);
+        let mut work = Work::default();
+        self.look(now, &mut work);
+        self.look(now + HOLD, &mut work);
+        self.lacking = self.lacking_parameter_sets();
         self.lost = self.lost();
         self.streams.clear();
         self.release(i64::MAX, &mut work);
-        self.write_cluster(&mut work);
-        if self.origin.is_some() {
-            let pictures = self.tracks.iter().position(|track| track.codec.kind() == Kind::Video);
-            let writes = self.index.finish(pictures);
-            work.writes.extend(writes.into_iter().map(|(at, bytes)| Write { at: Some(at), bytes }));
-        }
+        self.end_part(&mut work);
         work
     }
 
+    fn end_part(&mut self, work: &mut Work) {
+        let lost = self.lost();
+        self.part.finish(lost - self.counted, work);
+        self.counted = lost;
+    }
+
     fn micros(&self, at: Instant) -> i64 {
-        match at.checked_duration_since(self.began) {
-            Some(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
-            None => -i64::try_from((self.began - at).as_micros()).unwrap_or(0),
-        }
+        micros(self.began, at)
     }
 
     /// Follows one stream; false when it is over.
     fn take(&mut self, stream: &mut Stream, now: Instant, work: &mut Work) -> bool {
         let (mut goes_on, mut came) = (true, false);
-        let mut frames = Vec::new();
         loop {
             match stream.tapping.take() {
                 Ok(Some(Tapped::Packet(packet))) => {
-                    if stream.layer.is_some_and(|layer| layer != packet.layer) {
-                        self.drain(stream, packet.at + HOLD, &mut frames);
-                        self.write_held(stream, packet.at + HOLD, work);
-                        self.lost += stream.reorder.lost;
-                        stream.reorder = Reorder::default();
-                        stream.assembler = Assembler::new(stream.codec);
-                        stream.timeline.restart();
-                        stream.begun = None;
-                    }
                     came = true;
-                    stream.layer = Some(packet.layer);
-                    stream.begun.get_or_insert(packet.at);
-                    stream.heard = Some(packet.at);
-                    stream.reorder.push(packet);
+                    self.take_packet(stream, packet);
                 }
-                Ok(Some(Tapped::Clock(clock))) => {
-                    let at = self.micros(clock.at);
-                    if stream.layer.is_none_or(|layer| layer == clock.layer) {
-                        stream.timeline.report(&clock, at, &mut self.reference);
-                    }
-                }
-                Ok(Some(Tapped::Coded(_))) => {}
+                Ok(Some(Tapped::Clock(clock))) => self.take_clock(stream, clock),
+                Ok(Some(Tapped::Coded(coded))) => self.take_format(stream, &coded),
                 Ok(None) => break,
-                Err(crate::tap::Over) => {
+                Err(Over) => {
                     goes_on = false;
                     break;
                 }
             }
         }
-        let (before, told) = stream.refused;
-        stream.refused = (stream.tapping.lost(), if came { before } else { told });
+        let (before, shown) = stream.refused;
+        stream.refused = (stream.tapping.lost(), if came { before } else { shown });
         let until = if goes_on { now } else { now + HOLD };
-        self.drain(stream, until, &mut frames);
-        self.write_held(stream, until, work);
-        self.ask(stream, now, work);
+        let began = self.began;
+        stream.drain(until, |at| micros(began, at));
+        self.write_held(stream, until);
+        if stream.asks(now) {
+            work.keyframes.push(stream.key);
+        }
         goes_on
     }
 
-    /// Makes frames of the packets that are in order.
-    fn drain(&self, stream: &mut Stream, now: Instant, frames: &mut Vec<Frame>) {
-        while let Some((packet, gap)) = stream.reorder.pop(now) {
-            stream.assembler.take(&packet, gap, frames);
-            if frames.iter().any(|frame| frame.keyframe) {
-                stream.keyframe = Some(packet.at);
-            }
-            let at = self.micros(packet.at);
-            stream.held.extend(frames.drain(..).map(|frame| (frame, at)));
+    fn take_packet(&mut self, stream: &mut Stream, packet: Packet) {
+        if stream.layer.is_some_and(|layer| layer != packet.layer) {
+            self.restart(stream, packet.at + HOLD, stream.format);
         }
+        stream.layer = Some(packet.layer);
+        stream.begun.get_or_insert(packet.at);
+        stream.arrived = Some(packet.at);
+        stream.reorder.push(packet);
+    }
+
+    fn take_clock(&mut self, stream: &mut Stream, clock: Clock) {
+        if stream.layer.is_some_and(|layer| layer != clock.layer) {
+            return;
+        }
+        // What came before goes by what was known then: a disk that stood still has the reports of a while come at once.
+        if stream.timeline.is_known(self.reference) {
+            let began = self.began;
+            stream.drain(clock.at, |at| micros(began, at));
+            self.write_held(stream, clock.at);
+        }
+        let at = self.micros(clock.at);
+        stream.timeline.report(&clock, at, &mut self.reference);
+    }
+
+    fn take_format(&mut self, stream: &mut Stream, coded: &Coded) {
+        if coded.format != stream.format {
+            let until = stream.arrived.unwrap_or(self.began) + HOLD;
+            self.restart(stream, until, coded.format);
+        }
+        stream.assembler.note_sets(&coded.parameter_sets);
+    }
+
+    /// Ends what came so far of a stream, before other packets of the same track follow.
+    fn restart(&mut self, stream: &mut Stream, until: Instant, format: Format) {
+        let began = self.began;
+        stream.drain(until, |at| micros(began, at));
+        self.write_held(stream, until);
+        self.lost += stream.restart(format);
     }
 
     /// Gives frames their time, once that is known or has been waited for.
-    fn write_held(&mut self, stream: &mut Stream, now: Instant, work: &mut Work) {
+    fn write_held(&mut self, stream: &mut Stream, now: Instant) {
         let waited = stream.begun.is_some_and(|begun| now >= begun + HOLD);
         let known = stream.timeline.is_known(self.reference);
         if !known && !waited {
@@ -304,119 +312,78 @@ impl Recorder {
                 held.map(|(frame, at)| (timeline.unwrap(frame.timestamp), *at)).collect();
             stream.timeline.guess(times.into_iter());
         }
-        while let Some((frame, at)) = stream.held.pop_front() {
+        let now = self.micros(now);
+        loop {
+            let frames = stream.held.iter().map(|(frame, at)| (frame.timestamp, *at));
+            stream.doubts = stream.timeline.doubts(frames, now, self.reference);
+            if stream.doubts {
+                break;
+            }
+            let Some((frame, at)) = stream.held.pop_front() else { break };
             let timestamp = stream.timeline.unwrap(frame.timestamp);
             let time = stream.timeline.time(timestamp, at, self.reference);
             // Time does not stand still: a millisecond is the least that a file can tell.
             let time = stream.last.map_or(time, |last| time.max(last + 1000));
             stream.last = Some(time);
-            let Some(track) = self.track_of(stream, &frame, work) else { continue };
-            let place = self.waiting.partition_point(|waiting| waiting.0 <= time);
-            self.waiting.insert(place, (time, track, frame));
+            let place = self.waiting.partition_point(|waiting| waiting.time <= time);
+            let (stream, format) = (stream.id, stream.format);
+            self.waiting.insert(place, Waiting { time, stream, format, frame });
         }
     }
 
-    /// The track of the file that a frame belongs to; a new one begins with a keyframe.
-    fn track_of(&mut self, stream: &mut Stream, frame: &Frame, work: &mut Work) -> Option<usize> {
-        if stream.track.is_some() {
-            return stream.track;
-        }
-        if !frame.keyframe {
-            return None;
-        }
-        let size = frame.size.unwrap_or_default();
-        let track = FileTrack { codec: stream.codec, size, private: frame.private.clone() };
-        // A camera that is switched off and on again goes on in the track that it had.
-        let tracks = self.tracks.iter().zip(&self.owners).enumerate();
-        let same = |(place, (known, owner)): (usize, (&FileTrack, &Option<TrackKey>))| {
-            let alike = known.codec == track.codec
-                && (track.codec != Codec::H264 || known.private == track.private);
-            (alike && owner.is_none()).then_some(place)
-        };
-        stream.track = tracks.into_iter().find_map(same);
-        if stream.track.is_none() {
-            self.tracks.push(track);
-            let head = beginning(&self.tracks);
-            if head.len() as u64 != CLUSTERS_AT {
-                // No room for so many descriptions.
-                self.tracks.pop();
-                return None;
-            }
-            stream.track = Some(self.tracks.len() - 1);
-            self.last.push(None);
-            self.owners.push(None);
-            work.writes.push(Write { at: Some(0), bytes: head });
-        }
-        if let Some(owner) = stream.track.and_then(|track| self.owners.get_mut(track)) {
-            *owner = Some(stream.key);
-        }
-        stream.track
-    }
-
-    fn ask(&self, stream: &mut Stream, now: Instant, work: &mut Work) {
-        // A camera that is covered has no keyframe to give.
-        let sends = stream.heard.is_some_and(|heard| now < heard + Duration::from_secs(1));
-        if stream.codec.kind() == Kind::Audio || !sends {
-            return;
-        }
-        let old = stream.keyframe.is_none_or(|last| now >= last + KEYFRAME_EVERY);
-        let again = stream.asked.is_none_or(|asked| now >= asked + ASK_AGAIN);
-        if (stream.assembler.broken || old) && again {
-            stream.asked = Some(now);
-            work.keyframes.push(stream.key);
-        }
-    }
-
-    /// Puts frames that nothing comes before any more into clusters.
+    /// Puts frames that nothing comes before any more into the file.
     fn release(&mut self, until: i64, work: &mut Work) {
-        // The first of all frames is not told before every stream knows its time.
-        if self.origin.is_none() && self.streams.iter().any(|stream| !stream.held.is_empty()) {
+        // The first of all frames is not known before every stream knows its time.
+        let first = self.part.number() == 0 && self.part.origin.is_none();
+        if first && self.streams.iter().any(|stream| !stream.held.is_empty()) {
             return;
         }
-        let running = self.streams.iter().filter(|stream| stream.track.is_some());
-        let all_came = running.filter_map(|stream| stream.last).min().unwrap_or(i64::MIN);
-        let until = until.max(all_came);
-        let count = self.waiting.partition_point(|waiting| waiting.0 <= until);
-        for (time, track, Frame { keyframe, data, .. }) in
-            self.waiting.drain(..count).collect::<Vec<_>>()
-        {
-            let origin = *self.origin.get_or_insert(time);
-            let at = u64::try_from((time - origin).max(0) / 1000).unwrap_or(0);
-            let pictures = self.tracks.get(track).is_some_and(|it| it.codec.kind() == Kind::Video);
-            let first = self.blocks.first().map(|block| block.at);
-            let full = first.is_some_and(|first| at >= first + CLUSTER);
-            if full || (pictures && keyframe && first.is_some()) {
-                self.write_cluster(work);
-            }
-            self.note(track, at);
-            self.blocks.push(Block { track, at, keyframe, data });
+        let all_came = self.streams.iter().filter_map(|stream| stream.last).min();
+        let until = until.max(all_came.unwrap_or(i64::MIN));
+        // What is in doubt was taken about when it came, or before.
+        let doubts = self.streams.iter().filter(|stream| stream.doubts);
+        let came = doubts.filter_map(|stream| stream.held.front()).map(|(_, at)| at - INTERLEAVE);
+        let until = came.min().map_or(until, |came| until.min(came));
+        while self.waiting.front().is_some_and(|waiting| waiting.time <= until) {
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            self.write_frame(waiting, work);
         }
-        let old = self.blocks.first().is_some_and(|block| {
-            let end =
-                self.origin.unwrap_or(0) + i64::try_from(block.at + CLUSTER).unwrap_or(0) * 1000;
-            until >= end
+        self.part.flush_before(until, work);
+    }
+
+    fn write_frame(&mut self, waiting: Waiting, work: &mut Work) {
+        let Waiting { time, stream, format, frame } = waiting;
+        if !self.part.has(stream) {
+            self.free_tracks();
+        }
+        if self.part.ends_before(stream, format, &frame) {
+            self.end_part(work);
+            self.part = Part::new(self.part.number() + 1);
+        }
+        let keyframe = frame.keyframe;
+        let pushed = self.part.push(time, (stream, format), frame, work);
+        if let Some(stream) = self.streams.iter_mut().find(|it| it.id == stream)
+            && !(pushed || keyframe)
+        {
+            stream.needs_keyframe = true;
+        }
+    }
+
+    /// Frees the tracks of streams that are over and written: a camera that is switched off and on again goes on in its track.
+    fn free_tracks(&mut self) {
+        let Self { streams, waiting, part, .. } = self;
+        part.free(|owner| {
+            let waits = waiting.iter().any(|waiting| waiting.stream == owner);
+            !waits && !streams.iter().any(|stream| stream.id == owner)
         });
-        if old {
-            self.write_cluster(work);
-        }
     }
+}
 
-    fn note(&mut self, track: usize, at: u64) {
-        let Some(last) = self.last.get_mut(track) else { return };
-        if let Some(from) = last.replace(at).filter(|last| at >= last + GAP)
-            && self.gaps.len() < GAPS
-        {
-            self.gaps.push(Gap { track, from, to: at });
-        }
-    }
-
-    fn write_cluster(&mut self, work: &mut Work) {
-        if self.blocks.is_empty() {
-            return;
-        }
-        let bytes = cluster(&self.blocks, &mut self.index);
-        self.blocks.clear();
-        work.writes.push(Write { at: None, bytes });
+/// Microseconds from the beginning of a recording.
+fn micros(began: Instant, at: Instant) -> i64 {
+    match at.checked_duration_since(began) {
+        Some(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
+        None => -i64::try_from((began - at).as_micros()).unwrap_or(0),
     }
 }
 

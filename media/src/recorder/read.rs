@@ -29,6 +29,7 @@ impl Blocks {
         let mut start = vec![0; usize::try_from(CLUSTERS_AT.min(length)).unwrap_or(0)];
         file.read_exact_at(&mut start, 0)?;
         let tracks = read_beginning(&start);
+        let tracks = tracks.map(|all| all.into_iter().map(|(codec, _)| codec).collect());
         let blocks = |tracks| Self { file, tracks, at: CLUSTERS_AT, waiting: VecDeque::new() };
         Ok(tracks.map(blocks))
     }
@@ -77,7 +78,7 @@ impl FileWriter {
     /// A file with these tracks, and how it begins.
     pub fn new(tracks: &[FileTrack]) -> (Self, Write) {
         let pictures = tracks.iter().position(|track| track.codec.kind() == Kind::Video);
-        let begin = Write { at: Some(0), bytes: beginning(tracks) };
+        let begin = Write { file: 0, at: Some(0), bytes: beginning(tracks) };
         (Self { index: Index::new(), blocks: Vec::new(), pictures }, begin)
     }
 
@@ -92,7 +93,7 @@ impl FileWriter {
     fn flush(&mut self) -> Write {
         let bytes = cluster(&self.blocks, &mut self.index);
         self.blocks.clear();
-        Write { at: None, bytes }
+        Write { file: 0, at: None, bytes }
     }
 
     /// Milliseconds that the file covers.
@@ -104,7 +105,7 @@ impl FileWriter {
     pub fn finish(&mut self) -> Vec<Write> {
         let mut writes = vec![self.flush()];
         let ends = self.index.finish(self.pictures).into_iter();
-        writes.extend(ends.map(|(at, bytes)| Write { at: Some(at), bytes }));
+        writes.extend(ends.map(|(at, bytes)| Write { file: 0, at: Some(at), bytes }));
         writes
     }
 }

@@ -16,6 +16,8 @@ pub(super) const CLUSTER_BYTES: u64 = 64 << 20;
 pub struct Recovered {
     /// What its tracks are coded with.
     pub codecs: Vec<Codec>,
+    /// By how many degrees a player has to turn its pictures clockwise.
+    pub rotation: u16,
     /// Milliseconds.
     pub duration: u64,
     /// Its length now.
@@ -53,11 +55,13 @@ pub fn recover(file: &File) -> io::Result<Option<Recovered>> {
     }
     let cut = length - index.end;
     file.set_len(index.end)?;
-    let pictures = tracks.iter().position(|codec| codec.kind() == Kind::Video);
+    let pictures = tracks.iter().position(|(codec, _)| codec.kind() == Kind::Video);
+    let rotation = pictures.and_then(|place| tracks.get(place)).map_or(0, |track| track.1);
+    let codecs = tracks.iter().map(|(codec, _)| *codec).collect();
     for (at, bytes) in index.finish(pictures) {
         file.write_all_at(&bytes, at)?;
     }
     file.sync_all()?;
     let bytes = file.metadata()?.len();
-    Ok(Some(Recovered { codecs: tracks, duration: index.duration, bytes, cut }))
+    Ok(Some(Recovered { codecs, rotation, duration: index.duration, bytes, cut }))
 }

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 
 use super::ebml::{self, elements};
+use super::webm::CLUSTERS_AT;
 use super::*;
 use crate::dtls::tests::noon;
 use crate::tap::{Clock, Packet, tap};
+
+mod parts;
+mod stalls;
 
 /// What happens to packets on their way, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,7 +67,7 @@ struct Recorded {
 type Steps = Vec<(u64, usize)>;
 
 fn put(file: &mut Vec<u8>, writes: Vec<Write>) {
-    for Write { at, bytes } in writes {
+    for Write { at, bytes, .. } in writes {
         let at = at.map_or(file.len(), |at| usize::try_from(at).unwrap());
         file.resize(file.len().max(at + bytes.len()), 0);
         file[at..at + bytes.len()].copy_from_slice(&bytes);

@@ -11,8 +11,8 @@
 //! ```
 
 use super::ebml::{
-    CLUSTER, CUES, EBML, INFO, SEEK_HEAD, SEGMENT, SIMPLE_BLOCK, TIMESTAMP, TRACKS, UNKNOWN, VOID,
-    Writer, elements, head, number,
+    CLUSTER, CUES, EBML, INFO, Id, SEEK_HEAD, SEGMENT, SIMPLE_BLOCK, TIMESTAMP, TRACKS, UNKNOWN,
+    VOID, Writer, elements, head, number,
 };
 use crate::codec::Codec;
 
@@ -21,6 +21,7 @@ const SEGMENT_AT: u64 = 64;
 const CONTENT_AT: u64 = 76;
 const INFO_AT: u64 = 256;
 const TRACKS_AT: u64 = 384;
+const POSE_ROLL: Id = 0x7675;
 /// Where clusters begin.
 pub(super) const CLUSTERS_AT: u64 = 4096;
 
@@ -29,10 +30,40 @@ pub(super) const CLUSTERS_AT: u64 = 4096;
 pub struct FileTrack {
     /// What it is coded with.
     pub codec: Codec,
-    /// The size of its pictures at first.
+    /// The width and height of its largest picture.
     pub size: (u16, u16),
+    /// By how many degrees a player has to turn its pictures clockwise: 0, 90, 180 or 270.
+    pub rotation: u16,
+    /// How its samples become colours, where that is known.
+    pub colour: Option<Colour>,
     /// What a decoder must know before the first frame.
     pub private: Vec<u8>,
+}
+
+impl FileTrack {
+    /// A track of which no more is known.
+    pub fn of(codec: Codec) -> Self {
+        Self { codec, size: (0, 0), rotation: 0, colour: None, private: Vec::new() }
+    }
+}
+
+/// How samples become colours (ITU-T H.273).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Colour {
+    /// Samples use all their values.
+    pub full: bool,
+    /// `ColourPrimaries`; 2 is unspecified.
+    pub primaries: u8,
+    /// `TransferCharacteristics`; 2 is unspecified.
+    pub transfer: u8,
+    /// `MatrixCoefficients`; 2 is unspecified.
+    pub matrix: u8,
+}
+
+impl Default for Colour {
+    fn default() -> Self {
+        Self { full: false, primaries: 2, transfer: 2, matrix: 2 }
+    }
 }
 
 /// A frame at its place in time.
@@ -127,6 +158,7 @@ fn describe(entry: &mut Writer, place: u64, track: &FileTrack) {
     entry.number(0x73C5, place); // TrackUID
     entry.number(0x9C, 0); // FlagLacing
     let (id, kind) = codec_id(track.codec);
+    entry.text(0x22_B59C, "und"); // Language
     entry.text(0x86, id); // CodecID
     entry.number(0x83, kind); // TrackType
     if track.codec == Codec::Opus {
@@ -141,11 +173,41 @@ fn describe(entry: &mut Writer, place: u64, track: &FileTrack) {
         entry.group(0xE0, |video| {
             video.number(0xB0, track.size.0.into()); // PixelWidth
             video.number(0xBA, track.size.1.into()); // PixelHeight
+            if let Some(colour) = track.colour {
+                video.group(0x55B0, |all| {
+                    all.number(0x55B1, colour.matrix.into()); // MatrixCoefficients
+                    all.number(0x55B9, if colour.full { 2 } else { 1 }); // Range
+                    all.number(0x55BA, colour.transfer.into()); // TransferCharacteristics
+                    all.number(0x55BB, colour.primaries.into()); // Primaries
+                });
+            }
+            if track.rotation != 0 {
+                video.group(0x7670, |projection| {
+                    projection.number(0x7671, 0); // ProjectionType: rectangular
+                    projection.float(POSE_ROLL, roll(track.rotation));
+                });
+            }
         });
         if !track.private.is_empty() {
             entry.bytes(0x63A2, &track.private);
         }
     }
+}
+
+/// The roll of a picture that has to be turned clockwise: counter-clockwise, between -180 and 180 (RFC 9559 §5.1.4.1.28.46).
+fn roll(rotation: u16) -> f64 {
+    let clockwise = f64::from(rotation % 360);
+    if clockwise > 180.0 { 360.0 - clockwise } else { -clockwise }
+}
+
+/// By how many degrees clockwise the pictures of a track entry have to be turned.
+fn rotation_of(entry: &[u8]) -> u16 {
+    let inside = |bytes, wanted| elements(bytes).find(|&(id, _)| id == wanted).map(|(_, it)| it);
+    let roll = inside(entry, 0xE0).and_then(|video| inside(video, 0x7670));
+    let roll = roll.and_then(|projection| inside(projection, POSE_ROLL));
+    let roll = roll.and_then(|roll| roll.first_chunk::<8>());
+    let roll = roll.map_or(0.0, |roll| f64::from_be_bytes(*roll));
+    [90, 180, 270].into_iter().find(|&rotation| self::roll(rotation) == roll).unwrap_or(0)
 }
 
 /// RFC 7845 §5.1: two channels, 312 samples of pre-skip, 48 kHz.
@@ -165,6 +227,7 @@ pub(super) fn cluster(blocks: &[Block], index: &mut Index) -> Vec<u8> {
     content.number(TIMESTAMP, first.at);
     for block in blocks {
         let offset = block.at.cast_signed() - first.at.cast_signed();
+        let offset = offset.clamp(i16::MIN.into(), i16::MAX.into());
         let offset = i16::try_from(offset).unwrap_or(i16::MAX);
         let flags = if block.keyframe { 0x80 } else { 0 };
         let number = u8::try_from(block.track + 1).unwrap_or(1) | 0x80;
@@ -235,9 +298,9 @@ impl Index {
     }
 }
 
-/// Reads the descriptions at the beginning of a file of ours: what each track, in order, is coded with. `None` when it is no such
-/// file.
-pub(super) fn read_beginning(bytes: &[u8]) -> Option<Vec<Codec>> {
+/// Reads the descriptions at the beginning of a file of ours: what each track, in order, is coded with, and its rotation. `None` when
+/// it is no such file.
+pub(super) fn read_beginning(bytes: &[u8]) -> Option<Vec<(Codec, u16)>> {
     let (id, _, _) = head(bytes.get(usize::try_from(SEGMENT_AT).ok()?..)?)?;
     let tracks = bytes.get(usize::try_from(TRACKS_AT).ok()?..)?;
     let (found, content) = elements(tracks).next()?;
@@ -248,7 +311,10 @@ pub(super) fn read_beginning(bytes: &[u8]) -> Option<Vec<Codec>> {
         let (_, id) = elements(entry).find(|&(id, _)| id == 0x86)?;
         Codec::ALL.into_iter().find(|&codec| codec_id(codec).0.as_bytes() == id)
     };
-    elements(content).filter(|&(id, _)| id == 0xAE).map(|(_, entry)| codec(entry)).collect()
+    elements(content)
+        .filter(|&(id, _)| id == 0xAE)
+        .map(|(_, entry)| Some((codec(entry)?, rotation_of(entry))))
+        .collect()
 }
 
 /// The blocks of a whole cluster; `None` when it is not one of ours.

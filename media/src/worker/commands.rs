@@ -428,10 +428,8 @@ impl Worker {
     fn tap(&mut self, key: TrackKey, tap: Option<Tap>, now: Instant) {
         let Some(&at) = self.track_of.get(&key) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
-        track.tap = tap.map(Fitted::new);
-        if let Some(tap) = &mut track.tap {
-            tap.coded(track.format, Arc::clone(&track.parameter_sets));
-        }
+        let described = &*track.parameter_sets;
+        track.tap = tap.map(|tap| Fitted::new(tap, track.format, described, &track.brought));
         if track.guide_tap(now) {
             self.ask_publisher(at, now);
         }

@@ -649,7 +649,7 @@ fn a_recorder_gets_the_best_layer_from_a_keyframe_on_and_holds_nobody_up() {
     let ben = world.phone(vec![], vec![screen()]);
     world.show(ben, "0", 1);
     let (sound, tapping) = tap(10_000);
-    // One part more says what the packets are coded with.
+    // Room for what the packets are coded with, and 16 of them.
     let (small, slow) = tap(17);
     let mut keys = [true; 3];
     for frame in 0..300_u64 {

@@ -246,7 +246,8 @@ const H264_RTX: u8 = 103;
 fn two_codecs(layers: usize) -> ReceivePlan {
     let mut plan = camera(1, layers);
     plan.codecs.push(coded(Codec::H264, H264, Some(H264_RTX)));
-    plan.codecs[1].parameter_sets = [vec![0x67, 1], vec![0x68, 2]].into();
+    let sequence = vec![0x67, 0x42, 0xC0, 0x1F, 0xDA, 0x02, 0x80, 0xF6, 0x80];
+    plan.codecs[1].parameter_sets = [sequence, vec![0x68, 0xCE, 0x3C, 0x80]].into();
     plan
 }
 
