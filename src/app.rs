@@ -230,7 +230,7 @@ impl Services {
     ) -> Result<Recording, Problem> {
         let by = self.may_begin(asking)?;
         let (room, people) = self.calls.recordable(by, call).await?;
-        self.record(by, Place { room, people }, mode).await
+        self.record(by, Place { room, people, moderators: Vec::new() }, mode).await
     }
 
     /// Who is said to begin: nobody, when it is an operator. Each recording costs a row, a folder and a thread: people begin as
@@ -263,7 +263,8 @@ impl Services {
     ) -> Result<Recording, Problem> {
         let by = self.may_begin(asking)?;
         self.rooms.may_record(room, by)?;
-        self.record(by, Place { room: room.clone(), people: Vec::new() }, mode).await
+        let moderators = self.rooms.moderators(room);
+        self.record(by, Place { room: room.clone(), people: Vec::new(), moderators }, mode).await
     }
 
     /// Ends a recording.

@@ -104,6 +104,8 @@ impl From<Codec> for Format {
 pub(crate) struct Picture {
     /// A picture that can be shown without any other begins here.
     pub(crate) keyframe: bool,
+    /// Parameter sets of H.264 and no picture: a keyframe begins with them when it follows in the same access unit.
+    pub(crate) parameters: bool,
     /// Width times height, where the packet says so.
     pub(crate) pixels: Option<u32>,
     pub(crate) vp8: Option<Vp8>,
@@ -148,7 +150,7 @@ pub(crate) fn look(codec: Codec, payload: &[u8], dependency: Option<&[u8]>) -> P
             let keyframe = vp9_keyframe(payload).unwrap_or(false);
             Picture { pixels: vp9_pixels(payload).filter(|_| keyframe), ..picture(keyframe) }
         }
-        Codec::H264 => picture(h264_keyframe(payload).unwrap_or(false)),
+        Codec::H264 => h264_picture(payload).unwrap_or_default(),
         Codec::Av1 => picture(av1_keyframe(payload, dependency)),
     }
 }
@@ -157,7 +159,7 @@ fn vp8_picture(payload: &[u8]) -> Option<Picture> {
     let (vp8, data) = vp8(payload)?;
     let keyframe = vp8.start && data.first()? & 1 == 0;
     let pixels = vp8_pixels(data).filter(|_| keyframe);
-    Some(Picture { keyframe, pixels, vp8: Some(vp8), frame: None })
+    Some(Picture { keyframe, pixels, vp8: Some(vp8), ..Picture::default() })
 }
 
 /// The size of a keyframe stands behind its tag and start code (RFC 6386 §9.1), each side in 14 bits.
@@ -238,33 +240,40 @@ fn vp9_pixels(payload: &[u8]) -> Option<u32> {
     Some(u32::from(u16::from_be_bytes([w0, w1])) * u32::from(u16::from_be_bytes([h0, h1])))
 }
 
-/// A sequence parameter set or the first slice of an IDR picture (RFC 6184 §5.4).
-fn h264_keyframe(payload: &[u8]) -> Option<bool> {
+/// A slice of an IDR picture, or parameter sets (RFC 6184 §5.4), which alone are no picture.
+fn h264_picture(payload: &[u8]) -> Option<Picture> {
     const IDR: u8 = 5;
-    const PARAMETERS: u8 = 7;
+    const SEQUENCE: u8 = 7;
+    const PICTURE: u8 = 8;
     const STAP_A: u8 = 24;
     const FU_A: u8 = 28;
+    let mut picture = Picture::default();
+    let mut note = |unit: u8| match unit & 0x1F {
+        IDR => picture.keyframe = true,
+        SEQUENCE | PICTURE => picture.parameters = true,
+        _ => {}
+    };
     let &first = payload.first()?;
     match first & 0x1F {
-        IDR | PARAMETERS => Some(true),
         STAP_A => {
             let mut rest = payload.get(1..)?;
             while let Some((&[high, low], after)) = rest.split_first_chunk::<2>() {
                 let (unit, behind) =
                     after.split_at_checked(u16::from_be_bytes([high, low]).into())?;
-                if matches!(unit.first()? & 0x1F, IDR | PARAMETERS) {
-                    return Some(true);
-                }
+                note(*unit.first()?);
                 rest = behind;
             }
-            Some(false)
         }
         FU_A => {
             let &header = payload.get(1)?;
-            Some(header & 0x80 != 0 && matches!(header & 0x1F, IDR | PARAMETERS))
+            if header & 0x80 != 0 {
+                note(header);
+            }
         }
-        _ => Some(false),
+        _ => note(first),
     }
+    picture.parameters &= !picture.keyframe;
+    Some(picture)
 }
 
 /// A new coded video sequence (the N bit), or a dependency descriptor that carries the structure.
@@ -359,7 +368,15 @@ mod tests {
         assert!(key(Codec::Vp9, &[0x88, 0x01, 0x00]) && !key(Codec::Vp9, &[0xC8, 0x01, 0x00]));
         assert!(!key(Codec::Vp9, &[0xA8, 0x01, 0x02]), "an upper spatial layer");
         assert!(key(Codec::H264, &[0x65, 0]) && !key(Codec::H264, &[0x61, 0]));
-        assert!(key(Codec::H264, &[0x78, 0, 1, 0x67, 0, 1, 0x68]), "a STAP-A with parameters");
+        let sets = [0x78, 0, 1, 0x67, 0, 1, 0x68];
+        let whole = [&sets[..], &[0, 1, 0x65]].concat();
+        assert!(key(Codec::H264, &whole), "a STAP-A with parameters and picture");
+        let alone = look(Codec::H264, &sets, None);
+        assert!(!alone.keyframe && alone.parameters, "a STAP-A with parameters alone");
+        for unit in [0x67, 0x68] {
+            let alone = look(Codec::H264, &[unit, 1, 2], None);
+            assert!(!alone.keyframe && alone.parameters);
+        }
         assert!(key(Codec::H264, &[0x7C, 0x85]) && !key(Codec::H264, &[0x7C, 0x05]));
         assert!(key(Codec::Av1, &[0x18]) && !key(Codec::Av1, &[0x10]));
     }

@@ -2,6 +2,7 @@
 //!
 //! Memory follows the bitrate: it grows until it holds [`KEEP`] of media, and not beyond [`MOST`].
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::codec::Picture;
@@ -23,6 +24,8 @@ pub(crate) struct Meta {
     pub(crate) timestamp: u32,
     pub(crate) marker: bool,
     pub(crate) picture: Picture,
+    /// Of a keyframe: how many packets right before it are its parameter sets.
+    pub(crate) prelude: u8,
     /// Redundant audio (RFC 2198).
     pub(crate) red: bool,
     pub(crate) audio_level: Option<u8>,
@@ -39,6 +42,7 @@ impl Meta {
             timestamp,
             marker: false,
             picture: Picture::default(),
+            prelude: 0,
             red: false,
             audio_level: None,
             orientation: None,
@@ -73,6 +77,8 @@ pub(crate) struct History {
     /// Bytes written in all rounds.
     written: u64,
     slots: Vec<Option<Slot>>,
+    /// Number and beginning of what was kept, the oldest first.
+    order: VecDeque<(u64, u64)>,
 }
 
 impl History {
@@ -105,6 +111,11 @@ impl History {
         if let Some(slot) = self.slots.get_mut(place) {
             *slot = Some(Slot { meta, at, dependency: dependency_length, length: packet_length });
         }
+        // Of more than there are slots the first is overwritten.
+        if self.order.len() >= self.slots.len() {
+            self.order.pop_front();
+        }
+        self.order.push_back((meta.sequence, at));
         true
     }
 
@@ -141,20 +152,28 @@ impl History {
         }
         let end = self.written + length as u64;
         let lost = end.saturating_sub(self.bytes.len() as u64);
-        let wanted = |slot: &Option<Slot>| {
-            slot.as_ref().is_some_and(|slot| {
-                slot.at < lost && self.written - slot.at <= self.bytes.len() as u64 && young(slot)
-            })
-        };
-        if self.bytes.len() < MOST && lost > 0 && self.slots.iter().any(wanted) {
+        if self.bytes.len() < MOST && self.overwrites(lost, now) {
             self.rebuild(self.bytes.len() * 2, self.slots.len());
         }
+    }
+
+    /// Whether what begins before `lost` is still wanted. What is not is forgotten, so that each is looked at once.
+    fn overwrites(&mut self, lost: u64, now: Instant) -> bool {
+        while let Some(&(sequence, at)) = self.order.front().filter(|(_, at)| *at < lost) {
+            let slot = self.slots.get(self.place(sequence)).copied().flatten();
+            let young = |slot: &Slot| now.saturating_duration_since(slot.meta.arrived) < KEEP;
+            if slot.filter(|slot| slot.at == at).is_some_and(|slot| young(&slot)) {
+                return true;
+            }
+            self.order.pop_front();
+        }
+        false
     }
 
     fn rebuild(&mut self, bytes: usize, slots: usize) {
         let mut old = std::mem::replace(
             self,
-            Self { bytes: vec![0; bytes], written: 0, slots: vec![None; slots] },
+            Self { bytes: vec![0; bytes], slots: vec![None; slots], ..Self::default() },
         );
         let mut kept: Vec<Slot> = old.slots.iter().flatten().copied().collect();
         kept.sort_by_key(|slot| slot.at);

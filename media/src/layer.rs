@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::codec::{Format, Frame};
+use crate::codec::{Format, Frame, Picture};
 use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
 use crate::rtcp::ReportBlock;
@@ -53,6 +53,8 @@ pub(crate) struct Layer {
     repair: Option<u32>,
     /// The SSRC of retransmissions of the stream before, and when this one began.
     replaced: (Option<u32>, Option<Instant>),
+    /// Parameter sets that came last: the number behind them, their RTP timestamp, and how many packets they are.
+    prelude: (u64, u32, u8),
     /// What its newest packet is coded with.
     pub(crate) coded: Option<Format>,
     pub(crate) history: History,
@@ -99,6 +101,7 @@ impl Layer {
             sources: Succession::default(),
             repair: None,
             replaced: (None, None),
+            prelude: (0, 0, 0),
             coded: None,
             history: History::default(),
             clock: None,
@@ -122,6 +125,18 @@ impl Layer {
             nacks: 0,
             stats: Incoming::default(),
         }
+    }
+
+    /// One whose numbers follow others.
+    pub(crate) fn after(offset: u64) -> Self {
+        Self { offset, ..Self::new() }
+    }
+
+    /// What another stream adds to its numbers, so that they follow those of this one.
+    pub(crate) fn next_offset(&self) -> u64 {
+        const CYCLE: u64 = 0x1_0000;
+        let highest = self.numbers.highest();
+        self.offset + highest.map_or(0, |it| it.next_multiple_of(CYCLE) + CYCLE)
     }
 
     /// The SSRC that it comes from.
@@ -156,8 +171,7 @@ impl Layer {
 
     /// Another stream begins: what is known of the one before is nothing to it (RFC 3550 §8.2).
     pub(crate) fn begin_stream(&mut self, now: Instant) {
-        const CYCLE: u64 = 0x1_0000;
-        self.offset += self.numbers.highest().map_or(0, |it| it.next_multiple_of(CYCLE) + CYCLE);
+        self.offset = self.next_offset();
         self.numbers = Unwrapper::default();
         (self.first, self.received, self.reported) = (0, 0, (0, 0));
         (self.seen, self.missing) = (Seen::default(), Vec::new());
@@ -255,8 +269,29 @@ impl Layer {
         }));
     }
 
+    /// How much is missing that can still be asked for: packets, and a keyframe in place of many of them.
+    pub(crate) fn lacks(&self) -> usize {
+        self.missing.len() + usize::from(self.keyframe_wanted)
+    }
+
+    /// When what is missing is to be asked for next.
+    pub(crate) fn asks(&self, now: Instant) -> Option<Instant> {
+        let packets = self.missing.iter().map(|missing| missing.next).min();
+        packets.into_iter().chain(self.keyframe_deadline(now)).min().map(|at| at.max(now))
+    }
+
+    /// How many packets right before this one are the parameter sets of its access unit.
+    pub(crate) fn prelude(&mut self, number: u64, timestamp: u32, picture: &Picture) -> u8 {
+        let (next, of, count) = self.prelude;
+        let before = if (next, of) == (number, timestamp) { count } else { 0 };
+        if picture.parameters {
+            self.prelude = (number + 1, timestamp, before.saturating_add(1));
+        }
+        if picture.keyframe { before } else { 0 }
+    }
+
     /// Whether packets are missing that can still be asked for.
-    pub(crate) fn lacks(&self) -> bool {
+    pub(crate) fn misses(&self) -> bool {
         !self.missing.is_empty()
     }
 
@@ -510,7 +545,7 @@ mod tests {
         assert_eq!(layer.arrive(12, 100, true, noon), Arrival::New(0x1_0000 + 12));
         assert_eq!(ask(&mut layer, 70), [13]);
         assert!(ask(&mut layer, 900).is_empty());
-        assert!(!layer.lacks());
+        assert!(!layer.misses());
         let block = layer.report(noon).unwrap();
         assert_eq!((block.fraction_lost, block.lost, block.highest), (51, 1, 14));
     }

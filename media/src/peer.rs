@@ -86,6 +86,8 @@ pub(crate) struct Peer {
     pub(crate) key: PeerKey,
     pub(crate) room: RoomKey,
     pub(crate) ice: Ice,
+    /// User name fragments by which the worker finds it.
+    pub(crate) fragments: Vec<String>,
     pub(crate) dtls: Dtls,
     inbound_keys: Option<Direction>,
     pub(crate) outbound: Option<Outbound>,
@@ -125,6 +127,7 @@ impl Peer {
             key,
             room,
             ice: Ice::new(plan.ice.clone(), now),
+            fragments: vec![plan.ice.ufrag.clone()],
             dtls: Dtls::new(identity, plan.fingerprint.unwrap_or_default()),
             inbound_keys: None,
             outbound: None,

@@ -285,6 +285,7 @@ pub(crate) fn collect<'a>(
     let outbound = peer.outbound.as_ref();
     let age = u64::try_from(peer.age(now).as_millis()).unwrap_or(u64::MAX);
     let rtts = peer.sending.iter().filter_map(|(_, sending)| sending.stats.rtt);
+    let sections = peer.sending.iter();
     let receive = |receiving: &Receiving| {
         let key = receiving.plan.track;
         let mid = receiving.plan.mid.clone();
@@ -297,9 +298,7 @@ pub(crate) fn collect<'a>(
         rtt_us: rtts.max_by_key(|&(_, at)| at).map(|(micros, _)| micros),
         estimate: outbound.and_then(|outbound| outbound.bandwidth.estimate(now)),
         receives: peer.receiving.iter().map(receive).collect(),
-        sends: peer
-            .sending
-            .iter()
+        sends: sections
             .filter(|(_, it)| it.track.is_some() || it.stats.packets > 0)
             .map(|(_, sending)| send(sending, sending.track.and_then(&track), now))
             .collect(),

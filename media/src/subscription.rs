@@ -147,12 +147,19 @@ impl Subscription {
         self.current = None;
     }
 
-    /// How `meta` of `layer` is to look; `None` when the viewer does not get it. The second value tells whether this packet
-    /// switched the layer.
+    /// Where the packets begin that `meta`, number `number` of `layer`, makes of use: a keyframe's parameter sets are right before
+    /// it, and were of no use without it.
+    pub(crate) fn begin_at(&self, layer: u8, meta: &Meta) -> u64 {
+        let waits = self.current != Some(layer) && self.target == Some(layer);
+        meta.sequence - if waits { u64::from(meta.prelude) } else { 0 }
+    }
+
+    /// How `meta` of `layer` is to look; `None` when the viewer does not get it. A layer that is waited for is switched to when
+    /// the packet `begins` a keyframe; the second value says whether that happened.
     pub(crate) fn take(
         &mut self,
         layer: u8,
-        meta: &Meta,
+        (meta, begins): (&Meta, bool),
         codec: Codec,
         layers: &[Layer],
         sending: &mut Sending,
@@ -165,7 +172,7 @@ impl Subscription {
         }
         let mut switched = false;
         if self.current != Some(layer) {
-            let begins = codec.kind() == Kind::Audio || meta.picture.keyframe;
+            let begins = begins || codec.kind() == Kind::Audio || meta.picture.keyframe;
             if self.target != Some(layer) || !begins {
                 return (None, false);
             }

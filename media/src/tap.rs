@@ -182,8 +182,8 @@ impl Fitted {
         }
         let parameter_sets: Vec<Vec<u8>> = sets.units().map(<[u8]>::to_vec).collect();
         self.tap.put(Tapped::Coded(Coded { format, parameter_sets: parameter_sets.into() }));
-        // What comes now may be of another stream with its own clock, and begins with a keyframe.
-        (self.layer, self.target) = (None, None);
+        // What comes now may be of another stream with its own clock.
+        self.layer = None;
     }
 
     /// Whether a keyframe of the target is waited for.
@@ -240,5 +240,51 @@ impl Fitted {
             let ClockPair { ntp, rtp, at } = clock;
             self.tap.put(Tapped::Clock(Clock { layer, ntp, rtp, at }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::look;
+    use crate::dtls::tests::noon;
+
+    const SPS: &[u8] = &[0x67, 0x42, 0xC0, 0x1F, 0xDA, 0x02, 0x80, 0xF6, 0x80];
+    const PPS: &[u8] = &[0x68, 0xCE, 0x3C, 0x80];
+
+    fn meta(sequence: u64, orientation: Option<u8>) -> Meta {
+        Meta { orientation, ..Meta::bare(sequence, 90_000, noon()) }
+    }
+
+    #[test]
+    fn a_recorder_that_comes_late_gets_the_sets_and_the_orientation_that_came_before() {
+        let (mut brought, format) = (Brought::default(), Format::from(Codec::H264));
+        let described = [[SPS, &[0xFF]].concat(), PPS.to_vec()];
+        brought.note(format.codec, &meta(1, None), SPS);
+        brought.note(format.codec, &meta(2, Some(1)), &[0x65, 0x88]);
+        brought.note(format.codec, &meta(3, None), &[0x61, 0xE0]);
+        let (tap, tapping) = tap(16);
+        let mut fitted = Fitted::new(tap, format, &described, &brought);
+        fitted.target = Some(0);
+        for sequence in [4, 5] {
+            let (meta, payload) = (meta(sequence, None), [0x65, 0x88]);
+            assert!(look(format.codec, &payload, None).keyframe);
+            let kept = Kept { meta: &meta, dependency: &[], payload: &payload };
+            fitted.packet(0, true, None, &kept);
+        }
+        fitted.coded(Codec::Vp8.into(), &described, &brought);
+        let parts: Vec<Tapped> = std::iter::from_fn(|| tapping.take().ok().flatten()).collect();
+        let [Tapped::Coded(first), Tapped::Packet(one), Tapped::Packet(two), Tapped::Coded(last)] =
+            &*parts
+        else {
+            panic!("{parts:?}")
+        };
+        // What came in the stream is newer than what was described.
+        assert_eq!(
+            (first.format, &*first.parameter_sets),
+            (format, &[SPS.to_vec(), PPS.to_vec()][..])
+        );
+        assert_eq!((one.orientation, two.orientation), (Some(1), None));
+        assert_eq!((last.format.codec, last.parameter_sets.len()), (Codec::Vp8, 0));
     }
 }

@@ -80,7 +80,8 @@ pub(crate) struct Taken {
     pub(crate) kept: Option<u64>,
     /// It is padding alone, under this number.
     pub(crate) padding: Option<u64>,
-    pub(crate) lacks: bool,
+    /// It shows that packets are missing, or that a keyframe is: when they are to be asked for.
+    pub(crate) asks: Option<Instant>,
     /// Another stream began with it.
     pub(crate) begins: bool,
 }
@@ -143,9 +144,11 @@ impl Track {
             return Taken::default();
         }
         let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
+        let lacked = stream.lacks();
         let arrival = stream.arrive(sequence, payload.len(), repeated.is_some(), now);
         stream.stats.arrived(arrival, payload.len(), repeated.is_some());
-        let taken = Taken { lacks: stream.lacks(), begins, ..Taken::default() };
+        let asks = stream.asks(now).filter(|_| stream.lacks() > lacked);
+        let taken = Taken { asks, begins, ..Taken::default() };
         let crate::layer::Arrival::New(continued) = arrival else { return taken };
         if repeated.is_none() {
             let since = now.saturating_duration_since(begun);
@@ -174,6 +177,7 @@ impl Track {
             timestamp: header.timestamp,
             marker: header.marker,
             picture,
+            prelude: stream.prelude(continued, header.timestamp, &picture),
             red,
             audio_level: values.audio_level,
             orientation: values.orientation,
@@ -227,7 +231,14 @@ impl Track {
 
     /// It has so many layers from now on, which have nothing to do with those before.
     pub(crate) fn remake_layers(&mut self, count: usize) {
-        self.layers = (0..count).map(|_| Layer::new()).collect();
+        // Their numbers are others, too: requests of viewers for older ones find nothing.
+        let offset = self.layers.iter().map(Layer::next_offset).max().unwrap_or(0);
+        let before = std::mem::take(&mut self.layers);
+        self.layers = (0..count).map(|_| Layer::after(offset)).collect();
+        // Counts only grow.
+        for (layer, before) in self.layers.iter_mut().zip(before) {
+            layer.stats = before.stats;
+        }
         self.order = (0..=u8::MAX).take(count).collect();
         (self.sent, self.wanted) = (vec![false; count], vec![true; count]);
         self.layers.iter_mut().for_each(Layer::want_keyframe);
@@ -247,6 +258,7 @@ impl Track {
             }
         }
         if let Some(tap) = &mut self.tap {
+            tap.target = tap.target.filter(|&target| usize::from(target) < count);
             tap.coded(self.format, &self.parameter_sets, &self.brought);
         }
     }
@@ -385,9 +397,14 @@ impl Track {
         self.order.first().copied().unwrap_or(0)
     }
 
+    /// Whether a keyframe of it is of use to anybody.
+    pub(crate) fn has_use_for_keyframes(&self) -> bool {
+        self.format.codec.kind() == Kind::Video && !self.muted
+    }
+
     /// Asks for a keyframe of every layer that somebody waits for.
     pub(crate) fn want_keyframes(&mut self) {
-        if self.format.codec.kind() == Kind::Audio || self.muted {
+        if !self.has_use_for_keyframes() {
             return;
         }
         let waiting = self.subscriptions.iter().filter(|it| it.waits());
@@ -418,7 +435,12 @@ impl Track {
         if one {
             tap.target = Some(0);
         }
-        tap.packet(layer, one || kept.meta.picture.keyframe, stream.clock, &kept);
+        let waits = tap.waits() && tap.target == Some(layer);
+        let first = number - if waits { u64::from(kept.meta.prelude) } else { 0 };
+        for number in first..=number {
+            let Some(packet) = stream.history.kept(number) else { continue };
+            tap.packet(layer, one || kept.meta.picture.keyframe, stream.clock, &packet);
+        }
     }
 
     /// Has the recorder get the best stream that there is; true when it waits for a keyframe of it.

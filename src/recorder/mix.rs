@@ -143,13 +143,18 @@ pub(super) fn mix(
     sources: &[(std::path::PathBuf, u64)],
     write: &mut dyn FnMut(switchboard_media::recorder::Write) -> io::Result<()>,
 ) -> io::Result<Option<u64>> {
-    let mut open = Vec::new();
+    // In the order in which they are needed, the first one last: those who come and go are open while they are heard.
+    let mut later = Vec::new();
     for (path, offset) in sources {
-        open.extend(Source::open(path, *offset)?.filter(|source| !source.voices.is_empty()));
+        if Source::open(path, *offset)?.is_some_and(|source| !source.voices.is_empty()) {
+            later.push((path, *offset));
+        }
     }
-    if open.is_empty() {
+    if later.is_empty() {
         return Ok(None);
     }
+    later.sort_by_key(|(_, offset)| std::cmp::Reverse(*offset));
+    let mut open: Vec<Source> = Vec::new();
     let encoder = Encoder::builder(48_000, Channels::Mono, Application::Audio).complexity(5);
     let mut encoder = encoder.build().map_err(failed)?;
     encoder.set_bitrate(Bitrate::Bits(BITRATE)).map_err(failed)?;
@@ -159,10 +164,14 @@ pub(super) fn mix(
     let mut packet = [0; 4000];
     loop {
         let end = at + FRAME as u64;
+        while let Some((path, offset)) = later.pop_if(|(_, offset)| *offset * MS < end) {
+            open.extend(Source::open(path, offset)?);
+        }
         for source in &mut open {
             source.read_to(end, at)?;
         }
-        if open.iter().all(|source| source.ended(at)) {
+        open.retain(|source| !source.ended(at));
+        if open.is_empty() && later.is_empty() {
             break;
         }
         let mut sums = [0_i32; FRAME];

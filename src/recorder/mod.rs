@@ -8,7 +8,7 @@ mod run;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -292,15 +292,8 @@ impl Recorder {
 
     /// Whether a recording can begin there now.
     pub fn check(&self, room: &RoomId) -> Result<(), Unrecorded> {
-        let scenes = self.scenes();
-        let scene = scenes.get(room).ok_or(Unrecorded::NoScene)?;
-        if let Some(running) = &scene.recording {
-            return Err(Unrecorded::Already(running.shown.recording_id));
-        }
-        let running = scenes.values().filter(|scene| scene.recording.is_some()).count();
-        if running >= self.config.max_parallel {
-            return Err(Unrecorded::Full);
-        }
+        self.may_begin(&self.scenes(), room)?;
+        // A disk may be slow, and whoever sends something waits for the lock.
         files::make_root(&self.root).map_err(|_| Unrecorded::Folder)?;
         match files::free_bytes(&self.root) {
             Some(free) if free < self.config.min_free_bytes => Err(Unrecorded::DiskFull),
@@ -308,51 +301,76 @@ impl Recorder {
         }
     }
 
-    /// Begins a recording, of which everybody has been told.
-    pub fn start(&self, room: &RoomId, beginning: &Beginning) -> Result<(), Unrecorded> {
-        self.check(room)?;
-        let mut scenes = self.scenes();
-        let scene = scenes.get_mut(room).ok_or(Unrecorded::NoScene)?;
+    fn may_begin(&self, scenes: &HashMap<RoomId, Scene>, room: &RoomId) -> Result<(), Unrecorded> {
+        let scene = scenes.get(room).ok_or(Unrecorded::NoScene)?;
         if let Some(running) = &scene.recording {
             return Err(Unrecorded::Already(running.shown.recording_id));
         }
-        let (added, taken) = sync_channel(ADDED);
-        let reason = Arc::new(OnceLock::new());
-        let session = Session::begin(run::Parts {
+        let running = scenes.values().filter(|scene| scene.recording.is_some()).count();
+        if running >= self.config.max_parallel { Err(Unrecorded::Full) } else { Ok(()) }
+    }
+
+    /// Begins a recording, of which everybody has been told. It waits for the disk, while nothing else does.
+    pub fn start(&self, room: &RoomId, beginning: &Beginning) -> Result<(), Unrecorded> {
+        self.check(room)?;
+        let (key, added, reason) = self.reserve(room, beginning)?;
+        let parts = run::Parts {
             id: beginning.id,
             room: room.clone(),
-            key: scene.key,
+            key,
             mode: beginning.mode,
             at: beginning.at,
             folder: self.root.join(beginning.id.to_string()),
             config: self.config.clone(),
             clock: self.clock.clone(),
             server: self.server.clone(),
-            added: taken,
-            reason: reason.clone(),
+            added,
+            reason,
             told: self.told.clone(),
-        })
-        .map_err(|_| Unrecorded::Folder)?;
-        let thread = std::thread::Builder::new().name("recording".into());
-        let thread = thread.spawn(move || session.run()).map_err(|_| Unrecorded::Full)?;
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain(|thread| !thread.is_finished());
-        threads.push(thread);
-        let consent = self.config.consent == config::Consent::Required;
+        };
+        let begun = self.run(parts);
+        if begun.is_err() {
+            self.stopped(beginning.id);
+        }
+        begun
+    }
+
+    /// Takes the place of a recording that is about to begin; what is sent waits for it.
+    fn reserve(
+        &self,
+        room: &RoomId,
+        beginning: &Beginning,
+    ) -> Result<(RoomKey, Receiver<Added>, Arc<OnceLock<&'static str>>), Unrecorded> {
+        let mut scenes = self.scenes();
+        self.may_begin(&scenes, room)?;
+        let scene = scenes.get_mut(room).ok_or(Unrecorded::NoScene)?;
+        let (added, taken) = sync_channel(ADDED);
+        let reason = Arc::new(OnceLock::new());
         scene.recording = Some(Running {
             shown: ActiveRecording {
                 recording_id: beginning.id,
                 mode: beginning.mode,
                 started_at: beginning.at,
                 by: beginning.by,
-                consent,
+                consent: self.config.consent == config::Consent::Required,
             },
             consented: Vec::new(),
             added,
-            reason,
+            reason: reason.clone(),
             tapped: Vec::new(),
         });
         self.follow(scene);
+        Ok((scene.key, taken, reason))
+    }
+
+    /// Makes the folder of a recording and its thread.
+    fn run(&self, parts: run::Parts) -> Result<(), Unrecorded> {
+        let session = Session::begin(parts).map_err(|_| Unrecorded::Folder)?;
+        let thread = std::thread::Builder::new().name("recording".into());
+        let thread = thread.spawn(move || session.run()).map_err(|_| Unrecorded::Full)?;
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
         Ok(())
     }
 

@@ -270,3 +270,157 @@ fn reason_of(error: &io::Error) -> &'static str {
         _ => "disk",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::mpsc::sync_channel;
+
+    use switchboard_media::driver::Settings;
+    use switchboard_media::tap::{Packet, Tap, Tapped, tap};
+    use switchboard_media::{Codec, TrackKey};
+
+    use super::*;
+    use crate::ids::UserId;
+
+    /// A session in virtual time, and the moment at which it begins.
+    fn session(root: &std::path::Path) -> (Session, Instant) {
+        let settings = Settings {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            listen_tcp: Vec::new(),
+            advertised: Vec::new(),
+            workers: 1,
+        };
+        let (clock, id) = (Clock::system(), RecordingId::new(uuid::Uuid::now_v7()));
+        let began = clock.instant();
+        let parts = Parts {
+            id,
+            room: "standup".parse().unwrap(),
+            key: RoomKey(1),
+            mode: RecordingMode::Tracks,
+            at: clock.now(),
+            folder: root.join(id.to_string()),
+            config: config::Recordings { min_free_bytes: 0, ..config::Recordings::default() },
+            clock,
+            server: Arc::new(Server::start(&settings, |_| {}).unwrap()),
+            added: sync_channel(1).1,
+            reason: Arc::default(),
+            told: tokio::sync::mpsc::channel(8).0,
+        };
+        (Session { began, ..Session::begin(parts).unwrap() }, began)
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("switchboard-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+
+    fn comes(session: &mut Session, number: u64) -> Tap {
+        let (tap, tapping) = tap(1024);
+        let user = UserId::new(i64::try_from(number).unwrap() + 1).unwrap();
+        let by = Performer { who: user.to_string(), user, name: None };
+        let part = Part { key: TrackKey(number), codec: Codec::Opus, screen: false };
+        session.add(Added { by, part, tapping });
+        tap
+    }
+
+    fn speaks(tap: &Tap, ms: u64, began: Instant) {
+        tap.put(Tapped::Packet(Packet {
+            layer: 0,
+            sequence: 1000 + ms / 20,
+            timestamp: u32::try_from(ms * 48).unwrap(),
+            marker: true,
+            red: false,
+            orientation: None,
+            payload: vec![0x78; 40].into(),
+            at: began + Duration::from_millis(ms),
+        }));
+    }
+
+    /// Forty people, two at a time, each for eight seconds.
+    fn come_and_go(session: &mut Session, began: Instant) -> usize {
+        let (mut there, mut most) = (Vec::new(), 0);
+        for ms in (0..160_000).step_by(20) {
+            if ms % 4000 == 0 {
+                there.push(comes(session, ms / 4000));
+                let gone = there.len().saturating_sub(2);
+                there.drain(..gone);
+            }
+            there.iter().for_each(|tap| speaks(tap, ms, began));
+            if ms % 100 == 0 {
+                session.look(began + Duration::from_millis(ms)).unwrap();
+                most = most.max(session.outputs.len());
+            }
+        }
+        most
+    }
+
+    #[test]
+    fn files_of_those_who_have_been_gone_for_ten_seconds_are_whole_while_others_are_recorded() {
+        let root = folder("gone");
+        let (mut session, began) = session(&root);
+        let most = come_and_go(&mut session, began);
+        assert!((4..=6).contains(&most), "{most} files are looked at");
+        let names = |end: &str| {
+            let names = std::fs::read_dir(&session.parts.folder).unwrap();
+            names
+                .filter(|it| it.as_ref().unwrap().file_name().to_string_lossy().ends_with(end))
+                .count()
+        };
+        assert!(names(".webm") >= 34 && names(".part") <= 6);
+        // Each is listed once, by a line of its own.
+        let list = std::fs::read_to_string(session.parts.folder.join("files.jsonl")).unwrap();
+        assert_eq!(list.lines().count(), 40);
+        let files = session.finish("requested");
+        assert_eq!(files.len(), 41, "and the manifest");
+        for (place, file) in files.iter().take(40).enumerate() {
+            let begins = u64::try_from(place).unwrap() * 4000;
+            assert!(file.start_offset_ms.abs_diff(begins) < 100, "{file:?}");
+            // The last comes with four seconds left.
+            let length = if place == 39 { 4000 } else { 8000 };
+            assert!(file.duration_ms.abs_diff(length) < 100 && file.sha256.len() == 64, "{file:?}");
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn after_a_crash_whole_files_and_those_that_were_written_are_found() {
+        let root = folder("crash");
+        let (mut session, began) = session(&root);
+        come_and_go(&mut session, began);
+        let (id, now) = (session.parts.id, session.parts.clock.now());
+        drop(session);
+        let files = match files::recover(&root, id, now).unwrap() {
+            files::Found::Files(files) => files,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(files.len(), 41);
+        assert!(files.iter().take(38).all(|file| file.duration_ms.abs_diff(8000) < 1300));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn who_comes_back_soon_goes_on_in_the_same_file() {
+        let root = folder("back");
+        let (mut session, began) = session(&root);
+        let mut there = Some(comes(&mut session, 1));
+        for ms in (0..60_000).step_by(20) {
+            match ms {
+                10_000 | 30_000 => there = None,
+                // After 8 s, and after 15.
+                18_000 | 45_000 => there = Some(comes(&mut session, 1)),
+                _ => {}
+            }
+            there.iter().for_each(|tap| speaks(tap, ms, began));
+            if ms % 100 == 0 {
+                session.look(began + Duration::from_millis(ms)).unwrap();
+            }
+        }
+        let files = session.finish("requested");
+        let offsets: Vec<u64> = files.iter().take(2).map(|it| it.start_offset_ms / 1000).collect();
+        assert_eq!((files.len(), offsets), (3, vec![0, 45]));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -55,7 +55,7 @@ impl Recordings {
             return Ok(());
         }
         let people = self.recorder.people(&room).unwrap_or_default();
-        let place = Place { room, people };
+        let place = Place { room, people, moderators: Vec::new() };
         match self.start(by, &place, self.config.mode).await {
             Ok(_) | Err(RecordingError::Already(_)) => Ok(()),
             Err(error) => Err(error),

@@ -22,7 +22,7 @@ use crate::event::recording::{
 };
 use crate::ids::{CallId, FileId, RecordingId, RoomId, UserId};
 use crate::outbox::Outbox;
-use crate::recorder::{Beginning, Recorder};
+use crate::recorder::{Beginning, Recorder, Unrecorded};
 use crate::store::{RecordingQuery, RecordingRecord, Store};
 
 type Result<T> = std::result::Result<T, RecordingError>;
@@ -60,6 +60,8 @@ pub struct Place {
     pub room: RoomId,
     /// Everybody who belongs there, whether they are there now or not.
     pub people: Vec<UserId>,
+    /// The owner of a room and its moderators.
+    pub moderators: Vec<UserId>,
 }
 
 /// Which recordings to list.
@@ -122,7 +124,9 @@ impl Recordings {
         mode: RecordingMode,
     ) -> Result<Recording> {
         let room = &place.room;
-        self.recorder.check(room)?;
+        let (recorder, place_of) = (self.recorder.clone(), room.clone());
+        let checked = tokio::task::spawn_blocking(move || recorder.check(&place_of)).await;
+        checked.unwrap_or(Err(Unrecorded::Folder))?;
         let present = self.recorder.people(room).unwrap_or_default();
         let now = self.clock.now();
         let mut members: Vec<UserId> = place.people.iter().chain(&present).copied().collect();
@@ -137,6 +141,7 @@ impl Recordings {
             mode,
             status: RecordingStatus::Recording,
             started_by: by.filter(|user| !user.is_guest()),
+            moderators: place.moderators.clone(),
             started_at: now,
             stopped_at: None,
             stop_reason: None,
@@ -151,7 +156,9 @@ impl Recordings {
         }));
         self.tell(&record, &present, &told);
         let beginning = Beginning { id: record.id, mode, by: record.started_by, at: now };
-        if let Err(why) = self.recorder.start(room, &beginning) {
+        let (recorder, place) = (self.recorder.clone(), room.clone());
+        let begun = tokio::task::spawn_blocking(move || recorder.start(&place, &beginning)).await;
+        if let Err(why) = begun.unwrap_or(Err(Unrecorded::Folder)) {
             let over = RecordingRecord {
                 status: RecordingStatus::Failed,
                 stopped_at: Some(self.clock.now()),
@@ -184,7 +191,10 @@ impl Recordings {
     }
 
     fn tell_failed(&self, record: &RecordingRecord, present: &[UserId], reason: &str) {
-        metrics::counter!("rtc_recording_errors_total").increment(1);
+        // That nothing was sent is no error.
+        if record.status == RecordingStatus::Failed {
+            metrics::counter!("rtc_recording_errors_total").increment(1);
+        }
         let failed = RecordingFailed { recording_id: record.id, reason: reason.to_owned() };
         self.tell(record, present, &Event::RecordingFailed(Box::new(failed)));
     }
@@ -192,8 +202,9 @@ impl Recordings {
     /// A recording that the asking one may know of.
     async fn known(&self, asking: Asking, id: RecordingId) -> Result<RecordingRecord> {
         let record = self.store.recording(id).await?;
-        let may =
-            |record: &RecordingRecord| asking.operator || record.members.contains(&asking.user);
+        let may = |record: &RecordingRecord| {
+            manages(record, asking) || record.members.contains(&asking.user)
+        };
         record.filter(may).ok_or(RecordingError::NotFound)
     }
 
@@ -210,8 +221,7 @@ impl Recordings {
         moderates: bool,
     ) -> Result<Recording> {
         let record = self.known(asking, id).await?;
-        let own = record.started_by == Some(asking.user);
-        if !(asking.operator || own || moderates || record.call.is_some()) {
+        if !(manages(&record, asking) || moderates || record.call.is_some()) {
             return Err(RecordingError::Forbidden("who started it, or a moderator"));
         }
         let runs = self.recorder.active(&record.room).is_some_and(|it| it.recording_id == id);
@@ -268,11 +278,11 @@ impl Recordings {
         Ok(found.first().map(shown))
     }
 
-    /// Deletes a recording with its files: who started it, or an operator.
+    /// Deletes a recording with its files: who started it, who moderated the room then, or an operator.
     pub async fn delete(&self, asking: Asking, id: RecordingId) -> Result<()> {
         let record = self.known(asking, id).await?;
-        if !asking.operator && record.started_by != Some(asking.user) {
-            return Err(RecordingError::Forbidden("who started it, or an operator"));
+        if !manages(&record, asking) {
+            return Err(RecordingError::Forbidden("who started it, a moderator, or an operator"));
         }
         if record.status.is_open() {
             return Err(RecordingError::Running);
@@ -379,6 +389,12 @@ impl Recordings {
     pub fn active(&self, room: &RoomId) -> Option<ActiveRecording> {
         self.recorder.active(room)
     }
+}
+
+/// Whether a recording is for the asking one to stop and to delete, wherever that one was while it ran.
+fn manages(record: &RecordingRecord, asking: Asking) -> bool {
+    let own = record.started_by == Some(asking.user);
+    asking.operator || own || record.moderators.contains(&asking.user)
 }
 
 /// The file that stands for a whole recording where only one can be named: everybody's voice, or the longest.

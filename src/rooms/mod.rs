@@ -13,7 +13,7 @@ mod tests;
 mod viewers;
 mod whip;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -671,6 +671,15 @@ impl Rooms {
             let may = me.is_none_or(|me| room.owner == Some(me) || moderates(me));
             if may { Ok(()) } else { Err(RoomError::NotAModerator) }
         })
+    }
+
+    /// The owner of a room, and who moderates it now.
+    pub fn moderators(&self, id: &RoomId) -> Vec<UserId> {
+        let state = self.state();
+        let Some(room) = state.rooms.get(id) else { return Vec::new() };
+        let moderators = room.present().filter(|it| it.moderator).map(|it| it.user);
+        let all: BTreeSet<UserId> = room.owner.into_iter().chain(moderators).collect();
+        all.into_iter().filter(|user| !user.is_guest()).collect()
     }
 
     /// Tells everybody in a room that a recording has begun or ended.

@@ -597,6 +597,9 @@ pub struct RecordingRecord {
     pub mode: RecordingMode,
     pub status: RecordingStatus,
     pub started_by: Option<UserId>,
+    /// The owner of the room and its moderators when it began: they manage it, wherever they were.
+    #[serde(default)]
+    pub moderators: Vec<UserId>,
     pub started_at: Timestamp,
     pub stopped_at: Option<Timestamp>,
     pub stop_reason: Option<String>,

@@ -632,6 +632,7 @@ pub(crate) fn recording(id: u8, status: RecordingStatus, members: &[i64]) -> Rec
         mode: RecordingMode::Both,
         status,
         started_by: Some(user(1)),
+        moderators: Vec::new(),
         started_at: at(i64::from(id) * 1000),
         stopped_at: None,
         stop_reason: None,

@@ -398,6 +398,116 @@ test('broken payloads end at most the recording of their own track', async (cont
   }
 })
 
+/** A room in which one publishes what an encoder has written, recorded by its operator. */
+async function recordedPictures(room, codec, options, { seconds = 4, before = 2 } = {}) {
+  const clip = join(server.data, codec === 'VP8' ? 'clip.ivf' : 'clip.h264')
+  const encoder = codec === 'VP8' ? ['-c:v', 'libvpx', '-g', '25', '-f', 'ivf'] : ['-c:v', 'libx264', '-profile:v', 'baseline', '-g', '25', '-x264-params', 'slices=1:sliced-threads=0', '-tune', 'zerolatency', '-f', 'h264']
+  // A white corner, at the top and on the left.
+  await run('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', 'color=red:s=320x240:d=1:r=25,drawbox=x=0:y=0:w=80:h=60:color=white:t=fill', '-pix_fmt', 'yuv420p', ...encoder, clip])
+  const child = spawn(python, [`${root}/tests/e2e/support/pictures.py`, `${server.url}/whip/${room}`, token(7), codec, clip, JSON.stringify(options)])
+  const [sent, said] = [() => said.text.split('"sent"').length - 1, { text: '' }]
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (said.text += text))
+  const admin = { authorization: `Bearer ${token(1, { role: 'admin' })}` }
+  try {
+    await until(() => sent() >= before, 'pictures are sent', 60000).catch((error) => { throw new Error(`${error.message}; ${said.text}`) })
+    const begun = await server.rest(undefined, 'POST', '/api/recordings', { roomId: room, mode: 'tracks' }, admin)
+    assert.equal(begun.status, 201, begun.text)
+    const { recordingId } = begun.json.data
+    const from = sent()
+    await until(() => sent() >= from + seconds, 'more pictures are sent', 60000)
+    assert.equal((await server.rest(undefined, 'POST', `/api/recordings/${recordingId}/stop`, {}, admin)).status, 200)
+    const recording = await until(async () => {
+      const { json } = await server.rest(undefined, 'GET', `/api/recordings/${recordingId}`, undefined, admin)
+      return !['recording', 'processing'].includes(json.data.status) && json.data
+    }, 'the end of the recording', 20000)
+    return { recording, files: recording.status === 'completed' ? await fetched(server, recording, null, admin) : [] }
+  } finally {
+    child.kill('SIGKILL')
+  }
+}
+
+/** In which corner of a file's first picture, as ffmpeg shows it, the white is; and its size. */
+async function shown(at) {
+  const { stdout, stderr } = await run('ffmpeg', ['-i', at, '-frames:v', '1', '-f', 'rawvideo', '-pix_fmt', 'gray', '-'], { encoding: 'buffer', maxBuffer: 1 << 24 })
+  const [, width, height] = stderr.toString().match(/rawvideo.*?, (\d+)x(\d+)/).map(Number)
+  const [rows, columns] = [[['top', 5], ['bottom', height - 6]], [['left', 5], ['right', width - 6]]]
+  const corners = rows.flatMap(([row, y]) => columns.map(([column, x]) => [`${row} ${column}`, stdout[y * width + x]]))
+  return { width, height, white: corners.filter(([, grey]) => grey > 180).map(([name]) => name) }
+}
+
+const noAiortc = (context, what) => {
+  if (existsSync(python)) return false
+  console.error(`\nSKIPPED: ${what}. aiortc is not here (make aiortc).\n`)
+  context.skip('no aiortc')
+  return true
+}
+
+test('a recording of a phone that is held upright plays upright, and one that is turned begins another file', async (context) => {
+  if (noAiortc(context, 'turned phones in a recording')) return
+  for (const [byte, rotation, matrix, size, white] of [[0x01, 90, -90, [240, 320], 'top right'], [0x02, 180, -180, [320, 240], 'bottom right'], [0x03, 270, 90, [240, 320], 'bottom left']]) {
+    const { files } = await recordedPictures(`turned${rotation}`, 'VP8', { orientation: [[0, byte]] })
+    const file = files.find(({ kind }) => kind === 'video')
+    assert.equal(file.rotation, rotation)
+    const { streams: [stream] } = await decoded(file.at)
+    assert.equal(stream.side_data_list?.find(({ rotation }) => rotation !== undefined)?.rotation, matrix)
+    assert.deepEqual(await shown(file.at), { width: size[0], height: size[1], white: [white] })
+    const manifest = JSON.parse(files.find(({ kind }) => kind === 'manifest').content)
+    assert.equal(manifest.files[0].rotation, rotation)
+    if (rotation !== 90) continue
+    const browser = await launch()
+    try {
+      const made = await page(browser, server.url)
+      const seen = await made.evaluate(async (bytes) => {
+        const player = Object.assign(document.createElement('video'), { muted: true })
+        player.src = URL.createObjectURL(await (await fetch(`data:video/webm;base64,${bytes}`)).blob())
+        await new Promise((resolve, reject) => Object.assign(player, { onloadeddata: resolve, onerror: () => reject(player.error) }))
+        return [player.videoWidth, player.videoHeight]
+      }, file.content.toString('base64'))
+      assert.deepEqual(seen, [240, 320], 'Chromium turns it')
+    } finally {
+      await browser.close()
+    }
+  }
+  const { files } = await recordedPictures('turning', 'VP8', { orientation: [[0, 0x01], [5, 0x00]] }, { seconds: 7 })
+  const parts = files.filter(({ kind }) => kind === 'video')
+  assert.deepEqual(parts.map(({ rotation }) => rotation), [90, 0])
+  assert.ok(Math.abs(parts[0].startOffsetMs + parts[0].durationMs - parts[1].startOffsetMs) < 100, JSON.stringify(parts))
+  assert.deepEqual(await Promise.all(parts.map(async ({ at }) => (await shown(at)).white)), [['top right'], ['top left']])
+  for (const { at } of parts) assert.ok((await decoded(at)).seconds > 1.5)
+})
+
+test('H.264 is recorded with parameter sets that came before the recording, and without any the reason is named', async (context) => {
+  if (noAiortc(context, 'parameter sets in a recording')) return
+  const { files } = await recordedPictures('early-sets', 'H264', { sets: 'early' }, { before: 3 })
+  const file = files.find(({ kind }) => kind === 'video')
+  assert.deepEqual([file.codec, file.container], ['h264', 'mkv'])
+  const { streams: [stream], seconds } = await decoded(file.at)
+  assert.ok(seconds > 2 && Number(stream.nb_read_frames) > 50, `${seconds} s`)
+  assert.deepEqual((await shown(file.at)).white, ['top left'])
+  const { recording } = await recordedPictures('no-sets', 'H264', { sets: 'none' })
+  assert.deepEqual([recording.status, recording.stopReason, recording.files], ['failed', 'missing-parameter-sets', []])
+})
+
+test('who starts a recording of a room from outside reaches it, and silence is no error', async () => {
+  const own = await server.connect(7)
+  const made = await server.rest(7, 'POST', '/api/rooms', { roomId: 'from-outside' })
+  assert.ok(made.status < 300, made.text)
+  const errors = async () => Number((await (await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${token(1, { role: 'admin' })}` } })).text()).match(/^rtc_recording_errors_total(?:\{\})? (\d+)/m)?.[1] ?? 0)
+  const before = await errors()
+  const begun = await server.rest(7, 'POST', '/api/recordings', { roomId: 'from-outside' })
+  assert.equal(begun.status, 201, begun.text)
+  const at = `/api/recordings/${begun.json.data.recordingId}`
+  assert.equal((await server.rest(7, 'GET', at)).status, 200)
+  for (const [method, path] of [['GET', at], ['POST', `${at}/stop`], ['DELETE', at]]) {
+    assert.equal((await server.rest(9, method, path, method === 'POST' ? {} : undefined)).status, 404, 'to others it does not exist')
+  }
+  assert.equal((await server.rest(7, 'POST', `${at}/stop`, {})).status, 200)
+  await until(async () => (await server.rest(7, 'GET', at)).json.data.status === 'no_recording', 'the end of the recording', 20000)
+  assert.equal(await errors(), before)
+  assert.equal((await server.rest(7, 'DELETE', at)).status, 200)
+  assert.equal((await server.rest(7, 'GET', at)).status, 404)
+})
+
 test('clients of the original stay with a call from one to the other, which cannot be recorded then', async () => {
   const own = await Server.start({ env: { SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0' } })
   await own.people(7, 8)

@@ -1,4 +1,5 @@
 import { type Recording, type RecordingFile, Switchboard, type User } from '../client/src/index.js'
+import { upright } from './turned.js'
 
 const $ = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T
 const query = new URLSearchParams(location.search)
@@ -69,6 +70,7 @@ function line(recording: Recording, file: RecordingFile): HTMLLIElement {
     player.controls = player.autoplay = true
     player.src = await board.fileAddress(recording.recordingId, file.fileId)
     play.replaceWith(player)
+    if (player instanceof HTMLVideoElement) await upright(player, file.rotation ?? 0)
   }
   const fetched = made('button', 'Download')
   fetched.onclick = async () => {
@@ -83,7 +85,8 @@ function line(recording: Recording, file: RecordingFile): HTMLLIElement {
 
 // The participants' files side by side: one clock, from which each is a known distance away.
 
-let players: { player: HTMLVideoElement; offset: number; length: number }[] = []
+/** `whose` is the same for files that follow one another: a phone that is turned begins another. */
+let players: { player: HTMLVideoElement; offset: number; length: number; whose: string }[] = []
 let running = false
 /** Where the recording is, and since when it runs from there. */
 let [position, since] = [0, 0]
@@ -93,13 +96,16 @@ const now = (): number => Math.min(end, running ? position + performance.now() -
 
 async function show(recording: Recording, files: RecordingFile[]): Promise<void> {
   pause()
+  files = [...files].sort((a, b) => a.startOffsetMs - b.startOffsetMs)
   const addresses = await Promise.all(files.map((file) => board.fileAddress(recording.recordingId, file.fileId)))
   players = files.map((file, n) => {
     const player = document.createElement('video')
     player.playsInline = true
     player.preload = 'auto'
     player.src = addresses[n] as string
-    return { player, offset: file.startOffsetMs, length: file.durationMs }
+    void upright(player, file.rotation ?? 0)
+    const whose = `${file.participantId ?? file.userId} ${file.source}`
+    return { player, offset: file.startOffsetMs, length: file.durationMs, whose }
   })
   $('screens').replaceChildren(...players.map(({ player }, n) => {
     const figure = made('figure')
@@ -118,8 +124,12 @@ async function show(recording: Recording, files: RecordingFile[]): Promise<void>
 /** Has every player be where the clock is. */
 function follow(jump: boolean): void {
   const at = now()
-  for (const { player, offset, length } of players) {
+  for (const { player, offset, length, whose } of players) {
     const own = at - offset
+    // Of one person's files that one is seen which has begun last, or which begins first.
+    const others = players.filter((other) => other.whose === whose)
+    const seen = others.findLast((other) => other.offset <= at) ?? others[0]
+    if (player.parentElement) player.parentElement.hidden = seen?.player !== player
     const inside = own >= 0 && own < length
     const wrong = Math.abs(player.currentTime * 1000 - own)
     if (inside && (jump || wrong > 80)) player.currentTime = own / 1000

@@ -269,10 +269,17 @@ impl Recorder {
     }
 
     fn take_clock(&mut self, stream: &mut Stream, clock: Clock) {
-        let at = self.micros(clock.at);
-        if stream.layer.is_none_or(|layer| layer == clock.layer) {
-            stream.timeline.report(&clock, at, &mut self.reference);
+        if stream.layer.is_some_and(|layer| layer != clock.layer) {
+            return;
         }
+        // What came before goes by what was known then: a disk that stood still has the reports of a while come at once.
+        if stream.timeline.is_known(self.reference) {
+            let began = self.began;
+            stream.drain(clock.at, |at| micros(began, at));
+            self.write_held(stream, clock.at);
+        }
+        let at = self.micros(clock.at);
+        stream.timeline.report(&clock, at, &mut self.reference);
     }
 
     fn take_format(&mut self, stream: &mut Stream, coded: &Coded) {

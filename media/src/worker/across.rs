@@ -345,6 +345,7 @@ impl Worker {
         let Some(track) = self.tracks.get_mut(at) else { return };
         match track.owner {
             Owner::Peer(place) => self.schedule(place, now),
+            Owner::Worker(_) if !track.has_use_for_keyframes() => {}
             Owner::Worker(home) => {
                 let key = track.key;
                 for (layer, stream) in track.layers.iter_mut().enumerate() {

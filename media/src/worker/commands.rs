@@ -127,7 +127,15 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(place) else { return };
         if plan.ice != peer.plan.ice {
             peer.ice.restart(plan.ice.clone());
-            self.by_fragment.retain(|it, &mut at| at != place || peer.ice.answers_to(it));
+            let (ice, by_fragment) = (&peer.ice, &mut self.by_fragment);
+            peer.fragments.retain(|fragment| {
+                let stays = ice.answers_to(fragment);
+                if !stays {
+                    by_fragment.remove(fragment);
+                }
+                stays
+            });
+            peer.fragments.push(plan.ice.ufrag.clone());
             self.by_fragment.insert(plan.ice.ufrag.clone(), place);
         }
         if let (None, Some(fingerprint)) = (peer.plan.fingerprint, plan.fingerprint) {
@@ -420,8 +428,8 @@ impl Worker {
     fn tap(&mut self, key: TrackKey, tap: Option<Tap>, now: Instant) {
         let Some(&at) = self.track_of.get(&key) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
-        let format = track.format;
-        track.tap = tap.map(|tap| Fitted::new(tap, format, &track.parameter_sets, &track.brought));
+        let described = &*track.parameter_sets;
+        track.tap = tap.map(|tap| Fitted::new(tap, track.format, described, &track.brought));
         if track.guide_tap(now) {
             self.ask_publisher(at, now);
         }
@@ -475,7 +483,11 @@ impl Worker {
                 self.by_source.remove(source);
             }
         }
-        self.by_fragment.retain(|_, &mut at| at != place);
+        for fragment in &peer.fragments {
+            if self.by_fragment.get(fragment) == Some(&place) {
+                self.by_fragment.remove(fragment);
+            }
+        }
         for receiving in &peer.receiving {
             self.end_track(receiving.plan.track);
         }

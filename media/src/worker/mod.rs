@@ -394,9 +394,8 @@ impl Worker {
             let lost = self.across.hand_over(track, home.layer, packet, sequence, red);
             self.counters.dropped_full.add(lost);
         }
-        if taken.lacks || taken.begins || turn == Turn::Begins {
-            self.schedule(place, now);
-        } else if let Some(at) = needs_feedback {
+        let at_once = (taken.begins || turn == Turn::Begins).then_some(now);
+        for at in [at_once, taken.asks, needs_feedback].into_iter().flatten() {
             self.schedule(place, at);
         }
         Some(())
@@ -539,9 +538,19 @@ impl Worker {
     /// The next datagrams to send; `None` when there is nothing left, and not before.
     pub fn poll_output(&mut self, now: Instant) -> Option<Transmit<'_>> {
         if let Some((to, begin, length)) = self.control_queue.pop_front() {
+            // What follows for the same destination leaves together with it.
             self.lengths.clear();
             self.lengths.push(length);
-            let bytes = self.control.get(begin..begin + usize::from(length)).unwrap_or_default();
+            let mut end = begin + usize::from(length);
+            let follows =
+                |next: &mut (Source, usize, u16), end: usize| next.0 == to && next.1 == end;
+            while let Some((.., length)) =
+                self.control_queue.pop_front_if(|next| follows(next, end))
+            {
+                self.lengths.push(length);
+                end += usize::from(length);
+            }
+            let bytes = self.control.get(begin..end).unwrap_or_default();
             return Some(Transmit { to, bytes, lengths: &self.lengths });
         }
         self.control.clear();
@@ -602,22 +611,25 @@ impl Worker {
                 if !concerns && !scalable {
                     continue;
                 }
-                let kept = track
-                    .layers
-                    .get(usize::from(layer))
-                    .and_then(|layer| layer.history.kept(number));
-                let Some(kept) = kept else { continue };
-                let (rewritten, switched) =
-                    subscription.take(layer, kept.meta, track.format.codec, &track.layers, sending);
-                if switched && (scalable || track.layers.len() > 1) {
-                    let layer = subscription.current.unwrap_or(layer);
-                    self.events.push(Event::Switched { peer: peer.key, track: track.key, layer });
-                }
-                let Some(rewritten) = rewritten else { continue };
-                let begin = self.burst.len();
-                if sending.write(outbound, codec, &kept, &rewritten, now, &mut self.burst) {
-                    let length = self.burst.len() - begin;
-                    self.lengths.push(u16::try_from(length).unwrap_or(u16::MAX));
+                let Some(stream) = track.layers.get(usize::from(layer)) else { continue };
+                let Some(last) = stream.history.kept(number) else { continue };
+                let first = subscription.begin_at(layer, last.meta);
+                for number in first..=number {
+                    let Some(kept) = stream.history.kept(number) else { continue };
+                    let taken = (kept.meta, last.meta.picture.keyframe);
+                    let (rewritten, switched) =
+                        subscription.take(layer, taken, track.format.codec, &track.layers, sending);
+                    if switched && (scalable || track.layers.len() > 1) {
+                        let layer = subscription.current.unwrap_or(layer);
+                        let (peer, track) = (peer.key, track.key);
+                        self.events.push(Event::Switched { peer, track, layer });
+                    }
+                    let Some(rewritten) = rewritten else { continue };
+                    let begin = self.burst.len();
+                    if sending.write(outbound, codec, &kept, &rewritten, now, &mut self.burst) {
+                        let length = self.burst.len() - begin;
+                        self.lengths.push(u16::try_from(length).unwrap_or(u16::MAX));
+                    }
                 }
             }
             if !self.lengths.is_empty() {

@@ -31,8 +31,10 @@ impl Worker {
         for (_, sending) in &mut peer.sending {
             let track = sending.track.and_then(|track| self.track_of.get(&track));
             let track = track.and_then(|&track| self.tracks.get(track));
-            let off = sending.preference.wish == Wish::Off;
-            let rests = off || track.is_none_or(|track| track.muted);
+            let rests = track.is_none_or(|track| {
+                let subscription = sending.subscription.and_then(|it| track.subscriptions.get(it));
+                track.muted || subscription.is_none_or(|it| it.wish == Wish::Off)
+            });
             if rests {
                 sending.stats.rests();
             }

@@ -128,18 +128,19 @@ impl Worker {
             let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
             let nack = receiving.plan.takes_nack(track.format);
             let asking = receiving.plan.keyframes(track.format);
+            let asks = asking != KeyframeFeedback::None && track.has_use_for_keyframes();
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc() else { continue };
-                if nack && layer.lacks() {
+                if nack && layer.misses() {
                     self.scratch.clear();
                     layer.ask(now, &mut self.scratch);
                     if !self.scratch.is_empty() {
                         compound.nack(ssrc, &self.scratch);
                         requests += self.scratch.len() as u64;
                     }
-                    due.extend(layer.lacks().then_some(now + REPAIR));
+                    due.extend(layer.misses().then_some(now + REPAIR));
                 }
-                if asking == KeyframeFeedback::None {
+                if !asks {
                     continue;
                 }
                 if layer.asks_for_keyframe(now) {

@@ -136,6 +136,8 @@ export interface RecordingFile {
   fileId: string; kind: 'audio' | 'video' | 'mix' | 'manifest'; userId: UserId | null; participantId?: string; name?: string
   source?: 'camera' | 'screen'; codecs: string[]; codec: string; container: 'webm' | 'mkv' | 'json'; bytes: number
   startOffsetMs: number; durationMs: number; sha256: string
+  /** By how many degrees its pictures have to be turned clockwise: 0, 90, 180, 270. Players that read the file's projection do so. */
+  rotation?: number
 }
 export interface Recording {
   recordingId: string; callId?: string; roomId: string; mode: RecordingMode

@@ -17,6 +17,10 @@ struct Trouble {
     held_up: Option<(u64, u64)>,
     /// Packets take up to this much longer, each differently.
     jitter: u64,
+    /// Sound is captured at half its speed, all the time.
+    slow: bool,
+    /// The disk stands still in this span.
+    asleep: (u64, u64),
 }
 
 const CALM: Trouble = Trouble {
@@ -26,6 +30,8 @@ const CALM: Trouble = Trouble {
     clockless: false,
     held_up: None,
     jitter: 20,
+    slow: false,
+    asleep: (0, 0),
 };
 const FROM: u64 = 4000;
 const MEDIA: u64 = 10_000;
@@ -50,16 +56,19 @@ fn lies(trouble: Trouble) -> [Vec<(i64, i64)>; 2] {
         });
         (at, count)
     };
-    let end = MEDIA + trouble.stalls[0].max(trouble.stalls[1]);
+    let slowly = if trouble.slow { MEDIA } else { 0 };
+    let end = MEDIA + trouble.stalls[0].max(trouble.stalls[1]) + slowly;
     for wall in 0..end {
         for (place, stall) in trouble.stalls.into_iter().enumerate() {
             let clock = [48, 90][place];
             let resumed = wall >= FROM + stall;
             let stands = (FROM..FROM + stall).contains(&wall);
             let media = if resumed { wall - stall } else { wall };
+            let slow = trouble.slow && place == 0;
+            let (media, odd) = if slow { (media / 2, media % 2) } else { (media, 0) };
             let stamp = |media: u64| u32::try_from(media * clock).unwrap();
             let every = [20, 40][place];
-            if !stands && media % every == 0 && media < MEDIA {
+            if !stands && media % every == 0 && odd == 0 && media < MEDIA {
                 let key = arrives(wall);
                 let packet = Packet {
                     layer: 0,
@@ -90,6 +99,9 @@ fn lies(trouble: Trouble) -> [Vec<(i64, i64)>; 2] {
         while let Some(entry) = arriving.first_entry().filter(|entry| entry.key().0 <= ms) {
             let (place, part) = entry.remove();
             taps[place].put(part);
+        }
+        if (trouble.asleep.0..trouble.asleep.1).contains(&ms) {
+            continue;
         }
         put(&mut file, recorder.poll(noon + Duration::from_millis(ms)).writes);
     }
@@ -154,5 +166,20 @@ fn packets_that_the_network_holds_up_are_not_taken_for_a_stall() {
     lie_well(Trouble { held_up: Some((3000, 1)), ..CALM }, 30);
     for reports in [Some(1000), None] {
         lie_well(Trouble { jitter: 90, reports, ..CALM }, 95);
+    }
+}
+
+#[test]
+fn capture_that_is_slow_and_a_disk_that_stands_still_change_no_times() {
+    let asleep = (2000, 15_000);
+    for reports in [1000, 5000] {
+        let slow = Trouble { slow: true, reports: Some(reports), ..CALM };
+        // Half of what passes between two reports is missing until the next one.
+        let within = if reports == 1000 { 720 } else { 2700 };
+        lie_well(slow, within);
+        lie_well(Trouble { asleep, ..slow }, within);
+    }
+    for stalls in [[3000, 0], [0, 3000], [6000, 6000]] {
+        lie_well(Trouble { stalls, asleep, ..CALM }, 30);
     }
 }

@@ -246,8 +246,8 @@ const H264_RTX: u8 = 103;
 fn two_codecs(layers: usize) -> ReceivePlan {
     let mut plan = camera(1, layers);
     plan.codecs.push(coded(Codec::H264, H264, Some(H264_RTX)));
-    let sets = [vec![0x67, 0x42, 0xE0, 0x1F, 0x8C, 0x68], vec![0x68, 0xCE, 0x3C, 0x80]];
-    plan.codecs[1].parameter_sets = sets.into();
+    let sequence = vec![0x67, 0x42, 0xC0, 0x1F, 0xDA, 0x02, 0x80, 0xF6, 0x80];
+    plan.codecs[1].parameter_sets = [sequence, vec![0x68, 0xCE, 0x3C, 0x80]].into();
     plan
 }
 
@@ -567,4 +567,82 @@ fn layers_without_names_are_those_of_their_ssrcs() {
     let track = world.worker.tracks.iter().next().unwrap().1;
     assert_eq!(track.layers_sent(world.now), [true; 3]);
     assert_eq!(gaps(world.phones[ben].media().keys().copied()), 0);
+}
+
+#[test]
+fn a_keyframe_of_h264_begins_with_the_parameter_sets_before_it_and_they_alone_are_none() {
+    for away in [false, true] {
+        let mut world = World::new();
+        let mut plan = two_codecs(1);
+        plan.codecs.remove(0);
+        let ada = world.phone(vec![plan], vec![]);
+        let ben = world.phone_at(away, vec![], vec![takes_both()]);
+        let mut sequence = 1000;
+        let mut send = |world: &mut World, picture: u64, units: &[u8]| {
+            for (at, &unit) in units.iter().enumerate() {
+                sequence += 1;
+                let rtp = vp8_packet(100, sequence, picture, at + 1 == units.len());
+                let rtp = Rtp { payload_type: H264, ..rtp };
+                world.packet(ada, rtp, &[], &[unit, 0x88, 1, 2, 3]);
+                // The units of a picture come one by one.
+                world.step(3);
+            }
+            world.step(20);
+        };
+        let units = |world: &World| -> Vec<u8> {
+            let got = world.phones[ben].got.iter();
+            got.map(|(_, packet)| packet[packet.len() - 5] & 0x1F).collect()
+        };
+        send(&mut world, 0, &[0x67, 0x68, 0x65]);
+        world.show(ben, "0", 1);
+        world.step(1);
+        world.step(1);
+        // Parameter sets again, before a picture that needs others.
+        send(&mut world, 1, &[0x67, 0x68, 0x61]);
+        send(&mut world, 2, &[0x61]);
+        assert_eq!(units(&world), [0_u8; 0]);
+        assert_eq!(world.asked(ada), 1);
+        world.step(600);
+        assert_eq!(world.asked(ada), 2, "they are no answer to a request");
+        send(&mut world, 3, &[0x67, 0x68, 0x65, 0x65]);
+        send(&mut world, 4, &[0x61]);
+        assert_eq!(units(&world), [7, 8, 5, 5, 1]);
+        assert_eq!(gaps(world.phones[ben].got.iter().map(|it| it.0 as u16)), 0);
+        let asked = world.asked(ada);
+        world.step(2000);
+        assert_eq!(world.asked(ada), asked);
+    }
+}
+
+#[test]
+fn no_keyframe_is_asked_for_that_nobody_has_a_use_for() {
+    for away in [false, true] {
+        let mut world = World::new();
+        let mut sound = microphone(vec![]);
+        sound.extensions.set(Extension::Mid, 5);
+        let ada = world.phone(vec![named_camera(1), sound], vec![]);
+        let speaker = SendPlan { mid: "1".into(), ssrc: 8000, repair_ssrc: 8001, ..screen() };
+        let ben = world.phone_at(away, vec![], vec![screen(), speaker]);
+        world.show(ben, "0", 1);
+        world.show(ben, "1", 2);
+        world.step(1);
+        world.step(1);
+        world.tell(ada, Command::Mute { track: TrackKey(1), muted: true });
+        for number in 0..90_u64 {
+            // Both change their streams each second, and numbers jump.
+            let (ssrc, sequence) = (200 + (number / 30) as u32, 1000 + number + number / 10 * 500);
+            let picture = vp8_packet(ssrc, sequence, number, true);
+            world.packet(ada, picture, &[(5, b"v")], &vp8_payload(number, true, false));
+            let sound = Rtp { payload_type: OPUS, ssrc: ssrc + 100, ..picture };
+            world.packet(ada, sound, &[(5, b"a")], &[0; 100]);
+            world.step(33);
+        }
+        assert_eq!(world.asked(ada), 0);
+        assert_eq!(world.phones[ben].got.len(), 90, "sound goes on at once");
+        world.tell(ada, Command::Mute { track: TrackKey(1), muted: false });
+        world.step(1);
+        world.step(1);
+        world.step(1);
+        assert_eq!(world.keyframes_asked(ada, 0), [202]);
+    }
 }
