@@ -34,6 +34,9 @@ const NEWS: usize = 1024;
 /// Why a track of H.264 is not recorded.
 const MISSING_SETS: &str = "missing-parameter-sets";
 
+/// Why a recording is to end, once it is.
+type Reason = Arc<OnceLock<&'static str>>;
+
 /// Somebody who sends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Performer {
@@ -116,7 +119,7 @@ struct Running {
     shown: ActiveRecording,
     consented: Vec<UserId>,
     added: SyncSender<Added>,
-    reason: Arc<OnceLock<&'static str>>,
+    reason: Reason,
     tapped: Vec<TrackKey>,
 }
 
@@ -340,7 +343,7 @@ impl Recorder {
         &self,
         room: &RoomId,
         beginning: &Beginning,
-    ) -> Result<(RoomKey, Receiver<Added>, Arc<OnceLock<&'static str>>), Unrecorded> {
+    ) -> Result<(RoomKey, Receiver<Added>, Reason), Unrecorded> {
         let mut scenes = self.scenes();
         self.may_begin(&scenes, room)?;
         let scene = scenes.get_mut(room).ok_or(Unrecorded::NoScene)?;

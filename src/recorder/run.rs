@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::files::{self, Log};
 use super::output::{Output, Settled};
-use super::{Part, Performer, Told};
+use super::{Part, Performer, Reason, Told};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::event::recording::{RecordingFile, RecordingMode};
@@ -52,7 +52,7 @@ pub(super) struct Parts {
     pub(super) server: Arc<Server>,
     /// Its other end is gone when the recording is to end, for the `reason`.
     pub(super) added: Receiver<Added>,
-    pub(super) reason: Arc<OnceLock<&'static str>>,
+    pub(super) reason: Reason,
     pub(super) told: Sender<Told>,
 }
 
@@ -291,7 +291,8 @@ mod tests {
             advertised: Vec::new(),
             workers: 1,
         };
-        let (clock, id) = (Clock::system(), RecordingId::new(uuid::Uuid::now_v7()));
+        let clock = Clock::system();
+        let id = RecordingId::new(clock.id());
         let began = clock.instant();
         let parts = Parts {
             id,
