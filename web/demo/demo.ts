@@ -1,11 +1,11 @@
-import { type ActiveCall, type Message, Switchboard, type User, type UserStatus } from '../client/src/index.js'
+import { type ActiveCall, type Client, createClient, type Message, type User, type UserStatus } from '../client/src/index.js'
 import { media } from './media.js'
 import { Recorded } from './recorded.js'
 
 const $ = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T
 const query = new URLSearchParams(location.search)
 
-let board: Switchboard
+let board: Client
 let people: User[] = []
 let peer: User | undefined
 let call: ActiveCall | undefined
@@ -30,10 +30,11 @@ async function devToken(): Promise<string> {
 
 async function start(token: string | (() => Promise<string>)): Promise<void> {
   const device = `demo-${query.get('u') ?? 'me'}`
-  board = await Switchboard.connect({ token, deviceId: device, deviceName: 'Demo page' })
+  board = createClient({ token, deviceId: device, deviceName: 'Demo page' })
+  listen()
+  await board.connect()
   $('login').hidden = true
   $('app').hidden = false
-  listen()
   recorded = new Recorded(board, () => call && { callId: call.callId }, notice)
   await reload()
   const wanted = people.find((user) => user.userId === Number(query.get('with')))
@@ -231,7 +232,6 @@ $('back').onclick = () => $('app').classList.remove('talking')
 
 function listen(): void {
   board.on('connection', ({ connected, reason }) => ($('link').textContent = connected ? 'connected' : `not connected (${reason})`))
-  $('link').textContent = 'connected'
   board.on('message:received', take)
   board.on('message:sent', take)
   board.on('message:delivered', (d) => marked(d.conversationId, d.upToSeq, { deliveredAt: d.deliveredAt }))

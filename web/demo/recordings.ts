@@ -1,9 +1,9 @@
-import { type Recording, type RecordingFile, Switchboard, type User } from '../client/src/index.js'
+import { type Client, createClient, type Recording, type RecordingFile, type User } from '../client/src/index.js'
 
 const $ = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T
 const query = new URLSearchParams(location.search)
 
-let board: Switchboard
+let board: Client
 let people: User[] = []
 let cursor: string | null = null
 
@@ -162,9 +162,10 @@ setInterval(() => running && follow(false), 250)
 $('more').onclick = () => void load(cursor ?? undefined).catch(complain)
 
 try {
-  board = await Switchboard.connect({ token, deviceId: `recordings-${query.get('u') ?? 'me'}`, deviceName: 'Recordings page' })
-  people = [...await board.users(), await board.rest<User>('GET', '/api/me')]
+  board = createClient({ token, deviceId: `recordings-${query.get('u') ?? 'me'}`, deviceName: 'Recordings page' })
   board.on('recording:ready', () => void load().catch(complain))
+  await board.connect()
+  people = [...await board.users(), await board.rest<User>('GET', '/api/me')]
   await load()
 } catch (error) {
   complain(error as Error)
