@@ -117,7 +117,7 @@ async function open(user: User): Promise<void> {
 async function load(): Promise<void> {
   if (!peer) return
   const page = await board.history(peer.userId, { limit: 50 })
-  older = page.prevCursor
+  older = page.prevCursor ?? null
   for (const message of page.messages) shown.set(message.messageId, message)
   showMessages(true)
   await read()
@@ -126,7 +126,7 @@ async function load(): Promise<void> {
 async function loadOlder(): Promise<void> {
   if (!peer || !older) return
   const page = await board.history(peer.userId, { before: older, limit: 50 })
-  older = page.prevCursor
+  older = page.prevCursor ?? null
   shown = new Map([...page.messages.map((message) => [message.messageId, message] as const), ...shown])
   const list = $('messages')
   const height = list.scrollHeight
@@ -164,7 +164,7 @@ function mark(message: Message & { state?: string }): string {
 
 function take(message: Message): void {
   const other = message.fromUserId === board.userId ? message.toUserId : message.fromUserId
-  if (other === null) return
+  if (!other) return
   last.set(other, message.content)
   if (message.clientId) shown.delete(message.clientId)
   if (other === peer?.userId) {
@@ -237,7 +237,7 @@ function listen(): void {
   board.on('message:delivered', (d) => marked(d.conversationId, d.upToSeq, { deliveredAt: d.deliveredAt }))
   board.on('message:read', (d) => marked(d.conversationId, d.upToSeq, { isRead: true, readAt: d.readAt }))
   board.on('message:markedRead', (d) => {
-    if (d.withUserId !== null) unread.set(d.withUserId, d.unreadCount)
+    if (d.withUserId) unread.set(d.withUserId, d.unreadCount)
     showPeople()
   })
   board.on('typing:start', ({ fromUserId }) => showTyping(fromUserId, true))

@@ -32,7 +32,7 @@ async function load(from?: string): Promise<void> {
   if (!from) $('list').replaceChildren()
   $('list').append(...recordings.map(entry))
   if (!from && recordings.length === 0) $('list').append(made('li', 'Nothing is recorded yet. Start a call, then press Record.'))
-  cursor = nextCursor
+  cursor = nextCursor ?? null
   $('more').hidden = cursor === null
 }
 

@@ -91,11 +91,11 @@ function listen(): void {
   })
   room.on('speakers', ({ speakers, dominant: loudest }) => {
     for (const [id, element] of tiles) element.classList.toggle('speaks', speakers.some(({ participantId }) => participantId === id))
-    dominant = loudest
+    dominant = loudest ?? null
     arrange()
   })
   room.on('spotlight', ({ participantId }) => {
-    spotlight = participantId
+    spotlight = participantId ?? null
     arrange()
   })
   room.on('hand', ({ participantId, raised }) => raised && notice(`${nameOf(participantId)} raises a hand`))

@@ -5,7 +5,7 @@ import { HandlerError, refusal, SwitchboardError } from './errors.js'
 import { Place } from './place.js'
 import { type RandomSource, type TextStorage, uuid, type WebRtc, webRtc } from './platform.js'
 import { type JoinOptions, Room } from './room.js'
-import type { Call, ClientEvents, Conversation, IceServer, Incoming, Message, Recording, RecordingMode, Refused, RoomEvents, ServerEvents, User, UserId } from './types.js'
+import type { Call, ClientEvents, Conversation, Incoming, Message, Recording, RecordingMode, Refused, RoomEvents, ServerEvents, User, UserId } from './types.js'
 
 export interface Options {
   /** Where the server is; in a page of its own, leave it out. */
@@ -370,7 +370,7 @@ export class Client extends Emitter<Omit<ServerEvents, 'error'> & LocalEvents> {
   }
 
   /** STUN and TURN servers for a call. */
-  async iceServers(callId?: string): Promise<{ iceServers: IceServer[]; iceTransportPolicy: RTCIceTransportPolicy }> {
+  async iceServers(callId?: string): Promise<RTCConfiguration> {
     return this.rest('GET', `/api/calls/webrtc-config${callId ? `?callId=${callId}` : ''}`)
   }
 

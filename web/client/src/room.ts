@@ -9,7 +9,7 @@ import { Emitter } from './emitter.js'
 import type { Client } from './client.js'
 import type { TextStorage, WebRtc } from './platform.js'
 import type {
-  ClientEvents, Description, IceServer, Participant, PublishedTrack, RoomEvents, RoomInfo, RoomTrack, RunningRecording, TrackSource,
+  ClientEvents, Description, Participant, PublishedTrack, RoomEvents, RoomInfo, RoomTrack, RunningRecording, TrackSource,
 } from './types.js'
 
 /** What a room tells. */
@@ -106,11 +106,13 @@ export class Room extends Emitter<RoomSignals> {
     const ack = await (resume ? board.ask('room:join', { roomId, resume }).catch(() => undefined) : undefined)
       ?? await Room.#enter(board, { roomId, autoSubscribe: true, ...options }, onLobby, signal)
     void Promise.resolve(storage?.setItem(key, JSON.stringify({ sessionId: ack.sessionId, secret: ack.resumeSecret }))).catch((error: unknown) => board.report('storage', error))
-    const config = { iceServers: ack.iceServers as IceServer[], iceTransportPolicy: ack.iceTransportPolicy, bundlePolicy: 'max-bundle' as const }
+    const config: RTCConfiguration = {
+      iceServers: ack.iceServers as RTCIceServer[], iceTransportPolicy: ack.iceTransportPolicy as RTCIceTransportPolicy, bundlePolicy: 'max-bundle',
+    }
     const room = new Room(board, ack.room, ack.sessionId, ack.self, ack.resumeSecret, config, ack.seq)
     for (const participant of ack.participants) room.participants.set(participant.participantId, participant)
     room.participants.set(ack.self.participantId, ack.self)
-    room.recording = ack.recording
+    room.recording = ack.recording ?? null
     catching()
     room.#stop.push(() => void storage?.removeItem?.(key))
     room.#stop.push(board.on('room', ([event, payload]) => room.#take(event, payload)))
