@@ -82,6 +82,7 @@ export class Client extends Emitter<Omit<ServerEvents, 'error'> & LocalEvents> {
       autoConnect: false,
       forceNew: true,
       transports: ['websocket', 'polling'],
+      tryAllTransports: true,
       randomizationFactor: 0.5,
       ...options.socket,
       auth: (give: (auth: object) => void) => void this.#auth().then(give, (error: Error) => this.#lost(error, true)),
