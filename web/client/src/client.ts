@@ -58,7 +58,7 @@ export function createClient(options: Options): Client {
 /** What `createClient` makes. */
 export class Client extends Emitter<Omit<ServerEvents, 'error'> & LocalEvents> {
   readonly socket: Socket
-  /** Who the token says one is; set once connected. */
+  /** Who the token says one is, once connected; 0 for a guest of a room. */
   userId: UserId = 0
   readonly calls = new Map<string, ActiveCall>()
   #options: Options
@@ -285,7 +285,7 @@ export class Client extends Emitter<Omit<ServerEvents, 'error'> & LocalEvents> {
   }
 
   #ready(ready: ServerEvents['session:ready']): void {
-    this.userId = ready.userId
+    this.userId = ready.userId ?? 0
     this.#settle?.()
     for (const call of this.calls.values()) void call.rejoin()
     this.#reportSeen()

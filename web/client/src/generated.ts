@@ -1368,8 +1368,8 @@ export interface SessionReady {
   serverTime: Timestamp
   /** This connection. */
   sessionId: SessionId
-  /** Who the server takes the client for. */
-  userId: UserId
+  /** Who the server takes the client for; null for a guest of a room. */
+  userId: UserId | null
 }
 
 /** A fresh token of the same user. */
