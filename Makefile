@@ -31,10 +31,10 @@ e2e: tests/node_modules/.package-lock.json aiortc pion
 	@if command -v go >/dev/null && (cd tests/mongo && go build -o ../../target/mongo-wire .); then cd tests && npm run test:mongo; \
 	else echo; echo "SKIPPED: the end-to-end tests on MongoDB's protocol. Install Go 1.24 or later."; echo; fi
 
-# A WebRTC client in Python for the end-to-end tests; they say so where it is missing.
+# A WebRTC client and a validator of OpenAPI in Python for the end-to-end tests; they say so where one is missing.
 .PHONY: aiortc
 aiortc:
-	@test -x target/venv/bin/python || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0; } || rm -rf target/venv
+	@test -x target/venv/bin/openapi-spec-validator || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0 openapi-spec-validator==0.9.0; } || rm -rf target/venv
 
 # And one in Go.
 .PHONY: pion

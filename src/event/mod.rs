@@ -252,7 +252,8 @@ events! {
 pub struct SessionReady {
     /// This connection.
     pub session_id: SessionId,
-    /// Who the server takes the client for.
+    /// Who the server takes the client for; null for a guest of a room.
+    #[schema(value_type = Option<UserId>, required = true)]
     pub user_id: UserId,
     /// The server's time.
     pub server_time: Timestamp,

@@ -61,7 +61,12 @@ pub(super) fn complete(description: &mut OpenApi) {
             let tag = operation.tags.iter().flatten().next();
             *name = format!("{}_{name}", tag.map_or("other", String::as_str).to_lowercase());
         }
-        let (has_body, has_place) = (operation.request_body.is_some(), path.contains('{'));
+        let has_body = operation.request_body.is_some();
+        // What a body or a parameter names may be missing; so are the routes of operators on other servers.
+        let has_place = has_body
+            || path.contains('{')
+            || operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty())
+            || path.starts_with("/api/admin/");
         let responses = &mut operation.responses.responses;
         for (status, response) in responses.iter_mut() {
             if let RefOr::T(response) = response
@@ -70,10 +75,16 @@ pub(super) fn complete(description: &mut OpenApi) {
                 response.description = sentence(status);
             }
         }
-        for status in [400, 401, 403, 404, 409, 413, 429, 500, 503] {
+        for status in
+            [400, 401, 403, 404, 406, 409, 410, 412, 413, 415, 416, 422, 429, 500, 503, 507]
+        {
             let fits = match status {
-                413 => has_body,
+                413 | 415 | 507 => has_body,
                 404 => has_place,
+                406 | 422 => path.starts_with("/whip/") || path.starts_with("/whep/"),
+                410 => path == "/api/sync" || path.starts_with("/api/calls/{"),
+                412 => path.starts_with("/wh") && path.contains("/sessions/"),
+                416 => path.ends_with("/files/{fileId}"),
                 _ => true,
             };
             if fits {
@@ -103,9 +114,13 @@ fn failure(status: u16) -> RefOr<Response> {
         .filter(|reason| reason.status().as_u16() == status)
         .map(|reason| reason.code())
         .collect();
+    let sentence = sentence(&status.to_string());
+    if reasons.is_empty() {
+        return RefOr::T(ResponseBuilder::new().description(sentence).build());
+    }
     let content = Content::new(Some(RefOr::<Schema>::Ref(Ref::from_schema_name("ErrorBody"))));
     let response = ResponseBuilder::new()
-        .description(format!("{}: {}", sentence(&status.to_string()), reasons.join(", ")))
+        .description(format!("{sentence}: {}", reasons.join(", ")))
         .content("application/json", content);
     RefOr::T(response.build())
 }

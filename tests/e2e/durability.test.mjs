@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { io } from 'socket.io-client'
-import { Server, ask, next, onMongo, sleep, token, until } from './support/server.mjs'
+import { Server, ask, next, observe, onMongo, sleep, token, until } from './support/server.mjs'
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 20)
 let server
@@ -27,6 +27,7 @@ test(`${ROUNDS} rounds of kill -9 under load lose and double nothing`, async (co
   const senders = Array.from({ length: 20 }, (_, n) => ({ user: 100 + n, next: 0, acked: new Map(), open: [] }))
   for (const sender of senders) {
     sender.socket = io(server.url, { transports: ['websocket'], forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 50, auth: { token: token(sender.user), cursor: 'new' } })
+    observe(sender.socket, server.descriptions)
   }
   let [running, over] = [true, false]
   // A round that fails must not leave the load running.
@@ -84,6 +85,7 @@ test('an offline receiver gets 500 missed messages in order, once, and then live
   }
   const got = []
   const back = io(server.url, { transports: ['websocket'], forceNew: true, auth: { token: token(2), cursor } })
+  observe(back, server.descriptions)
   back.on('sync:batch', (batch) => {
     for (const { event, payload } of batch.events) if (event === 'message:received') got.push(payload.content)
     back.emit('sync:ack', { cursor: batch.cursor })

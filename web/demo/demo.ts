@@ -1,11 +1,11 @@
-import { type ActiveCall, type Message, Switchboard, type User, type UserStatus } from '../client/src/index.js'
+import { type ActiveCall, type Client, createClient, type Message, type User, type UserStatus } from '../client/src/index.js'
 import { media } from './media.js'
 import { Recorded } from './recorded.js'
 
 const $ = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T
 const query = new URLSearchParams(location.search)
 
-let board: Switchboard
+let board: Client
 let people: User[] = []
 let peer: User | undefined
 let call: ActiveCall | undefined
@@ -30,10 +30,11 @@ async function devToken(): Promise<string> {
 
 async function start(token: string | (() => Promise<string>)): Promise<void> {
   const device = `demo-${query.get('u') ?? 'me'}`
-  board = await Switchboard.connect({ token, deviceId: device, deviceName: 'Demo page' })
+  board = createClient({ token, deviceId: device, deviceName: 'Demo page' })
+  listen()
+  await board.connect()
   $('login').hidden = true
   $('app').hidden = false
-  listen()
   recorded = new Recorded(board, () => call && { callId: call.callId }, notice)
   await reload()
   const wanted = people.find((user) => user.userId === Number(query.get('with')))
@@ -116,7 +117,7 @@ async function open(user: User): Promise<void> {
 async function load(): Promise<void> {
   if (!peer) return
   const page = await board.history(peer.userId, { limit: 50 })
-  older = page.prevCursor
+  older = page.prevCursor ?? null
   for (const message of page.messages) shown.set(message.messageId, message)
   showMessages(true)
   await read()
@@ -125,7 +126,7 @@ async function load(): Promise<void> {
 async function loadOlder(): Promise<void> {
   if (!peer || !older) return
   const page = await board.history(peer.userId, { before: older, limit: 50 })
-  older = page.prevCursor
+  older = page.prevCursor ?? null
   shown = new Map([...page.messages.map((message) => [message.messageId, message] as const), ...shown])
   const list = $('messages')
   const height = list.scrollHeight
@@ -163,7 +164,7 @@ function mark(message: Message & { state?: string }): string {
 
 function take(message: Message): void {
   const other = message.fromUserId === board.userId ? message.toUserId : message.fromUserId
-  if (other === null) return
+  if (!other) return
   last.set(other, message.content)
   if (message.clientId) shown.delete(message.clientId)
   if (other === peer?.userId) {
@@ -231,13 +232,12 @@ $('back').onclick = () => $('app').classList.remove('talking')
 
 function listen(): void {
   board.on('connection', ({ connected, reason }) => ($('link').textContent = connected ? 'connected' : `not connected (${reason})`))
-  $('link').textContent = 'connected'
   board.on('message:received', take)
   board.on('message:sent', take)
   board.on('message:delivered', (d) => marked(d.conversationId, d.upToSeq, { deliveredAt: d.deliveredAt }))
   board.on('message:read', (d) => marked(d.conversationId, d.upToSeq, { isRead: true, readAt: d.readAt }))
   board.on('message:markedRead', (d) => {
-    if (d.withUserId !== null) unread.set(d.withUserId, d.unreadCount)
+    if (d.withUserId) unread.set(d.withUserId, d.unreadCount)
     showPeople()
   })
   board.on('typing:start', ({ fromUserId }) => showTyping(fromUserId, true))

@@ -1,15 +1,15 @@
-import type { Recording, Switchboard } from '../client/src/index.js'
+import type { Client, Recording } from '../client/src/index.js'
 
 const $ = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T
 
 /** Shows everybody that the place one is in is recorded, and lets those who may begin and end that. */
 export class Recorded {
   #recordingId: string | undefined
-  #board: Switchboard
+  #board: Client
   #place: () => { callId: string } | { roomId: string } | undefined
   #complain: (text: string) => void
 
-  constructor(board: Switchboard, place: () => { callId: string } | { roomId: string } | undefined, complain: (text: string) => void) {
+  constructor(board: Client, place: () => { callId: string } | { roomId: string } | undefined, complain: (text: string) => void) {
     this.#board = board
     this.#place = place
     this.#complain = complain

@@ -1,10 +1,10 @@
-import { type Recording, type RecordingFile, Switchboard, type User } from '../client/src/index.js'
+import { type Client, createClient, type Recording, type RecordingFile, type User } from '../client/src/index.js'
 import { upright } from './turned.js'
 
 const $ = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T
 const query = new URLSearchParams(location.search)
 
-let board: Switchboard
+let board: Client
 let people: User[] = []
 let cursor: string | null = null
 
@@ -33,7 +33,7 @@ async function load(from?: string): Promise<void> {
   if (!from) $('list').replaceChildren()
   $('list').append(...recordings.map(entry))
   if (!from && recordings.length === 0) $('list').append(made('li', 'Nothing is recorded yet. Start a call, then press Record.'))
-  cursor = nextCursor
+  cursor = nextCursor ?? null
   $('more').hidden = cursor === null
 }
 
@@ -172,9 +172,10 @@ setInterval(() => running && follow(false), 250)
 $('more').onclick = () => void load(cursor ?? undefined).catch(complain)
 
 try {
-  board = await Switchboard.connect({ token, deviceId: `recordings-${query.get('u') ?? 'me'}`, deviceName: 'Recordings page' })
-  people = [...await board.users(), await board.rest<User>('GET', '/api/me')]
+  board = createClient({ token, deviceId: `recordings-${query.get('u') ?? 'me'}`, deviceName: 'Recordings page' })
   board.on('recording:ready', () => void load().catch(complain))
+  await board.connect()
+  people = [...await board.users(), await board.rest<User>('GET', '/api/me')]
   await load()
 } catch (error) {
   complain(error as Error)

@@ -1,4 +1,4 @@
-import { type Participant, Room, type RoomTrack, Switchboard } from '../client/src/index.js'
+import { createClient, type Participant, Room, type RoomTrack } from '../client/src/index.js'
 import { media } from './media.js'
 import { Recorded } from './recorded.js'
 
@@ -36,7 +36,8 @@ async function enter(): Promise<void> {
   // Several guests may have the same link.
   const me = guest ? (sessionStorage.getItem('guest') ?? crypto.randomUUID()) : (query.get('u') ?? 'me')
   if (guest) sessionStorage.setItem('guest', me)
-  const board = await Switchboard.connect({ token: bearer, deviceId: `room-${me}`, deviceName: 'Room page' })
+  const board = createClient({ token: bearer, deviceId: `room-${me}`, deviceName: 'Room page' })
+  await board.connect()
   const name = $<HTMLInputElement>('name').value
   room = await Room.join(board, name, { storage: sessionStorage, onLobby: () => ($('problem').textContent = 'Waiting for a moderator to let you in …') })
   $('problem').textContent = ''
@@ -90,11 +91,11 @@ function listen(): void {
   })
   room.on('speakers', ({ speakers, dominant: loudest }) => {
     for (const [id, element] of tiles) element.classList.toggle('speaks', speakers.some(({ participantId }) => participantId === id))
-    dominant = loudest
+    dominant = loudest ?? null
     arrange()
   })
   room.on('spotlight', ({ participantId }) => {
-    spotlight = participantId
+    spotlight = participantId ?? null
     arrange()
   })
   room.on('hand', ({ participantId, raised }) => raised && notice(`${nameOf(participantId)} raises a hand`))

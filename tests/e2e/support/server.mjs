@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { io } from 'socket.io-client'
+import { Descriptions } from './descriptions.mjs'
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url))
 export const binary = process.env.SWITCHBOARD_BIN ?? join(root, 'target/debug/switchboard')
@@ -80,6 +81,7 @@ export class Server {
     })
     this.port = Number(address.split(':').pop())
     this.url = `http://127.0.0.1:${this.port}`
+    this.descriptions ??= await Descriptions.of(this.url).catch(() => undefined)
   }
 
   /** Runs another command of the program on the same data; gives what it prints. */
@@ -123,6 +125,7 @@ export class Server {
     const text = await answer.text()
     let json
     try { json = JSON.parse(text) } catch { json = undefined }
+    asDescribed(this.descriptions?.answer(method, path, answer.status, answer.headers.get('content-type'), json))
     return { status: answer.status, headers: answer.headers, text, json }
   }
 
@@ -135,6 +138,7 @@ export class Server {
     })
     socket.events = []
     socket.onAny((name, payload) => socket.events.push({ name, payload, at: Date.now() }))
+    observe(socket, this.descriptions)
     await new Promise((resolve, reject) => {
       socket.on('connect', resolve)
       socket.on('connect_error', reject)
@@ -147,6 +151,18 @@ export class Server {
   async people(...users) {
     for (const user of users) await this.rest(user, 'GET', '/api/me')
   }
+}
+
+/** Fails the test that runs, also out of a socket's handler. */
+function asDescribed(fault) {
+  if (fault) throw new Error(`untrue description: ${fault}`)
+}
+
+/** Compares every event of a socket with the descriptions. */
+export function observe(socket, descriptions) {
+  socket.descriptions = descriptions
+  if (descriptions) socket.onAny((name, payload) => asDescribed(descriptions.event(name, payload)))
+  return socket
 }
 
 export const freePort = () => new Promise((resolve) => {
@@ -180,7 +196,11 @@ export async function next(socket, name, matches = () => true, timeout = 8000) {
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Emits with an acknowledgement. */
-export const ask = (socket, name, payload, timeout = 10000) => socket.timeout(timeout).emitWithAck(name, payload)
+export async function ask(socket, name, payload, timeout = 10000) {
+  const ack = await socket.timeout(timeout).emitWithAck(name, payload)
+  asDescribed(socket.descriptions?.acknowledgement(name, ack))
+  return ack
+}
 
 export async function until(check, what, timeout = 10000) {
   const deadline = Date.now() + timeout

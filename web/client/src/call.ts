@@ -1,5 +1,5 @@
 import { Emitter } from './emitter.js'
-import type { Switchboard } from './index.js'
+import type { Client } from './client.js'
 import type { Call, Candidate, ClientEvents, Description, EndReason, ServerEvents, UserId } from './types.js'
 
 export interface CallOptions {
@@ -22,10 +22,10 @@ export type CallState = 'ringing' | 'connecting' | 'connected' | 'reconnecting' 
 /** A call, from the first ring to the end. The caller makes the offers; both may ask for new ones (perfect negotiation). */
 export class ActiveCall extends Emitter<CallEvents> {
   state: CallState = 'ringing'
-  readonly remote: MediaStream
+  #remote: MediaStream | undefined
   local: MediaStream | undefined
   peer: RTCPeerConnection | undefined
-  #board: Switchboard
+  #board: Client
   #outgoing: boolean
   #options: CallOptions
   #early: (Candidate | null)[] = []
@@ -36,12 +36,20 @@ export class ActiveCall extends Emitter<CallEvents> {
   #patience: ReturnType<typeof setTimeout> | undefined
   #queue: Promise<void> = Promise.resolve()
 
-  constructor(board: Switchboard, public info: Call, outgoing: boolean, options: CallOptions = {}) {
+  constructor(board: Client, public info: Call, outgoing: boolean, options: CallOptions = {}) {
     super()
     this.#board = board
     this.#outgoing = outgoing
     this.#options = options
-    this.remote = new MediaStream()
+  }
+
+  /** The other side's media. */
+  get remote(): MediaStream {
+    return (this.#remote ??= new this.#board.webrtc.MediaStream())
+  }
+
+  protected override failed(event: string, error: unknown): void {
+    this.#board.report(`a call's ${event}`, error)
   }
 
   get callId(): string {
@@ -99,8 +107,8 @@ export class ActiveCall extends Emitter<CallEvents> {
 
   /** Shows the screen instead of the camera, until the browser or `stop` ends it. Gives the function that ends it. */
   async shareScreen(): Promise<() => Promise<void>> {
-    const screen = await navigator.mediaDevices.getDisplayMedia({ video: true })
-    const [track] = screen.getVideoTracks()
+    const screen = await this.#board.webrtc.mediaDevices.getDisplayMedia?.({ video: true })
+    const [track] = screen?.getVideoTracks() ?? []
     if (!track || !this.peer) throw new Error('there is nothing to share, or no call to share it in')
     const camera = this.local?.getVideoTracks()[0] ?? null
     const sender = this.peer.getSenders().find((sender) => sender.track?.kind === 'video') ?? this.peer.addTrack(track)
@@ -186,20 +194,20 @@ export class ActiveCall extends Emitter<CallEvents> {
 
   async #media(): Promise<MediaStream> {
     const { stream, video = this.isVideo } = this.#options
-    return stream ?? navigator.mediaDevices.getUserMedia({ audio: true, video })
+    return stream ?? this.#board.webrtc.mediaDevices.getUserMedia({ audio: true, video })
   }
 
   async #open(): Promise<RTCPeerConnection> {
     if (this.peer) return this.peer
     this.#set('connecting')
-    const peer = new RTCPeerConnection(await this.#board.iceServers(this.callId))
+    const peer = new this.#board.webrtc.RTCPeerConnection(await this.#board.iceServers(this.callId))
     this.peer = peer
     peer.onicecandidate = ({ candidate }) => {
       void this.#ask('webrtc:ice-candidate', { callId: this.callId, candidate: candidate?.toJSON() as Candidate ?? null }).catch(() => undefined)
     }
     peer.ontrack = ({ track }) => {
       this.remote.addTrack(track)
-      this.tell('remote', this.remote)
+      this.emit('remote', this.remote)
     }
     peer.onconnectionstatechange = () => {
       if (peer !== this.peer) return
@@ -277,7 +285,7 @@ export class ActiveCall extends Emitter<CallEvents> {
   #set(state: CallState): void {
     if (this.state === state || this.state === 'ended') return
     this.state = state
-    this.tell('state', state)
+    this.emit('state', state)
   }
 
   #finish(reason: EndReason, duration: number): void {
@@ -285,6 +293,6 @@ export class ActiveCall extends Emitter<CallEvents> {
     this.#set('ended')
     this.#board.calls.delete(this.callId)
     this.stop()
-    this.tell('ended', { reason, duration })
+    this.emit('ended', { reason, duration })
   }
 }

@@ -6,9 +6,10 @@
  *     room.on('track', ({ track, participant, media }) => show(participant.name, media))
  */
 import { Emitter } from './emitter.js'
-import type { Switchboard } from './index.js'
+import type { Client } from './client.js'
+import type { TextStorage, WebRtc } from './platform.js'
 import type {
-  ClientEvents, Description, IceServer, Participant, PublishedTrack, RoomEvents, RoomInfo, RoomTrack, RunningRecording, TrackSource,
+  ClientEvents, Description, Participant, PublishedTrack, RoomEvents, RoomInfo, RoomTrack, RunningRecording, TrackSource,
 } from './types.js'
 
 /** What a room tells. */
@@ -44,7 +45,7 @@ export interface JoinOptions {
   onLobby?: () => void
   signal?: AbortSignal
   /** Keeps the session across reloads of the page, for example `sessionStorage`: one comes back as the same participant. */
-  storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>
+  storage?: TextStorage
 }
 
 export interface PublishOptions {
@@ -81,37 +82,43 @@ export class Room extends Emitter<RoomSignals> {
   recording: RunningRecording | null = null
 
   private constructor(
-    readonly board: Switchboard, readonly info: RoomInfo, readonly sessionId: string,
+    readonly board: Client, readonly info: RoomInfo, readonly sessionId: string,
     readonly own: Participant, private secret: string, private config: RTCConfiguration, seq: number,
   ) {
     super()
     this.#seq = seq
   }
 
+  protected override failed(event: string, error: unknown): void {
+    this.board.report(`a room's ${event}`, error)
+  }
+
   /**
    * Comes into a room, after a wait in its lobby where it has one; rejects with `ROOM_LOCKED`, `ROOM_FULL` or `ROOM_NOT_FOUND` where
    * that is not possible.
    */
-  static async join(board: Switchboard, roomId: string, { storage, onLobby, signal, ...options }: JoinOptions = {}): Promise<Room> {
+  static async join(board: Client, roomId: string, { storage, onLobby, signal, ...options }: JoinOptions = {}): Promise<Room> {
     const early: [keyof RoomEvents, RoomEvents[keyof RoomEvents]][] = []
     const catching = board.on('room', ([event, payload]) => early.push([event, payload]))
     const key = `switchboard-room-${roomId}`
-    const kept = storage?.getItem(key)
+    const kept = await storage?.getItem(key)
     const resume = kept ? { ...(JSON.parse(kept) as { sessionId: string; secret: string }), fresh: true } : undefined
     const ack = await (resume ? board.ask('room:join', { roomId, resume }).catch(() => undefined) : undefined)
       ?? await Room.#enter(board, { roomId, autoSubscribe: true, ...options }, onLobby, signal)
-    storage?.setItem(key, JSON.stringify({ sessionId: ack.sessionId, secret: ack.resumeSecret }))
-    const config = { iceServers: ack.iceServers as IceServer[], iceTransportPolicy: ack.iceTransportPolicy, bundlePolicy: 'max-bundle' as const }
+    void Promise.resolve(storage?.setItem(key, JSON.stringify({ sessionId: ack.sessionId, secret: ack.resumeSecret }))).catch((error: unknown) => board.report('storage', error))
+    const config: RTCConfiguration = {
+      iceServers: ack.iceServers as RTCIceServer[], iceTransportPolicy: ack.iceTransportPolicy as RTCIceTransportPolicy, bundlePolicy: 'max-bundle',
+    }
     const room = new Room(board, ack.room, ack.sessionId, ack.self, ack.resumeSecret, config, ack.seq)
     for (const participant of ack.participants) room.participants.set(participant.participantId, participant)
     room.participants.set(ack.self.participantId, ack.self)
-    room.recording = ack.recording
+    room.recording = ack.recording ?? null
     catching()
-    room.#stop.push(() => storage?.removeItem(key))
+    room.#stop.push(() => void storage?.removeItem?.(key))
     room.#stop.push(board.on('room', ([event, payload]) => room.#take(event, payload)))
     room.#stop.push(board.on('session:ready', () => void room.#resume()))
     for (const [event, payload] of early) room.#take(event, payload)
-    if (typeof window !== 'undefined') {
+    if (typeof window !== 'undefined' && typeof window.addEventListener === 'function') {
       const online = (): void => void room.reconnect().catch(() => undefined)
       window.addEventListener('online', online)
       room.#stop.push(() => window.removeEventListener('online', online))
@@ -119,7 +126,7 @@ export class Room extends Emitter<RoomSignals> {
     return room
   }
 
-  static async #enter(board: Switchboard, wanted: ClientEvents['room:join'][0], onLobby?: () => void, signal?: AbortSignal): Promise<ClientEvents['room:join'][1]> {
+  static async #enter(board: Client, wanted: ClientEvents['room:join'][0], onLobby?: () => void, signal?: AbortSignal): Promise<ClientEvents['room:join'][1]> {
     let heard = (): void => {}
     let refused = (_: Error): void => {}
     const stop = board.on('room', ([event, payload]) => {
@@ -158,7 +165,7 @@ export class Room extends Emitter<RoomSignals> {
       const scalable = track.kind === 'video' && scalability ? { scalability } : {}
       const encodings: Encoding[] | undefined = 'scalability' in scalable ? [{ scalabilityMode: scalability }] : sizes
       const transceiver = peer.addTransceiver(track, { direction: 'sendonly', streams: [media], ...(encodings && { sendEncodings: encodings }) })
-      if (track.kind === 'video' && codec) prefer(transceiver, codec)
+      if (track.kind === 'video' && codec) prefer(transceiver, codec, this.board.webrtc.RTCRtpReceiver)
       const shown = source ?? (track.kind === 'audio' ? 'microphone' : 'camera')
       this.#published.set(track.id, { transceiver, ...scalable, source: track.kind === 'audio' && shown === 'screen' ? 'screen-audio' : shown })
       track.addEventListener('ended', () => void this.unpublish(track.id).catch(() => undefined))
@@ -237,7 +244,7 @@ export class Room extends Emitter<RoomSignals> {
   }
 
   #open(target: 'publish' | 'subscribe'): RTCPeerConnection {
-    const peer = new RTCPeerConnection(this.config)
+    const peer = new this.board.webrtc.RTCPeerConnection(this.config)
     peer.addEventListener('iceconnectionstatechange', () => {
       if (peer.iceConnectionState === 'failed') void this.#restart(peer, target).catch(() => undefined)
     })
@@ -328,14 +335,14 @@ export class Room extends Emitter<RoomSignals> {
     for (const participant of this.participants.values()) {
       const track = participant.tracks.find((one) => one.trackId === trackId)
       if (!track) continue
-      const stream = new MediaStream([media])
+      const stream = new this.board.webrtc.MediaStream([media])
       this.received.set(trackId, stream)
-      this.tell('track', { track, participant, media: stream })
+      this.emit('track', { track, participant, media: stream })
     }
   }
 
   #gone(trackId: string): void {
-    if (this.received.delete(trackId)) this.tell('untrack', { trackId })
+    if (this.received.delete(trackId)) this.emit('untrack', { trackId })
   }
 
   /** After a lost connection: the session is still there for half a minute. */
@@ -352,7 +359,7 @@ export class Room extends Emitter<RoomSignals> {
     this.#sending?.close()
     this.#receiving?.close()
     for (const trackId of [...this.received.keys()]) this.#gone(trackId)
-    this.tell('closed', { reason })
+    this.emit('closed', { reason })
   }
 
   #take<Name extends keyof RoomEvents>(event: Name, payload: RoomEvents[Name]): void {
@@ -384,15 +391,15 @@ export class Room extends Emitter<RoomSignals> {
         for (const { tracks } of this.participants.values()) {
           for (const track of tracks) if (track.trackId === payload.trackId) track.muted = payload.muted
         }
-        this.tell('flow', { trackId: payload.trackId, muted: payload.muted })
+        this.emit('flow', { trackId: payload.trackId, muted: payload.muted })
         break
       case 'room:spotlight':
-        this.tell('spotlight', payload)
+        this.emit('spotlight', payload)
         break
       case 'room:hand': {
         const participant = this.participants.get(payload.participantId)
         if (participant) participant.handRaised = payload.raised
-        this.tell('hand', payload)
+        this.emit('hand', payload)
         break
       }
       case 'room:offer':
@@ -403,24 +410,24 @@ export class Room extends Emitter<RoomSignals> {
         return
       case 'room:track-paused':
       case 'room:track-resumed':
-        this.tell('flow', { trackId: payload.trackId, paused: event === 'room:track-paused' })
+        this.emit('flow', { trackId: payload.trackId, paused: event === 'room:track-paused' })
         return
       case 'room:state':
         this.participants.clear()
         for (const participant of payload.participants) this.participants.set(participant.participantId, participant)
         break
-      case 'room:layer-changed': return this.tell('layer', payload)
-      case 'room:speakers': return this.tell('speakers', payload)
-      case 'room:data': return this.tell('data', payload)
-      case 'room:reaction': return this.tell('reaction', payload)
-      case 'room:lobby': return this.tell('lobby', payload)
+      case 'room:layer-changed': return this.emit('layer', payload)
+      case 'room:speakers': return this.emit('speakers', payload)
+      case 'room:data': return this.emit('data', payload)
+      case 'room:reaction': return this.emit('reaction', payload)
+      case 'room:lobby': return this.emit('lobby', payload)
       case 'room:moderated':
-        this.tell('moderated', payload)
+        this.emit('moderated', payload)
         if (payload.action === 'kick' || payload.action === 'refused') this.#end(payload.action)
         return
       case 'room:closed': return this.#end(payload.reason)
     }
-    this.tell('participants', [...this.participants.values()])
+    this.emit('participants', [...this.participants.values()])
   }
 
   /** Layers that nobody wants are not sent. */
@@ -438,8 +445,8 @@ export class Room extends Emitter<RoomSignals> {
 }
 
 /** Puts a codec before all others. */
-function prefer(transceiver: RTCRtpTransceiver, codec: string): void {
-  const all = RTCRtpReceiver.getCapabilities('video')?.codecs ?? []
+function prefer(transceiver: RTCRtpTransceiver, codec: string, receiver: WebRtc['RTCRtpReceiver']): void {
+  const all = receiver?.getCapabilities('video')?.codecs ?? []
   const is = ({ mimeType }: { mimeType: string }): boolean => mimeType.toLowerCase() === `video/${codec.toLowerCase()}`
   if (all.some(is)) transceiver.setCodecPreferences([...all.filter(is), ...all.filter((one) => !is(one))])
 }

@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test'
 import { Server } from 'socket.io'
 
 globalThis.MediaStream ??= class { #tracks = []; addTrack(track) { this.#tracks.push(track) } getTracks() { return this.#tracks } }
-const { Switchboard, SwitchboardError } = await import('../dist/index.js')
+const { createClient, HandlerError, SwitchboardError } = await import('../dist/index.js')
 
 let io
 let url
@@ -28,12 +28,17 @@ after(() => {
 })
 
 const ready = (socket, cursor = '0') => socket.emit('session:ready', { sessionId: 's', userId: 7, cursor, resumed: true, protocol: 2 })
-const connect = (more = {}) => Switchboard.connect({ url, token: 'good', socket: { transports: ['websocket'], reconnectionDelay: 20, forceNew: true }, ...more })
-const soon = (ms = 50) => new Promise((resolve) => setTimeout(resolve, ms))
+const make = (more = {}) => createClient({ url, token: 'good', socket: { transports: ['websocket'], reconnectionDelay: 20 }, ...more })
+const connect = async (more = {}) => {
+  const client = make(more)
+  await client.connect()
+  return client
+}
+const until = async (check) => { for (let n = 0; !check(); n += 1) { assert.ok(n < 1000, 'it did not happen'); await new Promise((resolve) => setTimeout(resolve, 5)) } }
 
 test('a refused token rejects with its reason', async () => {
   script = () => {}
-  await assert.rejects(connect({ token: 'bad', socket: { reconnection: false, forceNew: true } }), (error) =>
+  await assert.rejects(connect({ token: 'bad' }), (error) =>
     error instanceof SwitchboardError && error.reason === 'TOKEN_EXPIRED' && error.message === 'Authentication error: Invalid token')
 })
 
@@ -68,7 +73,7 @@ test('a refusal that trying again does not cure is thrown', async () => {
   me.close()
 })
 
-test('what was missed is told in order and once, and the cursor is kept', async () => {
+test('what was missed is shown in order and once, from the first one on, and the cursor is kept', async () => {
   const kept = new Map()
   const storage = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) }
   const cursors = []
@@ -87,16 +92,195 @@ test('what was missed is told in order and once, and the cursor is kept', async 
       assert.equal(cursor, '2')
     })
   }
-  const told = []
-  const me = await connect({ storage, deviceId: 'd' })
-  me.on('message:received', ({ messageId }) => told.push(messageId))
-  await soon(150)
-  assert.deepEqual(told.slice(-2), ['m3', 'm4'])
+  const shown = []
+  const me = make({ storage, deviceId: 'd' })
+  me.on('message:received', ({ messageId }) => shown.push(messageId))
+  await me.connect()
+  await until(() => delivered.length === 4)
+  assert.deepEqual(shown, ['m1', 'm2', 'm3', 'm4'])
   assert.deepEqual(delivered, ['m1', 'm2', 'm3', 'm4'])
   me.close()
   const again = await connect({ storage, deviceId: 'd' })
   assert.deepEqual(cursors, ['new', '4'])
   again.close()
+})
+
+const message = (n) => ({ messageId: `m${n}`, cursor: String(n), content: 'text' })
+const memory = (kept) => ({ getItem: async (key) => kept.get(key) ?? null, setItem: async (key, value) => void kept.set(key, value) })
+
+test('a message that nobody listens for is not acknowledged, and comes to the first handlers that do', async () => {
+  const acknowledged = []
+  const kept = new Map()
+  script = (socket) => {
+    socket.emit('sync:reset', { cursor: '0' })
+    ready(socket)
+    socket.on('message:delivered', ({ messageIds }, ack) => { acknowledged.push(...messageIds); ack({ ok: true, count: 1 }) })
+    socket.on('session:ping', ({ t }, ack) => ack({ ok: true, t, serverTime: '' }))
+    socket.emit('sync:batch', { events: [{ cursor: '1', event: 'message:received', payload: message(1), at: '' }], cursor: '1', more: false })
+    socket.emit('message:received', message(2), () => acknowledged.push('m2'))
+  }
+  const me = await connect({ storage: memory(kept) })
+  await me.ask('session:ping', { t: 1 })
+  assert.deepEqual(acknowledged, [])
+  assert.deepEqual([...kept.values()], ['0'], 'a reload would get them again')
+  const [first, second] = [[], []]
+  me.on('message:received', ({ messageId }) => first.push(messageId))
+  me.on('message:received', ({ messageId }) => second.push(messageId))
+  await until(() => acknowledged.length === 2)
+  assert.deepEqual([first, second, acknowledged], [['m1', 'm2'], ['m1', 'm2'], ['m1', 'm2']])
+  await until(() => [...kept.values()][0] === '2')
+  me.close()
+})
+
+test('when more waits for a handler than may, the handler gets the oldest and the client says reset', async () => {
+  script = (socket) => {
+    ready(socket)
+    const events = Array.from({ length: 600 }, (_, n) => ({ cursor: String(n + 1), event: 'message:received', payload: message(n + 1), at: '' }))
+    socket.on('session:ping', ({ t }, ack) => ack({ ok: true, t, serverTime: '' }))
+    socket.on('message:delivered', (_, ack) => ack({ ok: true, count: 1 }))
+    socket.emit('sync:batch', { events, cursor: '600', more: false })
+  }
+  const me = await connect()
+  await me.ask('session:ping', { t: 1 })
+  const shown = []
+  const reset = new Promise((resolve) => me.once('reset', resolve))
+  me.on('message:received', ({ messageId }) => shown.push(messageId))
+  assert.deepEqual(await reset, { cursor: '600' })
+  assert.equal(shown.length, 500)
+  assert.deepEqual([shown[0], shown.at(-1)], ['m1', 'm500'])
+  me.close()
+})
+
+test('a handler that throws keeps no other from the event and is reported on error', async () => {
+  const acknowledged = []
+  script = (socket) => {
+    ready(socket)
+    socket.emit('message:received', message(1), () => acknowledged.push('m1'))
+  }
+  const me = make()
+  const [seen, errors] = [[], []]
+  me.on('message:received', () => { throw new Error('broken') })
+  me.on('message:received', async () => { throw new Error('later') })
+  me.on('message:received', ({ messageId }) => seen.push(messageId))
+  me.on('error', (error) => errors.push(error))
+  await me.connect()
+  await until(() => errors.length === 2 && acknowledged.length === 1)
+  assert.deepEqual(seen, ['m1'])
+  for (const [n, text] of ['broken', 'later'].entries()) {
+    assert.ok(errors[n] instanceof HandlerError)
+    assert.deepEqual([errors[n].code, errors[n].event, errors[n].cause.message], ['HANDLER_FAILED', 'message:received', text])
+  }
+  me.close()
+})
+
+test('handlers are removed by off and by what on returns, and once is called once', async () => {
+  let emit
+  script = (socket) => {
+    ready(socket)
+    emit = (n) => socket.emit('typing:start', { fromUserId: n, conversationId: 'c' })
+  }
+  const me = make()
+  const [a, b, c, all] = [[], [], [], []]
+  const first = ({ fromUserId }) => a.push(fromUserId)
+  me.on('typing:start', first)
+  const stop = me.on('typing:start', ({ fromUserId }) => b.push(fromUserId))
+  me.once('typing:start', ({ fromUserId }) => c.push(fromUserId))
+  me.on('typing:start', ({ fromUserId }) => all.push(fromUserId))
+  await me.connect()
+  emit(1)
+  await until(() => all.length === 1)
+  me.off('typing:start', first)
+  stop()
+  emit(2)
+  await until(() => all.length === 2)
+  assert.deepEqual([a, b, c], [[1], [1], [1]])
+  me.close()
+})
+
+test('after a failed connect nothing goes on, and it can be called again', async () => {
+  const refused = make({ url: 'http://127.0.0.1:9', socket: { reconnectionDelay: 1, reconnectionDelayMax: 1 } })
+  await assert.rejects(refused.connect())
+  assert.equal(refused.socket.active, false)
+  assert.equal(refused.socket.io._reconnecting, false)
+
+  let token = 'bad'
+  script = (socket) => ready(socket)
+  const me = make({ token: () => token })
+  await assert.rejects(me.connect(), (error) => error.reason === 'TOKEN_EXPIRED')
+  assert.equal(me.socket.active, false)
+  token = 'good'
+  const [one, other] = [me.connect(), me.connect()]
+  assert.equal(one, other)
+  await one
+  assert.equal(me.userId, 7)
+  me.close()
+  await me.connect()
+  me.close()
+
+  const lost = make({ token: () => { throw new Error('no login') } })
+  await assert.rejects(lost.connect(), /no login/)
+  assert.equal(lost.socket.active, false)
+
+  script = () => {}
+  await assert.rejects(make({ connectTimeoutMs: 50 }).connect(), /did not answer within 50 ms/)
+  const closed = make()
+  const closing = assert.rejects(closed.connect(), /was closed/)
+  closed.close()
+  await closing
+  assert.equal(closed.socket.active, false)
+})
+
+test('a refusal after the first connection is final, and says so', async () => {
+  let token = 'good'
+  script = (socket) => {
+    ready(socket)
+    setTimeout(() => { token = 'bad'; socket.conn.close() }, 5)
+  }
+  const me = make({ token: () => token })
+  const final = new Promise((resolve) => me.on('connection', (state) => state.final && resolve(state)))
+  await me.connect()
+  assert.deepEqual(await final, { connected: false, reason: 'TOKEN_EXPIRED', final: true })
+  assert.equal(me.socket.active, false)
+})
+
+test('nothing rings where nobody listens for calls', async () => {
+  const ringing = []
+  script = (socket) => {
+    ready(socket)
+    socket.on('call:ringing', ({ callId }, ack) => { ringing.push(callId); ack({ ok: true }) })
+    socket.on('session:ping', ({ t }, ack) => ack({ ok: true, t, serverTime: '' }))
+    socket.emit('call:incoming', { callId: 'c1', fromUserId: 8, callType: 'voice' })
+  }
+  const me = await connect()
+  await me.ask('session:ping', { t: 1 })
+  assert.deepEqual(ringing, [])
+  me.close()
+  const other = make()
+  const incoming = new Promise((resolve) => other.on('incoming', resolve))
+  await other.connect()
+  assert.equal((await incoming).callId, 'c1')
+  await until(() => ringing.length === 1)
+  other.close()
+})
+
+test('storage, random numbers, WebRTC and fetch come from the options', async () => {
+  let sent
+  script = (socket) => {
+    ready(socket)
+    socket.on('message:send', (payload, ack) => { sent = payload; ack({ ok: true, messageId: 'm', conversationId: 'c', seq: 1, createdAt: '', duplicate: false }) })
+    socket.on('call:initiate', (_, ack) => ack({ ok: true, call: { callId: 'c', fromUserId: 7, toUserId: 8, callType: 'voice' } }))
+  }
+  class Media {}
+  const me = await connect({
+    crypto: { getRandomValues: (bytes) => bytes.fill(0xff) },
+    fetch: async (address) => new Response(JSON.stringify({ data: address })),
+    webrtc: { MediaStream: Media, RTCPeerConnection: class {}, mediaDevices: {} },
+  })
+  await me.send(8, 'hello')
+  assert.equal(sent.clientId, 'ffffffff-ffff-4fff-bfff-ffffffffffff')
+  assert.equal(await me.rest('GET', '/x'), `${url}/x`)
+  assert.ok((await me.call(8)).remote instanceof Media)
+  me.close()
 })
 
 test('an expiring token is replaced', async () => {
@@ -107,7 +291,7 @@ test('an expiring token is replaced', async () => {
     socket.emit('session:token-expiring', { expiresAt: '' })
   }
   const me = await connect()
-  await soon()
+  await until(() => fresh !== undefined)
   assert.equal(fresh, 'good')
   me.close()
 })
@@ -122,8 +306,7 @@ test('the client comes back when the server says when', async () => {
     socket.disconnect()
   }
   const me = await connect()
-  await soon(200)
-  assert.equal(connections, 2)
+  await until(() => connections === 2)
   me.close()
 })
 
