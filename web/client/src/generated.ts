@@ -832,7 +832,7 @@ export interface Recording {
   startedBy?: UserId | null
   /** Where it stands. */
   status: RecordingStatus
-  /** Why: `requested`, `ended`, `length`, `size`, `disk-full`, `folder-gone`, `disk`, `overload`, `recovered`, `drain`. */
+  /** Why: `requested`, `ended`, `length`, `size`, `disk-full`, `folder-gone`, `disk`, `overload`, `recovered`, `drain`, `missing-parameter-sets`. */
   stopReason?: string | null
   /** When it stopped. */
   stoppedAt?: Timestamp | null
@@ -879,6 +879,8 @@ export interface RecordingFile {
   name?: string | null
   /** The participant of a room. */
   participantId?: string | null
+  /** By how many degrees the pictures have to be turned clockwise: 0, 90, 180 or 270. Players that read the file's projection do so. */
+  rotation?: number | null
   /** SHA-256, in hexadecimal digits. */
   sha256: string
   /** `camera` (with the microphone) or `screen`. */
@@ -1306,8 +1308,11 @@ export interface RoomTracks {
 
 /** Tracks no longer to publish. */
 export interface RoomUnpublish {
+  /** Sections that are inactive in it, or rejected, are no longer published. */
   offer: SessionDescription
   sessionId: RoomSessionId
+  /** What else it publishes. */
+  tracks?: TrackOrder[]
 }
 
 /** One of one's own connections. */
