@@ -202,7 +202,7 @@ impl Bandwidth {
     pub(crate) fn feedback(&mut self, twcc: &Twcc<'_>, now: Instant) -> bool {
         let begun = *self.begun.get_or_insert(now);
         let reference = self.clock.micros(twcc.reference);
-        let oldest = TransportNumber(self.next.0.saturating_sub(self.sent.len() as u64));
+        let oldest = self.next.minus(self.sent.len() as u64);
         let (mut least, mut latest): (Option<i64>, Option<i64>) = (None, None);
         let (numbers, sent, arriving) = (&self.numbers, &mut self.sent, &mut self.arriving);
         let (probe, reported, lost) = (&mut self.probe, &mut self.reported, &mut self.lost);
@@ -547,14 +547,14 @@ mod tests {
 
         fn feed_back(&mut self) {
             let waiting = std::mem::take(&mut self.waiting);
-            self.report(self.bandwidth.next().0 - waiting.len() as u64, &waiting);
+            self.report(self.bandwidth.next().minus(waiting.len() as u64), &waiting);
         }
 
-        fn report(&mut self, base: u64, arrivals: &[Option<i64>]) {
+        fn report(&mut self, base: TransportNumber, arrivals: &[Option<i64>]) {
             let reference = arrivals.iter().flatten().min().unwrap().div_euclid(256);
             let relative: Vec<_> =
                 arrivals.iter().map(|at| at.map(|at| at - reference * 256)).collect();
-            let place = (0, base as u16, (reference & 0xFF_FFFF) as u32);
+            let place = (0, base.wire(), (reference & 0xFF_FFFF) as u32);
             let mut out = Vec::new();
             assert_eq!(Compound::new(&mut out, 1, &[]).twcc(9, place, &relative), arrivals.len());
             read(&out, |said| {
@@ -603,7 +603,7 @@ mod tests {
             path.run(500, 1_000);
             let mut pieces = Vec::new();
             for piece in 0..4 {
-                let base = path.bandwidth.next().0;
+                let base = path.bandwidth.next();
                 (0..20).for_each(|n| path.send(n != 7));
                 let mut arrivals = std::mem::take(&mut path.waiting);
                 if piece == 2 {
@@ -634,7 +634,7 @@ mod tests {
     #[test]
     fn a_packet_that_is_reported_late_was_not_lost() {
         let mut path = Path::new(0x7F_FFFF);
-        let base = path.bandwidth.next().0;
+        let base = path.bandwidth.next();
         (0..20).for_each(|_| path.send(true));
         let arrivals = std::mem::take(&mut path.waiting);
         let first: Vec<_> =
@@ -672,7 +672,7 @@ mod tests {
                 path.bandwidth.sent(300, path.now);
             }
             let at = Some(path.clock);
-            path.report(path.bandwidth.next().0 - 100, &[at; 100]);
+            path.report(path.bandwidth.next().minus(100), &[at; 100]);
         }
         assert_eq!(path.most, UNKNOWN);
     }

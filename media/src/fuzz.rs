@@ -142,7 +142,7 @@ pub fn worker(bytes: &[u8]) {
                 }
                 let header = writer.finish();
                 packet.extend_from_slice(piece);
-                if publisher.seal(&mut packet, 0, header, ssrc, number[codec]).is_ok() {
+                if publisher.seal(&mut packet, 0, header, ssrc, number[codec].into()).is_ok() {
                     worker.handle_datagram(sources[0], &mut packet, now);
                 }
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::codec::{Format, Frame, Picture};
 use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
+use crate::numbers::Extended;
 use crate::rtcp::ReportBlock;
 use crate::rtp::Unwrapper;
 use crate::stats::Incoming;
@@ -39,7 +40,7 @@ pub(crate) struct ClockPair {
 
 #[derive(Clone, Copy, Debug)]
 struct Missing {
-    sequence: u64,
+    sequence: Extended,
     since: Instant,
     next: Instant,
     asked: u8,
@@ -54,7 +55,7 @@ pub(crate) struct Layer {
     /// The SSRC of retransmissions of the stream before, and when this one began.
     replaced: (Option<u32>, Option<Instant>),
     /// Parameter sets that came last: the number behind them, their RTP timestamp, and how many packets they are.
-    prelude: (u64, u32, u8),
+    prelude: (Extended, u32, u8),
     /// What its newest packet is coded with.
     pub(crate) coded: Option<Format>,
     pub(crate) history: History,
@@ -62,7 +63,7 @@ pub(crate) struct Layer {
     numbers: Unwrapper,
     /// Added to this stream's numbers, so that they follow those of all streams before it.
     offset: u64,
-    first: u64,
+    first: Extended,
     seen: Seen,
     missing: Vec<Missing>,
     /// Packets received, each once, those that came by retransmission included.
@@ -90,7 +91,7 @@ pub(crate) struct Layer {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Arrival {
     /// It is worth keeping.
-    New(u64),
+    New(Extended),
     /// It is too late or was there.
     Useless,
 }
@@ -101,13 +102,13 @@ impl Layer {
             sources: Succession::default(),
             repair: None,
             replaced: (None, None),
-            prelude: (0, 0, 0),
+            prelude: (Extended::default(), 0, 0),
             coded: None,
             history: History::default(),
             clock: None,
             numbers: Unwrapper::default(),
             offset: 0,
-            first: 0,
+            first: Extended::default(),
             seen: Seen::default(),
             missing: Vec::new(),
             received: 0,
@@ -134,9 +135,7 @@ impl Layer {
 
     /// What another stream adds to its numbers, so that they follow those of this one.
     pub(crate) fn next_offset(&self) -> u64 {
-        const CYCLE: u64 = 0x1_0000;
-        let highest = self.numbers.highest();
-        self.offset + highest.map_or(0, |it| it.next_multiple_of(CYCLE) + CYCLE)
+        self.offset + self.numbers.highest().map_or(0, Extended::whole_cycles)
     }
 
     /// The SSRC that it comes from.
@@ -173,7 +172,7 @@ impl Layer {
     pub(crate) fn begin_stream(&mut self, now: Instant) {
         self.offset = self.next_offset();
         self.numbers = Unwrapper::default();
-        (self.first, self.received, self.reported) = (0, 0, (0, 0));
+        (self.first, self.received, self.reported) = (Extended::default(), 0, (0, 0));
         (self.seen, self.missing) = (Seen::default(), Vec::new());
         (self.transit, self.jitter) = (None, 0.0);
         self.clock = None;
@@ -219,8 +218,10 @@ impl Layer {
             None => self.first = number,
             // A retransmission of what was never missed would open a gap that nobody made.
             Some(highest) if repeated && number > highest => return Arrival::Useless,
-            Some(highest) if number > highest => self.note_gap(highest + 1..number, now),
-            Some(highest) if highest - number >= Seen::NUMBERS => return Arrival::Useless,
+            Some(highest) if number > highest => self.note_gap(highest.next(), number, now),
+            Some(highest) if highest.since(number) >= Some(Seen::NUMBERS) => {
+                return Arrival::Useless;
+            }
             Some(_) if self.seen.has(number) => return Arrival::Useless,
             // Probes of libwebrtc are retransmissions, also of what was sent before the first packet that arrived.
             Some(_) if number < self.first && repeated => return Arrival::Useless,
@@ -236,7 +237,7 @@ impl Layer {
             self.rate.add(length, now);
             self.last = Some(now);
         }
-        Arrival::New(self.offset + number)
+        Arrival::New(number.plus(self.offset))
     }
 
     /// RFC 3550 appendix A.8; not for retransmissions.
@@ -251,16 +252,15 @@ impl Layer {
         }
     }
 
-    fn note_gap(&mut self, gap: std::ops::Range<u64>, now: Instant) {
-        let length = gap.end - gap.start;
-        if length > MISSING as u64 {
+    fn note_gap(&mut self, from: Extended, to: Extended, now: Instant) {
+        if to.since(from) > Some(MISSING as u64) {
             // Too much to be asked for: a new picture helps more.
             self.missing.clear();
             self.want_keyframe();
             return;
         }
         let room = MISSING.saturating_sub(self.missing.len());
-        let missing = gap.take(room);
+        let missing = from.until(to).take(room);
         self.missing.extend(missing.map(|sequence| Missing {
             sequence,
             since: now,
@@ -281,11 +281,11 @@ impl Layer {
     }
 
     /// How many packets right before this one are the parameter sets of its access unit.
-    pub(crate) fn prelude(&mut self, number: u64, timestamp: u32, picture: &Picture) -> u8 {
+    pub(crate) fn prelude(&mut self, number: Extended, timestamp: u32, picture: &Picture) -> u8 {
         let (next, of, count) = self.prelude;
         let before = if (next, of) == (number, timestamp) { count } else { 0 };
         if picture.parameters {
-            self.prelude = (number + 1, timestamp, before.saturating_add(1));
+            self.prelude = (number.next(), timestamp, before.saturating_add(1));
         }
         if picture.keyframe { before } else { 0 }
     }
@@ -303,8 +303,7 @@ impl Layer {
         for missing in self.missing.iter_mut().filter(|missing| missing.next <= now) {
             missing.asked += 1;
             missing.next = now + AGAIN * u32::from(missing.asked.min(3));
-            #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-            wanted.push(missing.sequence as u16);
+            wanted.push(missing.sequence.wire());
             self.nacks += 1;
         }
     }
@@ -392,7 +391,7 @@ impl Layer {
     )]
     pub(crate) fn report(&mut self, now: Instant) -> Option<ReportBlock> {
         let (ssrc, highest) = (self.ssrc()?, self.numbers.highest()?);
-        let expected = highest + 1 - self.first;
+        let expected = highest.next().since(self.first).unwrap_or(0);
         let (expected_before, received_before) =
             std::mem::replace(&mut self.reported, (expected, self.received));
         let wanted = expected.saturating_sub(expected_before);
@@ -406,7 +405,7 @@ impl Layer {
             ssrc,
             fraction_lost: (lost * 256).checked_div(wanted).unwrap_or(0).min(255) as u8,
             lost: i32::try_from(expected.saturating_sub(self.received)).unwrap_or(i32::MAX),
-            highest: (highest - 0x1_0000) as u32,
+            highest: highest.reported(),
             jitter: self.jitter as u32,
             last_report,
             delay,
@@ -463,27 +462,28 @@ struct Seen([u64; 16]);
 impl Seen {
     const NUMBERS: u64 = 1024;
 
-    fn place(number: u64) -> (usize, u64) {
+    fn place(number: Extended) -> (usize, u64) {
+        let number = number.count();
         ((number % Self::NUMBERS / 64) as usize, 1 << (number % 64))
     }
 
-    fn has(&self, number: u64) -> bool {
+    fn has(&self, number: Extended) -> bool {
         let (word, bit) = Self::place(number);
         self.0.get(word).is_some_and(|word| word & bit != 0)
     }
 
     /// Notes a number, where `highest` is the highest that was noted.
-    fn note(&mut self, number: u64, highest: Option<u64>) {
+    fn note(&mut self, number: Extended, highest: Option<Extended>) {
         match highest {
-            Some(highest) if number.saturating_sub(highest) < Self::NUMBERS => {
-                (highest + 1..number).for_each(|between| self.set(between, false));
+            Some(highest) if number.since(highest).unwrap_or(0) < Self::NUMBERS => {
+                highest.next().until(number).for_each(|between| self.set(between, false));
             }
             _ => *self = Self::default(),
         }
         self.set(number, true);
     }
 
-    fn set(&mut self, number: u64, there: bool) {
+    fn set(&mut self, number: Extended, there: bool) {
         let (word, bit) = Self::place(number);
         if let Some(word) = self.0.get_mut(word) {
             *word = if there { *word | bit } else { *word & !bit };
@@ -542,7 +542,7 @@ mod tests {
         };
         assert_eq!(ask(&mut layer, 0), [12, 13]);
         assert!(ask(&mut layer, 10).is_empty());
-        assert_eq!(layer.arrive(12, 100, true, noon), Arrival::New(0x1_0000 + 12));
+        assert_eq!(layer.arrive(12, 100, true, noon), Arrival::New(Extended::first(12)));
         assert_eq!(ask(&mut layer, 70), [13]);
         assert!(ask(&mut layer, 900).is_empty());
         assert!(!layer.misses());
@@ -565,7 +565,7 @@ mod tests {
         assert_eq!(layer.arrive(11, 1000, false, noon), Arrival::Useless, "a duplicate");
         let block = layer.report(noon).unwrap();
         assert_eq!((block.fraction_lost, block.lost), (64, 1), "12 is missing");
-        assert_eq!(layer.arrive(12, 1000, true, noon), Arrival::New(0x1_0000 + 12));
+        assert_eq!(layer.arrive(12, 1000, true, noon), Arrival::New(Extended::first(12)));
         assert_eq!(layer.report(noon).unwrap().lost, 0);
         for round in 0..3_u64 {
             for sequence in 14..2000_u16 {

@@ -10,7 +10,7 @@ use crate::arrivals::Arrivals;
 use crate::bandwidth::Bandwidth;
 use crate::dtls::{Dtls, Identity, Keys};
 use crate::ice::Ice;
-use crate::numbers::TransportNumber;
+use crate::numbers::{SrtpIndex, TransportNumber};
 use crate::plan::{PayloadUse, PeerKey, PeerPlan, ReceivePlan, RoomKey, SendPlan, TrackKey};
 use crate::rtp::{Header, Unwrapper, Values};
 use crate::sending::{Line, Outbound, Sending};
@@ -24,8 +24,6 @@ const SSRCS: usize = 1024;
 const RTCP_SENDERS: usize = 64;
 /// Streams that left the plan of one peer and whose numbers are remembered.
 const RETIRED: usize = 1024;
-/// The continued number that SRTP counts as its index 0.
-const FIRST_INDEX: u64 = 0x1_0000;
 
 /// Where packets of an SSRC belong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -220,7 +218,7 @@ impl Peer {
         let is_known = known.is_some();
         let inbound = known.unwrap_or(&mut fresh);
         let continued = inbound.numbers.peek(header.sequence);
-        let index = continued.checked_sub(FIRST_INDEX).ok_or(Refused::Replayed)?;
+        let index = continued.index().ok_or(Refused::Replayed)?;
         if inbound.numbers.highest().is_some() && !inbound.window.is_new(index) {
             return Err(Refused::Replayed);
         }
@@ -299,12 +297,14 @@ impl Peer {
         let (length, index, sender) = keys.open_rtcp(packet).map_err(|_| Refused::Forged)?;
         let full = self.rtcp_windows.len() >= RTCP_SENDERS;
         match self.rtcp_windows.iter_mut().find(|(known, _)| *known == sender) {
-            Some((_, window)) if !window.is_new(index.into()) => return Err(Refused::Replayed),
-            Some((_, window)) => window.note(index.into()),
+            Some((_, window)) if !window.is_new(SrtpIndex::rtcp(index)) => {
+                return Err(Refused::Replayed);
+            }
+            Some((_, window)) => window.note(SrtpIndex::rtcp(index)),
             None if full => return Err(Refused::Unknown),
             None => {
                 let mut window = Window::default();
-                window.note(index.into());
+                window.note(SrtpIndex::rtcp(index));
                 self.rtcp_windows.push((sender, window));
             }
         }
@@ -393,6 +393,7 @@ impl Inbound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numbers::Extended;
     use crate::{Codec, ExtensionIds, IceCredentials, KeyframeFeedback, ReceiveCodec};
 
     #[test]
@@ -425,7 +426,7 @@ mod tests {
         let now = Instant::now();
         let mut peer = Peer::new(PeerKey(1), RoomKey(1), identity, plan, now);
         peer.expect(0, &sends);
-        let rolled_over = 2 * FIRST_INDEX;
+        let rolled_over = Extended::first(0).plus(0x1_0000);
         peer.inbound.get_mut(&7).unwrap().numbers.note(rolled_over);
         peer.rehome(&[None]);
         peer.expect(1, &sends);

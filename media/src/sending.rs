@@ -7,6 +7,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::bandwidth::Bandwidth;
 use crate::codec::{red_primary, rename_red};
 use crate::history::{Kept, Meta};
+use crate::numbers::Extended;
 use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
 use crate::srtp::{Direction, OVERHEAD, Window};
@@ -21,8 +22,7 @@ const PADDING: usize = 240;
 /// How a packet is to look to the viewer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Rewritten {
-    /// The continued sequence number.
-    pub(crate) sequence: u64,
+    pub(crate) sequence: Extended,
     pub(crate) timestamp: u32,
     /// Added to VP8 picture ids and TL0PICIDX.
     pub(crate) picture: u16,
@@ -48,10 +48,12 @@ impl Outbound {
         &mut self,
         out: &mut Vec<u8>,
         (begin, header): (usize, usize),
-        (ssrc, index): (u32, u64),
+        (ssrc, number): (u32, Extended),
         now: Instant,
     ) -> bool {
-        if self.keys.seal(out, begin, header, ssrc, index).is_err() {
+        let sealed =
+            number.index().is_some_and(|it| self.keys.seal(out, begin, header, ssrc, it).is_ok());
+        if !sealed {
             out.truncate(begin);
             return false;
         }
@@ -69,8 +71,8 @@ pub(crate) struct Sending {
     /// The place of its subscription among those of the track.
     pub(crate) subscription: Option<usize>,
     pub(crate) preference: Preference,
-    /// The next sequence number, continued.
-    pub(crate) next: u64,
+    /// The next sequence number.
+    pub(crate) next: Extended,
     pub(crate) last_timestamp: u32,
     pub(crate) last_at: Option<Instant>,
     /// The last VP8 picture id and TL0PICIDX.
@@ -78,7 +80,7 @@ pub(crate) struct Sending {
     pub(crate) base_layer: u8,
     /// The last frame number in a dependency descriptor.
     pub(crate) frame: u16,
-    repair_next: u64,
+    repair_next: Extended,
     sealed: Window,
     repair_sealed: Window,
     pub(crate) packets: u32,
@@ -107,7 +109,7 @@ impl Default for Preference {
 #[derive(Clone, Copy, Debug)]
 struct Count {
     ssrc: u32,
-    next: u64,
+    next: Extended,
     sealed: Window,
 }
 
@@ -185,7 +187,8 @@ impl Sending {
         // Without random bytes numbers begin at 0, which RFC 3550 §5.1 only advises against.
         let _ = SystemRandom::new().fill(&mut random);
         let [a, b, c, d] = random;
-        let number = |high: u8, low: u8| u64::from(u16::from_be_bytes([high & 0x3F, low])) + 1;
+        let number =
+            |high: u8, low: u8| Extended::first(u16::from_be_bytes([high & 0x3F, low]) + 1);
         Self {
             plan,
             track: None,
@@ -218,9 +221,9 @@ impl Sending {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> bool {
-        if !self.sealed.is_new(rewritten.sequence) {
+        let Some(index) = rewritten.sequence.index().filter(|&it| self.sealed.is_new(it)) else {
             return false;
-        }
+        };
         let payload_type = match codec.red_type {
             Some(red) if rewritten.red => red,
             _ => codec.payload_type,
@@ -229,9 +232,9 @@ impl Sending {
         if !self.append(outbound, (place, codec), packet, rewritten, None, now, out) {
             return false;
         }
-        self.sealed.note(rewritten.sequence);
+        self.sealed.note(index);
         if rewritten.sequence >= self.next {
-            self.next = rewritten.sequence + 1;
+            self.next = rewritten.sequence.next();
             self.last_timestamp = rewritten.timestamp;
             self.last_at = Some(now);
         }
@@ -257,18 +260,20 @@ impl Sending {
     ) -> bool {
         let Some(repair_type) = codec.repair_type else { return false };
         let length = packet.payload.len() as u64;
-        if !self.may_resend(length, now) || !self.repair_sealed.is_new(self.repair_next) {
+        let number = self.repair_next;
+        let Some(index) = number.index().filter(|&it| self.repair_sealed.is_new(it)) else {
+            return false;
+        };
+        if !self.may_resend(length, now) {
             return false;
         }
-        let index = self.repair_next;
-        let place = (repair_type, self.plan.repair_ssrc, index);
-        #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-        let original = Some(rewritten.sequence as u16);
+        let place = (repair_type, self.plan.repair_ssrc, number);
+        let original = Some(rewritten.sequence.wire());
         if !self.append(outbound, (place, codec), packet, rewritten, original, now, out) {
             return false;
         }
         self.repair_sealed.note(index);
-        self.repair_next += 1;
+        self.repair_next = number.next();
         self.stats.resent();
         true
     }
@@ -282,14 +287,14 @@ impl Sending {
         out: &mut Vec<u8>,
     ) -> bool {
         let Some(repair_type) = codec.repair_type else { return false };
-        let index = self.repair_next;
-        if !self.repair_sealed.is_new(index) {
+        let number = self.repair_next;
+        let Some(index) = number.index().filter(|&it| self.repair_sealed.is_new(it)) else {
             return false;
-        }
+        };
         let begin = out.len();
-        let meta = Meta::bare(index, self.last_timestamp, now);
+        let meta = Meta::bare(number, self.last_timestamp, now);
         let nothing = Kept { meta: &meta, dependency: &[], payload: &[] };
-        let place = (repair_type, self.plan.repair_ssrc, index);
+        let place = (repair_type, self.plan.repair_ssrc, number);
         let header =
             self.header(outbound, place, &nothing, (self.last_timestamp, false, 0), now, out);
         if let Some(first) = out.get_mut(begin) {
@@ -297,11 +302,11 @@ impl Sending {
         }
         out.resize(out.len() + PADDING - 1, 0);
         out.extend(u8::try_from(PADDING));
-        if !outbound.seal(out, (begin, header), (self.plan.repair_ssrc, index), now) {
+        if !outbound.seal(out, (begin, header), (self.plan.repair_ssrc, number), now) {
             return false;
         }
         self.repair_sealed.note(index);
-        self.repair_next += 1;
+        self.repair_next = number.next();
         true
     }
 
@@ -313,14 +318,14 @@ impl Sending {
     fn append(
         &self,
         outbound: &mut Outbound,
-        (place, codec): ((u8, u32, u64), SendCodec),
+        (place, codec): ((u8, u32, Extended), SendCodec),
         packet: &Kept<'_>,
         rewritten: &Rewritten,
         original: Option<u16>,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> bool {
-        let (_, ssrc, index) = place;
+        let (_, ssrc, number) = place;
         let begin = out.len();
         let header = self.header(
             outbound,
@@ -351,7 +356,7 @@ impl Sending {
             out.extend_from_slice(packet.payload);
             renumber(out, payload, packet, rewritten);
         }
-        outbound.seal(out, (begin, header), (ssrc, index), now)
+        outbound.seal(out, (begin, header), (ssrc, number), now)
     }
 
     /// Retransmissions may take half of what is sent anew, and a little besides.
@@ -375,16 +380,15 @@ impl Sending {
     fn header(
         &self,
         outbound: &mut Outbound,
-        (payload_type, ssrc, sequence): (u8, u32, u64),
+        (payload_type, ssrc, number): (u8, u32, Extended),
         packet: &Kept<'_>,
         (timestamp, marker, frame): (u32, bool, u16),
         now: Instant,
         out: &mut Vec<u8>,
     ) -> usize {
         out.reserve(packet.payload.len() + 64 + OVERHEAD);
-        #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-        let number = sequence as u16;
-        let mut writer = Writer::new(out, (payload_type, marker), number, timestamp, ssrc);
+        let sequence = number.wire();
+        let mut writer = Writer::new(out, (payload_type, marker), sequence, timestamp, ssrc);
         let ids = &self.plan.extensions;
         if packet.dependency.len() > 16 && ids.id(Extension::Dependency).is_some() {
             writer.long_extensions();

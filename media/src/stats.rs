@@ -435,9 +435,11 @@ mod tests {
         incoming.reported(100, 95, 40);
         incoming.reported(100, 103, 45);
         assert_eq!((incoming.lost, incoming.jitter), (2, 45));
-        for (arrival, repeated) in
-            [(Arrival::New(1), false), (Arrival::New(2), true), (Arrival::Useless, true)]
-        {
+        for (arrival, repeated) in [
+            (Arrival::New(1.into()), false),
+            (Arrival::New(2.into()), true),
+            (Arrival::Useless, true),
+        ] {
             incoming.arrived(arrival, 10, repeated);
         }
         let counted = (incoming.packets, incoming.bytes, incoming.recovered, incoming.discarded);

@@ -8,6 +8,7 @@ use crate::codec::{Codec, Frame, Kind, Vp8};
 use crate::dependency::{Indication, Structure};
 use crate::history::Meta;
 use crate::layer::Layer;
+use crate::numbers::Extended;
 use crate::plan::SendCodec;
 use crate::sending::{Preference, Rewritten, Sending};
 
@@ -34,8 +35,9 @@ pub enum Wish {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch {
     pub(crate) layer: u8,
-    /// The continued number of its first packet.
-    from: u64,
+    /// The number of its first packet.
+    from: Extended,
+    /// From a packet's number to the one that the viewer sees.
     sequence: i64,
     timestamp: u32,
     picture: u16,
@@ -66,7 +68,7 @@ impl Epoch {
             _ => {}
         }
         Some(Rewritten {
-            sequence: meta.sequence.checked_add_signed(self.sequence)?,
+            sequence: meta.sequence.shifted(self.sequence)?,
             timestamp: meta.timestamp.wrapping_add(self.timestamp),
             picture: self.picture,
             base_layer: self.base_layer,
@@ -100,7 +102,7 @@ pub(crate) struct Subscription {
     /// What the viewer was told last about a pause.
     pub(crate) told_paused: bool,
     epochs: VecDeque<Epoch>,
-    highest: u64,
+    highest: Extended,
     passed: Passed,
     /// RTP timestamp of the VP8 picture that was left out last.
     left_out: Option<u32>,
@@ -129,7 +131,7 @@ impl Subscription {
             temporal,
             told_paused: false,
             epochs: VecDeque::new(),
-            highest: 0,
+            highest: Extended::default(),
             passed: Passed::default(),
             left_out: None,
             unit: None,
@@ -149,9 +151,9 @@ impl Subscription {
 
     /// Where the packets begin that `meta`, number `number` of `layer`, makes of use: a keyframe's parameter sets are right before
     /// it, and were of no use without it.
-    pub(crate) fn begin_at(&self, layer: u8, meta: &Meta) -> u64 {
+    pub(crate) fn begin_at(&self, layer: u8, meta: &Meta) -> Extended {
         let waits = self.current != Some(layer) && self.target == Some(layer);
-        meta.sequence - if waits { u64::from(meta.prelude) } else { 0 }
+        meta.sequence.minus(if waits { u64::from(meta.prelude) } else { 0 })
     }
 
     /// How `meta` of `layer` is to look; `None` when the viewer does not get it. A layer that is waited for is switched to when
@@ -324,7 +326,7 @@ impl Subscription {
 
     /// The epoch that a packet belongs to which was not sent yet. Only the run that goes on counts: a late packet of an older one
     /// would get a number that was given to another packet, or will be.
-    fn covering(&self, layer: u8, sequence: u64) -> Option<&Epoch> {
+    fn covering(&self, layer: u8, sequence: Extended) -> Option<&Epoch> {
         for epoch in self.epochs.iter().rev() {
             if epoch.layer == layer && sequence >= epoch.from {
                 return Some(epoch);
@@ -337,16 +339,15 @@ impl Subscription {
     }
 
     /// The packet that was sent with this continued sequence number: the epoch that it was sent in, and its own number.
-    pub(crate) fn origin(&self, sent: u64) -> Option<(Epoch, u64)> {
-        let covers = |epoch: &&Epoch| {
-            epoch.from.checked_add_signed(epoch.sequence).is_some_and(|first| sent >= first)
-        };
+    pub(crate) fn origin(&self, sent: Extended) -> Option<(Epoch, Extended)> {
+        let covers =
+            |epoch: &&Epoch| epoch.from.shifted(epoch.sequence).is_some_and(|first| sent >= first);
         let epoch = *self.epochs.iter().rev().find(covers)?;
-        Some((epoch, sent.checked_add_signed(-epoch.sequence)?))
+        Some((epoch, sent.shifted(-epoch.sequence)?))
     }
 
     /// A packet of padding alone leaves no hole in the viewer's numbers.
-    pub(crate) fn pass_over(&mut self, layer: u8, sequence: u64) {
+    pub(crate) fn pass_over(&mut self, layer: u8, sequence: Extended) {
         let follows = self.epochs.back().is_some_and(|epoch| epoch.layer == layer);
         if follows && self.current.is_some() {
             self.leave_out(sequence, 0);
@@ -364,14 +365,14 @@ impl Subscription {
 
     /// Closes the gap that a packet leaves which is not passed on, and that of the pictures that begin with it. What is missing
     /// before it keeps its number.
-    fn leave_out(&mut self, sequence: u64, pictures: u16) {
+    fn leave_out(&mut self, sequence: Extended, pictures: u16) {
         if sequence <= self.highest {
             return;
         }
         self.highest = sequence;
         let Some(last) = self.epochs.back_mut() else { return };
         let after = Epoch {
-            from: sequence + 1,
+            from: sequence.next(),
             sequence: last.sequence - 1,
             picture: last.picture.wrapping_sub(pictures),
             ..*last
@@ -411,7 +412,7 @@ impl Subscription {
             .picture
             .frame
             .map_or(0, |frame| sending.frame.wrapping_add(1).wrapping_sub(frame.number));
-        let sequence = sending.next.cast_signed() - meta.sequence.cast_signed();
+        let sequence = sending.next.distance(meta.sequence);
         let timestamp = timestamp.wrapping_sub(meta.timestamp);
         let from = meta.sequence;
         self.begin(Epoch {
@@ -427,7 +428,7 @@ impl Subscription {
             selected: None,
         });
         self.current = Some(layer);
-        self.highest = meta.sequence.saturating_sub(1);
+        self.highest = meta.sequence.minus(1);
         self.withheld = None;
     }
 

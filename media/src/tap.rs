@@ -225,7 +225,7 @@ impl Fitted {
         self.chunk.extend_from_slice(kept.payload);
         self.tap.put(Tapped::Packet(Packet {
             layer,
-            sequence: meta.sequence,
+            sequence: meta.sequence.count(),
             timestamp: meta.timestamp,
             marker: meta.marker,
             red: meta.red,
@@ -253,7 +253,7 @@ mod tests {
     const PPS: &[u8] = &[0x68, 0xCE, 0x3C, 0x80];
 
     fn meta(sequence: u64, orientation: Option<u8>) -> Meta {
-        Meta { orientation, ..Meta::bare(sequence, 90_000, noon()) }
+        Meta { orientation, ..Meta::bare(sequence.into(), 90_000, noon()) }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::codec::{Format, Kind};
 use crate::history::{History, Meta};
 use crate::layer::{ClockPair, Layer, Scalable};
+use crate::numbers::Extended;
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::{Subscription, Wish};
@@ -68,7 +69,7 @@ pub(crate) struct Track {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fresh {
     pub(crate) layer: u8,
-    pub(crate) number: u64,
+    pub(crate) number: Extended,
     /// It is padding alone: nothing to be passed on, and no hole in the numbers of viewers.
     pub(crate) padding: bool,
 }
@@ -77,9 +78,9 @@ pub(crate) struct Fresh {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Taken {
     /// It is to be passed on, under this number.
-    pub(crate) kept: Option<u64>,
+    pub(crate) kept: Option<Extended>,
     /// It is padding alone, under this number.
-    pub(crate) padding: Option<u64>,
+    pub(crate) padding: Option<Extended>,
     /// It shows that packets are missing, or that a keyframe is: when they are to be asked for.
     pub(crate) asks: Option<Instant>,
     /// Another stream began with it.
@@ -427,7 +428,7 @@ impl Track {
     }
 
     /// Lets the recorder have a packet that was kept.
-    pub(crate) fn record(&mut self, layer: u8, number: u64) {
+    pub(crate) fn record(&mut self, layer: u8, number: Extended) {
         let Some(tap) = &mut self.tap else { return };
         let Some(stream) = self.layers.get(usize::from(layer)) else { return };
         let Some(kept) = stream.history.kept(number) else { return };
@@ -436,8 +437,8 @@ impl Track {
             tap.target = Some(0);
         }
         let waits = tap.waits() && tap.target == Some(layer);
-        let first = number - if waits { u64::from(kept.meta.prelude) } else { 0 };
-        for number in first..=number {
+        let first = number.minus(if waits { u64::from(kept.meta.prelude) } else { 0 });
+        for number in first.until(number.next()) {
             let Some(packet) = stream.history.kept(number) else { continue };
             tap.packet(layer, one || kept.meta.picture.keyframe, stream.clock, &packet);
         }

@@ -389,9 +389,7 @@ impl Worker {
         }
         if let (Some(number), false) = (taken.kept.or(taken.padding), track.mirrors.is_empty()) {
             let packet = (&header, &values, payload);
-            #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-            let sequence = number as u16;
-            let lost = self.across.hand_over(track, home.layer, packet, sequence, red);
+            let lost = self.across.hand_over(track, home.layer, packet, number.wire(), red);
             self.counters.dropped_full.add(lost);
         }
         let at_once = (taken.begins || turn == Turn::Begins).then_some(now);
@@ -509,9 +507,7 @@ impl Worker {
         let peer = self.peers.get_mut(viewer)?;
         let path = peer.ice.path()?;
         let (sending, outbound) = (peer.sending.get_mut(line)?, peer.outbound.as_mut()?);
-        #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-        let behind = (sending.next as u16).wrapping_sub(sequence);
-        let sent = sending.next.checked_sub(u64::from(behind))?;
+        let sent = sending.next.latest(sequence);
         let subscription = track.subscriptions.get(sending.subscription?)?;
         let (epoch, origin) = subscription.origin(sent)?;
         let kept = track.history(epoch.layer)?.kept(origin)?;
@@ -614,7 +610,7 @@ impl Worker {
                 let Some(stream) = track.layers.get(usize::from(layer)) else { continue };
                 let Some(last) = stream.history.kept(number) else { continue };
                 let first = subscription.begin_at(layer, last.meta);
-                for number in first..=number {
+                for number in first.until(number.next()) {
                     let Some(kept) = stream.history.kept(number) else { continue };
                     let taken = (kept.meta, last.meta.picture.keyframe);
                     let (rewritten, switched) =

@@ -26,6 +26,7 @@ use crate::codec::{Codec, Kind};
 use crate::dtls::Identity;
 use crate::dtls::tests::{Client, GCM, noon};
 use crate::ice::{IceCredentials, Source, Via};
+use crate::numbers::Extended;
 use crate::plan::{
     KeyframeFeedback, PeerKey, PeerPlan, ReceiveCodec, ReceivePlan, RoomKey, SendCodec, SendPlan,
     TrackKey,
@@ -357,7 +358,7 @@ impl World {
         ]);
         packet.resize(packet.len() + self.size, sequence as u8);
         let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
+        keys.seal(&mut packet, 0, header, ssrc, sequence.into()).unwrap();
         self.send(number, packet);
     }
 
@@ -376,7 +377,7 @@ impl World {
         let header = writer.finish();
         packet.extend_from_slice(payload);
         let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
+        keys.seal(&mut packet, 0, header, ssrc, sequence.into()).unwrap();
         self.send(number, packet);
     }
 
@@ -396,7 +397,7 @@ impl World {
         packet.resize(packet.len() + usize::from(length) - 1, 0);
         packet.push(length);
         let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
+        keys.seal(&mut packet, 0, header, ssrc, sequence.into()).unwrap();
         self.send(number, packet);
     }
 
@@ -460,7 +461,7 @@ impl Phone {
                     twin.is_none_or(|twin| twin == datagram),
                     "two ciphertexts under one index"
                 );
-                let index = continued - 0x1_0000;
+                let index = continued.index().unwrap();
                 let keys = &mut self.keys.as_mut().unwrap().1;
                 let length = keys.open(&mut datagram, header.length, header.ssrc, index).unwrap();
                 datagram.truncate(length);
@@ -476,19 +477,19 @@ impl Phone {
                 if self.link.is_some() {
                     self.note_picture(now, &header, continued, &datagram);
                 }
-                self.got.push((continued, datagram));
+                self.got.push((continued.count(), datagram));
             }
             _ => {}
         }
     }
 
     /// Notes what has arrived of pictures, and what is missing.
-    fn note_picture(&mut self, now: Instant, header: &Header, continued: u64, packet: &[u8]) {
+    fn note_picture(&mut self, now: Instant, header: &Header, continued: Extended, packet: &[u8]) {
         let number = match header.ssrc {
-            7000 => continued,
+            7000 => continued.count(),
             7001 => {
                 let original = &packet[header.length..];
-                self.rolled[&7000].peek(u16::from_be_bytes([original[0], original[1]]))
+                self.rolled[&7000].peek(u16::from_be_bytes([original[0], original[1]])).count()
             }
             _ => return,
         };
@@ -797,7 +798,7 @@ fn a_publishers_losses_are_asked_for_and_what_comes_again_fills_the_gap() {
             .as_mut()
             .unwrap()
             .0
-            .seal(&mut packet, 0, header, 150, index)
+            .seal(&mut packet, 0, header, 150, index.into())
             .unwrap();
         world.send(ada, packet);
     }
@@ -931,7 +932,7 @@ fn scalable(key: bool, away: bool) -> [(HashSet<u8>, bool); 3] {
             packet.extend_from_slice(&[0x40, spatial]);
             packet.resize(packet.len() + 400, 7);
             let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-            keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+            keys.seal(&mut packet, 0, header, 100, sequence.into()).unwrap();
             world.send(ada, packet);
             sequence += 1;
         }
@@ -1034,7 +1035,7 @@ fn shaped(seconds: u64, link: impl Fn(u64) -> (u64, Duration), loses: fn(u64) ->
             let header = writer.finish();
             packet.resize(packet.len() + 100, 0);
             let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-            keys.seal(&mut packet, 0, header, 900, sound).unwrap();
+            keys.seal(&mut packet, 0, header, 900, sound.into()).unwrap();
             world.send(ada, packet);
         }
         if millisecond % 33 == 0 {
@@ -1180,7 +1181,7 @@ fn strangers_and_replays_get_nothing() {
         let header = Writer::new(&mut packet, (VP8, true), sequence as u16, 0, 100).finish();
         packet.extend_from_slice(&[0x90, 0x80, 0x80, 1, 0, 9, 9]);
         let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+        keys.seal(&mut packet, 0, header, 100, sequence.into()).unwrap();
         packet
     };
     let first = sealed(&mut world, 1);
@@ -1202,7 +1203,7 @@ fn strangers_and_replays_get_nothing() {
         let header = Writer::new(&mut packet, (VP8, true), 1, 0, ssrc).finish();
         packet.extend_from_slice(&[0x90, 0x80, 0x80, 1, 0, 9, 9]);
         let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, ssrc, 1).unwrap();
+        keys.seal(&mut packet, 0, header, ssrc, 1.into()).unwrap();
         world.send(ada, packet);
     }
     assert_eq!(count(&world, "dropped_unannounced"), 10_000);
@@ -1379,7 +1380,7 @@ proptest::proptest! {
             if media {
                 let header = Writer::new(&mut packet, (VP8, true), sequence as u16, 0, 100).finish();
                 packet.extend_from_slice(&bytes);
-                keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+                keys.seal(&mut packet, 0, header, 100, sequence.into()).unwrap();
             } else {
                 packet.extend_from_slice(&[0x80, 200 + bytes.len() as u8 % 8, 0, 1, 0, 0, 0, 1]);
                 packet.extend_from_slice(&bytes);
@@ -1405,7 +1406,13 @@ fn a_layer_that_is_named_once_stays_known_when_something_else_is_agreed_on() {
     writer.extension(Some(4), b"q");
     let header = writer.finish();
     packet.extend_from_slice(&[0x90, 0x80, 0x80, 1, 0]);
-    world.phones[ada].keys.as_mut().unwrap().0.seal(&mut packet, 0, header, 100, 999).unwrap();
+    world.phones[ada]
+        .keys
+        .as_mut()
+        .unwrap()
+        .0
+        .seal(&mut packet, 0, header, 100, 999.into())
+        .unwrap();
     world.send(ada, packet);
     world.step(5);
     // A screen comes before the camera, by the same connection.
@@ -1459,7 +1466,7 @@ fn forwarding_a_packet_allocates_nothing() {
             ]);
             packet.resize(1200, 7);
             let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-            keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+            keys.seal(&mut packet, 0, header, 100, sequence.into()).unwrap();
             sealed.push(packet);
         }
         sealed
