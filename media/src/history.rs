@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::codec::Picture;
-use crate::numbers::Extended;
+use crate::numbers::{Extended, MediaTime};
 
 /// How long a packet should be there.
 const KEEP: Duration = Duration::from_millis(700);
@@ -22,7 +22,7 @@ const MOST_SLOTS: usize = 2048;
 pub(crate) struct Meta {
     /// The continued sequence number.
     pub(crate) sequence: Extended,
-    pub(crate) timestamp: u32,
+    pub(crate) timestamp: MediaTime,
     pub(crate) marker: bool,
     pub(crate) picture: Picture,
     /// Of a keyframe: how many packets right before it are its parameter sets.
@@ -37,7 +37,7 @@ pub(crate) struct Meta {
 
 impl Meta {
     /// A packet of which nothing else is known.
-    pub(crate) fn bare(sequence: Extended, timestamp: u32, arrived: Instant) -> Self {
+    pub(crate) fn bare(sequence: Extended, timestamp: MediaTime, arrived: Instant) -> Self {
         Self {
             sequence,
             timestamp,
@@ -200,8 +200,15 @@ mod tests {
         let payload = |n: u64| vec![(n % 251) as u8; 900 + (n % 300) as usize];
         for n in 0..3000 {
             let at = noon + Duration::from_millis(n * 2);
-            assert!(history.keep(Meta::bare(n.into(), 0, at), &[(n % 7) as u8; 3], &payload(n)));
-            assert!(!history.keep(Meta::bare(n.into(), 0, at), &[], &payload(n)), "twice");
+            assert!(history.keep(
+                Meta::bare(n.into(), MediaTime(0), at),
+                &[(n % 7) as u8; 3],
+                &payload(n)
+            ));
+            assert!(
+                !history.keep(Meta::bare(n.into(), MediaTime(0), at), &[], &payload(n)),
+                "twice"
+            );
             for back in (0..KEEP.as_millis() as u64 / 2).step_by(50).filter(|&back| back < n) {
                 let kept = history.kept((n - back).into()).expect("young enough");
                 assert_eq!(kept.payload, payload(n - back));
@@ -218,7 +225,7 @@ mod tests {
         let mut history = History::default();
         for n in 0..5000 {
             history.keep(
-                Meta::bare(n.into(), 0, noon + Duration::from_millis(n * 20)),
+                Meta::bare(n.into(), MediaTime(0), noon + Duration::from_millis(n * 20)),
                 &[],
                 &[1; 120],
             );

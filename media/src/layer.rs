@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::codec::{Format, Frame, Picture};
 use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
-use crate::numbers::Extended;
+use crate::numbers::{Extended, MediaTime};
 use crate::rtcp::ReportBlock;
 use crate::rtp::Unwrapper;
 use crate::stats::Incoming;
@@ -33,7 +33,7 @@ const SILENT: Duration = Duration::from_millis(1500);
 pub(crate) struct ClockPair {
     /// 32.32 fixed point seconds since 1900, by the publisher's clock.
     pub(crate) ntp: u64,
-    pub(crate) rtp: u32,
+    pub(crate) rtp: MediaTime,
     /// When it arrived.
     pub(crate) at: Instant,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Layer {
     /// The SSRC of retransmissions of the stream before, and when this one began.
     replaced: (Option<u32>, Option<Instant>),
     /// Parameter sets that came last: the number behind them, their RTP timestamp, and how many packets they are.
-    prelude: (Extended, u32, u8),
+    prelude: (Extended, MediaTime, u8),
     /// What its newest packet is coded with.
     pub(crate) coded: Option<Format>,
     pub(crate) history: History,
@@ -69,7 +69,7 @@ pub(crate) struct Layer {
     /// Packets received, each once, those that came by retransmission included.
     received: u64,
     reported: (u64, u64),
-    transit: Option<i64>,
+    transit: Option<u32>,
     jitter: f64,
     rate: Rate,
     last: Option<Instant>,
@@ -102,7 +102,7 @@ impl Layer {
             sources: Succession::default(),
             repair: None,
             replaced: (None, None),
-            prelude: (Extended::default(), 0, 0),
+            prelude: (Extended::default(), MediaTime::default(), 0),
             coded: None,
             history: History::default(),
             clock: None,
@@ -241,13 +241,12 @@ impl Layer {
     }
 
     /// RFC 3550 appendix A.8; not for retransmissions.
-    pub(crate) fn time(&mut self, timestamp: u32, ticks: u32, since_start: Duration) {
+    pub(crate) fn time(&mut self, timestamp: MediaTime, ticks: u32, since_start: Duration) {
         let arrival = since_start.as_micros() as i128 * i128::from(ticks) / 1_000_000;
         #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
-        let transit = i64::from((arrival as u32).wrapping_sub(timestamp));
+        let transit = MediaTime(arrival as u32).since(timestamp);
         if let Some(before) = self.transit.replace(transit) {
-            #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
-            let distance = f64::from(((transit - before) as i32).unsigned_abs());
+            let distance = f64::from(transit.wrapping_sub(before).cast_signed().unsigned_abs());
             self.jitter += (distance - self.jitter) / 16.0;
         }
     }
@@ -281,7 +280,12 @@ impl Layer {
     }
 
     /// How many packets right before this one are the parameter sets of its access unit.
-    pub(crate) fn prelude(&mut self, number: Extended, timestamp: u32, picture: &Picture) -> u8 {
+    pub(crate) fn prelude(
+        &mut self,
+        number: Extended,
+        timestamp: MediaTime,
+        picture: &Picture,
+    ) -> u8 {
         let (next, of, count) = self.prelude;
         let before = if (next, of) == (number, timestamp) { count } else { 0 };
         if picture.parameters {

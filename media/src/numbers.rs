@@ -165,6 +165,27 @@ impl TransportNumber {
     }
 }
 
+/// A timestamp of RTP (RFC 3550 §5.1), in ticks of the media clock. It wraps, so that there is no first one and no last one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct MediaTime(pub(crate) u32);
+
+impl MediaTime {
+    /// So many ticks later.
+    pub(crate) fn plus(self, ticks: u32) -> Self {
+        Self(self.0.wrapping_add(ticks))
+    }
+
+    /// Ticks that lead from `other` to this one, whichever is later.
+    pub(crate) fn since(self, other: Self) -> u32 {
+        self.0.wrapping_sub(other.0)
+    }
+
+    /// The same by the shorter way, which may lead back.
+    pub(crate) fn distance(self, other: Self) -> i32 {
+        self.since(other).cast_signed()
+    }
+}
+
 /// Bits in a second.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct BitRate(pub(crate) u64);
@@ -221,6 +242,13 @@ mod tests {
         assert_eq!((number.wire(), number.plus(1).wire()), (65_535, 0));
         assert_eq!(number.since(TransportNumber::FIRST), Some(65_535));
         assert_eq!(TransportNumber::FIRST.since(number), None);
+    }
+
+    #[test]
+    fn timestamps_wrap_and_have_a_distance() {
+        let (late, early) = (MediaTime(5), MediaTime(u32::MAX - 4));
+        assert_eq!((early.plus(10), late.since(early)), (late, 10));
+        assert_eq!((late.distance(early), early.distance(late)), (10, -10));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! RTCP (RFC 3550 §6, RFC 4585, RFC 8888's predecessor for transport-wide feedback): compounds are read packet by packet, so
 //! that one that is broken costs only itself, and written without memory of their own.
 
+use crate::numbers::MediaTime;
+
 /// Packets of one compound that are looked at.
 const PACKETS: usize = 32;
 /// Report blocks of one packet.
@@ -38,7 +40,7 @@ pub(crate) enum Rtcp<'a> {
     SenderReport {
         ssrc: u32,
         ntp: u64,
-        rtp: u32,
+        rtp: MediaTime,
     },
     Report(ReportBlock),
     /// SSRC of a picture that was lost (PLI).
@@ -106,7 +108,7 @@ fn read_packet<'a>(count: u8, kind: u8, body: &'a [u8], take: &mut impl FnMut(Rt
             if let (Some(ssrc), Some(ntp), Some(rtp)) =
                 (word(body, 0), long(body, 4), word(body, 12))
             {
-                take(Rtcp::SenderReport { ssrc, ntp, rtp });
+                take(Rtcp::SenderReport { ssrc, ntp, rtp: MediaTime(rtp) });
             }
             blocks(body.get(24..).unwrap_or_default(), count, take);
         }
@@ -372,7 +374,7 @@ impl<'a> Compound<'a> {
     pub(crate) fn sender_report(
         out: &'a mut Vec<u8>,
         ssrc: u32,
-        (ntp, rtp): (u64, u32),
+        (ntp, MediaTime(rtp)): (u64, MediaTime),
         (packets, bytes): (u32, u32),
         cname: &str,
     ) -> Self {
@@ -493,8 +495,8 @@ mod tests {
         assert_eq!(unmarshal(&mut out.as_slice()).unwrap().len(), 5, "by the other implementation");
 
         let mut out = Vec::new();
-        Compound::sender_report(&mut out, 9, (1 << 40, 5), (6, 7), "name");
-        assert_eq!(all(&out), [Rtcp::SenderReport { ssrc: 9, ntp: 1 << 40, rtp: 5 }]);
+        Compound::sender_report(&mut out, 9, (1 << 40, MediaTime(5)), (6, 7), "name");
+        assert_eq!(all(&out), [Rtcp::SenderReport { ssrc: 9, ntp: 1 << 40, rtp: MediaTime(5) }]);
         assert_eq!(unmarshal(&mut out.as_slice()).unwrap().len(), 2);
     }
 

@@ -1,6 +1,6 @@
 //! RTP packets (RFC 3550 §5.1, RFC 8285): bytes become a [`Header`] that cannot be wrong, and a header becomes bytes again.
 
-use crate::numbers::Extended;
+use crate::numbers::{Extended, MediaTime};
 
 /// Bytes of a header without contributing sources and extensions.
 pub(crate) const FIXED_HEADER: usize = 12;
@@ -64,7 +64,7 @@ pub(crate) struct Header {
     pub(crate) marker: bool,
     pub(crate) payload_type: u8,
     pub(crate) sequence: u16,
-    pub(crate) timestamp: u32,
+    pub(crate) timestamp: MediaTime,
     pub(crate) ssrc: u32,
     padded: bool,
     /// Where the payload begins.
@@ -92,7 +92,7 @@ impl Header {
             marker: second & 0x80 != 0,
             payload_type: second & 0x7F,
             sequence: u16::from_be_bytes([s0, s1]),
-            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            timestamp: MediaTime(u32::from_be_bytes([t0, t1, t2, t3])),
             ssrc: u32::from_be_bytes([i0, i1, i2, i3]),
             padded: first & 0x20 != 0,
             length,
@@ -317,7 +317,9 @@ mod tests {
                 (header.length, header.sequence, header.ssrc),
                 (length, 65_535, 0xDEAD_BEEF)
             );
-            assert!(header.marker && header.payload_type == 96 && header.timestamp == 77);
+            assert!(
+                header.marker && header.payload_type == 96 && header.timestamp == MediaTime(77)
+            );
             assert_eq!(header.payload(packet), Some(&b"payload"[..]));
             let values = Values::read(&header, packet, &ids);
             assert_eq!(values.transport_sequence, Some(0x0102));

@@ -7,7 +7,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::bandwidth::Bandwidth;
 use crate::codec::{red_primary, rename_red};
 use crate::history::{Kept, Meta};
-use crate::numbers::Extended;
+use crate::numbers::{Extended, MediaTime};
 use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
 use crate::srtp::{Direction, OVERHEAD, Window};
@@ -23,7 +23,7 @@ const PADDING: usize = 240;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Rewritten {
     pub(crate) sequence: Extended,
-    pub(crate) timestamp: u32,
+    pub(crate) timestamp: MediaTime,
     /// Added to VP8 picture ids and TL0PICIDX.
     pub(crate) picture: u16,
     pub(crate) base_layer: u8,
@@ -73,7 +73,7 @@ pub(crate) struct Sending {
     pub(crate) preference: Preference,
     /// The next sequence number.
     pub(crate) next: Extended,
-    pub(crate) last_timestamp: u32,
+    pub(crate) last_timestamp: MediaTime,
     pub(crate) last_at: Option<Instant>,
     /// The last VP8 picture id and TL0PICIDX.
     pub(crate) picture: u16,
@@ -119,7 +119,7 @@ pub(crate) struct Line {
     counts: [Count; 2],
     pub(crate) track: Option<TrackKey>,
     pub(crate) preference: Preference,
-    last_timestamp: u32,
+    last_timestamp: MediaTime,
     started: bool,
     picture: (u16, u8, u16),
     sent: (u32, u32),
@@ -195,7 +195,7 @@ impl Sending {
             subscription: None,
             preference: Preference::default(),
             next: number(a, b),
-            last_timestamp: 0,
+            last_timestamp: MediaTime::default(),
             last_at: None,
             picture: 0,
             base_layer: 0,
@@ -382,13 +382,13 @@ impl Sending {
         outbound: &mut Outbound,
         (payload_type, ssrc, number): (u8, u32, Extended),
         packet: &Kept<'_>,
-        (timestamp, marker, frame): (u32, bool, u16),
+        (timestamp, marker, frame): (MediaTime, bool, u16),
         now: Instant,
         out: &mut Vec<u8>,
     ) -> usize {
         out.reserve(packet.payload.len() + 64 + OVERHEAD);
         let sequence = number.wire();
-        let mut writer = Writer::new(out, (payload_type, marker), sequence, timestamp, ssrc);
+        let mut writer = Writer::new(out, (payload_type, marker), sequence, timestamp.0, ssrc);
         let ids = &self.plan.extensions;
         if packet.dependency.len() > 16 && ids.id(Extension::Dependency).is_some() {
             writer.long_extensions();

@@ -8,7 +8,7 @@ use crate::codec::{Codec, Frame, Kind, Vp8};
 use crate::dependency::{Indication, Structure};
 use crate::history::Meta;
 use crate::layer::Layer;
-use crate::numbers::Extended;
+use crate::numbers::{Extended, MediaTime};
 use crate::plan::SendCodec;
 use crate::sending::{Preference, Rewritten, Sending};
 
@@ -39,6 +39,7 @@ pub(crate) struct Epoch {
     from: Extended,
     /// From a packet's number to the one that the viewer sees.
     sequence: i64,
+    /// Ticks from a packet's timestamp to the one that the viewer sees.
     timestamp: u32,
     picture: u16,
     base_layer: u8,
@@ -69,7 +70,7 @@ impl Epoch {
         }
         Some(Rewritten {
             sequence: meta.sequence.shifted(self.sequence)?,
-            timestamp: meta.timestamp.wrapping_add(self.timestamp),
+            timestamp: meta.timestamp.plus(self.timestamp),
             picture: self.picture,
             base_layer: self.base_layer,
             red: meta.red,
@@ -105,9 +106,9 @@ pub(crate) struct Subscription {
     highest: Extended,
     passed: Passed,
     /// RTP timestamp of the VP8 picture that was left out last.
-    left_out: Option<u32>,
+    left_out: Option<MediaTime>,
     /// RTP timestamp of the picture that began last, of a stream with descriptors.
-    unit: Option<u32>,
+    unit: Option<MediaTime>,
     /// Since when temporal layers are left out that are wished for.
     withheld: Option<Instant>,
 }
@@ -413,7 +414,7 @@ impl Subscription {
             .frame
             .map_or(0, |frame| sending.frame.wrapping_add(1).wrapping_sub(frame.number));
         let sequence = sending.next.distance(meta.sequence);
-        let timestamp = timestamp.wrapping_sub(meta.timestamp);
+        let timestamp = timestamp.since(meta.timestamp);
         let from = meta.sequence;
         self.begin(Epoch {
             layer,
@@ -440,7 +441,7 @@ impl Subscription {
         codec: Codec,
         layers: &[Layer],
         sending: &Sending,
-    ) -> u32 {
+    ) -> MediaTime {
         let Some(last_at) = sending.last_at else { return meta.timestamp };
         let same_clock = || {
             let (before, after) = (self.current?, layer);
@@ -450,17 +451,16 @@ impl Subscription {
             let ahead = seconds(after.ntp.wrapping_sub(before.ntp)) * f64::from(codec.clock());
             #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
             let ahead = ahead.round() as i64 as u32;
-            let shown = before.rtp.wrapping_add(ahead).wrapping_sub(after.rtp);
-            Some(meta.timestamp.wrapping_add(shown).wrapping_add(epoch.timestamp))
+            let shown = before.rtp.plus(ahead).since(after.rtp);
+            Some(meta.timestamp.plus(shown).plus(epoch.timestamp))
         };
         let passed = meta.arrived.saturating_duration_since(last_at);
-        let by_arrival = sending.last_timestamp.wrapping_add(ticks(passed, codec).max(1));
+        let by_arrival = sending.last_timestamp.plus(ticks(passed, codec).max(1));
         match same_clock() {
             // Clocks that are sound agree with the time that has passed to within a second.
             Some(timestamp)
-                if timestamp.wrapping_sub(sending.last_timestamp).cast_signed() > 0
-                    && timestamp.wrapping_sub(by_arrival).cast_signed().unsigned_abs()
-                        < codec.clock() =>
+                if timestamp.distance(sending.last_timestamp) > 0
+                    && timestamp.distance(by_arrival).unsigned_abs() < codec.clock() =>
             {
                 timestamp
             }
@@ -469,12 +469,17 @@ impl Subscription {
     }
 
     /// RTP time of this viewer's stream at `now`, and the publisher's NTP time then; for sender reports.
-    pub(crate) fn clock(&self, now: Instant, codec: Codec, layers: &[Layer]) -> Option<(u64, u32)> {
+    pub(crate) fn clock(
+        &self,
+        now: Instant,
+        codec: Codec,
+        layers: &[Layer],
+    ) -> Option<(u64, MediaTime)> {
         let epoch = self.epochs.back().filter(|_| self.current.is_some())?;
         let clock = layers.get(usize::from(epoch.layer))?.clock?;
         let passed = now.saturating_duration_since(clock.at);
         let ntp = clock.ntp.wrapping_add(ntp(passed));
-        let rtp = clock.rtp.wrapping_add(ticks(passed, codec)).wrapping_add(epoch.timestamp);
+        let rtp = clock.rtp.plus(ticks(passed, codec)).plus(epoch.timestamp);
         Some((ntp, rtp))
     }
 }

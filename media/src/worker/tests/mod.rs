@@ -522,8 +522,8 @@ impl Phone {
             };
             let id = u16::from_be_bytes([payload[2] & 0x7F, payload[3]]);
             let begins = payload[0] & 0x10 != 0 && payload[4] & 1 == 0;
-            let twin = media.insert(sequence, (header.timestamp, id, begins));
-            assert!(twin.is_none_or(|twin| twin == (header.timestamp, id, begins)), "a twin");
+            let twin = media.insert(sequence, (header.timestamp.0, id, begins));
+            assert!(twin.is_none_or(|twin| twin == (header.timestamp.0, id, begins)), "a twin");
         }
         media
     }

@@ -148,7 +148,7 @@ fn more_temporal_layers_of_vp8_begin_where_a_picture_allows_them() {
     }
     let mut parts: BTreeMap<u32, u8> = BTreeMap::new();
     for (_, packet) in &world.phones[ben].got {
-        *parts.entry(Header::parse(packet).unwrap().timestamp).or_default() += 1;
+        *parts.entry(Header::parse(packet).unwrap().timestamp.0).or_default() += 1;
     }
     assert!(parts.values().all(|&parts| parts == 3), "whole pictures only: {parts:?}");
     let first = *parts.keys().next().unwrap();

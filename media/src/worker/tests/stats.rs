@@ -49,7 +49,13 @@ impl World {
 fn clock_of(world: &mut World, number: usize, ssrc: u32, n: u64) {
     let phone = &mut world.phones[number];
     let mut out = Vec::new();
-    Compound::sender_report(&mut out, ssrc, (n << 32, (n * 90_000) as u32), (1, 1), "ada");
+    Compound::sender_report(
+        &mut out,
+        ssrc,
+        (n << 32, crate::numbers::MediaTime((n * 90_000) as u32)),
+        (1, 1),
+        "ada",
+    );
     phone.reports += 1;
     let reports = phone.reports;
     phone.keys.as_mut().unwrap().0.seal_rtcp(&mut out, 0, reports).unwrap();
