@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::codec::{Format, Frame, Picture};
 use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
-use crate::numbers::{Extended, MediaTime};
+use crate::numbers::{BitRate, Extended, MediaTime};
 use crate::rtcp::ReportBlock;
 use crate::rtp::Unwrapper;
 use crate::stats::Incoming;
@@ -345,21 +345,23 @@ impl Layer {
         (self.keyframe_wanted && self.ssrc().is_some()).then_some(due)
     }
 
-    /// Bits in a second.
-    pub(crate) fn bitrate(&self, now: Instant) -> u64 {
-        if self.is_sent(now) { self.rate.bits_per_second } else { 0 }
+    /// How much is sent of it lately.
+    pub(crate) fn bitrate(&self, now: Instant) -> BitRate {
+        if self.is_sent(now) { self.rate.lately } else { BitRate::default() }
     }
 
     /// Whether something is known of how good it is, compared to others.
     pub(crate) fn is_measured(&self, now: Instant) -> bool {
-        self.is_sent(now) && (self.pixels.is_some() || self.rate.steady > 0)
+        self.is_sent(now) && (self.pixels.is_some() || self.rate.steady > BitRate(0))
     }
 
     /// Whether it is certainly better than another one: its pictures are larger, else it has by far more bits.
     pub(crate) fn is_better_than(&self, other: &Self) -> bool {
         match (self.pixels, other.pixels) {
             (Some(own), Some(other)) if own != other => own > other,
-            _ => other.rate.steady > 0 && self.rate.steady > other.rate.steady / 2 * 3,
+            _ => {
+                other.rate.steady > BitRate(0) && self.rate.steady > other.rate.steady.percent(150)
+            }
         }
     }
 
@@ -451,11 +453,11 @@ impl Scalable {
         self.last.iter().take(self.structure.levels().into()).map(sent)
     }
 
-    /// Levels that are sent, with their bits in a second.
-    pub(crate) fn offers(&self, now: Instant) -> impl Iterator<Item = (u8, u64)> {
-        let rates = self.rates.iter().map(|rate| rate.bits_per_second);
+    /// Levels that are sent, with their rates.
+    pub(crate) fn offers(&self, now: Instant) -> impl Iterator<Item = (u8, BitRate)> {
+        let rates = self.rates.iter().map(|rate| rate.lately);
         let all = (0..).zip(self.sent(now)).zip(rates);
-        all.filter(|((_, sent), _)| *sent).map(|((level, _), bits)| (level, bits))
+        all.filter(|((_, sent), _)| *sent).map(|((level, _), rate)| (level, rate))
     }
 }
 
@@ -495,14 +497,15 @@ impl Seen {
     }
 }
 
-/// Bits in a second, over half a second.
+/// What is sent, as a rate.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rate {
     begun: Option<Instant>,
     bytes: usize,
-    bits_per_second: u64,
-    /// The same over some seconds.
-    steady: u64,
+    /// Over half a second.
+    lately: BitRate,
+    /// Over some seconds.
+    steady: BitRate,
 }
 
 impl Rate {
@@ -510,15 +513,14 @@ impl Rate {
         let begun = *self.begun.get_or_insert(now);
         let passed = now.saturating_duration_since(begun);
         if passed >= RATE_WINDOW {
-            let bits = self.bytes as u128 * 8_000;
-            let measured = u64::try_from(bits / passed.as_millis().max(1)).unwrap_or(u64::MAX);
-            self.bits_per_second = match self.bits_per_second {
-                0 => measured,
-                before => u64::midpoint(before, measured),
+            let measured = BitRate::of(self.bytes as u64, passed);
+            self.lately = match self.lately {
+                BitRate(0) => measured,
+                before => before.midpoint(measured),
             };
             self.steady = match self.steady {
-                0 => measured,
-                before => before - before / 8 + measured / 8,
+                BitRate(0) => measured,
+                before => before - before.part(8) + measured.part(8),
             };
             (self.begun, self.bytes) = (Some(now), 0);
         }
@@ -599,7 +601,7 @@ mod tests {
         for step in 1..40_u16 {
             layer.arrive(1 + step, 0, false, noon + RATE_WINDOW * u32::from(step));
         }
-        assert!(!layer.is_sent(noon + SILENT) && layer.rate.bits_per_second == 0);
+        assert!(!layer.is_sent(noon + SILENT) && layer.rate.lately == BitRate(0));
     }
 
     #[test]

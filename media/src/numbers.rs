@@ -1,5 +1,6 @@
 //! Numbers that are easily taken for one another.
 
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A sequence number of RTP (RFC 3550 §5.1), continued beyond the 16 bits that are written. A stream begins in the second cycle, so
@@ -197,6 +198,16 @@ impl BitRate {
         Self(u64::try_from(u128::from(bytes) * 8_000_000 / micros).unwrap_or(u64::MAX))
     }
 
+    /// The mean of both.
+    pub(crate) fn midpoint(self, other: Self) -> Self {
+        Self(u64::midpoint(self.0, other.0))
+    }
+
+    /// One of so many equal parts.
+    pub(crate) fn part(self, parts: u64) -> Self {
+        Self(self.0.checked_div(parts).unwrap_or(0))
+    }
+
     /// A share of it.
     pub(crate) fn percent(self, percent: u64) -> Self {
         let share = u128::from(self.0) * u128::from(percent) / 100;
@@ -207,6 +218,24 @@ impl BitRate {
     pub(crate) fn bytes_in(self, time: Duration) -> u64 {
         let bytes = u128::from(self.0).saturating_mul(time.as_micros()) / 8_000_000;
         u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+}
+
+/// No sum is more than the highest rate that can be said.
+impl Add for BitRate {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
+}
+
+/// No difference is less than nothing.
+impl Sub for BitRate {
+    type Output = Self;
+
+    fn sub(self, less: Self) -> Self {
+        Self(self.0.saturating_sub(less.0))
     }
 }
 
@@ -260,5 +289,9 @@ mod tests {
         assert_eq!(BitRate::of(u64::MAX, Duration::ZERO), BitRate(u64::MAX));
         assert_eq!(BitRate(u64::MAX).percent(200), BitRate(u64::MAX));
         assert_eq!(BitRate(u64::MAX).bytes_in(Duration::MAX), u64::MAX);
+        assert_eq!(BitRate(u64::MAX) + BitRate(1), BitRate(u64::MAX));
+        assert_eq!(BitRate(1) - BitRate(2), BitRate(0));
+        assert_eq!(BitRate(10).midpoint(BitRate(20)), BitRate(15));
+        assert_eq!((BitRate(80).part(8), BitRate(80).part(0)), (BitRate(10), BitRate(0)));
     }
 }

@@ -1,7 +1,7 @@
 //! RTCP (RFC 3550 §6, RFC 4585, RFC 8888's predecessor for transport-wide feedback): compounds are read packet by packet, so
 //! that one that is broken costs only itself, and written without memory of their own.
 
-use crate::numbers::MediaTime;
+use crate::numbers::{BitRate, MediaTime};
 
 /// Packets of one compound that are looked at.
 const PACKETS: usize = 32;
@@ -335,7 +335,7 @@ impl<'a> Compound<'a> {
     }
 
     /// Says how much may be sent, bit/s.
-    pub(crate) fn remb(&mut self, bitrate: u64, ssrcs: &[u32]) {
+    pub(crate) fn remb(&mut self, BitRate(bitrate): BitRate, ssrcs: &[u32]) {
         let ssrcs = ssrcs.get(..255).unwrap_or(ssrcs);
         self.packet(PAYLOAD_FEEDBACK, 15, |out| {
             let exponent = (64 - bitrate.leading_zeros()).saturating_sub(18);
@@ -470,7 +470,7 @@ mod tests {
         let mut compound = Compound::new(&mut out, 1, &[block]);
         compound.keyframe_request(9);
         compound.nack(9, &[65_530, 65_535, 1, 200]);
-        compound.remb(1_500_000, &[9, 10]);
+        compound.remb(BitRate(1_500_000), &[9, 10]);
         let arrivals = [Some(3), None, Some(4), Some(1000), Some(990), None, None, Some(991)];
         assert_eq!(compound.twcc(9, (7, 65_533, 5), &arrivals), 8);
         let said = all(&out);

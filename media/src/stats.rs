@@ -152,7 +152,7 @@ impl Incoming {
             jitter_us: micros_of(self.jitter, clock),
             nacks: layer.nacks,
             keyframe_requests: layer.keyframe_requests,
-            bitrate: layer.bitrate(now),
+            bitrate: layer.bitrate(now).0,
         }
     }
 }
@@ -296,7 +296,7 @@ pub(crate) fn collect<'a>(
         peer: peer.key,
         age_ms: age,
         rtt_us: rtts.max_by_key(|&(_, at)| at).map(|(micros, _)| micros),
-        estimate: outbound.and_then(|outbound| outbound.bandwidth.estimate(now)),
+        estimate: outbound.and_then(|outbound| outbound.bandwidth.estimate(now)).map(|rate| rate.0),
         receives: peer.receiving.iter().map(receive).collect(),
         sends: sections
             .filter(|(_, it)| it.track.is_some() || it.stats.packets > 0)
@@ -329,7 +329,7 @@ fn send(sending: &Sending, track: Option<&Track>, now: Instant) -> SendStats {
         track: sending.track,
         layer: shown.and_then(|it| it.current),
         target,
-        target_bitrate: targeted.map_or(0, |&(_, bits)| bits),
+        target_bitrate: targeted.map_or(0, |&(_, rate)| rate.0),
         packets: counted.packets,
         bytes: counted.bytes,
         resent: counted.resent,

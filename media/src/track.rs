@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::codec::{Format, Kind};
 use crate::history::{History, Meta};
 use crate::layer::{ClockPair, Layer, Scalable};
-use crate::numbers::Extended;
+use crate::numbers::{BitRate, Extended};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::{Subscription, Wish};
@@ -324,11 +324,11 @@ impl Track {
         self.layers.get_mut(place)
     }
 
-    /// Layers that the publisher sends, the worst first, with their bits in a second.
-    pub(crate) fn offers(&self, now: Instant) -> Vec<(u8, u64)> {
-        const LEAST: u64 = 30_000;
+    /// Layers that the publisher sends, the worst first, with their rates.
+    pub(crate) fn offers(&self, now: Instant) -> Vec<(u8, BitRate)> {
+        const LEAST: BitRate = BitRate(30_000);
         if let Some(scalable) = self.scalable() {
-            return scalable.offers(now).map(|(level, bits)| (level, bits.max(LEAST))).collect();
+            return scalable.offers(now).map(|(level, rate)| (level, rate.max(LEAST))).collect();
         }
         let sent = |&place: &u8| {
             let layer = self.layers.get(usize::from(place))?;
@@ -338,14 +338,14 @@ impl Track {
     }
 
     /// Those that a viewer's wish allows: a named layer or worse ones, the worst that there is where none of them is sent.
-    pub(crate) fn offers_for(&self, wish: Wish, now: Instant) -> Vec<(u8, u64)> {
+    pub(crate) fn offers_for(&self, wish: Wish, now: Instant) -> Vec<(u8, BitRate)> {
         let mut offers = self.offers(now);
         match wish {
             Wish::Auto => {}
             Wish::Off => offers.clear(),
             Wish::Layer(most) => {
                 let most = self.rank_of(most);
-                let fits = |&&(layer, _): &&(u8, u64)| self.rank_of(layer) <= most;
+                let fits = |&&(layer, _): &&(u8, BitRate)| self.rank_of(layer) <= most;
                 offers.truncate(offers.iter().take_while(fits).count().max(1));
             }
         }

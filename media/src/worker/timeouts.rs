@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Event, Gone, Note, Worker};
 use crate::bandwidth::{Candidate, allocate};
 use crate::codec::Kind;
+use crate::numbers::BitRate;
 use crate::peer::Peer;
 use crate::plan::{KeyframeFeedback, TrackKey};
 use crate::rtcp::{Compound, ReportBlock};
@@ -25,10 +26,10 @@ const LISTEN: Duration = Duration::from_millis(250);
 const AUDIBLE: f32 = 0.56;
 /// Speakers that are named.
 const SPEAKERS: usize = 5;
-/// Bits in a second that a publisher may send who wants to be told (REMB).
-const PUBLISHER: u64 = 4_000_000;
-/// Bits in a second that one audio track is taken to need.
-const AUDIO: u64 = 60_000;
+/// What a publisher may send who asks for it (REMB).
+const PUBLISHER: BitRate = BitRate(4_000_000);
+/// What one audio track is taken to need.
+const AUDIO: BitRate = BitRate(60_000);
 
 impl Worker {
     /// When [`Self::handle_timeout`] is due.
@@ -214,13 +215,13 @@ impl Worker {
     fn share(&mut self, place: usize, now: Instant) {
         let known = |peer: &Peer| Some(peer.outbound.as_ref()?.bandwidth.estimate(now));
         if self.peers.get(place).and_then(known) == Some(None) {
-            self.probe(place, 0, now);
+            self.probe(place, BitRate(0), now);
         }
         let Some(peer) = self.peers.get(place) else { return };
         let Some(outbound) = &peer.outbound else { return };
         let estimate = outbound.bandwidth.estimate(now);
         let carefully = estimate.is_none() && outbound.bandwidth.is_probing(now);
-        let mut bits = estimate.unwrap_or(u64::MAX / 4);
+        let mut left = estimate.unwrap_or(BitRate(u64::MAX));
         let mut candidates = Vec::new();
         let mut places = Vec::new();
         let mut sounds = Vec::new();
@@ -230,7 +231,7 @@ impl Worker {
             if track.format.codec.kind() == Kind::Audio {
                 let subscription = track.subscriptions.get(subscription);
                 let off = subscription.is_some_and(|it| it.wish == Wish::Off);
-                bits = bits.saturating_sub(if off { 0 } else { AUDIO });
+                left = left - if off { BitRate(0) } else { AUDIO };
                 sounds.push((at, line, (!off).then_some(0)));
                 continue;
             }
@@ -250,8 +251,8 @@ impl Worker {
             });
             places.push((at, line));
         }
-        let shares = allocate(bits, &candidates);
-        let sound = estimate.unwrap_or(0).saturating_sub(bits);
+        let shares = allocate(left, &candidates);
+        let sound = estimate.unwrap_or_default() - left;
         if let Some(more) = next_step(&candidates, &shares) {
             self.probe(place, more + sound, now);
         }
@@ -261,13 +262,13 @@ impl Worker {
         }
     }
 
-    /// Finds out, when it is the time, whether `bits` a second would pass.
-    fn probe(&mut self, viewer: usize, bits: u64, now: Instant) {
+    /// Finds out, when it is the time, whether `rate` would pass.
+    fn probe(&mut self, viewer: usize, rate: BitRate, now: Instant) {
         let Some(peer) = self.peers.get_mut(viewer) else { return };
         let (Some(path), Some(outbound)) = (peer.ice.path(), peer.outbound.as_mut()) else {
             return;
         };
-        let Some(count) = outbound.bandwidth.wants_probe(bits, now) else { return };
+        let Some(count) = outbound.bandwidth.wants_probe(rate, now) else { return };
         let tracks = (&self.tracks, &self.track_of);
         let line = peer.sending.iter_mut().find_map(|(_, sending)| {
             let track = tracks.0.get(*tracks.1.get(&sending.track?)?)?;
@@ -275,8 +276,8 @@ impl Worker {
             let numbered = sending.plan.extensions.id(Extension::TransportSequence).is_some();
             (codec.repair_type.is_some() && numbered).then_some((sending, codec))
         });
-        let Some((sending, codec)) = line else { return outbound.bandwidth.try_more(bits, now) };
-        outbound.bandwidth.probe_begins(bits, now);
+        let Some((sending, codec)) = line else { return outbound.bandwidth.try_more(rate, now) };
+        outbound.bandwidth.probe_begins(rate, now);
         for _ in 0..count {
             let begin = self.control.len();
             if !sending.write_probe(outbound, codec, now, &mut self.control) {
@@ -389,17 +390,18 @@ impl Worker {
     }
 }
 
-/// Bits in a second of all that is shared out and the next step upward; `None` when everybody has what is there.
-fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<u64> {
-    let mut all = 0;
-    let mut steps: Vec<(u8, u64)> = Vec::new();
+/// The rate of all that is shared out and the next step upward; `None` when everybody has what is there.
+fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<BitRate> {
+    let mut all = BitRate::default();
+    let mut steps: Vec<(u8, BitRate)> = Vec::new();
     for (candidate, share) in candidates.iter().zip(shares) {
         let reached = candidate.layers.iter().position(|(layer, _)| Some(*layer) == *share);
-        let bits = |place: usize| candidate.layers.get(place).map(|&(_, bits)| bits);
-        let now = reached.and_then(bits).unwrap_or(0);
-        all += now;
+        let rate = |place: usize| candidate.layers.get(place).map(|&(_, rate)| rate);
+        let now = reached.and_then(rate).unwrap_or_default();
+        all = all + now;
         let next = reached.map_or(0, |reached| reached + 1);
-        steps.extend(bits(next).map(|next| (candidate.priority, next + next / 8 - now.min(next))));
+        let step = |next: BitRate| next + next.part(8) - now.min(next);
+        steps.extend(rate(next).map(|next| (candidate.priority, step(next))));
     }
     let (_, step) = steps.into_iter().max_by_key(|&(priority, step)| (priority, Reverse(step)))?;
     Some(all + step)
