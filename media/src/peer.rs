@@ -93,6 +93,8 @@ pub(crate) struct Peer {
     rtcp_windows: Vec<(u32, Window)>,
     pub(crate) receiving: Vec<Receiving>,
     pub(crate) sending: Slab<Sending>,
+    /// Their places by their SSRCs, of media and of retransmissions.
+    by_ssrc: HashMap<u32, usize>,
     /// Streams that are no longer part of the plan, the oldest first.
     retired: VecDeque<Line>,
     pub(crate) arrivals: Arrivals,
@@ -133,6 +135,7 @@ impl Peer {
             rtcp_windows: Vec::new(),
             receiving: Vec::new(),
             sending: Slab::new(),
+            by_ssrc: HashMap::new(),
             retired: VecDeque::new(),
             arrivals: Arrivals::default(),
             heard_ssrc: 0,
@@ -323,9 +326,10 @@ impl Peer {
         }
     }
 
-    /// The stream that has this SSRC.
+    /// The stream whose media has this SSRC.
     pub(crate) fn line_of(&self, ssrc: u32) -> Option<usize> {
-        self.sending.iter().find(|(_, sending)| sending.plan.ssrc == ssrc).map(|(line, _)| line)
+        let line = *self.by_ssrc.get(&ssrc)?;
+        self.sending.get(line).filter(|sending| sending.plan.ssrc == ssrc).map(|_| line)
     }
 
     /// Tracks that it gets, with their lines.
@@ -343,15 +347,27 @@ impl Peer {
     /// A stream that it may be sent from now on; its SSRCs go on where they were left. `None` when one of them is in use: its
     /// numbers would have two owners.
     pub(crate) fn add_sending(&mut self, plan: SendPlan, now: Instant) -> Option<usize> {
-        let taken = |ssrc: u32| self.sending.iter().any(|(_, sending)| sending.has(ssrc));
-        if taken(plan.ssrc) || taken(plan.repair_ssrc) || plan.ssrc == plan.repair_ssrc {
+        let ssrcs = [plan.ssrc, plan.repair_ssrc];
+        let taken = ssrcs.iter().any(|ssrc| self.by_ssrc.contains_key(ssrc));
+        if taken || plan.ssrc == plan.repair_ssrc {
             return None;
         }
         let mut sending = Sending::new(plan);
         for line in &self.retired {
             sending.resume(line, now);
         }
-        Some(self.sending.insert(sending))
+        let line = self.sending.insert(sending);
+        self.by_ssrc.extend(ssrcs.map(|ssrc| (ssrc, line)));
+        Some(line)
+    }
+
+    /// Takes out a stream that is no longer sent.
+    pub(crate) fn remove_sending(&mut self, line: usize) -> Option<Sending> {
+        let sending = self.sending.try_remove(line)?;
+        for ssrc in [sending.plan.ssrc, sending.plan.repair_ssrc] {
+            self.by_ssrc.remove(&ssrc);
+        }
+        Some(sending)
     }
 
     /// Keeps the numbers of a stream that is no longer sent.
@@ -393,8 +409,42 @@ impl Inbound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtls::tests::noon;
     use crate::numbers::Extended;
-    use crate::{Codec, ExtensionIds, IceCredentials, KeyframeFeedback, ReceiveCodec};
+    use crate::{Codec, ExtensionIds, IceCredentials, KeyframeFeedback, Kind, ReceiveCodec};
+
+    fn peer(receives: Vec<ReceivePlan>) -> Peer {
+        let ice = IceCredentials::generate();
+        let plan = PeerPlan { ice, fingerprint: None, receives, sends: Vec::new() };
+        let identity = Arc::new(Identity::generate().unwrap());
+        Peer::new(PeerKey(1), RoomKey(1), identity, plan, noon())
+    }
+
+    #[test]
+    fn a_stream_is_found_by_the_ssrc_of_its_media_until_it_is_taken_out() {
+        let mut peer = peer(Vec::new());
+        let section = |ssrc: u32, repair_ssrc| SendPlan {
+            mid: ssrc.to_string(),
+            kind: Kind::Video,
+            ssrc,
+            repair_ssrc,
+            codecs: Vec::new(),
+            extensions: ExtensionIds::default(),
+        };
+        let first = peer.add_sending(section(7, 8), noon()).unwrap();
+        let second = peer.add_sending(section(9, 10), noon()).unwrap();
+        assert_eq!(
+            [7, 8, 9, 10, 0].map(|ssrc| peer.line_of(ssrc)),
+            [Some(first), None, Some(second), None, None]
+        );
+        for (ssrc, repair_ssrc) in [(7, 20), (20, 7), (8, 20), (20, 8), (20, 20)] {
+            assert_eq!(peer.add_sending(section(ssrc, repair_ssrc), noon()), None, "{ssrc}");
+        }
+        assert_eq!(peer.remove_sending(first).map(|sending| sending.plan.ssrc), Some(7));
+        assert_eq!([7, 9].map(|ssrc| peer.line_of(ssrc)), [None, Some(second)]);
+        let again = peer.add_sending(section(8, 7), noon());
+        assert!(again.is_some() && peer.line_of(8) == again);
+    }
 
     #[test]
     fn an_ssrc_that_is_announced_again_goes_on_counting() {
@@ -415,16 +465,7 @@ mod tests {
             ssrcs: vec![(7, Some(8))],
             remb: false,
         };
-        let plan = PeerPlan {
-            ice: IceCredentials::generate(),
-            fingerprint: None,
-            receives: vec![sends.clone()],
-            sends: Vec::new(),
-        };
-        let identity = Arc::new(Identity::generate().unwrap());
-        #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-        let now = Instant::now();
-        let mut peer = Peer::new(PeerKey(1), RoomKey(1), identity, plan, now);
+        let mut peer = peer(vec![sends.clone()]);
         peer.expect(0, &sends);
         let rolled_over = Extended::first(0).plus(0x1_0000);
         peer.inbound.get_mut(&7).unwrap().numbers.note(rolled_over);

@@ -177,11 +177,6 @@ impl Sending {
         }
     }
 
-    /// Whether one of its streams has this SSRC.
-    pub(crate) fn has(&self, ssrc: u32) -> bool {
-        [self.plan.ssrc, self.plan.repair_ssrc].contains(&ssrc)
-    }
-
     pub(crate) fn new(plan: SendPlan) -> Self {
         let mut random = [0_u8; 4];
         // Without random bytes numbers begin at 0, which RFC 3550 §5.1 only advises against.

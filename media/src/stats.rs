@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use crate::codec::Kind;
 use crate::layer::{Arrival, Layer};
 use crate::peer::{Peer, Receiving};
@@ -260,14 +258,14 @@ impl Pictures {
 }
 
 /// Notes what a viewer says of the streams that it is sent, and gives it back.
-pub(crate) fn noted<'a>(sending: &mut Slab<Sending>, said: Rtcp<'a>, now: Instant) -> Rtcp<'a> {
+pub(crate) fn noted<'a>(peer: &mut Peer, said: Rtcp<'a>, now: Instant) -> Rtcp<'a> {
     let ssrc = match &said {
         Rtcp::Report(block) => block.ssrc,
         Rtcp::Nack { ssrc, .. } | Rtcp::KeyframeRequest { ssrc } => *ssrc,
         _ => return said,
     };
-    let mut all = sending.iter_mut().map(|(_, sending)| sending);
-    let Some(sending) = all.find(|it| it.plan.ssrc == ssrc) else { return said };
+    let sending = peer.line_of(ssrc).and_then(|line| peer.sending.get_mut(line));
+    let Some(sending) = sending else { return said };
     match &said {
         Rtcp::Report(block) => sending.stats.report(block, now),
         Rtcp::Nack { .. } => sending.stats.nacks += 1,

@@ -268,7 +268,7 @@ impl Worker {
         let numbers = self.peers.get(place)?.sending.get(line)?.export();
         self.detach(place, line);
         let peer = self.peers.get_mut(place)?;
-        let sending = peer.sending.try_remove(line)?;
+        let sending = peer.remove_sending(line)?;
         peer.retire(numbers);
         Some((sending.plan.mid, numbers))
     }

@@ -419,7 +419,7 @@ impl Worker {
         let mut keyframes: Vec<usize> = Vec::new();
         let (tracks, across) = (&mut self.tracks, &mut self.across);
         read(datagram.get(..length).unwrap_or_default(), |said| {
-            match noted(&mut peer.sending, said, now) {
+            match noted(peer, said, now) {
                 Rtcp::SenderReport { ssrc, ntp, rtp } => {
                     let clock = ClockPair { ntp, rtp, at: now };
                     for receiving in &peer.receiving {
