@@ -51,7 +51,7 @@ struct Missing {
 pub(crate) struct Layer {
     /// SSRCs that media came from, and that retransmissions come from.
     sources: Succession<u32>,
-    repair: Option<u32>,
+    rtx: Option<u32>,
     /// The SSRC of retransmissions of the stream before, and when this one began.
     replaced: (Option<u32>, Option<Instant>),
     /// Parameter sets that came last: the number behind them, their RTP timestamp, and how many packets they are.
@@ -100,7 +100,7 @@ impl Layer {
     pub(crate) fn new() -> Self {
         Self {
             sources: Succession::default(),
-            repair: None,
+            rtx: None,
             replaced: (None, None),
             prelude: (Extended::default(), MediaTime::default(), 0),
             coded: None,
@@ -158,13 +158,13 @@ impl Layer {
     }
 
     /// Whether retransmissions from `ssrc` are of the stream that goes on, rather than late ones of the one before.
-    pub(crate) fn is_repaired_by(&mut self, ssrc: u32, now: Instant) -> bool {
+    pub(crate) fn takes_rtx_from(&mut self, ssrc: u32, now: Instant) -> bool {
         let (before, begun) = self.replaced;
         let young = begun.is_some_and(|begun| now.saturating_duration_since(begun) < LATE);
         if before == Some(ssrc) && young {
             return false;
         }
-        self.repair = Some(ssrc);
+        self.rtx = Some(ssrc);
         true
     }
 
@@ -176,7 +176,7 @@ impl Layer {
         (self.seen, self.missing) = (Seen::default(), Vec::new());
         (self.transit, self.jitter) = (None, 0.0);
         self.clock = None;
-        self.replaced = (self.repair.take(), Some(now));
+        self.replaced = (self.rtx.take(), Some(now));
         self.begin_pictures();
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Home {
     /// The place of its plan among those of the peer.
     pub(crate) receive: usize,
     pub(crate) layer: u8,
-    pub(crate) repair: bool,
+    pub(crate) rtx: bool,
 }
 
 /// One SSRC that the peer sends.
@@ -186,11 +186,11 @@ impl Peer {
 
     /// Names the SSRCs that descriptions mention.
     pub(crate) fn expect(&mut self, receive: usize, plan: &ReceivePlan) {
-        for (layer, &(media, repair)) in (0..).zip(&plan.ssrcs) {
-            let home = Home { receive, layer, repair: false };
+        for (layer, &(media, rtx)) in (0..).zip(&plan.ssrcs) {
+            let home = Home { receive, layer, rtx: false };
             self.live_at(media, home);
-            if let Some(repair) = repair {
-                self.live_at(repair, Home { repair: true, ..home });
+            if let Some(rtx) = rtx {
+                self.live_at(rtx, Home { rtx: true, ..home });
             }
         }
     }
@@ -262,18 +262,18 @@ impl Peer {
             let plan = &receiving.plan;
             let values = Values::read(header, packet, &plan.extensions);
             let (_, used) = plan.payload(header.payload_type)?;
-            let repair = used == PayloadUse::Repair;
+            let rtx = used == PayloadUse::Rtx;
             if values.mid.is_some_and(|mid| mid != plan.mid.as_bytes()) {
                 return None;
             }
-            let named = if repair { values.repaired_rid } else { values.rid };
+            let named = if rtx { values.repaired_rid } else { values.rid };
             let layer = match named {
                 Some(rid) => plan.rids.iter().position(|known| known.as_bytes() == rid)?,
                 // Without names, the only section that can be meant.
                 None if values.mid.is_some() && plan.rids.is_empty() => 0,
                 None => return None,
             };
-            Some(Home { receive, layer: u8::try_from(layer).ok()?, repair })
+            Some(Home { receive, layer: u8::try_from(layer).ok()?, rtx })
         });
         named.or_else(|| self.home_of_payload(header, packet))
     }
@@ -281,9 +281,9 @@ impl Peer {
     fn home_of_payload(&self, header: &Header, packet: &[u8]) -> Option<Home> {
         let mut sections = (0..).zip(&self.receiving).filter_map(|(receive, receiving)| {
             let (_, used) = receiving.plan.payload(header.payload_type)?;
-            Some((receive, &receiving.plan, used == PayloadUse::Repair))
+            Some((receive, &receiving.plan, used == PayloadUse::Rtx))
         });
-        let (receive, plan, repair) = sections.next()?;
+        let (receive, plan, rtx) = sections.next()?;
         let values = Values::read(header, packet, &plan.extensions);
         // A packet that names another section or a layer is not meant, and of several layers nothing says which.
         let elsewhere = values.mid.is_some_and(|mid| mid != plan.mid.as_bytes());
@@ -291,7 +291,7 @@ impl Peer {
         if sections.next().is_some() || elsewhere || named || plan.layers() > 1 {
             return None;
         }
-        Some(Home { receive, layer: 0, repair })
+        Some(Home { receive, layer: 0, rtx })
     }
 
     /// Opens an RTCP compound in place; returns its length.
@@ -347,9 +347,9 @@ impl Peer {
     /// A stream that it may be sent from now on; its SSRCs go on where they were left. `None` when one of them is in use: its
     /// numbers would have two owners.
     pub(crate) fn add_sending(&mut self, plan: SendPlan, now: Instant) -> Option<usize> {
-        let ssrcs = [plan.ssrc, plan.repair_ssrc];
+        let ssrcs = [plan.ssrc, plan.rtx_ssrc];
         let taken = ssrcs.iter().any(|ssrc| self.by_ssrc.contains_key(ssrc));
-        if taken || plan.ssrc == plan.repair_ssrc {
+        if taken || plan.ssrc == plan.rtx_ssrc {
             return None;
         }
         let mut sending = Sending::new(plan);
@@ -364,7 +364,7 @@ impl Peer {
     /// Takes out a stream that is no longer sent.
     pub(crate) fn remove_sending(&mut self, line: usize) -> Option<Sending> {
         let sending = self.sending.try_remove(line)?;
-        for ssrc in [sending.plan.ssrc, sending.plan.repair_ssrc] {
+        for ssrc in [sending.plan.ssrc, sending.plan.rtx_ssrc] {
             self.by_ssrc.remove(&ssrc);
         }
         Some(sending)
@@ -423,11 +423,11 @@ mod tests {
     #[test]
     fn a_stream_is_found_by_the_ssrc_of_its_media_until_it_is_taken_out() {
         let mut peer = peer(Vec::new());
-        let section = |ssrc: u32, repair_ssrc| SendPlan {
+        let section = |ssrc: u32, rtx_ssrc| SendPlan {
             mid: ssrc.to_string(),
             kind: Kind::Video,
             ssrc,
-            repair_ssrc,
+            rtx_ssrc,
             codecs: Vec::new(),
             extensions: ExtensionIds::default(),
         };
@@ -437,8 +437,8 @@ mod tests {
             [7, 8, 9, 10, 0].map(|ssrc| peer.line_of(ssrc)),
             [Some(first), None, Some(second), None, None]
         );
-        for (ssrc, repair_ssrc) in [(7, 20), (20, 7), (8, 20), (20, 8), (20, 20)] {
-            assert_eq!(peer.add_sending(section(ssrc, repair_ssrc), noon()), None, "{ssrc}");
+        for (ssrc, rtx_ssrc) in [(7, 20), (20, 7), (8, 20), (20, 8), (20, 20)] {
+            assert_eq!(peer.add_sending(section(ssrc, rtx_ssrc), noon()), None, "{ssrc}");
         }
         assert_eq!(peer.remove_sending(first).map(|sending| sending.plan.ssrc), Some(7));
         assert_eq!([7, 9].map(|ssrc| peer.line_of(ssrc)), [None, Some(second)]);
@@ -454,7 +454,7 @@ mod tests {
             codecs: vec![ReceiveCodec {
                 format: Codec::Opus.into(),
                 payload_type: 111,
-                repair_type: None,
+                rtx_type: None,
                 red_type: None,
                 nack: false,
                 keyframes: KeyframeFeedback::None,
@@ -473,6 +473,6 @@ mod tests {
         peer.expect(1, &sends);
         let inbound = peer.inbound.get(&7).unwrap();
         assert_eq!(inbound.numbers.highest(), Some(rolled_over));
-        assert_eq!(inbound.home, Some(Home { receive: 1, layer: 0, repair: false }));
+        assert_eq!(inbound.home, Some(Home { receive: 1, layer: 0, rtx: false }));
     }
 }

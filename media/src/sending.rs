@@ -80,9 +80,9 @@ pub(crate) struct Sending {
     pub(crate) base_layer: u8,
     /// The last frame number in a dependency descriptor.
     pub(crate) frame: u16,
-    repair_next: Extended,
+    rtx_next: Extended,
     sealed: Window,
-    repair_sealed: Window,
+    rtx_sealed: Window,
     pub(crate) packets: u32,
     pub(crate) bytes: u32,
     allowance: (Option<Instant>, u64),
@@ -133,7 +133,7 @@ impl Line {
 
     /// Whether it is what a plan describes.
     pub(crate) fn is_of(&self, plan: &SendPlan) -> bool {
-        self.counts.map(|count| count.ssrc) == [plan.ssrc, plan.repair_ssrc]
+        self.counts.map(|count| count.ssrc) == [plan.ssrc, plan.rtx_ssrc]
     }
 
     /// The SSRC of its media.
@@ -149,7 +149,7 @@ impl Sending {
         Line {
             counts: [
                 count(self.plan.ssrc, self.next, self.sealed),
-                count(self.plan.repair_ssrc, self.repair_next, self.repair_sealed),
+                count(self.plan.rtx_ssrc, self.rtx_next, self.rtx_sealed),
             ],
             track: self.track,
             preference: self.preference,
@@ -165,8 +165,8 @@ impl Sending {
         for count in line.counts {
             if count.ssrc == self.plan.ssrc {
                 (self.next, self.sealed) = (count.next, count.sealed);
-            } else if count.ssrc == self.plan.repair_ssrc {
-                (self.repair_next, self.repair_sealed) = (count.next, count.sealed);
+            } else if count.ssrc == self.plan.rtx_ssrc {
+                (self.rtx_next, self.rtx_sealed) = (count.next, count.sealed);
             }
         }
         if line.ssrc() == self.plan.ssrc {
@@ -195,9 +195,9 @@ impl Sending {
             picture: 0,
             base_layer: 0,
             frame: 0,
-            repair_next: number(c, d),
+            rtx_next: number(c, d),
             sealed: Window::default(),
-            repair_sealed: Window::default(),
+            rtx_sealed: Window::default(),
             packets: 0,
             bytes: 0,
             allowance: (None, RESEND_FLOOR),
@@ -253,22 +253,22 @@ impl Sending {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> bool {
-        let Some(repair_type) = codec.repair_type else { return false };
+        let Some(rtx_type) = codec.rtx_type else { return false };
         let length = packet.payload.len() as u64;
-        let number = self.repair_next;
-        let Some(index) = number.index().filter(|&it| self.repair_sealed.is_new(it)) else {
+        let number = self.rtx_next;
+        let Some(index) = number.index().filter(|&it| self.rtx_sealed.is_new(it)) else {
             return false;
         };
         if !self.may_resend(length, now) {
             return false;
         }
-        let place = (repair_type, self.plan.repair_ssrc, number);
+        let place = (rtx_type, self.plan.rtx_ssrc, number);
         let original = Some(rewritten.sequence.wire());
         if !self.append(outbound, (place, codec), packet, rewritten, original, now, out) {
             return false;
         }
-        self.repair_sealed.note(index);
-        self.repair_next = number.next();
+        self.rtx_sealed.note(index);
+        self.rtx_next = number.next();
         self.stats.resent();
         true
     }
@@ -281,15 +281,15 @@ impl Sending {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> bool {
-        let Some(repair_type) = codec.repair_type else { return false };
-        let number = self.repair_next;
-        let Some(index) = number.index().filter(|&it| self.repair_sealed.is_new(it)) else {
+        let Some(rtx_type) = codec.rtx_type else { return false };
+        let number = self.rtx_next;
+        let Some(index) = number.index().filter(|&it| self.rtx_sealed.is_new(it)) else {
             return false;
         };
         let begin = out.len();
         let meta = Meta::bare(number, self.last_timestamp, now);
         let nothing = Kept { meta: &meta, dependency: &[], payload: &[] };
-        let place = (repair_type, self.plan.repair_ssrc, number);
+        let place = (rtx_type, self.plan.rtx_ssrc, number);
         let header =
             self.header(outbound, place, &nothing, (self.last_timestamp, false, 0), now, out);
         if let Some(first) = out.get_mut(begin) {
@@ -297,11 +297,11 @@ impl Sending {
         }
         out.resize(out.len() + PADDING - 1, 0);
         out.extend(u8::try_from(PADDING));
-        if !outbound.seal(out, (begin, header), (self.plan.repair_ssrc, number), now) {
+        if !outbound.seal(out, (begin, header), (self.plan.rtx_ssrc, number), now) {
             return false;
         }
-        self.repair_sealed.note(index);
-        self.repair_next = number.next();
+        self.rtx_sealed.note(index);
+        self.rtx_next = number.next();
         true
     }
 

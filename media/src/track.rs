@@ -141,7 +141,7 @@ impl Track {
                 stream.begin_stream(now);
                 self.follow_stream(layer);
             }
-        } else if !stream.is_repaired_by(header.ssrc, now) {
+        } else if !stream.takes_rtx_from(header.ssrc, now) {
             return Taken::default();
         }
         let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };

@@ -243,7 +243,7 @@ impl Worker {
     /// numbers of one that goes are kept.
     fn send(&mut self, place: usize, plans: Vec<SendPlan>, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let ssrcs = |plan: &SendPlan| (plan.ssrc, plan.repair_ssrc);
+        let ssrcs = |plan: &SendPlan| (plan.ssrc, plan.rtx_ssrc);
         let gone = peer
             .sending
             .iter()
@@ -290,7 +290,7 @@ impl Worker {
             return;
         };
         let Some(sending) = peer.sending.get_mut(line) else { return };
-        if sending.plan.repair_ssrc != plan.repair_ssrc {
+        if sending.plan.rtx_ssrc != plan.rtx_ssrc {
             // Another section has its SSRC already.
             return;
         }

@@ -337,7 +337,7 @@ impl Worker {
         let receiving = peer.receiving.get(home.receive)?;
         let plan = &receiving.plan;
         let values = Values::read(&header, packet, &plan.extensions);
-        if !home.repair {
+        if !home.rtx {
             peer.heard_ssrc = header.ssrc;
         }
         if let Some(sequence) = values.transport_sequence {
@@ -345,11 +345,11 @@ impl Worker {
         }
         let payload = header.payload(packet)?;
         let (coded, used) = plan.payload(header.payload_type)?;
-        if (used == PayloadUse::Repair) != home.repair {
+        if (used == PayloadUse::Rtx) != home.rtx {
             return None;
         }
         let red = used == PayloadUse::Redundant;
-        let (repeated, payload) = match (home.repair, payload.split_first_chunk::<2>()) {
+        let (repeated, payload) = match (home.rtx, payload.split_first_chunk::<2>()) {
             (false, _) => (None, payload),
             (true, Some((&sequence, payload))) => (Some(u16::from_be_bytes(sequence)), payload),
             // Padding that probes the path.

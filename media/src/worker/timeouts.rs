@@ -19,7 +19,7 @@ const REPORT: Duration = Duration::from_secs(1);
 /// How often what a viewer gets is thought over.
 const ALLOCATE: Duration = Duration::from_millis(200);
 /// How often missing packets are looked at.
-const REPAIR: Duration = Duration::from_millis(20);
+const NACK: Duration = Duration::from_millis(20);
 /// How often it is looked at who speaks.
 const LISTEN: Duration = Duration::from_millis(250);
 /// Loudness below this is silence: -55 dBov.
@@ -139,7 +139,7 @@ impl Worker {
                         compound.nack(ssrc, &self.scratch);
                         requests += self.scratch.len() as u64;
                     }
-                    due.extend(layer.misses().then_some(now + REPAIR));
+                    due.extend(layer.misses().then_some(now + NACK));
                 }
                 if !asks {
                     continue;
@@ -274,7 +274,7 @@ impl Worker {
             let track = tracks.0.get(*tracks.1.get(&sending.track?)?)?;
             let codec = *sending.plan.takes(track.format)?;
             let numbered = sending.plan.extensions.id(Extension::TransportSequence).is_some();
-            (codec.repair_type.is_some() && numbered).then_some((sending, codec))
+            (codec.rtx_type.is_some() && numbered).then_some((sending, codec))
         });
         let Some((sending, codec)) = line else { return outbound.bandwidth.try_more(rate, now) };
         outbound.bandwidth.probe_begins(rate, now);

@@ -44,11 +44,11 @@ struct View {
 
 fn section(publisher: usize) -> SendPlan {
     let ssrc = 10_000 + publisher as u32 * 10;
-    let mut plan = SendPlan { mid: publisher.to_string(), ssrc, repair_ssrc: ssrc + 1, ..screen() };
+    let mut plan = SendPlan { mid: publisher.to_string(), ssrc, rtx_ssrc: ssrc + 1, ..screen() };
     plan.codecs[1] = SendCodec {
         format: Codec::H264.into(),
         payload_type: 120,
-        repair_type: Some(121),
+        rtx_type: Some(121),
         red_type: None,
     };
     plan

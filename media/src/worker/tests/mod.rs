@@ -109,11 +109,11 @@ fn camera(track: u64, layers: usize) -> ReceivePlan {
     }
 }
 
-fn coded(codec: Codec, payload_type: u8, repair_type: Option<u8>) -> ReceiveCodec {
+fn coded(codec: Codec, payload_type: u8, rtx_type: Option<u8>) -> ReceiveCodec {
     ReceiveCodec {
         format: codec.into(),
         payload_type,
-        repair_type,
+        rtx_type,
         red_type: None,
         nack: true,
         keyframes: KeyframeFeedback::Pli,
@@ -122,17 +122,17 @@ fn coded(codec: Codec, payload_type: u8, repair_type: Option<u8>) -> ReceiveCode
 }
 
 fn screen() -> SendPlan {
-    let codec = |codec: Codec, payload_type, repair_type| SendCodec {
+    let codec = |codec: Codec, payload_type, rtx_type| SendCodec {
         format: codec.into(),
         payload_type,
-        repair_type,
+        rtx_type,
         red_type: None,
     };
     SendPlan {
         mid: "0".into(),
         kind: Kind::Video,
         ssrc: 7000,
-        repair_ssrc: 7001,
+        rtx_ssrc: 7001,
         codecs: vec![codec(Codec::Vp8, 100, Some(101)), codec(Codec::Opus, OPUS, None)],
         extensions: extensions(),
     }
@@ -1001,7 +1001,7 @@ fn shaped(seconds: u64, link: impl Fn(u64) -> (u64, Duration), loses: fn(u64) ->
     };
     let ada = world.phone(vec![camera(1, 3), microphone], vec![]);
     let speaker =
-        SendPlan { mid: "1".into(), kind: Kind::Audio, ssrc: 8000, repair_ssrc: 8001, ..screen() };
+        SendPlan { mid: "1".into(), kind: Kind::Audio, ssrc: 8000, rtx_ssrc: 8001, ..screen() };
     let ben = world.phone(vec![], vec![screen(), speaker]);
     world.show(ben, "0", 1);
     world.show(ben, "1", 2);

@@ -6,7 +6,7 @@ use super::*;
 
 /// Section `mid` of a viewer, with SSRCs of its own.
 fn section(mid: usize, ssrc: u32) -> SendPlan {
-    SendPlan { mid: mid.to_string(), ssrc, repair_ssrc: ssrc + 1000, ..screen() }
+    SendPlan { mid: mid.to_string(), ssrc, rtx_ssrc: ssrc + 1000, ..screen() }
 }
 
 /// Agrees on other sections with a viewer.
