@@ -25,11 +25,12 @@ const RTCP_SENDERS: usize = 64;
 /// Streams that left the plan of one peer and whose numbers are remembered.
 const RETIRED: usize = 1024;
 
-/// Where packets of an SSRC belong.
+/// The encoding of a section that the packets of an SSRC belong to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Home {
+pub(crate) struct EncodingPlace {
     /// The place of its plan among those of the peer.
-    pub(crate) receive: usize,
+    pub(crate) section: usize,
+    /// The place of the encoding among those of the section, and whether the packets are its retransmissions.
     pub(crate) layer: u8,
     pub(crate) rtx: bool,
 }
@@ -39,7 +40,7 @@ pub(crate) struct Home {
 struct Inbound {
     numbers: Unwrapper,
     window: Window,
-    home: Option<Home>,
+    encoding: Option<EncodingPlace>,
 }
 
 /// Why a packet was not taken.
@@ -57,7 +58,7 @@ pub(crate) enum Refused {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opened {
     pub(crate) header: Header,
-    pub(crate) home: Home,
+    pub(crate) encoding: EncodingPlace,
     /// Its length without the tag.
     pub(crate) length: usize,
 }
@@ -185,28 +186,28 @@ impl Peer {
     }
 
     /// Names the SSRCs that descriptions mention.
-    pub(crate) fn expect(&mut self, receive: usize, plan: &ReceivePlan) {
+    pub(crate) fn expect(&mut self, section: usize, plan: &ReceivePlan) {
         for (layer, &(media, rtx)) in (0..).zip(&plan.ssrcs) {
-            let home = Home { receive, layer, rtx: false };
-            self.live_at(media, home);
+            let encoding = EncodingPlace { section, layer, rtx: false };
+            self.assign(media, encoding);
             if let Some(rtx) = rtx {
-                self.live_at(rtx, Home { rtx: true, ..home });
+                self.assign(rtx, EncodingPlace { rtx: true, ..encoding });
             }
         }
     }
 
     /// An SSRC that was there goes on counting: its rollovers are part of its packets' keys.
-    fn live_at(&mut self, ssrc: u32, home: Home) {
-        self.inbound.entry(ssrc).or_insert_with(|| Inbound::at(home)).home = Some(home);
+    fn assign(&mut self, ssrc: u32, encoding: EncodingPlace) {
+        self.inbound.entry(ssrc).or_insert_with(|| Inbound::at(encoding)).encoding = Some(encoding);
     }
 
     /// Sections are in other places now, `moved` tells in which, or are there no longer. A browser names the section and layer of
     /// an SSRC only until it hears that this has arrived, so what was found out stays.
-    pub(crate) fn rehome(&mut self, moved: &[Option<usize>]) {
+    pub(crate) fn move_sections(&mut self, moved: &[Option<usize>]) {
         for inbound in self.inbound.values_mut() {
-            inbound.home = inbound.home.and_then(|home| {
-                let receive = (*moved.get(home.receive)?)?;
-                Some(Home { receive, ..home })
+            inbound.encoding = inbound.encoding.and_then(|encoding| {
+                let section = (*moved.get(encoding.section)?)?;
+                Some(EncodingPlace { section, ..encoding })
             });
         }
     }
@@ -216,7 +217,7 @@ impl Peer {
         let keys = self.inbound_keys.as_mut().ok_or(Refused::Malformed)?;
         let header = Header::parse(packet).ok_or(Refused::Malformed)?;
         let mut fresh =
-            Inbound { numbers: Unwrapper::default(), window: Window::default(), home: None };
+            Inbound { numbers: Unwrapper::default(), window: Window::default(), encoding: None };
         let known = self.inbound.get_mut(&header.ssrc);
         let is_known = known.is_some();
         let inbound = known.unwrap_or(&mut fresh);
@@ -229,22 +230,23 @@ impl Peer {
             keys.open(packet, header.length, header.ssrc, index).map_err(|_| Refused::Forged)?;
         inbound.numbers.note(continued);
         inbound.window.note(index);
-        if let Some(home) = inbound.home {
-            return Ok(Opened { header, home, length });
+        if let Some(encoding) = inbound.encoding {
+            return Ok(Opened { header, encoding, length });
         }
         if !is_known && self.inbound.len() >= SSRCS {
             return Err(Refused::Unknown);
         }
-        let home = self.find_home(&header, packet.get(..length).unwrap_or_default());
-        let unsignalled = self.inbound.values().filter(|inbound| inbound.home.is_none()).count();
-        match home {
-            Some(home) => {
-                fresh.home = Some(home);
+        let encoding = self.find_encoding(&header, packet.get(..length).unwrap_or_default());
+        let unsignalled =
+            self.inbound.values().filter(|inbound| inbound.encoding.is_none()).count();
+        match encoding {
+            Some(encoding) => {
+                fresh.encoding = Some(encoding);
                 match self.inbound.get_mut(&header.ssrc) {
-                    Some(inbound) => inbound.home = Some(home),
+                    Some(inbound) => inbound.encoding = Some(encoding),
                     None => drop(self.inbound.insert(header.ssrc, fresh)),
                 }
-                Ok(Opened { header, home, length })
+                Ok(Opened { header, encoding, length })
             }
             None => {
                 if !is_known && unsignalled < UNSIGNALLED {
@@ -257,8 +259,8 @@ impl Peer {
 
     /// Where an SSRC that no description named belongs: by what its extensions say (RFC 8843 §9.2, RFC 8852), or else by a payload
     /// type that only one section has (the last step of RFC 8843 §9.2).
-    fn find_home(&self, header: &Header, packet: &[u8]) -> Option<Home> {
-        let named = (0..).zip(&self.receiving).find_map(|(receive, receiving)| {
+    fn find_encoding(&self, header: &Header, packet: &[u8]) -> Option<EncodingPlace> {
+        let named = (0..).zip(&self.receiving).find_map(|(section, receiving)| {
             let plan = &receiving.plan;
             let values = Values::read(header, packet, &plan.extensions);
             let (_, used) = plan.payload(header.payload_type)?;
@@ -273,17 +275,17 @@ impl Peer {
                 None if values.mid.is_some() && plan.rids.is_empty() => 0,
                 None => return None,
             };
-            Some(Home { receive, layer: u8::try_from(layer).ok()?, rtx })
+            Some(EncodingPlace { section, layer: u8::try_from(layer).ok()?, rtx })
         });
-        named.or_else(|| self.home_of_payload(header, packet))
+        named.or_else(|| self.encoding_of_payload(header, packet))
     }
 
-    fn home_of_payload(&self, header: &Header, packet: &[u8]) -> Option<Home> {
-        let mut sections = (0..).zip(&self.receiving).filter_map(|(receive, receiving)| {
+    fn encoding_of_payload(&self, header: &Header, packet: &[u8]) -> Option<EncodingPlace> {
+        let mut sections = (0..).zip(&self.receiving).filter_map(|(section, receiving)| {
             let (_, used) = receiving.plan.payload(header.payload_type)?;
-            Some((receive, &receiving.plan, used == PayloadUse::Rtx))
+            Some((section, &receiving.plan, used == PayloadUse::Rtx))
         });
-        let (receive, plan, rtx) = sections.next()?;
+        let (section, plan, rtx) = sections.next()?;
         let values = Values::read(header, packet, &plan.extensions);
         // A packet that names another section or a layer is not meant, and of several layers nothing says which.
         let elsewhere = values.mid.is_some_and(|mid| mid != plan.mid.as_bytes());
@@ -291,7 +293,7 @@ impl Peer {
         if sections.next().is_some() || elsewhere || named || plan.layers() > 1 {
             return None;
         }
-        Some(Home { receive, layer: 0, rtx })
+        Some(EncodingPlace { section, layer: 0, rtx })
     }
 
     /// Opens an RTCP compound in place; returns its length.
@@ -401,8 +403,8 @@ impl Peer {
 }
 
 impl Inbound {
-    fn at(home: Home) -> Self {
-        Self { numbers: Unwrapper::default(), window: Window::default(), home: Some(home) }
+    fn at(encoding: EncodingPlace) -> Self {
+        Self { numbers: Unwrapper::default(), window: Window::default(), encoding: Some(encoding) }
     }
 }
 
@@ -469,10 +471,10 @@ mod tests {
         peer.expect(0, &sends);
         let rolled_over = Extended::first(0).plus(0x1_0000);
         peer.inbound.get_mut(&7).unwrap().numbers.note(rolled_over);
-        peer.rehome(&[None]);
+        peer.move_sections(&[None]);
         peer.expect(1, &sends);
         let inbound = peer.inbound.get(&7).unwrap();
         assert_eq!(inbound.numbers.highest(), Some(rolled_over));
-        assert_eq!(inbound.home, Some(Home { receive: 1, layer: 0, rtx: false }));
+        assert_eq!(inbound.encoding, Some(EncodingPlace { section: 1, layer: 0, rtx: false }));
     }
 }

@@ -157,7 +157,7 @@ impl Worker {
         };
         let to = |receiving: &Receiving| plans.iter().position(|plan| same(&receiving.plan, plan));
         let moved: Vec<Option<usize>> = before.iter().map(to).collect();
-        peer.rehome(&moved);
+        peer.move_sections(&moved);
         let room = peer.room;
         let stays =
             |receiving: &&Receiving| !plans.iter().any(|plan| plan.track == receiving.plan.track);

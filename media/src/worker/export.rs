@@ -84,8 +84,10 @@ impl Worker {
                 match self.track_of.get(&track) {
                     Some(&at) => self.attach(place, line, at, now),
                     None => {
-                        let home = elsewhere.iter().find(|(known, _)| *known == track);
-                        home.into_iter().for_each(|&(track, home)| self.expect_track(track, home));
+                        let owner = elsewhere.iter().find(|(known, _)| *known == track);
+                        owner
+                            .into_iter()
+                            .for_each(|&(track, owner)| self.expect_track(track, owner));
                     }
                 }
             }

@@ -332,12 +332,12 @@ impl Worker {
         now: Instant,
     ) -> Option<()> {
         let packet = datagram.get(..opened.length)?;
-        let Opened { header, home, .. } = opened;
+        let Opened { header, encoding, .. } = opened;
         let peer = self.peers.get_mut(place)?;
-        let receiving = peer.receiving.get(home.receive)?;
+        let receiving = peer.receiving.get(encoding.section)?;
         let plan = &receiving.plan;
         let values = Values::read(&header, packet, &plan.extensions);
-        if !home.rtx {
+        if !encoding.rtx {
             peer.heard_ssrc = header.ssrc;
         }
         if let Some(sequence) = values.transport_sequence {
@@ -345,11 +345,11 @@ impl Worker {
         }
         let payload = header.payload(packet)?;
         let (coded, used) = plan.payload(header.payload_type)?;
-        if (used == PayloadUse::Rtx) != home.rtx {
+        if (used == PayloadUse::Rtx) != encoding.rtx {
             return None;
         }
         let red = used == PayloadUse::Redundant;
-        let (repeated, payload) = match (home.rtx, payload.split_first_chunk::<2>()) {
+        let (repeated, payload) = match (encoding.rtx, payload.split_first_chunk::<2>()) {
             (false, _) => (None, payload),
             (true, Some((&sequence, payload))) => (Some(u16::from_be_bytes(sequence)), payload),
             // Padding that probes the path.
@@ -363,7 +363,7 @@ impl Worker {
             // What comes again is of the codec that its first sending had.
             Some(_) if coded.format != track.format => Turn::Late,
             Some(_) => Turn::Current,
-            None => track.turn(home.layer, &header, coded.format, now),
+            None => track.turn(encoding.layer, &header, coded.format, now),
         };
         let payload = match turn {
             Turn::Current | Turn::Begins => payload,
@@ -380,16 +380,16 @@ impl Worker {
         let track = self.tracks.get_mut(place_of_track)?;
         let was_clean = track.fresh.is_empty();
         let taken =
-            track.take(home.layer, (&header, &values, payload), repeated, red, (begun, now));
+            track.take(encoding.layer, (&header, &values, payload), repeated, red, (begun, now));
         if was_clean && !track.fresh.is_empty() {
             self.dirty.push(place_of_track);
         }
         if let (Some(number), true) = (taken.kept, track.tap.is_some()) {
-            track.record(home.layer, number);
+            track.record(encoding.layer, number);
         }
         if let (Some(number), false) = (taken.kept.or(taken.padding), track.mirrors.is_empty()) {
             let packet = (&header, &values, payload);
-            let lost = self.across.hand_over(track, home.layer, packet, number.wire(), red);
+            let lost = self.across.hand_over(track, encoding.layer, packet, number.wire(), red);
             self.counters.dropped_full.add(lost);
         }
         let at_once = (taken.begins || turn == Turn::Begins).then_some(now);

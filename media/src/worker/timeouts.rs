@@ -372,10 +372,10 @@ impl Worker {
             track.sent.clone_from(&sent);
             track.wanted.clone_from(&wanted);
             match (track.owner, news) {
-                (Owner::Worker(home), (_, true)) => {
+                (Owner::Worker(owner), (_, true)) => {
                     let to = self.across.number();
                     let note = Note::Wanted { track: track.key, to, layers: wanted };
-                    self.across.tell(home, note);
+                    self.across.tell(owner, note);
                 }
                 (Owner::Worker(_), _) => {}
                 (Owner::Peer(_), (is_sent, is_wanted)) => {
