@@ -32,7 +32,7 @@ mod plan;
 pub mod recorder;
 mod rtcp;
 mod rtp;
-mod sending;
+mod sender;
 mod srtp;
 mod stats;
 mod subscription;

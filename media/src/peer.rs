@@ -13,7 +13,7 @@ use crate::ice::Ice;
 use crate::numbers::{SrtpIndex, TransportNumber};
 use crate::plan::{PayloadUse, PeerKey, PeerPlan, ReceivePlan, RoomKey, SendPlan, TrackKey};
 use crate::rtp::{Header, Unwrapper, Values};
-use crate::sending::{Line, Outbound, Sending};
+use crate::sender::{Outbound, Sender, SenderState};
 use crate::srtp::{Direction, Window};
 
 /// SSRCs of one peer that no description names.
@@ -65,7 +65,7 @@ pub(crate) struct Opened {
 
 /// A section that the peer sends in.
 #[derive(Debug)]
-pub(crate) struct Receiving {
+pub(crate) struct Receiver {
     pub(crate) plan: ReceivePlan,
     /// The place of its track.
     pub(crate) track: usize,
@@ -92,12 +92,12 @@ pub(crate) struct Peer {
     pub(crate) outbound: Option<Outbound>,
     inbound: HashMap<u32, Inbound>,
     rtcp_windows: Vec<(u32, Window)>,
-    pub(crate) receiving: Vec<Receiving>,
-    pub(crate) sending: Slab<Sending>,
+    pub(crate) receivers: Vec<Receiver>,
+    pub(crate) senders: Slab<Sender>,
     /// Their places by their SSRCs, of media and of retransmissions.
     by_ssrc: HashMap<u32, usize>,
     /// Streams that are no longer part of the plan, the oldest first.
-    retired: VecDeque<Line>,
+    retired: VecDeque<SenderState>,
     pub(crate) arrivals: Arrivals,
     /// The SSRC that media came from last: feedback that names none of its own is nothing to a publisher.
     pub(crate) heard_ssrc: u32,
@@ -134,8 +134,8 @@ impl Peer {
             outbound: None,
             inbound: HashMap::new(),
             rtcp_windows: Vec::new(),
-            receiving: Vec::new(),
-            sending: Slab::new(),
+            receivers: Vec::new(),
+            senders: Slab::new(),
             by_ssrc: HashMap::new(),
             retired: VecDeque::new(),
             arrivals: Arrivals::default(),
@@ -260,8 +260,8 @@ impl Peer {
     /// Where an SSRC that no description named belongs: by what its extensions say (RFC 8843 §9.2, RFC 8852), or else by a payload
     /// type that only one section has (the last step of RFC 8843 §9.2).
     fn find_encoding(&self, header: &Header, packet: &[u8]) -> Option<EncodingPlace> {
-        let named = (0..).zip(&self.receiving).find_map(|(section, receiving)| {
-            let plan = &receiving.plan;
+        let named = (0..).zip(&self.receivers).find_map(|(section, receiver)| {
+            let plan = &receiver.plan;
             let values = Values::read(header, packet, &plan.extensions);
             let (_, used) = plan.payload(header.payload_type)?;
             let rtx = used == PayloadUse::Rtx;
@@ -281,9 +281,9 @@ impl Peer {
     }
 
     fn encoding_of_payload(&self, header: &Header, packet: &[u8]) -> Option<EncodingPlace> {
-        let mut sections = (0..).zip(&self.receiving).filter_map(|(section, receiving)| {
-            let (_, used) = receiving.plan.payload(header.payload_type)?;
-            Some((section, &receiving.plan, used == PayloadUse::Rtx))
+        let mut sections = (0..).zip(&self.receivers).filter_map(|(section, receiver)| {
+            let (_, used) = receiver.plan.payload(header.payload_type)?;
+            Some((section, &receiver.plan, used == PayloadUse::Rtx))
         });
         let (section, plan, rtx) = sections.next()?;
         let values = Values::read(header, packet, &plan.extensions);
@@ -329,76 +329,76 @@ impl Peer {
     }
 
     /// The stream whose media has this SSRC.
-    pub(crate) fn line_of(&self, ssrc: u32) -> Option<usize> {
-        let line = *self.by_ssrc.get(&ssrc)?;
-        self.sending.get(line).filter(|sending| sending.plan.ssrc == ssrc).map(|_| line)
+    pub(crate) fn sender_of(&self, ssrc: u32) -> Option<usize> {
+        let sender_at = *self.by_ssrc.get(&ssrc)?;
+        self.senders.get(sender_at).filter(|sender| sender.plan.ssrc == ssrc).map(|_| sender_at)
     }
 
-    /// Tracks that it gets, with their lines.
+    /// Tracks that it gets, with the places of their senders.
     pub(crate) fn shown(&self) -> impl Iterator<Item = (usize, TrackKey)> {
-        self.sending.iter().filter_map(|(line, sending)| Some((line, sending.track?)))
+        self.senders.iter().filter_map(|(sender_at, sender)| Some((sender_at, sender.track?)))
     }
 
     /// Tracks that it gets, with the places of their subscriptions.
     pub(crate) fn subscribed(&self) -> impl Iterator<Item = (usize, TrackKey, usize)> {
-        self.sending
-            .iter()
-            .filter_map(|(line, sending)| Some((line, sending.track?, sending.subscription?)))
+        self.senders.iter().filter_map(|(sender_at, sender)| {
+            Some((sender_at, sender.track?, sender.subscription?))
+        })
     }
 
     /// A stream that it may be sent from now on; its SSRCs go on where they were left. `None` when one of them is in use: its
     /// numbers would have two owners.
-    pub(crate) fn add_sending(&mut self, plan: SendPlan, now: Instant) -> Option<usize> {
+    pub(crate) fn add_sender(&mut self, plan: SendPlan, now: Instant) -> Option<usize> {
         let ssrcs = [plan.ssrc, plan.rtx_ssrc];
         let taken = ssrcs.iter().any(|ssrc| self.by_ssrc.contains_key(ssrc));
         if taken || plan.ssrc == plan.rtx_ssrc {
             return None;
         }
-        let mut sending = Sending::new(plan);
-        for line in &self.retired {
-            sending.resume(line, now);
+        let mut sender = Sender::new(plan);
+        for state in &self.retired {
+            sender.resume(state, now);
         }
-        let line = self.sending.insert(sending);
-        self.by_ssrc.extend(ssrcs.map(|ssrc| (ssrc, line)));
-        Some(line)
+        let sender_at = self.senders.insert(sender);
+        self.by_ssrc.extend(ssrcs.map(|ssrc| (ssrc, sender_at)));
+        Some(sender_at)
     }
 
     /// Takes out a stream that is no longer sent.
-    pub(crate) fn remove_sending(&mut self, line: usize) -> Option<Sending> {
-        let sending = self.sending.try_remove(line)?;
-        for ssrc in [sending.plan.ssrc, sending.plan.rtx_ssrc] {
+    pub(crate) fn remove_sender(&mut self, sender_at: usize) -> Option<Sender> {
+        let sender = self.senders.try_remove(sender_at)?;
+        for ssrc in [sender.plan.ssrc, sender.plan.rtx_ssrc] {
             self.by_ssrc.remove(&ssrc);
         }
-        Some(sending)
+        Some(sender)
     }
 
     /// Keeps the numbers of a stream that is no longer sent.
-    pub(crate) fn retire(&mut self, line: Line) {
+    pub(crate) fn retire(&mut self, state: SenderState) {
         if self.retired.len() == RETIRED {
             self.retired.pop_front();
         }
-        self.retired.push_back(line.retired());
+        self.retired.push_back(state.retired());
     }
 
     /// Goes on with a stream of a predecessor: what it shows, if it is part of the plan, and its numbers in any case.
-    pub(crate) fn adopt_line(&mut self, line: Line, now: Instant) {
+    pub(crate) fn adopt_sender(&mut self, state: SenderState, now: Instant) {
         let mut kept = false;
-        for (_, sending) in &mut self.sending {
-            sending.resume(&line, now);
-            if line.is_of(&sending.plan) {
-                (sending.track, sending.preference) = (line.track, line.preference);
+        for (_, sender) in &mut self.senders {
+            sender.resume(&state, now);
+            if state.is_of(&sender.plan) {
+                (sender.track, sender.preference) = (state.track, state.preference);
                 kept = true;
             }
         }
         if !kept {
-            self.retire(line);
+            self.retire(state);
         }
     }
 
     /// The numbers of all streams, those that are no longer sent first.
-    pub(crate) fn lines(&self) -> Vec<Line> {
+    pub(crate) fn sender_states(&self) -> Vec<SenderState> {
         let retired = self.retired.iter().copied();
-        retired.chain(self.sending.iter().map(|(_, sending)| sending.export())).collect()
+        retired.chain(self.senders.iter().map(|(_, sender)| sender.export())).collect()
     }
 }
 
@@ -433,19 +433,19 @@ mod tests {
             codecs: Vec::new(),
             extensions: ExtensionIds::default(),
         };
-        let first = peer.add_sending(section(7, 8), noon()).unwrap();
-        let second = peer.add_sending(section(9, 10), noon()).unwrap();
+        let first = peer.add_sender(section(7, 8), noon()).unwrap();
+        let second = peer.add_sender(section(9, 10), noon()).unwrap();
         assert_eq!(
-            [7, 8, 9, 10, 0].map(|ssrc| peer.line_of(ssrc)),
+            [7, 8, 9, 10, 0].map(|ssrc| peer.sender_of(ssrc)),
             [Some(first), None, Some(second), None, None]
         );
         for (ssrc, rtx_ssrc) in [(7, 20), (20, 7), (8, 20), (20, 8), (20, 20)] {
-            assert_eq!(peer.add_sending(section(ssrc, rtx_ssrc), noon()), None, "{ssrc}");
+            assert_eq!(peer.add_sender(section(ssrc, rtx_ssrc), noon()), None, "{ssrc}");
         }
-        assert_eq!(peer.remove_sending(first).map(|sending| sending.plan.ssrc), Some(7));
-        assert_eq!([7, 9].map(|ssrc| peer.line_of(ssrc)), [None, Some(second)]);
-        let again = peer.add_sending(section(8, 7), noon());
-        assert!(again.is_some() && peer.line_of(8) == again);
+        assert_eq!(peer.remove_sender(first).map(|sender| sender.plan.ssrc), Some(7));
+        assert_eq!([7, 9].map(|ssrc| peer.sender_of(ssrc)), [None, Some(second)]);
+        let again = peer.add_sender(section(8, 7), noon());
+        assert!(again.is_some() && peer.sender_of(8) == again);
     }
 
     #[test]

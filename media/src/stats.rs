@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::codec::Kind;
 use crate::layer::{Arrival, Layer};
-use crate::peer::{Peer, Receiving};
+use crate::peer::{Peer, Receiver};
 use crate::plan::{PeerKey, TrackKey};
 use crate::rtcp::{ReportBlock, Rtcp};
-use crate::sending::Sending;
+use crate::sender::Sender;
 use crate::track::Track;
 
 /// How often the numbers of a peer are given out.
@@ -264,12 +264,12 @@ pub(crate) fn noted<'a>(peer: &mut Peer, said: Rtcp<'a>, now: Instant) -> Rtcp<'
         Rtcp::Nack { ssrc, .. } | Rtcp::KeyframeRequest { ssrc } => *ssrc,
         _ => return said,
     };
-    let sending = peer.line_of(ssrc).and_then(|line| peer.sending.get_mut(line));
-    let Some(sending) = sending else { return said };
+    let sender = peer.sender_of(ssrc).and_then(|sender_at| peer.senders.get_mut(sender_at));
+    let Some(sender) = sender else { return said };
     match &said {
-        Rtcp::Report(block) => sending.stats.report(block, now),
-        Rtcp::Nack { .. } => sending.stats.nacks += 1,
-        _ => sending.stats.plis += 1,
+        Rtcp::Report(block) => sender.stats.report(block, now),
+        Rtcp::Nack { .. } => sender.stats.nacks += 1,
+        _ => sender.stats.plis += 1,
     }
     said
 }
@@ -282,11 +282,11 @@ pub(crate) fn collect<'a>(
 ) -> PeerStats {
     let outbound = peer.outbound.as_ref();
     let age = u64::try_from(peer.age(now).as_millis()).unwrap_or(u64::MAX);
-    let rtts = peer.sending.iter().filter_map(|(_, sending)| sending.stats.rtt);
-    let sections = peer.sending.iter();
-    let receive = |receiving: &Receiving| {
-        let key = receiving.plan.track;
-        let mid = receiving.plan.mid.clone();
+    let rtts = peer.senders.iter().filter_map(|(_, sender)| sender.stats.rtt);
+    let sections = peer.senders.iter();
+    let receive = |receiver: &Receiver| {
+        let key = receiver.plan.track;
+        let mid = receiver.plan.mid.clone();
         let layers = track(key).map(layers(now)).unwrap_or_default();
         ReceiveStats { mid, track: key, layers }
     };
@@ -295,10 +295,10 @@ pub(crate) fn collect<'a>(
         age_ms: age,
         rtt_us: rtts.max_by_key(|&(_, at)| at).map(|(micros, _)| micros),
         estimate: outbound.and_then(|outbound| outbound.bandwidth.estimate(now)).map(|rate| rate.0),
-        receives: peer.receiving.iter().map(receive).collect(),
+        receives: peer.receivers.iter().map(receive).collect(),
         sends: sections
             .filter(|(_, it)| it.track.is_some() || it.stats.packets > 0)
-            .map(|(_, sending)| send(sending, sending.track.and_then(&track), now))
+            .map(|(_, sender)| send(sender, sender.track.and_then(&track), now))
             .collect(),
     }
 }
@@ -310,21 +310,21 @@ fn layers(now: Instant) -> impl Fn(&Track) -> Vec<LayerStats> {
     }
 }
 
-fn send(sending: &Sending, track: Option<&Track>, now: Instant) -> SendStats {
-    let counted = &sending.stats;
-    let shown = track.and_then(|track| track.subscriptions.get(sending.subscription?));
+fn send(sender: &Sender, track: Option<&Track>, now: Instant) -> SendStats {
+    let counted = &sender.stats;
+    let shown = track.and_then(|track| track.subscriptions.get(sender.subscription?));
     let target = shown.and_then(|it| it.target);
     let offers = track.map(|track| track.offers(now)).unwrap_or_default();
     let targeted = offers.iter().find(|&&(layer, _)| Some(layer) == target);
     // A track that is gone had one of these.
     let codec = track.map(|track| track.format.codec);
-    let codec = codec.or(sending.plan.codecs.first().map(|it| it.format.codec));
+    let codec = codec.or(sender.plan.codecs.first().map(|it| it.format.codec));
     let clock = codec.map_or(0, crate::Codec::clock);
-    let is_video = sending.plan.kind == Kind::Video;
+    let is_video = sender.plan.kind == Kind::Video;
     let pictures = if is_video { counted.pictures } else { Pictures::default() };
     SendStats {
-        mid: sending.plan.mid.clone(),
-        track: sending.track,
+        mid: sender.plan.mid.clone(),
+        track: sender.track,
         layer: shown.and_then(|it| it.current),
         target,
         target_bitrate: targeted.map_or(0, |&(_, rate)| rate.0),

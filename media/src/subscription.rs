@@ -10,7 +10,7 @@ use crate::history::Meta;
 use crate::layer::Layer;
 use crate::numbers::{Extended, MediaTime};
 use crate::plan::SendCodec;
-use crate::sending::{Preference, Rewritten, Sending};
+use crate::sender::{Preference, Rewritten, Sender};
 
 /// Renumberings that are remembered for packets that come late, and for requests.
 const EPOCHS: usize = 128;
@@ -90,7 +90,7 @@ impl Epoch {
 pub(crate) struct Subscription {
     /// The viewer and his stream, by their places.
     pub(crate) viewer: usize,
-    pub(crate) line: usize,
+    pub(crate) sender_at: usize,
     /// How the viewer takes the track's codec; `None` when not at all.
     pub(crate) codec: Option<SendCodec>,
     pub(crate) wish: Wish,
@@ -116,14 +116,14 @@ pub(crate) struct Subscription {
 impl Subscription {
     pub(crate) fn new(
         viewer: usize,
-        line: usize,
+        sender_at: usize,
         codec: Option<SendCodec>,
         preference: Preference,
     ) -> Self {
         let Preference { wish, priority, temporal } = preference;
         Self {
             viewer,
-            line,
+            sender_at,
             codec,
             wish,
             priority,
@@ -165,13 +165,13 @@ impl Subscription {
         (meta, begins): (&Meta, bool),
         codec: Codec,
         layers: &[Layer],
-        sending: &mut Sending,
+        sender: &mut Sender,
     ) -> (Option<Rewritten>, bool) {
         // VP8 has numbers of its own to be closed up.
         if let ([only], Some(frame), None) = (layers, meta.picture.frame, meta.picture.vp8)
             && let Some(scalable) = &only.scalable
         {
-            return self.take_frame(&frame, &scalable.structure, meta, codec, layers, sending);
+            return self.take_frame(&frame, &scalable.structure, meta, codec, layers, sender);
         }
         let mut switched = false;
         if self.current != Some(layer) {
@@ -179,14 +179,14 @@ impl Subscription {
             if self.target != Some(layer) || !begins {
                 return (None, false);
             }
-            self.switch(layer, meta, codec, layers, sending);
+            self.switch(layer, meta, codec, layers, sender);
             switched = true;
         } else if self.target.is_none() {
             return (None, false);
         } else if meta.sequence > self.highest {
             self.choose_temporal(meta);
         }
-        (self.pass(layer, meta, sending), switched)
+        (self.pass(layer, meta, sender), switched)
     }
 
     /// The same for a packet of a stream that carries all layers; `current` and `target` are spatial ones.
@@ -197,14 +197,14 @@ impl Subscription {
         meta: &Meta,
         codec: Codec,
         layers: &[Layer],
-        sending: &mut Sending,
+        sender: &mut Sender,
     ) -> (Option<Rewritten>, bool) {
         let top = structure.levels().saturating_sub(1);
         let before = self.current;
         let mut temporal = self.epochs.back().map_or(self.temporal, |epoch| epoch.temporal);
         match (before, self.target.map(|target| target.min(top))) {
             (None, Some(target)) if meta.picture.keyframe => {
-                self.switch(0, meta, codec, layers, sending);
+                self.switch(0, meta, codec, layers, sender);
                 self.passed = Passed::default();
                 (self.current, temporal) = (Some(target), self.temporal);
             }
@@ -224,7 +224,7 @@ impl Subscription {
         let Some(level) = self.current.map(|level| level.min(top)) else { return (None, false) };
         let target = structure.target(level, temporal).unwrap_or_default();
         self.select(meta, temporal, Some((level, target)));
-        let rewritten = self.pass(0, meta, sending);
+        let rewritten = self.pass(0, meta, sender);
         if rewritten.is_some() {
             self.passed.note(frame.number);
         }
@@ -315,13 +315,13 @@ impl Subscription {
     }
 
     /// How the packet looks that the viewer gets, if it does.
-    fn pass(&mut self, layer: u8, meta: &Meta, sending: &mut Sending) -> Option<Rewritten> {
+    fn pass(&mut self, layer: u8, meta: &Meta, sender: &mut Sender) -> Option<Rewritten> {
         let Some(rewritten) = self.covering(layer, meta.sequence)?.rewritten(meta) else {
             self.leave_out_picture(meta);
             return None;
         };
         self.highest = self.highest.max(meta.sequence);
-        remember(sending, meta, &rewritten);
+        remember(sender, meta, &rewritten);
         Some(rewritten)
     }
 
@@ -393,27 +393,20 @@ impl Subscription {
         self.epochs.push_back(epoch);
     }
 
-    fn switch(
-        &mut self,
-        layer: u8,
-        meta: &Meta,
-        codec: Codec,
-        layers: &[Layer],
-        sending: &Sending,
-    ) {
-        let timestamp = self.next_timestamp(layer, meta, codec, layers, sending);
+    fn switch(&mut self, layer: u8, meta: &Meta, codec: Codec, layers: &[Layer], sender: &Sender) {
+        let timestamp = self.next_timestamp(layer, meta, codec, layers, sender);
         let vp8 = meta.picture.vp8.unwrap_or_default();
         let picture = vp8
             .picture
-            .map_or(0, |(_, _, number)| sending.picture.wrapping_add(1).wrapping_sub(number));
+            .map_or(0, |(_, _, number)| sender.picture.wrapping_add(1).wrapping_sub(number));
         let base_layer = vp8
             .base_layer
-            .map_or(0, |(_, number)| sending.base_layer.wrapping_add(1).wrapping_sub(number));
+            .map_or(0, |(_, number)| sender.base_layer.wrapping_add(1).wrapping_sub(number));
         let frame = meta
             .picture
             .frame
-            .map_or(0, |frame| sending.frame.wrapping_add(1).wrapping_sub(frame.number));
-        let sequence = sending.next.distance(meta.sequence);
+            .map_or(0, |frame| sender.frame.wrapping_add(1).wrapping_sub(frame.number));
+        let sequence = sender.next.distance(meta.sequence);
         let timestamp = timestamp.since(meta.timestamp);
         let from = meta.sequence;
         self.begin(Epoch {
@@ -440,9 +433,9 @@ impl Subscription {
         meta: &Meta,
         codec: Codec,
         layers: &[Layer],
-        sending: &Sending,
+        sender: &Sender,
     ) -> MediaTime {
-        let Some(last_at) = sending.last_at else { return meta.timestamp };
+        let Some(last_at) = sender.last_at else { return meta.timestamp };
         let same_clock = || {
             let (before, after) = (self.current?, layer);
             let epoch = self.epochs.back().filter(|epoch| epoch.layer == before)?;
@@ -455,11 +448,11 @@ impl Subscription {
             Some(meta.timestamp.plus(shown).plus(epoch.timestamp))
         };
         let passed = meta.arrived.saturating_duration_since(last_at);
-        let by_arrival = sending.last_timestamp.plus(ticks(passed, codec).max(1));
+        let by_arrival = sender.last_timestamp.plus(ticks(passed, codec).max(1));
         match same_clock() {
             // Clocks that are sound agree with the time that has passed to within a second.
             Some(timestamp)
-                if timestamp.distance(sending.last_timestamp) > 0
+                if timestamp.distance(sender.last_timestamp) > 0
                     && timestamp.distance(by_arrival).unsigned_abs() < codec.clock() =>
             {
                 timestamp
@@ -512,31 +505,31 @@ impl Passed {
 }
 
 /// Notes the numbers that the viewer sees; what comes late does not turn them back.
-fn remember(sending: &mut Sending, meta: &Meta, rewritten: &Rewritten) {
+fn remember(sender: &mut Sender, meta: &Meta, rewritten: &Rewritten) {
     if let Some(frame) = meta.picture.frame {
         let number = frame.number.wrapping_add(rewritten.frame);
-        if number.wrapping_sub(sending.frame) < 0x8000 {
-            sending.frame = number;
+        if number.wrapping_sub(sender.frame) < 0x8000 {
+            sender.frame = number;
         }
     }
     if let Some(vp8) = meta.picture.vp8 {
-        remember_vp8(sending, vp8, rewritten);
+        remember_vp8(sender, vp8, rewritten);
     }
 }
 
-fn remember_vp8(sending: &mut Sending, vp8: Vp8, rewritten: &Rewritten) {
+fn remember_vp8(sender: &mut Sender, vp8: Vp8, rewritten: &Rewritten) {
     if let Some((_, length, number)) = vp8.picture {
         let mask = if length == 2 { 0x7FFF } else { 0x7F };
         let number = number.wrapping_add(rewritten.picture) & mask;
         // What comes late does not turn the number back.
-        if number.wrapping_sub(sending.picture) & mask < mask / 2 {
-            sending.picture = number;
+        if number.wrapping_sub(sender.picture) & mask < mask / 2 {
+            sender.picture = number;
         }
     }
     if let Some((_, number)) = vp8.base_layer {
         let number = number.wrapping_add(rewritten.base_layer);
-        if number.wrapping_sub(sending.base_layer) < 128 {
-            sending.base_layer = number;
+        if number.wrapping_sub(sender.base_layer) < 128 {
+            sender.base_layer = number;
         }
     }
 }

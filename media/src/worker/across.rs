@@ -299,12 +299,14 @@ impl Worker {
         let waiting: Vec<(usize, usize)> = self
             .peers
             .iter()
-            .flat_map(|(place, peer)| peer.shown().map(move |(line, shown)| (place, line, shown)))
+            .flat_map(|(place, peer)| {
+                peer.shown().map(move |(sender_at, shown)| (place, sender_at, shown))
+            })
             .filter(|&(.., shown)| shown == key)
-            .map(|(place, line, _)| (place, line))
+            .map(|(place, sender_at, _)| (place, sender_at))
             .collect();
-        for (place, line) in waiting {
-            self.attach(place, line, at, now);
+        for (place, sender_at) in waiting {
+            self.attach(place, sender_at, at, now);
             self.begin_showing(place, now);
         }
     }

@@ -105,7 +105,7 @@ impl Worker {
 
     fn report_to_publisher(&mut self, place: usize, now: Instant) -> Option<Instant> {
         let peer = self.peers.get_mut(place)?;
-        if peer.receiving.is_empty() {
+        if peer.receivers.is_empty() {
             return None;
         }
         let path = peer.ice.path()?;
@@ -116,8 +116,8 @@ impl Worker {
             peer.reported = now;
             due = vec![now + REPORT];
             let tracks = &mut self.tracks;
-            for receiving in &peer.receiving {
-                let layers = tracks.get_mut(receiving.track).map(|track| &mut track.layers);
+            for receiver in &peer.receivers {
+                let layers = tracks.get_mut(receiver.track).map(|track| &mut track.layers);
                 blocks.extend(layers.into_iter().flatten().filter_map(|layer| layer.report(now)));
             }
         }
@@ -125,10 +125,10 @@ impl Worker {
         let mut compound = Compound::new(&mut self.control, peer.own_ssrc, &blocks);
         let mut useful = full;
         let (mut requests, mut keyframes) = (0, 0);
-        for receiving in &peer.receiving {
-            let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
-            let nack = receiving.plan.takes_nack(track.format);
-            let asking = receiving.plan.keyframes(track.format);
+        for receiver in &peer.receivers {
+            let Some(track) = self.tracks.get_mut(receiver.track) else { continue };
+            let nack = receiver.plan.takes_nack(track.format);
+            let asking = receiver.plan.keyframes(track.format);
             let asks = asking != KeyframeFeedback::None && track.has_use_for_keyframes();
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc() else { continue };
@@ -157,7 +157,7 @@ impl Worker {
                 due.extend(layer.keyframe_deadline(now));
             }
         }
-        if full && peer.receiving.iter().any(|receiving| receiving.plan.remb) {
+        if full && peer.receivers.iter().any(|receiver| receiver.plan.remb) {
             let ssrcs: Vec<u32> = blocks.iter().map(|block| block.ssrc).collect();
             compound.remb(PUBLISHER, &ssrcs);
         }
@@ -185,23 +185,22 @@ impl Worker {
     fn send_sender_reports(&mut self, place: usize, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let Some(path) = peer.ice.path() else { return };
-        for line in 0..peer.sending.capacity() {
-            let Some(sending) = peer.sending.get_mut(line) else { continue };
-            let quiet =
-                sending.reported.is_some_and(|at| now < at + REPORT) || sending.packets == 0;
-            let Some(&track) = sending.track.and_then(|track| self.track_of.get(&track)) else {
+        for sender_at in 0..peer.senders.capacity() {
+            let Some(sender) = peer.senders.get_mut(sender_at) else { continue };
+            let quiet = sender.reported.is_some_and(|at| now < at + REPORT) || sender.packets == 0;
+            let Some(&track) = sender.track.and_then(|track| self.track_of.get(&track)) else {
                 continue;
             };
             let Some(track) = self.tracks.get(track).filter(|_| !quiet) else { continue };
-            let subscription = sending.subscription.and_then(|it| track.subscriptions.get(it));
+            let subscription = sender.subscription.and_then(|it| track.subscriptions.get(it));
             let clock =
                 subscription.and_then(|it| it.clock(now, track.format.codec, &track.layers));
             let Some(clock) = clock else { continue };
-            sending.reported = Some(now);
-            sending.stats.sent_report(clock.0, now);
+            sender.reported = Some(now);
+            sender.stats.sent_report(clock.0, now);
             let begin = self.control.len();
-            let counts = (sending.packets, sending.bytes);
-            let ssrc = sending.plan.ssrc;
+            let counts = (sender.packets, sender.bytes);
+            let ssrc = sender.plan.ssrc;
             Compound::sender_report(&mut self.control, ssrc, clock, counts, CNAME);
             peer.seal_rtcp(&mut self.control, begin);
             let length = self.control.len() - begin;
@@ -225,14 +224,14 @@ impl Worker {
         let mut candidates = Vec::new();
         let mut places = Vec::new();
         let mut sounds = Vec::new();
-        for (line, key, subscription) in peer.subscribed() {
+        for (sender_at, key, subscription) in peer.subscribed() {
             let Some(&at) = self.track_of.get(&key) else { continue };
             let Some(track) = self.tracks.get(at) else { continue };
             if track.format.codec.kind() == Kind::Audio {
                 let subscription = track.subscriptions.get(subscription);
                 let off = subscription.is_some_and(|it| it.wish == Wish::Off);
                 left = left - if off { BitRate(0) } else { AUDIO };
-                sounds.push((at, line, (!off).then_some(0)));
+                sounds.push((at, sender_at, (!off).then_some(0)));
                 continue;
             }
             let Some(subscription) = track.subscriptions.get(subscription) else { continue };
@@ -249,16 +248,17 @@ impl Worker {
                 layers,
                 current: subscription.current,
             });
-            places.push((at, line));
+            places.push((at, sender_at));
         }
         let shares = allocate(left, &candidates);
         let sound = estimate.unwrap_or_default() - left;
         if let Some(more) = next_step(&candidates, &shares) {
             self.probe(place, more + sound, now);
         }
-        let pictures = places.into_iter().zip(shares).map(|((at, line), share)| (at, line, share));
-        for (at, line, share) in sounds.into_iter().chain(pictures) {
-            self.give(place, at, line, share, now);
+        let pictures =
+            places.into_iter().zip(shares).map(|((at, sender_at), share)| (at, sender_at, share));
+        for (at, sender_at, share) in sounds.into_iter().chain(pictures) {
+            self.give(place, at, sender_at, share, now);
         }
     }
 
@@ -270,17 +270,17 @@ impl Worker {
         };
         let Some(count) = outbound.bandwidth.wants_probe(rate, now) else { return };
         let tracks = (&self.tracks, &self.track_of);
-        let line = peer.sending.iter_mut().find_map(|(_, sending)| {
-            let track = tracks.0.get(*tracks.1.get(&sending.track?)?)?;
-            let codec = *sending.plan.takes(track.format)?;
-            let numbered = sending.plan.extensions.id(Extension::TransportSequence).is_some();
-            (codec.rtx_type.is_some() && numbered).then_some((sending, codec))
+        let probing = peer.senders.iter_mut().find_map(|(_, sender)| {
+            let track = tracks.0.get(*tracks.1.get(&sender.track?)?)?;
+            let codec = *sender.plan.takes(track.format)?;
+            let numbered = sender.plan.extensions.id(Extension::TransportSequence).is_some();
+            (codec.rtx_type.is_some() && numbered).then_some((sender, codec))
         });
-        let Some((sending, codec)) = line else { return outbound.bandwidth.try_more(rate, now) };
+        let Some((sender, codec)) = probing else { return outbound.bandwidth.try_more(rate, now) };
         outbound.bandwidth.probe_begins(rate, now);
         for _ in 0..count {
             let begin = self.control.len();
-            if !sending.write_probe(outbound, codec, now, &mut self.control) {
+            if !sender.write_probe(outbound, codec, now, &mut self.control) {
                 break;
             }
             if let Ok(length) = u16::try_from(self.control.len() - begin) {
@@ -290,12 +290,19 @@ impl Worker {
         outbound.bandwidth.probe_ends();
     }
 
-    fn give(&mut self, viewer: usize, at: usize, line: usize, share: Option<u8>, now: Instant) {
+    fn give(
+        &mut self,
+        viewer: usize,
+        at: usize,
+        sender_at: usize,
+        share: Option<u8>,
+        now: Instant,
+    ) {
         let Some(track) = self.tracks.get_mut(at) else { return };
         let (key, scalable) = (track.key, track.scalable().is_some());
         let is_video = track.format.codec.kind() == Kind::Video;
-        let sending = self.peers.get(viewer).and_then(|peer| peer.sending.get(line));
-        let subscription = sending.and_then(|it| track.subscriptions.get_mut(it.subscription?));
+        let sender = self.peers.get(viewer).and_then(|peer| peer.senders.get(sender_at));
+        let subscription = sender.and_then(|it| track.subscriptions.get_mut(it.subscription?));
         let Some(subscription) = subscription else { return };
         // One stream of many layers may have a way to another one without a keyframe, which is seen by the next time.
         let patient = scalable && subscription.target != share && subscription.current.is_some();

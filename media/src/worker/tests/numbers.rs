@@ -126,10 +126,10 @@ fn viewers_come_and_go_and_each_is_found_at_its_place() {
         world.tell(viewer, Command::Show { peer, mid, track });
         publish(&mut world, publishers, round as u64);
         for (place, peer) in &world.worker.peers {
-            for (line, track, subscription) in peer.subscribed() {
+            for (sender_at, track, subscription) in peer.subscribed() {
                 let track = &world.worker.tracks[world.worker.track_of[&track]];
                 let found = &track.subscriptions[subscription];
-                assert_eq!((found.viewer, found.line), (place, line));
+                assert_eq!((found.viewer, found.sender_at), (place, sender_at));
             }
         }
     }

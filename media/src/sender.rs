@@ -64,7 +64,7 @@ impl Outbound {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Sending {
+pub(crate) struct Sender {
     pub(crate) plan: SendPlan,
     /// What it shows now.
     pub(crate) track: Option<TrackKey>,
@@ -115,7 +115,7 @@ struct Count {
 
 /// Every number of a stream that must go on, for a successor or for the day when its SSRCs are used again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Line {
+pub(crate) struct SenderState {
     counts: [Count; 2],
     pub(crate) track: Option<TrackKey>,
     pub(crate) preference: Preference,
@@ -125,7 +125,7 @@ pub(crate) struct Line {
     sent: (u32, u32),
 }
 
-impl Line {
+impl SenderState {
     /// The same when nothing is shown there any more.
     pub(crate) fn retired(self) -> Self {
         Self { track: None, ..self }
@@ -143,10 +143,10 @@ impl Line {
     }
 }
 
-impl Sending {
-    pub(crate) fn export(&self) -> Line {
+impl Sender {
+    pub(crate) fn export(&self) -> SenderState {
         let count = |ssrc, next, sealed| Count { ssrc, next, sealed };
-        Line {
+        SenderState {
             counts: [
                 count(self.plan.ssrc, self.next, self.sealed),
                 count(self.plan.rtx_ssrc, self.rtx_next, self.rtx_sealed),
@@ -161,19 +161,19 @@ impl Sending {
     }
 
     /// Goes on where its SSRCs were left; what the viewer is shown is not part of it.
-    pub(crate) fn resume(&mut self, line: &Line, now: Instant) {
-        for count in line.counts {
+    pub(crate) fn resume(&mut self, state: &SenderState, now: Instant) {
+        for count in state.counts {
             if count.ssrc == self.plan.ssrc {
                 (self.next, self.sealed) = (count.next, count.sealed);
             } else if count.ssrc == self.plan.rtx_ssrc {
                 (self.rtx_next, self.rtx_sealed) = (count.next, count.sealed);
             }
         }
-        if line.ssrc() == self.plan.ssrc {
-            self.last_timestamp = line.last_timestamp;
-            self.last_at = line.started.then_some(now);
-            (self.picture, self.base_layer, self.frame) = line.picture;
-            (self.packets, self.bytes) = line.sent;
+        if state.ssrc() == self.plan.ssrc {
+            self.last_timestamp = state.last_timestamp;
+            self.last_at = state.started.then_some(now);
+            (self.picture, self.base_layer, self.frame) = state.picture;
+            (self.packets, self.bytes) = state.sent;
         }
     }
 
