@@ -19,7 +19,7 @@ use crate::plan::{
 };
 use crate::rtp::{Extension, ExtensionIds, Writer};
 use crate::srtp::{Direction, Profile};
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 use crate::worker::{Command, Worker};
 
 fn identity() -> Arc<Identity> {
@@ -165,15 +165,15 @@ pub fn worker(bytes: &[u8]) {
             }
             6 => {
                 let track = TrackKey(u64::from(what >> 3) % 5);
-                let wish = match length % 4 {
-                    0 => Wish::Off,
-                    1 => Wish::Auto,
-                    layer => Wish::Layer(layer),
+                let preference = match length % 4 {
+                    0 => LayerPreference::Off,
+                    1 => LayerPreference::Auto,
+                    layer => LayerPreference::Layer(layer),
                 };
                 let peer = PeerKey(2);
                 let temporal = length;
                 worker.handle_command(
-                    Command::Prefer { peer, track, wish, priority: what, temporal },
+                    Command::Prefer { peer, track, preference, priority: what, temporal },
                     now,
                 );
             }

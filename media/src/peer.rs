@@ -386,7 +386,7 @@ impl Peer {
         for (_, sender) in &mut self.senders {
             sender.resume(&state, now);
             if state.is_of(&sender.plan) {
-                (sender.track, sender.preference) = (state.track, state.preference);
+                (sender.track, sender.preferences) = (state.track, state.preferences);
                 kept = true;
             }
         }

@@ -12,7 +12,7 @@ use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
 use crate::srtp::{Direction, OVERHEAD, Window};
 use crate::stats::Outgoing;
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 
 /// Bytes of retransmissions in a second, besides half of what is sent anew.
 const RESEND_FLOOR: u64 = 60_000;
@@ -70,7 +70,7 @@ pub(crate) struct Sender {
     pub(crate) track: Option<TrackKey>,
     /// The place of its subscription among those of the track.
     pub(crate) subscription: Option<usize>,
-    pub(crate) preference: Preference,
+    pub(crate) preferences: Preferences,
     /// The next sequence number.
     pub(crate) next: Extended,
     pub(crate) last_timestamp: MediaTime,
@@ -93,15 +93,15 @@ pub(crate) struct Sender {
 
 /// What the viewer prefers of what a stream shows; it goes on when the track is made anew.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Preference {
-    pub(crate) wish: Wish,
+pub(crate) struct Preferences {
+    pub(crate) preference: LayerPreference,
     pub(crate) priority: u8,
     pub(crate) temporal: u8,
 }
 
-impl Default for Preference {
+impl Default for Preferences {
     fn default() -> Self {
-        Self { wish: Wish::Auto, priority: 128, temporal: u8::MAX }
+        Self { preference: LayerPreference::Auto, priority: 128, temporal: u8::MAX }
     }
 }
 
@@ -118,7 +118,7 @@ struct Count {
 pub(crate) struct SenderState {
     counts: [Count; 2],
     pub(crate) track: Option<TrackKey>,
-    pub(crate) preference: Preference,
+    pub(crate) preferences: Preferences,
     last_timestamp: MediaTime,
     started: bool,
     picture: (u16, u8, u16),
@@ -152,7 +152,7 @@ impl Sender {
                 count(self.plan.rtx_ssrc, self.rtx_next, self.rtx_sealed),
             ],
             track: self.track,
-            preference: self.preference,
+            preferences: self.preferences,
             last_timestamp: self.last_timestamp,
             started: self.last_at.is_some(),
             picture: (self.picture, self.base_layer, self.frame),
@@ -188,7 +188,7 @@ impl Sender {
             plan,
             track: None,
             subscription: None,
-            preference: Preference::default(),
+            preferences: Preferences::default(),
             next: number(a, b),
             last_timestamp: MediaTime::default(),
             last_at: None,

@@ -10,7 +10,7 @@ use crate::history::Meta;
 use crate::layer::Layer;
 use crate::numbers::{Extended, MediaTime};
 use crate::plan::SendCodec;
-use crate::sender::{Preference, Rewritten, Sender};
+use crate::sender::{Preferences, Rewritten, Sender};
 
 /// Renumberings that are remembered for packets that come late, and for requests.
 const EPOCHS: usize = 128;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the viewer asked for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Wish {
+pub enum LayerPreference {
     /// The best that fits.
     #[default]
     Auto,
@@ -93,7 +93,7 @@ pub(crate) struct Subscription {
     pub(crate) sender_at: usize,
     /// How the viewer takes the track's codec; `None` when not at all.
     pub(crate) codec: Option<SendCodec>,
-    pub(crate) wish: Wish,
+    pub(crate) preference: LayerPreference,
     pub(crate) priority: u8,
     /// The layer that arrives, and the one that is wanted.
     pub(crate) current: Option<u8>,
@@ -118,14 +118,14 @@ impl Subscription {
         viewer: usize,
         sender_at: usize,
         codec: Option<SendCodec>,
-        preference: Preference,
+        preferences: Preferences,
     ) -> Self {
-        let Preference { wish, priority, temporal } = preference;
+        let Preferences { preference, priority, temporal } = preferences;
         Self {
             viewer,
             sender_at,
             codec,
-            wish,
+            preference,
             priority,
             current: None,
             target: Some(0),

@@ -9,7 +9,7 @@ use crate::layer::{ClockPair, Layer, Scalable};
 use crate::numbers::{BitRate, Extended};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
-use crate::subscription::{Subscription, Wish};
+use crate::subscription::{LayerPreference, Subscription};
 use crate::succession::{Succession, Turn};
 use crate::tap::{Brought, Fitted};
 
@@ -338,12 +338,16 @@ impl Track {
     }
 
     /// Those that a viewer's wish allows: a named layer or worse ones, the worst that there is where none of them is sent.
-    pub(crate) fn offers_for(&self, wish: Wish, now: Instant) -> Vec<(u8, BitRate)> {
+    pub(crate) fn offers_for(
+        &self,
+        preference: LayerPreference,
+        now: Instant,
+    ) -> Vec<(u8, BitRate)> {
         let mut offers = self.offers(now);
-        match wish {
-            Wish::Auto => {}
-            Wish::Off => offers.clear(),
-            Wish::Layer(most) => {
+        match preference {
+            LayerPreference::Auto => {}
+            LayerPreference::Off => offers.clear(),
+            LayerPreference::Layer(most) => {
                 let most = self.rank_of(most);
                 let fits = |&&(layer, _): &&(u8, BitRate)| self.rank_of(layer) <= most;
                 offers.truncate(offers.iter().take_while(fits).count().max(1));

@@ -7,8 +7,8 @@ use super::{Event, Gone, Note, Worker};
 use crate::codec::{Format, Kind};
 use crate::peer::{Peer, Receiver};
 use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, SendPlan, TrackKey};
-use crate::sender::{Preference, SenderState};
-use crate::subscription::{Subscription, Wish};
+use crate::sender::{Preferences, SenderState};
+use crate::subscription::{LayerPreference, Subscription};
 use crate::tap::{Fitted, Tap};
 use crate::track::{Owner, Track};
 
@@ -52,7 +52,7 @@ pub enum Command {
         /// Of which track.
         track: TrackKey,
         /// What.
-        wish: Wish,
+        preference: LayerPreference,
         /// Which comes first when not everything fits; the higher the sooner.
         priority: u8,
         /// The highest temporal layer.
@@ -99,8 +99,8 @@ impl Worker {
                     self.show(place, &mid, track, now);
                 }
             }
-            Command::Prefer { peer, track, wish, priority, temporal } => {
-                self.prefer(peer, track, (wish, priority, temporal), now);
+            Command::Prefer { peer, track, preference, priority, temporal } => {
+                self.prefer(peer, track, (preference, priority, temporal), now);
             }
             Command::Mute { track, muted } => self.mute(track, muted, now),
             Command::Tap { track, tap } => self.tap(track, tap, now),
@@ -287,7 +287,7 @@ impl Worker {
             let Some(sender_at) = peer.add_sender(plan, now) else { return };
             let sender = peer.senders.get_mut(sender_at);
             if let (Some(sender), Some(before)) = (sender, before) {
-                (sender.track, sender.preference) = (before.track, before.preference);
+                (sender.track, sender.preferences) = (before.track, before.preferences);
             }
             let shown = before.and_then(|before| before.track);
             if let Some(&at) = shown.and_then(|track| self.track_of.get(&track)) {
@@ -320,7 +320,7 @@ impl Worker {
         self.detach(place, sender_at);
         let sender = self.peers.get_mut(place).and_then(|peer| peer.senders.get_mut(sender_at));
         let Some(sender) = sender else { return };
-        (sender.track, sender.preference) = (track, Preference::default());
+        (sender.track, sender.preferences) = (track, Preferences::default());
         sender.stats.rests();
         if let Some(&at) = track.and_then(|track| self.track_of.get(&track)) {
             self.attach(place, sender_at, at, now);
@@ -336,14 +336,15 @@ impl Worker {
             return;
         }
         let codec = sender.plan.takes(track.format).copied();
-        let mut subscription = Subscription::new(place, sender_at, codec, sender.preference);
+        let mut subscription = Subscription::new(place, sender_at, codec, sender.preferences);
         if track.format.codec.kind() == Kind::Video {
-            let best = track.offers_for(subscription.wish, now).last().map(|&(layer, _)| layer);
-            subscription.target = match subscription.wish {
-                Wish::Off => None,
+            let best =
+                track.offers_for(subscription.preference, now).last().map(|&(layer, _)| layer);
+            subscription.target = match subscription.preference {
+                LayerPreference::Off => None,
                 _ => best.or(Some(track.worst())),
             };
-        } else if subscription.wish == Wish::Off {
+        } else if subscription.preference == LayerPreference::Off {
             subscription.target = None;
         }
         sender.subscription = Some(track.subscriptions.len());
@@ -395,7 +396,7 @@ impl Worker {
         &mut self,
         peer: PeerKey,
         track: TrackKey,
-        (wish, priority, temporal): (Wish, u8, u8),
+        (preference, priority, temporal): (LayerPreference, u8, u8),
         now: Instant,
     ) {
         let Some(&place) = self.peer_of.get(&peer) else { return };
@@ -405,11 +406,11 @@ impl Worker {
             if sender.track != Some(track) {
                 continue;
             }
-            sender.preference = Preference { wish, priority, temporal };
+            sender.preferences = Preferences { preference, priority, temporal };
             let track = at.and_then(|&at| self.tracks.get_mut(at));
             let subscription = track.zip(sender.subscription);
             if let Some(it) = subscription.and_then(|(track, at)| track.subscriptions.get_mut(at)) {
-                (it.wish, it.priority, it.temporal) = (wish, priority, temporal);
+                (it.preference, it.priority, it.temporal) = (preference, priority, temporal);
             }
         }
         peer.allocated = Some(now);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Event, Worker};
 use crate::stats::{INTERVAL, collect};
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 
 impl Worker {
     /// Gives out the numbers of peers for which it is the time.
@@ -33,7 +33,7 @@ impl Worker {
             let track = track.and_then(|&track| self.tracks.get(track));
             let rests = track.is_none_or(|track| {
                 let subscription = sender.subscription.and_then(|it| track.subscriptions.get(it));
-                track.muted || subscription.is_none_or(|it| it.wish == Wish::Off)
+                track.muted || subscription.is_none_or(|it| it.preference == LayerPreference::Off)
             });
             if rests {
                 sender.stats.rests();

@@ -11,7 +11,7 @@ use crate::peer::Peer;
 use crate::plan::{KeyframeFeedback, TrackKey};
 use crate::rtcp::{Compound, ReportBlock};
 use crate::rtp::Extension;
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 use crate::track::{Owner, Track};
 
 /// How often reception is reported, and how often sender reports are sent.
@@ -229,14 +229,14 @@ impl Worker {
             let Some(track) = self.tracks.get(at) else { continue };
             if track.format.codec.kind() == Kind::Audio {
                 let subscription = track.subscriptions.get(subscription);
-                let off = subscription.is_some_and(|it| it.wish == Wish::Off);
+                let off = subscription.is_some_and(|it| it.preference == LayerPreference::Off);
                 left = left - if off { BitRate(0) } else { AUDIO };
                 sounds.push((at, sender_at, (!off).then_some(0)));
                 continue;
             }
             let Some(subscription) = track.subscriptions.get(subscription) else { continue };
-            let mut layers = track.offers_for(subscription.wish, now);
-            if layers.is_empty() && subscription.wish != Wish::Off {
+            let mut layers = track.offers_for(subscription.preference, now);
+            if layers.is_empty() && subscription.preference != LayerPreference::Off {
                 continue;
             }
             if carefully {
@@ -307,7 +307,7 @@ impl Worker {
         // One stream of many layers may have a way to another one without a keyframe, which is seen by the next time.
         let patient = scalable && subscription.target != share && subscription.current.is_some();
         subscription.target = share;
-        let paused = share.is_none() && subscription.wish != Wish::Off;
+        let paused = share.is_none() && subscription.preference != LayerPreference::Off;
         let tell = paused != subscription.told_paused;
         subscription.told_paused = paused;
         if share.is_none() {
@@ -416,10 +416,10 @@ fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<BitRate>
 
 /// Layers that somebody's wish allows, by their places; without viewers the worst, so that the next one sees something soon.
 fn wanted(track: &Track, count: usize) -> Vec<bool> {
-    let most = track.subscriptions.iter().filter_map(|it| match it.wish {
-        Wish::Auto => Some(usize::MAX),
-        Wish::Layer(layer) => Some(track.rank_of(layer)),
-        Wish::Off => None,
+    let most = track.subscriptions.iter().filter_map(|it| match it.preference {
+        LayerPreference::Auto => Some(usize::MAX),
+        LayerPreference::Layer(layer) => Some(track.rank_of(layer)),
+        LayerPreference::Off => None,
     });
     let recorded = track.tap.as_ref().map(|_| usize::MAX);
     let most = most.chain(recorded).max().unwrap_or(0);

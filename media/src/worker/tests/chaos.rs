@@ -182,10 +182,11 @@ impl Chaos {
             }
             _ => {
                 let other = (publisher + 1 + self.random.below(9) as usize) % PEERS;
-                let wish = Wish::Layer(self.random.below(3) as u8);
+                let preference = LayerPreference::Layer(self.random.below(3) as u8);
                 let peer = self.world.phones[self.publishers[publisher].number].key;
                 let track = TrackKey(other as u64 + 1);
-                let prefer = Command::Prefer { peer, track, wish, priority: 1, temporal: u8::MAX };
+                let prefer =
+                    Command::Prefer { peer, track, preference, priority: 1, temporal: u8::MAX };
                 self.world.tell(publisher, prefer);
             }
         }

@@ -3,11 +3,11 @@
 mod chaos;
 mod effort;
 mod numbers;
+mod preferences;
 mod ranking;
 mod renumbering;
 mod stats;
 mod streams;
-mod wishes;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ use crate::plan::{
 use crate::rtcp::{Compound, Rtcp, read};
 use crate::rtp::{Extension, ExtensionIds, Header, Values, Writer};
 use crate::srtp::Direction;
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 use crate::tap::{Tapped, Tapping, tap};
 
 const VP8: u8 = 96;
@@ -382,9 +382,9 @@ impl World {
     }
 
     /// What a viewer wishes of track 1.
-    fn prefer(&mut self, number: usize, wish: Wish, temporal: u8) {
+    fn prefer(&mut self, number: usize, preference: LayerPreference, temporal: u8) {
         let (peer, track) = (self.phones[number].key, TrackKey(1));
-        self.tell(number, Command::Prefer { peer, track, wish, priority: 1, temporal });
+        self.tell(number, Command::Prefer { peer, track, preference, priority: 1, temporal });
     }
 
     /// A packet whose whole payload is padding.
@@ -828,16 +828,21 @@ fn layers_switch(away: bool) {
     world.show(ben, "0", 1);
     let mut wanted = [true; 3];
     for frame in 0..400_u64 {
-        let wish = match frame {
-            100 => Some(Wish::Layer(0)),
-            200 => Some(Wish::Layer(1)),
-            300 => Some(Wish::Auto),
+        let preference = match frame {
+            100 => Some(LayerPreference::Layer(0)),
+            200 => Some(LayerPreference::Layer(1)),
+            300 => Some(LayerPreference::Auto),
             _ => None,
         };
-        if let Some(wish) = wish {
+        if let Some(preference) = preference {
             let peer = world.phones[ben].key;
-            let prefer =
-                Command::Prefer { peer, track: TrackKey(1), wish, priority: 1, temporal: u8::MAX };
+            let prefer = Command::Prefer {
+                peer,
+                track: TrackKey(1),
+                preference,
+                priority: 1,
+                temporal: u8::MAX,
+            };
             world.tell(ben, prefer);
         }
         // Whoever is asked makes a keyframe, on every layer at its own numbers.
@@ -910,14 +915,17 @@ fn scalable(key: bool, away: bool) -> [(HashSet<u8>, bool); 3] {
     let mut parts: [(HashSet<u8>, bool); 3] = Default::default();
     let mut seen = 0;
     for picture in 0..3 * PART {
-        let wish = match picture {
-            PART => Some(Wish::Layer(0)),
-            TWICE => Some(Wish::Auto),
+        let preference = match picture {
+            PART => Some(LayerPreference::Layer(0)),
+            TWICE => Some(LayerPreference::Auto),
             _ => None,
         };
-        if let Some(wish) = wish {
+        if let Some(preference) = preference {
             let (peer, track) = (world.phones[ben].key, TrackKey(1));
-            world.tell(ben, Command::Prefer { peer, track, wish, priority: 1, temporal: u8::MAX });
+            world.tell(
+                ben,
+                Command::Prefer { peer, track, preference, priority: 1, temporal: u8::MAX },
+            );
         }
         for spatial in 0..3 {
             let mut packet = Vec::new();

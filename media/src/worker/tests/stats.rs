@@ -168,10 +168,11 @@ fn what_is_not_to_be_shown_is_not_frozen() {
     };
     pictures(&mut world, 60);
     let (peer, track) = (world.phones[ben].key, TrackKey(1));
-    let wish = |wish| Command::Prefer { peer, track, wish, priority: 1, temporal: 255 };
+    let preference =
+        |preference| Command::Prefer { peer, track, preference, priority: 1, temporal: 255 };
     for command in [
-        wish(Wish::Off),
-        wish(Wish::Auto),
+        preference(LayerPreference::Off),
+        preference(LayerPreference::Auto),
         Command::Mute { track, muted: true },
         Command::Mute { track, muted: false },
     ] {
