@@ -124,7 +124,7 @@ fn camera() -> ReceivePlan {
         codecs: vec![ReceiveCodec {
             format: Codec::Vp8.into(),
             payload_type: VP8,
-            repair_type: None,
+            rtx_type: None,
             red_type: None,
             nack: true,
             keyframes: KeyframeFeedback::Pli,
@@ -142,11 +142,11 @@ fn screen() -> SendPlan {
         mid: "0".to_owned(),
         kind: Kind::Video,
         ssrc: 7000,
-        repair_ssrc: 7001,
+        rtx_ssrc: 7001,
         codecs: vec![SendCodec {
             format: Codec::Vp8.into(),
             payload_type: VP8,
-            repair_type: None,
+            rtx_type: None,
             red_type: None,
         }],
         extensions: ExtensionIds::default(),

@@ -95,7 +95,7 @@ struct Probe {
     from: TransportNumber,
     to: TransportNumber,
     /// What it asks about.
-    bits: BitRate,
+    rate: BitRate,
     sent: Instant,
     /// When its packets arrived, in microseconds by the viewer's clock, and the bytes of all but the first.
     first: Option<i64>,
@@ -202,7 +202,7 @@ impl Bandwidth {
     pub(crate) fn feedback(&mut self, twcc: &Twcc<'_>, now: Instant) -> bool {
         let begun = *self.begun.get_or_insert(now);
         let reference = self.clock.micros(twcc.reference);
-        let oldest = TransportNumber(self.next.0.saturating_sub(self.sent.len() as u64));
+        let oldest = self.next.minus(self.sent.len() as u64);
         let (mut least, mut latest): (Option<i64>, Option<i64>) = (None, None);
         let (numbers, sent, arriving) = (&self.numbers, &mut self.sent, &mut self.arriving);
         let (probe, reported, lost) = (&mut self.probe, &mut self.reported, &mut self.lost);
@@ -320,8 +320,8 @@ impl Bandwidth {
             // What is not used is not tried, and does not grow.
             if self.queue < FREE && !self.lossy && self.arrives().percent(150) > estimate {
                 let millis = u64::try_from(passed.as_millis()).unwrap_or(0).min(1000);
-                self.estimate =
-                    Some(BitRate(estimate.0 + estimate.0 * 6 * millis / 100_000).min(MOST));
+                let more = estimate.percent(6 * millis).part(1000);
+                self.estimate = Some((estimate + more).min(MOST));
             }
         }
         false
@@ -348,21 +348,21 @@ impl Bandwidth {
             Some(estimate) if found > estimate => self.estimate = Some(found),
             Some(_) => {}
         }
-        self.quiet = match found >= probe.bits {
+        self.quiet = match found >= probe.rate {
             true => QUIET,
             false => (self.quiet * 3 / 2).min(LONG_QUIET),
         };
     }
 
-    /// How many packets to send as a burst, to learn whether `bits` a second would pass; `None` when it is not the time.
-    pub(crate) fn wants_probe(&self, bits: u64, now: Instant) -> Option<u64> {
+    /// How many packets to send as a burst, to learn whether `rate` would pass; `None` when it is not the time.
+    pub(crate) fn wants_probe(&self, rate: BitRate, now: Instant) -> Option<u64> {
         let last = self.lowered.into_iter().chain(self.probed).max();
         let early = last.is_some_and(|last| now.saturating_duration_since(last) < self.quiet);
         if early || self.probe.is_some() || self.queue >= FREE {
             return None;
         }
-        let bits = if self.estimate.is_none() { FIRST_PROBE } else { BitRate(bits) };
-        let bytes = bits.bytes_in(PROBE);
+        let rate = if self.estimate.is_none() { FIRST_PROBE } else { rate };
+        let bytes = rate.bytes_in(PROBE);
         // What is found is believed in part.
         Some((bytes * 100 / KEEP / PROBE_BYTES).clamp(PROBE_LEAST, PROBE_MOST))
     }
@@ -374,13 +374,13 @@ impl Bandwidth {
     }
 
     /// The next packets, up to [`Self::probe_ends`], are a probe.
-    pub(crate) fn probe_begins(&mut self, bits: u64, now: Instant) {
+    pub(crate) fn probe_begins(&mut self, rate: BitRate, now: Instant) {
         let from = self.next;
         self.probed = Some(now);
         self.probe = Some(Probe {
             from,
             to: from,
-            bits: BitRate(bits),
+            rate,
             sent: now,
             first: None,
             last: 0,
@@ -398,11 +398,11 @@ impl Bandwidth {
         }
     }
 
-    /// Believes `bits` a second without a probe, where none can be sent; what the path does not take shows soon.
-    pub(crate) fn try_more(&mut self, bits: u64, now: Instant) {
-        if self.wants_probe(bits, now).is_some() {
+    /// Believes `rate` without a probe, where none can be sent; what the path does not take shows soon.
+    pub(crate) fn try_more(&mut self, rate: BitRate, now: Instant) {
+        if self.wants_probe(rate, now).is_some() {
             self.probed = Some(now);
-            self.estimate = self.estimate.map(|estimate| estimate.max(BitRate(bits)));
+            self.estimate = self.estimate.map(|estimate| estimate.max(rate));
             self.quiet = (self.quiet * 3 / 2).min(2 * LONG_QUIET);
         }
     }
@@ -418,13 +418,12 @@ impl Bandwidth {
         self.remb = Some((bitrate, now));
     }
 
-    /// Bits in a second that the path takes; `None` when nothing is known of it.
-    pub(crate) fn estimate(&self, now: Instant) -> Option<u64> {
+    /// What the path takes; `None` when nothing is known of it.
+    pub(crate) fn estimate(&self, now: Instant) -> Option<BitRate> {
         let fresh = |at: Instant| now.saturating_duration_since(at) < STALE;
         self.estimate
             .filter(|_| self.fed_back.is_some_and(fresh))
             .or(self.remb.filter(|&(_, at)| fresh(at)).map(|(bitrate, _)| bitrate))
-            .map(|bitrate| bitrate.0)
     }
 }
 
@@ -458,8 +457,8 @@ fn since(begun: Instant, at: Instant) -> i64 {
 pub(crate) struct Candidate {
     /// The better, the earlier it gets more.
     pub(crate) priority: u8,
-    /// Bits in a second of each layer that is sent, the worst first, with its place.
-    pub(crate) layers: Vec<(u8, u64)>,
+    /// The rate of each layer that is sent, the worst first, with its place.
+    pub(crate) layers: Vec<(u8, BitRate)>,
     /// The layer it gets now.
     pub(crate) current: Option<u8>,
 }
@@ -467,14 +466,14 @@ pub(crate) struct Candidate {
 /// Bits that a step upward needs beyond its own, in percent: what just fits now may not in a moment.
 const HEADROOM: u64 = 10;
 
-/// Shares `bits` among `candidates`: first each its lowest layer, those of high priority first, then step by step upward.
+/// Shares `rate` among `candidates`: first each its lowest layer, those of high priority first, then step by step upward.
 /// The result has the layer of each, `None` where not even the lowest fits.
-pub(crate) fn allocate(bits: u64, candidates: &[Candidate]) -> Vec<Option<u8>> {
+pub(crate) fn allocate(rate: BitRate, candidates: &[Candidate]) -> Vec<Option<u8>> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&place| {
         std::cmp::Reverse(candidates.get(place).map_or(0, |candidate| candidate.priority))
     });
-    let mut left = bits;
+    let mut left = rate;
     let mut steps: Vec<Option<usize>> = vec![None; candidates.len()];
     let most = candidates.iter().map(|candidate| candidate.layers.len()).max().unwrap_or(0);
     for step in 0..most {
@@ -488,12 +487,12 @@ pub(crate) fn allocate(bits: u64, candidates: &[Candidate]) -> Vec<Option<u8>> {
             }
             let Some(&(_, wanted)) = candidate.layers.get(step) else { continue };
             let before = reached.and_then(|step| candidate.layers.get(step));
-            let more = wanted.saturating_sub(before.map_or(0, |&(_, bits)| bits));
+            let more = wanted - before.map_or(BitRate::default(), |&(_, rate)| rate);
             let held = candidate.layers.iter().position(|&(it, _)| Some(it) == candidate.current);
             let upward = held.is_none_or(|held| step > held);
-            let needed = if upward { more + wanted * HEADROOM / 100 } else { more };
+            let needed = if upward { more + wanted.percent(HEADROOM) } else { more };
             if needed <= left {
-                left -= more;
+                left = left - more;
                 *reached = Some(step);
             }
         }
@@ -547,14 +546,14 @@ mod tests {
 
         fn feed_back(&mut self) {
             let waiting = std::mem::take(&mut self.waiting);
-            self.report(self.bandwidth.next().0 - waiting.len() as u64, &waiting);
+            self.report(self.bandwidth.next().minus(waiting.len() as u64), &waiting);
         }
 
-        fn report(&mut self, base: u64, arrivals: &[Option<i64>]) {
+        fn report(&mut self, base: TransportNumber, arrivals: &[Option<i64>]) {
             let reference = arrivals.iter().flatten().min().unwrap().div_euclid(256);
             let relative: Vec<_> =
                 arrivals.iter().map(|at| at.map(|at| at - reference * 256)).collect();
-            let place = (0, base as u16, (reference & 0xFF_FFFF) as u32);
+            let place = (0, base.wire(), (reference & 0xFF_FFFF) as u32);
             let mut out = Vec::new();
             assert_eq!(Compound::new(&mut out, 1, &[]).twcc(9, place, &relative), arrivals.len());
             read(&out, |said| {
@@ -567,7 +566,7 @@ mod tests {
 
         /// Sends a probe that the path spreads over 16 ms.
         fn probe(&mut self) {
-            self.bandwidth.probe_begins(1_000_000, self.now);
+            self.bandwidth.probe_begins(BitRate(1_000_000), self.now);
             (0..16).for_each(|_| self.send(true));
             self.bandwidth.probe_ends();
             self.feed_back();
@@ -585,7 +584,7 @@ mod tests {
             path.run(1_000, 1_000);
             path.probe();
             // 15 packets after the first, in 15 ms, and what is believed of it.
-            let found = path.bandwidth.estimate(path.now).unwrap();
+            let found = path.bandwidth.estimate(path.now).unwrap().0;
             assert!((1_900_000..2_200_000).contains(&found), "{reference:#x}: {found}");
             path.run(3_000, 1_000);
             assert!(path.most <= 201, "{reference:#x}: {} arrivals are kept", path.most);
@@ -603,7 +602,7 @@ mod tests {
             path.run(500, 1_000);
             let mut pieces = Vec::new();
             for piece in 0..4 {
-                let base = path.bandwidth.next().0;
+                let base = path.bandwidth.next();
                 (0..20).for_each(|n| path.send(n != 7));
                 let mut arrivals = std::mem::take(&mut path.waiting);
                 if piece == 2 {
@@ -634,7 +633,7 @@ mod tests {
     #[test]
     fn a_packet_that_is_reported_late_was_not_lost() {
         let mut path = Path::new(0x7F_FFFF);
-        let base = path.bandwidth.next().0;
+        let base = path.bandwidth.next();
         (0..20).for_each(|_| path.send(true));
         let arrivals = std::mem::take(&mut path.waiting);
         let first: Vec<_> =
@@ -657,7 +656,7 @@ mod tests {
                 path.clock += jump;
                 path.run(2_000, 1_000);
                 let later = path.bandwidth.estimate(path.now).unwrap();
-                assert!(later >= believed, "{jump}: {believed} became {later}");
+                assert!(later >= believed, "{jump}: {believed:?} became {later:?}");
                 assert!(path.most <= 201, "{jump}: {} arrivals are kept", path.most);
             }
         }
@@ -672,30 +671,36 @@ mod tests {
                 path.bandwidth.sent(300, path.now);
             }
             let at = Some(path.clock);
-            path.report(path.bandwidth.next().0 - 100, &[at; 100]);
+            path.report(path.bandwidth.next().minus(100), &[at; 100]);
         }
         assert_eq!(path.most, UNKNOWN);
     }
 
     fn camera(priority: u8, current: Option<u8>) -> Candidate {
-        Candidate { priority, layers: vec![(0, 150_000), (1, 500_000), (2, 1_500_000)], current }
+        let layers = [(0, 150_000), (1, 500_000), (2, 1_500_000)];
+        let layers = layers.map(|(layer, rate)| (layer, BitRate(rate))).to_vec();
+        Candidate { priority, layers, current }
     }
 
     #[test]
     fn everybody_gets_the_lowest_layer_before_anybody_gets_more() {
         let two = [camera(128, None), camera(128, None)];
-        assert_eq!(allocate(100_000, &two), [None, None]);
-        assert_eq!(allocate(200_000, &two), [Some(0), None]);
-        assert_eq!(allocate(400_000, &two), [Some(0), Some(0)]);
-        assert_eq!(allocate(800_000, &two), [Some(1), Some(0)]);
-        assert_eq!(allocate(9_000_000, &two), [Some(2), Some(2)]);
+        assert_eq!(allocate(BitRate(100_000), &two), [None, None]);
+        assert_eq!(allocate(BitRate(200_000), &two), [Some(0), None]);
+        assert_eq!(allocate(BitRate(400_000), &two), [Some(0), Some(0)]);
+        assert_eq!(allocate(BitRate(800_000), &two), [Some(1), Some(0)]);
+        assert_eq!(allocate(BitRate(9_000_000), &two), [Some(2), Some(2)]);
     }
 
     #[test]
     fn priority_comes_first_and_a_step_up_needs_headroom() {
         let two = [camera(1, None), camera(200, None)];
-        assert_eq!(allocate(200_000, &two), [None, Some(0)]);
-        assert_eq!(allocate(510_000, &[camera(1, Some(0))]), [Some(0)]);
-        assert_eq!(allocate(510_000, &[camera(1, Some(1))]), [Some(1)], "it has it already");
+        assert_eq!(allocate(BitRate(200_000), &two), [None, Some(0)]);
+        assert_eq!(allocate(BitRate(510_000), &[camera(1, Some(0))]), [Some(0)]);
+        assert_eq!(
+            allocate(BitRate(510_000), &[camera(1, Some(1))]),
+            [Some(1)],
+            "it has it already"
+        );
     }
 }

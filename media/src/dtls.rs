@@ -490,12 +490,12 @@ pub(crate) mod tests {
             let (mut sends, mut receives) = client.keys();
             let packet = [&[0x80, 96, 0, 1][..], &[0; 4], &[0, 0, 0, 9], b"media"].concat();
             let mut sealed = packet.clone();
-            sends.seal(&mut sealed, 0, 12, 9, 1).unwrap();
-            let length = keys.inbound.open(&mut sealed, 12, 9, 1).unwrap();
+            sends.seal(&mut sealed, 0, 12, 9, 1.into()).unwrap();
+            let length = keys.inbound.open(&mut sealed, 12, 9, 1.into()).unwrap();
             assert_eq!(sealed[..length], packet);
             let mut sealed = packet.clone();
-            keys.outbound.seal(&mut sealed, 0, 12, 9, 1).unwrap();
-            assert_eq!(receives.open(&mut sealed, 12, 9, 1), Ok(packet.len()));
+            keys.outbound.seal(&mut sealed, 0, 12, 9, 1.into()).unwrap();
+            assert_eq!(receives.open(&mut sealed, 12, 9, 1.into()), Ok(packet.len()));
         }
     }
 

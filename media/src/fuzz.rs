@@ -19,7 +19,7 @@ use crate::plan::{
 };
 use crate::rtp::{Extension, ExtensionIds, Writer};
 use crate::srtp::{Direction, Profile};
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 use crate::worker::{Command, Worker};
 
 fn identity() -> Arc<Identity> {
@@ -57,7 +57,7 @@ pub fn worker(bytes: &[u8]) {
         let taken = codecs.clone().map(|(&codec, n)| SendCodec {
             format: codec.into(),
             payload_type: 96 + 2 * n,
-            repair_type: (codec.kind() == Kind::Video).then_some(97 + 2 * n),
+            rtx_type: (codec.kind() == Kind::Video).then_some(97 + 2 * n),
             red_type: None,
         });
         let taken: Vec<SendCodec> = taken.collect();
@@ -67,7 +67,7 @@ pub fn worker(bytes: &[u8]) {
                 mid: n.to_string(),
                 kind: codec.kind(),
                 ssrc: peer * 1000 + u32::from(n),
-                repair_ssrc: peer * 1000 + 100 + u32::from(n),
+                rtx_ssrc: peer * 1000 + 100 + u32::from(n),
                 codecs: taken.clone(),
                 extensions: extensions(),
             })
@@ -79,7 +79,7 @@ pub fn worker(bytes: &[u8]) {
         codecs: vec![ReceiveCodec {
             format: codec.into(),
             payload_type: 96 + 2 * n,
-            repair_type: Some(97 + 2 * n),
+            rtx_type: Some(97 + 2 * n),
             red_type: (codec == Codec::Opus).then_some(63),
             nack: true,
             keyframes: KeyframeFeedback::Pli,
@@ -122,12 +122,10 @@ pub fn worker(bytes: &[u8]) {
             // A media packet of one of the codecs, or a retransmission; its header is right, its payload is anything.
             0..=2 => {
                 let codec = usize::from(what >> 3) % 5;
-                let repair = what % 8 == 2;
+                let rtx = what % 8 == 2;
                 number[codec] = number[codec].wrapping_add(1 + u64::from(what >> 7) * 7);
-                let (ssrc, payload_type) = (
-                    codec as u32 + 1 + 50 * u32::from(repair),
-                    96 + 2 * codec as u8 + u8::from(repair),
-                );
+                let (ssrc, payload_type) =
+                    (codec as u32 + 1 + 50 * u32::from(rtx), 96 + 2 * codec as u8 + u8::from(rtx));
                 let mut packet = Vec::new();
                 let place = (payload_type, what & 64 != 0);
                 let mut writer = Writer::new(
@@ -142,7 +140,7 @@ pub fn worker(bytes: &[u8]) {
                 }
                 let header = writer.finish();
                 packet.extend_from_slice(piece);
-                if publisher.seal(&mut packet, 0, header, ssrc, number[codec]).is_ok() {
+                if publisher.seal(&mut packet, 0, header, ssrc, number[codec].into()).is_ok() {
                     worker.handle_datagram(sources[0], &mut packet, now);
                 }
             }
@@ -167,15 +165,15 @@ pub fn worker(bytes: &[u8]) {
             }
             6 => {
                 let track = TrackKey(u64::from(what >> 3) % 5);
-                let wish = match length % 4 {
-                    0 => Wish::Off,
-                    1 => Wish::Auto,
-                    layer => Wish::Layer(layer),
+                let preference = match length % 4 {
+                    0 => LayerPreference::Off,
+                    1 => LayerPreference::Auto,
+                    layer => LayerPreference::Layer(layer),
                 };
                 let peer = PeerKey(2);
                 let temporal = length;
                 worker.handle_command(
-                    Command::Prefer { peer, track, wish, priority: what, temporal },
+                    Command::Prefer { peer, track, preference, priority: what, temporal },
                     now,
                 );
             }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::codec::Picture;
+use crate::numbers::{Extended, MediaTime};
 
 /// How long a packet should be there.
 const KEEP: Duration = Duration::from_millis(700);
@@ -20,8 +21,8 @@ const MOST_SLOTS: usize = 2048;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meta {
     /// The continued sequence number.
-    pub(crate) sequence: u64,
-    pub(crate) timestamp: u32,
+    pub(crate) sequence: Extended,
+    pub(crate) timestamp: MediaTime,
     pub(crate) marker: bool,
     pub(crate) picture: Picture,
     /// Of a keyframe: how many packets right before it are its parameter sets.
@@ -36,7 +37,7 @@ pub(crate) struct Meta {
 
 impl Meta {
     /// A packet of which nothing else is known.
-    pub(crate) fn bare(sequence: u64, timestamp: u32, arrived: Instant) -> Self {
+    pub(crate) fn bare(sequence: Extended, timestamp: MediaTime, arrived: Instant) -> Self {
         Self {
             sequence,
             timestamp,
@@ -78,7 +79,7 @@ pub(crate) struct History {
     written: u64,
     slots: Vec<Option<Slot>>,
     /// Number and beginning of what was kept, the oldest first.
-    order: VecDeque<(u64, u64)>,
+    order: VecDeque<(Extended, u64)>,
 }
 
 impl History {
@@ -120,7 +121,7 @@ impl History {
     }
 
     /// The packet with this continued sequence number.
-    pub(crate) fn kept(&self, sequence: u64) -> Option<Kept<'_>> {
+    pub(crate) fn kept(&self, sequence: Extended) -> Option<Kept<'_>> {
         let slot = self.slots.get(self.place(sequence))?.as_ref()?;
         let capacity = self.bytes.len() as u64;
         if slot.meta.sequence != sequence || self.written - slot.at > capacity {
@@ -134,12 +135,12 @@ impl History {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "masked")]
-    fn place(&self, sequence: u64) -> usize {
-        sequence as usize & self.slots.len().wrapping_sub(1)
+    fn place(&self, sequence: Extended) -> usize {
+        sequence.count() as usize & self.slots.len().wrapping_sub(1)
     }
 
     /// Grows when what would be overwritten is still wanted.
-    fn make_room(&mut self, length: usize, sequence: u64, now: Instant) {
+    fn make_room(&mut self, length: usize, sequence: Extended, now: Instant) {
         if self.bytes.is_empty() {
             self.bytes = vec![0; FIRST];
             self.slots = vec![None; FIRST_SLOTS];
@@ -199,15 +200,22 @@ mod tests {
         let payload = |n: u64| vec![(n % 251) as u8; 900 + (n % 300) as usize];
         for n in 0..3000 {
             let at = noon + Duration::from_millis(n * 2);
-            assert!(history.keep(Meta::bare(n, 0, at), &[(n % 7) as u8; 3], &payload(n)));
-            assert!(!history.keep(Meta::bare(n, 0, at), &[], &payload(n)), "twice");
+            assert!(history.keep(
+                Meta::bare(n.into(), MediaTime(0), at),
+                &[(n % 7) as u8; 3],
+                &payload(n)
+            ));
+            assert!(
+                !history.keep(Meta::bare(n.into(), MediaTime(0), at), &[], &payload(n)),
+                "twice"
+            );
             for back in (0..KEEP.as_millis() as u64 / 2).step_by(50).filter(|&back| back < n) {
-                let kept = history.kept(n - back).expect("young enough");
+                let kept = history.kept((n - back).into()).expect("young enough");
                 assert_eq!(kept.payload, payload(n - back));
                 assert_eq!(kept.dependency, [((n - back) % 7) as u8; 3]);
             }
         }
-        assert!(history.kept(100).is_none(), "too old");
+        assert!(history.kept(100.into()).is_none(), "too old");
         assert!(history.bytes.len() <= MOST && history.slots.len() <= 512);
     }
 
@@ -216,7 +224,11 @@ mod tests {
         let noon = noon();
         let mut history = History::default();
         for n in 0..5000 {
-            history.keep(Meta::bare(n, 0, noon + Duration::from_millis(n * 20)), &[], &[1; 120]);
+            history.keep(
+                Meta::bare(n.into(), MediaTime(0), noon + Duration::from_millis(n * 20)),
+                &[],
+                &[1; 120],
+            );
         }
         assert_eq!((history.bytes.len(), history.slots.len()), (FIRST, 64));
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::codec::{Format, Frame, Picture};
 use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
+use crate::numbers::{BitRate, Extended, MediaTime};
 use crate::rtcp::ReportBlock;
 use crate::rtp::Unwrapper;
 use crate::stats::Incoming;
@@ -32,14 +33,14 @@ const SILENT: Duration = Duration::from_millis(1500);
 pub(crate) struct ClockPair {
     /// 32.32 fixed point seconds since 1900, by the publisher's clock.
     pub(crate) ntp: u64,
-    pub(crate) rtp: u32,
+    pub(crate) rtp: MediaTime,
     /// When it arrived.
     pub(crate) at: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Missing {
-    sequence: u64,
+    sequence: Extended,
     since: Instant,
     next: Instant,
     asked: u8,
@@ -50,11 +51,11 @@ struct Missing {
 pub(crate) struct Layer {
     /// SSRCs that media came from, and that retransmissions come from.
     sources: Succession<u32>,
-    repair: Option<u32>,
+    rtx: Option<u32>,
     /// The SSRC of retransmissions of the stream before, and when this one began.
     replaced: (Option<u32>, Option<Instant>),
     /// Parameter sets that came last: the number behind them, their RTP timestamp, and how many packets they are.
-    prelude: (u64, u32, u8),
+    prelude: (Extended, MediaTime, u8),
     /// What its newest packet is coded with.
     pub(crate) coded: Option<Format>,
     pub(crate) history: History,
@@ -62,13 +63,13 @@ pub(crate) struct Layer {
     numbers: Unwrapper,
     /// Added to this stream's numbers, so that they follow those of all streams before it.
     offset: u64,
-    first: u64,
+    first: Extended,
     seen: Seen,
     missing: Vec<Missing>,
     /// Packets received, each once, those that came by retransmission included.
     received: u64,
     reported: (u64, u64),
-    transit: Option<i64>,
+    transit: Option<u32>,
     jitter: f64,
     rate: Rate,
     last: Option<Instant>,
@@ -90,7 +91,7 @@ pub(crate) struct Layer {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Arrival {
     /// It is worth keeping.
-    New(u64),
+    New(Extended),
     /// It is too late or was there.
     Useless,
 }
@@ -99,15 +100,15 @@ impl Layer {
     pub(crate) fn new() -> Self {
         Self {
             sources: Succession::default(),
-            repair: None,
+            rtx: None,
             replaced: (None, None),
-            prelude: (0, 0, 0),
+            prelude: (Extended::default(), MediaTime::default(), 0),
             coded: None,
             history: History::default(),
             clock: None,
             numbers: Unwrapper::default(),
             offset: 0,
-            first: 0,
+            first: Extended::default(),
             seen: Seen::default(),
             missing: Vec::new(),
             received: 0,
@@ -134,9 +135,7 @@ impl Layer {
 
     /// What another stream adds to its numbers, so that they follow those of this one.
     pub(crate) fn next_offset(&self) -> u64 {
-        const CYCLE: u64 = 0x1_0000;
-        let highest = self.numbers.highest();
-        self.offset + highest.map_or(0, |it| it.next_multiple_of(CYCLE) + CYCLE)
+        self.offset + self.numbers.highest().map_or(0, Extended::whole_cycles)
     }
 
     /// The SSRC that it comes from.
@@ -159,13 +158,13 @@ impl Layer {
     }
 
     /// Whether retransmissions from `ssrc` are of the stream that goes on, rather than late ones of the one before.
-    pub(crate) fn is_repaired_by(&mut self, ssrc: u32, now: Instant) -> bool {
+    pub(crate) fn takes_rtx_from(&mut self, ssrc: u32, now: Instant) -> bool {
         let (before, begun) = self.replaced;
         let young = begun.is_some_and(|begun| now.saturating_duration_since(begun) < LATE);
         if before == Some(ssrc) && young {
             return false;
         }
-        self.repair = Some(ssrc);
+        self.rtx = Some(ssrc);
         true
     }
 
@@ -173,11 +172,11 @@ impl Layer {
     pub(crate) fn begin_stream(&mut self, now: Instant) {
         self.offset = self.next_offset();
         self.numbers = Unwrapper::default();
-        (self.first, self.received, self.reported) = (0, 0, (0, 0));
+        (self.first, self.received, self.reported) = (Extended::default(), 0, (0, 0));
         (self.seen, self.missing) = (Seen::default(), Vec::new());
         (self.transit, self.jitter) = (None, 0.0);
         self.clock = None;
-        self.replaced = (self.repair.take(), Some(now));
+        self.replaced = (self.rtx.take(), Some(now));
         self.begin_pictures();
     }
 
@@ -219,8 +218,10 @@ impl Layer {
             None => self.first = number,
             // A retransmission of what was never missed would open a gap that nobody made.
             Some(highest) if repeated && number > highest => return Arrival::Useless,
-            Some(highest) if number > highest => self.note_gap(highest + 1..number, now),
-            Some(highest) if highest - number >= Seen::NUMBERS => return Arrival::Useless,
+            Some(highest) if number > highest => self.note_gap(highest.next(), number, now),
+            Some(highest) if highest.since(number) >= Some(Seen::NUMBERS) => {
+                return Arrival::Useless;
+            }
             Some(_) if self.seen.has(number) => return Arrival::Useless,
             // Probes of libwebrtc are retransmissions, also of what was sent before the first packet that arrived.
             Some(_) if number < self.first && repeated => return Arrival::Useless,
@@ -236,31 +237,29 @@ impl Layer {
             self.rate.add(length, now);
             self.last = Some(now);
         }
-        Arrival::New(self.offset + number)
+        Arrival::New(number.plus(self.offset))
     }
 
     /// RFC 3550 appendix A.8; not for retransmissions.
-    pub(crate) fn time(&mut self, timestamp: u32, ticks: u32, since_start: Duration) {
+    pub(crate) fn time(&mut self, timestamp: MediaTime, ticks: u32, since_start: Duration) {
         let arrival = since_start.as_micros() as i128 * i128::from(ticks) / 1_000_000;
         #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
-        let transit = i64::from((arrival as u32).wrapping_sub(timestamp));
+        let transit = MediaTime(arrival as u32).since(timestamp);
         if let Some(before) = self.transit.replace(transit) {
-            #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
-            let distance = f64::from(((transit - before) as i32).unsigned_abs());
+            let distance = f64::from(transit.wrapping_sub(before).cast_signed().unsigned_abs());
             self.jitter += (distance - self.jitter) / 16.0;
         }
     }
 
-    fn note_gap(&mut self, gap: std::ops::Range<u64>, now: Instant) {
-        let length = gap.end - gap.start;
-        if length > MISSING as u64 {
+    fn note_gap(&mut self, from: Extended, to: Extended, now: Instant) {
+        if to.since(from) > Some(MISSING as u64) {
             // Too much to be asked for: a new picture helps more.
             self.missing.clear();
             self.want_keyframe();
             return;
         }
         let room = MISSING.saturating_sub(self.missing.len());
-        let missing = gap.take(room);
+        let missing = from.until(to).take(room);
         self.missing.extend(missing.map(|sequence| Missing {
             sequence,
             since: now,
@@ -281,11 +280,16 @@ impl Layer {
     }
 
     /// How many packets right before this one are the parameter sets of its access unit.
-    pub(crate) fn prelude(&mut self, number: u64, timestamp: u32, picture: &Picture) -> u8 {
+    pub(crate) fn prelude(
+        &mut self,
+        number: Extended,
+        timestamp: MediaTime,
+        picture: &Picture,
+    ) -> u8 {
         let (next, of, count) = self.prelude;
         let before = if (next, of) == (number, timestamp) { count } else { 0 };
         if picture.parameters {
-            self.prelude = (number + 1, timestamp, before.saturating_add(1));
+            self.prelude = (number.next(), timestamp, before.saturating_add(1));
         }
         if picture.keyframe { before } else { 0 }
     }
@@ -303,8 +307,7 @@ impl Layer {
         for missing in self.missing.iter_mut().filter(|missing| missing.next <= now) {
             missing.asked += 1;
             missing.next = now + AGAIN * u32::from(missing.asked.min(3));
-            #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-            wanted.push(missing.sequence as u16);
+            wanted.push(missing.sequence.wire());
             self.nacks += 1;
         }
     }
@@ -342,21 +345,23 @@ impl Layer {
         (self.keyframe_wanted && self.ssrc().is_some()).then_some(due)
     }
 
-    /// Bits in a second.
-    pub(crate) fn bitrate(&self, now: Instant) -> u64 {
-        if self.is_sent(now) { self.rate.bits_per_second } else { 0 }
+    /// How much is sent of it lately.
+    pub(crate) fn bitrate(&self, now: Instant) -> BitRate {
+        if self.is_sent(now) { self.rate.lately } else { BitRate::default() }
     }
 
     /// Whether something is known of how good it is, compared to others.
     pub(crate) fn is_measured(&self, now: Instant) -> bool {
-        self.is_sent(now) && (self.pixels.is_some() || self.rate.steady > 0)
+        self.is_sent(now) && (self.pixels.is_some() || self.rate.steady > BitRate(0))
     }
 
     /// Whether it is certainly better than another one: its pictures are larger, else it has by far more bits.
     pub(crate) fn is_better_than(&self, other: &Self) -> bool {
         match (self.pixels, other.pixels) {
             (Some(own), Some(other)) if own != other => own > other,
-            _ => other.rate.steady > 0 && self.rate.steady > other.rate.steady / 2 * 3,
+            _ => {
+                other.rate.steady > BitRate(0) && self.rate.steady > other.rate.steady.percent(150)
+            }
         }
     }
 
@@ -392,7 +397,7 @@ impl Layer {
     )]
     pub(crate) fn report(&mut self, now: Instant) -> Option<ReportBlock> {
         let (ssrc, highest) = (self.ssrc()?, self.numbers.highest()?);
-        let expected = highest + 1 - self.first;
+        let expected = highest.next().since(self.first).unwrap_or(0);
         let (expected_before, received_before) =
             std::mem::replace(&mut self.reported, (expected, self.received));
         let wanted = expected.saturating_sub(expected_before);
@@ -406,7 +411,7 @@ impl Layer {
             ssrc,
             fraction_lost: (lost * 256).checked_div(wanted).unwrap_or(0).min(255) as u8,
             lost: i32::try_from(expected.saturating_sub(self.received)).unwrap_or(i32::MAX),
-            highest: (highest - 0x1_0000) as u32,
+            highest: highest.reported(),
             jitter: self.jitter as u32,
             last_report,
             delay,
@@ -448,11 +453,11 @@ impl Scalable {
         self.last.iter().take(self.structure.levels().into()).map(sent)
     }
 
-    /// Levels that are sent, with their bits in a second.
-    pub(crate) fn offers(&self, now: Instant) -> impl Iterator<Item = (u8, u64)> {
-        let rates = self.rates.iter().map(|rate| rate.bits_per_second);
+    /// Levels that are sent, with their rates.
+    pub(crate) fn offers(&self, now: Instant) -> impl Iterator<Item = (u8, BitRate)> {
+        let rates = self.rates.iter().map(|rate| rate.lately);
         let all = (0..).zip(self.sent(now)).zip(rates);
-        all.filter(|((_, sent), _)| *sent).map(|((level, _), bits)| (level, bits))
+        all.filter(|((_, sent), _)| *sent).map(|((level, _), rate)| (level, rate))
     }
 }
 
@@ -463,27 +468,28 @@ struct Seen([u64; 16]);
 impl Seen {
     const NUMBERS: u64 = 1024;
 
-    fn place(number: u64) -> (usize, u64) {
+    fn place(number: Extended) -> (usize, u64) {
+        let number = number.count();
         ((number % Self::NUMBERS / 64) as usize, 1 << (number % 64))
     }
 
-    fn has(&self, number: u64) -> bool {
+    fn has(&self, number: Extended) -> bool {
         let (word, bit) = Self::place(number);
         self.0.get(word).is_some_and(|word| word & bit != 0)
     }
 
     /// Notes a number, where `highest` is the highest that was noted.
-    fn note(&mut self, number: u64, highest: Option<u64>) {
+    fn note(&mut self, number: Extended, highest: Option<Extended>) {
         match highest {
-            Some(highest) if number.saturating_sub(highest) < Self::NUMBERS => {
-                (highest + 1..number).for_each(|between| self.set(between, false));
+            Some(highest) if number.since(highest).unwrap_or(0) < Self::NUMBERS => {
+                highest.next().until(number).for_each(|between| self.set(between, false));
             }
             _ => *self = Self::default(),
         }
         self.set(number, true);
     }
 
-    fn set(&mut self, number: u64, there: bool) {
+    fn set(&mut self, number: Extended, there: bool) {
         let (word, bit) = Self::place(number);
         if let Some(word) = self.0.get_mut(word) {
             *word = if there { *word | bit } else { *word & !bit };
@@ -491,14 +497,15 @@ impl Seen {
     }
 }
 
-/// Bits in a second, over half a second.
+/// What is sent, as a rate.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rate {
     begun: Option<Instant>,
     bytes: usize,
-    bits_per_second: u64,
-    /// The same over some seconds.
-    steady: u64,
+    /// Over half a second.
+    lately: BitRate,
+    /// Over some seconds.
+    steady: BitRate,
 }
 
 impl Rate {
@@ -506,15 +513,14 @@ impl Rate {
         let begun = *self.begun.get_or_insert(now);
         let passed = now.saturating_duration_since(begun);
         if passed >= RATE_WINDOW {
-            let bits = self.bytes as u128 * 8_000;
-            let measured = u64::try_from(bits / passed.as_millis().max(1)).unwrap_or(u64::MAX);
-            self.bits_per_second = match self.bits_per_second {
-                0 => measured,
-                before => u64::midpoint(before, measured),
+            let measured = BitRate::of(self.bytes as u64, passed);
+            self.lately = match self.lately {
+                BitRate(0) => measured,
+                before => before.midpoint(measured),
             };
             self.steady = match self.steady {
-                0 => measured,
-                before => before - before / 8 + measured / 8,
+                BitRate(0) => measured,
+                before => before - before.part(8) + measured.part(8),
             };
             (self.begun, self.bytes) = (Some(now), 0);
         }
@@ -542,7 +548,7 @@ mod tests {
         };
         assert_eq!(ask(&mut layer, 0), [12, 13]);
         assert!(ask(&mut layer, 10).is_empty());
-        assert_eq!(layer.arrive(12, 100, true, noon), Arrival::New(0x1_0000 + 12));
+        assert_eq!(layer.arrive(12, 100, true, noon), Arrival::New(Extended::first(12)));
         assert_eq!(ask(&mut layer, 70), [13]);
         assert!(ask(&mut layer, 900).is_empty());
         assert!(!layer.misses());
@@ -565,7 +571,7 @@ mod tests {
         assert_eq!(layer.arrive(11, 1000, false, noon), Arrival::Useless, "a duplicate");
         let block = layer.report(noon).unwrap();
         assert_eq!((block.fraction_lost, block.lost), (64, 1), "12 is missing");
-        assert_eq!(layer.arrive(12, 1000, true, noon), Arrival::New(0x1_0000 + 12));
+        assert_eq!(layer.arrive(12, 1000, true, noon), Arrival::New(Extended::first(12)));
         assert_eq!(layer.report(noon).unwrap().lost, 0);
         for round in 0..3_u64 {
             for sequence in 14..2000_u16 {
@@ -595,7 +601,7 @@ mod tests {
         for step in 1..40_u16 {
             layer.arrive(1 + step, 0, false, noon + RATE_WINDOW * u32::from(step));
         }
-        assert!(!layer.is_sent(noon + SILENT) && layer.rate.bits_per_second == 0);
+        assert!(!layer.is_sent(noon + SILENT) && layer.rate.lately == BitRate(0));
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod plan;
 pub mod recorder;
 mod rtcp;
 mod rtp;
-mod sending;
+mod sender;
 mod srtp;
 mod stats;
 mod subscription;
@@ -52,5 +52,5 @@ pub use plan::{
 };
 pub use rtp::ExtensionIds;
 pub use stats::{LayerStats, PeerStats, ReceiveStats, SendStats};
-pub use subscription::Wish;
+pub use subscription::LayerPreference;
 pub use worker::{Command, Event, Gone, PeerState, Transmit, Worker};

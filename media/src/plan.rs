@@ -59,7 +59,7 @@ pub struct ReceiveCodec {
     /// Its payload type.
     pub payload_type: u8,
     /// The payload type of its retransmissions (RFC 4588).
-    pub repair_type: Option<u8>,
+    pub rtx_type: Option<u8>,
     /// The payload type of redundant audio (RFC 2198), passed on as it is.
     pub red_type: Option<u8>,
     /// Whether the peer takes requests for packets (generic NACK, RFC 4585 §6.2.1).
@@ -89,7 +89,7 @@ pub(crate) enum PayloadUse {
     /// Redundant audio (RFC 2198).
     Redundant,
     /// Retransmissions (RFC 4588).
-    Repair,
+    Rtx,
 }
 
 impl ReceivePlan {
@@ -104,7 +104,7 @@ impl ReceivePlan {
             let used = match Some(payload_type) {
                 media if media == Some(codec.payload_type) => PayloadUse::Media,
                 red if red == codec.red_type => PayloadUse::Redundant,
-                repair if repair == codec.repair_type => PayloadUse::Repair,
+                rtx if rtx == codec.rtx_type => PayloadUse::Rtx,
                 _ => return None,
             };
             Some((codec, used))
@@ -138,7 +138,7 @@ pub struct SendPlan {
     /// SSRC of the media, and of its retransmissions.
     pub ssrc: u32,
     /// See `ssrc`.
-    pub repair_ssrc: u32,
+    pub rtx_ssrc: u32,
     /// What it takes; nothing where the client has rejected the section or holds it.
     pub codecs: Vec<SendCodec>,
     /// Numbers of the header extensions.
@@ -153,7 +153,7 @@ pub struct SendCodec {
     /// Its payload type.
     pub payload_type: u8,
     /// The payload type of its retransmissions.
-    pub repair_type: Option<u8>,
+    pub rtx_type: Option<u8>,
     /// The payload type of redundant audio.
     pub red_type: Option<u8>,
 }

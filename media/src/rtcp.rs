@@ -1,6 +1,8 @@
 //! RTCP (RFC 3550 §6, RFC 4585, RFC 8888's predecessor for transport-wide feedback): compounds are read packet by packet, so
 //! that one that is broken costs only itself, and written without memory of their own.
 
+use crate::numbers::{BitRate, MediaTime};
+
 /// Packets of one compound that are looked at.
 const PACKETS: usize = 32;
 /// Report blocks of one packet.
@@ -38,7 +40,7 @@ pub(crate) enum Rtcp<'a> {
     SenderReport {
         ssrc: u32,
         ntp: u64,
-        rtp: u32,
+        rtp: MediaTime,
     },
     Report(ReportBlock),
     /// SSRC of a picture that was lost (PLI).
@@ -106,7 +108,7 @@ fn read_packet<'a>(count: u8, kind: u8, body: &'a [u8], take: &mut impl FnMut(Rt
             if let (Some(ssrc), Some(ntp), Some(rtp)) =
                 (word(body, 0), long(body, 4), word(body, 12))
             {
-                take(Rtcp::SenderReport { ssrc, ntp, rtp });
+                take(Rtcp::SenderReport { ssrc, ntp, rtp: MediaTime(rtp) });
             }
             blocks(body.get(24..).unwrap_or_default(), count, take);
         }
@@ -333,7 +335,7 @@ impl<'a> Compound<'a> {
     }
 
     /// Says how much may be sent, bit/s.
-    pub(crate) fn remb(&mut self, bitrate: u64, ssrcs: &[u32]) {
+    pub(crate) fn remb(&mut self, BitRate(bitrate): BitRate, ssrcs: &[u32]) {
         let ssrcs = ssrcs.get(..255).unwrap_or(ssrcs);
         self.packet(PAYLOAD_FEEDBACK, 15, |out| {
             let exponent = (64 - bitrate.leading_zeros()).saturating_sub(18);
@@ -372,7 +374,7 @@ impl<'a> Compound<'a> {
     pub(crate) fn sender_report(
         out: &'a mut Vec<u8>,
         ssrc: u32,
-        (ntp, rtp): (u64, u32),
+        (ntp, MediaTime(rtp)): (u64, MediaTime),
         (packets, bytes): (u32, u32),
         cname: &str,
     ) -> Self {
@@ -468,7 +470,7 @@ mod tests {
         let mut compound = Compound::new(&mut out, 1, &[block]);
         compound.keyframe_request(9);
         compound.nack(9, &[65_530, 65_535, 1, 200]);
-        compound.remb(1_500_000, &[9, 10]);
+        compound.remb(BitRate(1_500_000), &[9, 10]);
         let arrivals = [Some(3), None, Some(4), Some(1000), Some(990), None, None, Some(991)];
         assert_eq!(compound.twcc(9, (7, 65_533, 5), &arrivals), 8);
         let said = all(&out);
@@ -493,8 +495,8 @@ mod tests {
         assert_eq!(unmarshal(&mut out.as_slice()).unwrap().len(), 5, "by the other implementation");
 
         let mut out = Vec::new();
-        Compound::sender_report(&mut out, 9, (1 << 40, 5), (6, 7), "name");
-        assert_eq!(all(&out), [Rtcp::SenderReport { ssrc: 9, ntp: 1 << 40, rtp: 5 }]);
+        Compound::sender_report(&mut out, 9, (1 << 40, MediaTime(5)), (6, 7), "name");
+        assert_eq!(all(&out), [Rtcp::SenderReport { ssrc: 9, ntp: 1 << 40, rtp: MediaTime(5) }]);
         assert_eq!(unmarshal(&mut out.as_slice()).unwrap().len(), 2);
     }
 

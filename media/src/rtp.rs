@@ -1,5 +1,7 @@
 //! RTP packets (RFC 3550 §5.1, RFC 8285): bytes become a [`Header`] that cannot be wrong, and a header becomes bytes again.
 
+use crate::numbers::{Extended, MediaTime};
+
 /// Bytes of a header without contributing sources and extensions.
 pub(crate) const FIXED_HEADER: usize = 12;
 /// Header extensions that are understood, in the order of their place in [`ExtensionIds`].
@@ -62,7 +64,7 @@ pub(crate) struct Header {
     pub(crate) marker: bool,
     pub(crate) payload_type: u8,
     pub(crate) sequence: u16,
-    pub(crate) timestamp: u32,
+    pub(crate) timestamp: MediaTime,
     pub(crate) ssrc: u32,
     padded: bool,
     /// Where the payload begins.
@@ -90,7 +92,7 @@ impl Header {
             marker: second & 0x80 != 0,
             payload_type: second & 0x7F,
             sequence: u16::from_be_bytes([s0, s1]),
-            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            timestamp: MediaTime(u32::from_be_bytes([t0, t1, t2, t3])),
             ssrc: u32::from_be_bytes([i0, i1, i2, i3]),
             padded: first & 0x20 != 0,
             length,
@@ -265,25 +267,21 @@ impl<'a> Writer<'a> {
 /// Continues 16-bit sequence numbers over their wraps (RFC 3711 §3.3.1, appendix A of RFC 3550).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Unwrapper {
-    highest: Option<u64>,
+    highest: Option<Extended>,
 }
 
 impl Unwrapper {
-    /// The continued number of `sequence`: the one nearest to the highest that was noted. It begins at 65,536, so that the first
-    /// ones may come out of order.
-    pub(crate) fn peek(&self, sequence: u16) -> u64 {
-        let Some(highest) = self.highest else { return 0x1_0000 + u64::from(sequence) };
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits")]
-        let distance = sequence.wrapping_sub(highest as u16).cast_signed();
-        highest.saturating_add_signed(i64::from(distance))
+    /// The continued number of `sequence`: the one nearest to the highest that was noted.
+    pub(crate) fn peek(&self, sequence: u16) -> Extended {
+        self.highest.map_or(Extended::first(sequence), |highest| highest.nearest(sequence))
     }
 
     /// Notes that a packet with this continued number is genuine.
-    pub(crate) fn note(&mut self, continued: u64) {
+    pub(crate) fn note(&mut self, continued: Extended) {
         self.highest = Some(self.highest.map_or(continued, |highest| highest.max(continued)));
     }
 
-    pub(crate) fn highest(&self) -> Option<u64> {
+    pub(crate) fn highest(&self) -> Option<Extended> {
         self.highest
     }
 }
@@ -319,7 +317,9 @@ mod tests {
                 (header.length, header.sequence, header.ssrc),
                 (length, 65_535, 0xDEAD_BEEF)
             );
-            assert!(header.marker && header.payload_type == 96 && header.timestamp == 77);
+            assert!(
+                header.marker && header.payload_type == 96 && header.timestamp == MediaTime(77)
+            );
             assert_eq!(header.payload(packet), Some(&b"payload"[..]));
             let values = Values::read(&header, packet, &ids);
             assert_eq!(values.transport_sequence, Some(0x0102));
@@ -351,7 +351,7 @@ mod tests {
         for sequence in [65_534, 65_535, 1, 0, 2, 65_533] {
             let continued = unwrapper.peek(sequence);
             unwrapper.note(continued);
-            seen.push(continued - 0x1_0000);
+            seen.push(continued.reported());
         }
         assert_eq!(seen, [65_534, 65_535, 65_537, 65_536, 65_538, 65_533]);
     }

@@ -8,6 +8,8 @@ use rtc_dtls::crypto_provider::{
     StreamCipherAlgorithm,
 };
 
+use crate::numbers::SrtpIndex;
+
 /// Bytes that sealing an RTP packet adds at most.
 pub(crate) const OVERHEAD: usize = 16;
 /// Bytes of the truncated HMAC-SHA1 tag.
@@ -51,14 +53,14 @@ pub(crate) enum SrtpError {
 /// Remembers which of the last 128 indexes were there.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Window {
-    highest: u64,
+    highest: SrtpIndex,
     seen: u128,
 }
 
 impl Window {
     /// Whether `index` is new.
-    pub(crate) fn is_new(&self, index: u64) -> bool {
-        match self.highest.checked_sub(index) {
+    pub(crate) fn is_new(&self, index: SrtpIndex) -> bool {
+        match self.highest.since(index) {
             None => true,
             Some(age @ 0..128) => self.seen >> age & 1 == 0,
             Some(_) => false,
@@ -66,15 +68,15 @@ impl Window {
     }
 
     /// Notes `index`.
-    pub(crate) fn note(&mut self, index: u64) {
-        match index.checked_sub(self.highest) {
+    pub(crate) fn note(&mut self, index: SrtpIndex) {
+        match index.since(self.highest) {
             Some(ahead @ 0..128) => {
                 self.seen = self.seen << ahead | 1;
                 self.highest = index;
             }
             Some(_) => (self.seen, self.highest) = (1, index),
             None => {
-                if let age @ 0..128 = self.highest - index {
+                if let Some(age @ 0..128) = self.highest.since(index) {
                     self.seen |= 1 << age;
                 }
             }
@@ -183,15 +185,15 @@ impl Direction {
         Ok(Self { cipher, salt: salt(RTP_SALT)?, rtcp_salt: salt(RTCP_SALT)? })
     }
 
-    /// Seals the RTP packet at the end of `out` that begins at `begin`, whose header has `header` bytes; `index` is its continued
-    /// sequence number.
+    /// Seals the RTP packet at the end of `out` that begins at `begin`, whose header has `header` bytes, as number `index` of
+    /// its SSRC.
     pub(crate) fn seal(
         &mut self,
         out: &mut Vec<u8>,
         begin: usize,
         header: usize,
         ssrc: u32,
-        index: u64,
+        index: SrtpIndex,
     ) -> Result<(), SrtpError> {
         let packet = out.get_mut(begin..).ok_or(SrtpError::Short)?;
         match &mut self.cipher {
@@ -208,7 +210,7 @@ impl Direction {
                 rtp.stream
                     .apply_keystream(&counter_iv(&self.salt, ssrc, index), payload)
                     .map_err(|_| SrtpError::Unsupported)?;
-                let tag = rtp.tag(packet, &rollover(index))?;
+                let tag = rtp.tag(packet, &index.rollover())?;
                 out.extend_from_slice(&tag);
             }
         }
@@ -221,7 +223,7 @@ impl Direction {
         packet: &mut [u8],
         header: usize,
         ssrc: u32,
-        index: u64,
+        index: SrtpIndex,
     ) -> Result<usize, SrtpError> {
         match &mut self.cipher {
             Cipher::Gcm { rtp, .. } => {
@@ -237,7 +239,7 @@ impl Direction {
                 let end = packet.len().checked_sub(SHA1_TAG).ok_or(SrtpError::Short)?;
                 let (packet, tag) = packet.split_at_mut_checked(end).ok_or(SrtpError::Short)?;
                 let payload = packet.get(header..).ok_or(SrtpError::Short)?.len();
-                if !same(&rtp.tag(packet, &rollover(index))?, tag) {
+                if !same(&rtp.tag(packet, &index.rollover())?, tag) {
                     return Err(SrtpError::Forged);
                 }
                 let payload = packet.get_mut(end - payload..).ok_or(SrtpError::Short)?;
@@ -263,14 +265,14 @@ impl Direction {
         match &mut self.cipher {
             Cipher::Gcm { rtcp, .. } => {
                 let mut tag = [0; GCM_TAG];
-                let nonce = gcm_nonce(&self.rtcp_salt, ssrc, u64::from(index & !ENCRYPTED));
+                let nonce = gcm_nonce(&self.rtcp_salt, ssrc, SrtpIndex::rtcp(index));
                 rtcp.seal_in_place(&nonce, &clear(head, &word), body, &mut tag)
                     .map_err(|_| SrtpError::Unsupported)?;
                 out.extend_from_slice(&tag);
                 out.extend_from_slice(&word);
             }
             Cipher::Sha1 { rtcp, .. } => {
-                let iv = counter_iv(&self.rtcp_salt, ssrc, u64::from(index & !ENCRYPTED));
+                let iv = counter_iv(&self.rtcp_salt, ssrc, SrtpIndex::rtcp(index));
                 rtcp.stream.apply_keystream(&iv, body).map_err(|_| SrtpError::Unsupported)?;
                 let tag = rtcp.tag(packet, &word)?;
                 out.extend_from_slice(&word);
@@ -294,7 +296,7 @@ impl Direction {
             Cipher::Gcm { rtcp, .. } => {
                 let (tag, word) = trailer.split_at_checked(GCM_TAG).ok_or(SrtpError::Short)?;
                 let index = index_of(word)?;
-                let nonce = gcm_nonce(&self.rtcp_salt, ssrc, u64::from(index));
+                let nonce = gcm_nonce(&self.rtcp_salt, ssrc, SrtpIndex::rtcp(index));
                 rtcp.open_in_place(&nonce, &clear(head, word), body, tag)
                     .map_err(|_| SrtpError::Forged)?;
                 Ok((end, index, ssrc))
@@ -305,7 +307,7 @@ impl Direction {
                 if !same(&rtcp.tag(packet, word)?, tag) {
                     return Err(SrtpError::Forged);
                 }
-                let iv = counter_iv(&self.rtcp_salt, ssrc, u64::from(index));
+                let iv = counter_iv(&self.rtcp_salt, ssrc, SrtpIndex::rtcp(index));
                 let body = packet.get_mut(RTCP_CLEAR..).ok_or(SrtpError::Short)?;
                 rtcp.stream.apply_keystream(&iv, body).map_err(|_| SrtpError::Unsupported)?;
                 Ok((end, index, ssrc))
@@ -339,14 +341,9 @@ fn sender(head: &[u8]) -> Option<u32> {
     head.last_chunk::<4>().map(|&bytes| u32::from_be_bytes(bytes))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the rollover counter has 32 bits")]
-fn rollover(index: u64) -> [u8; 4] {
-    ((index >> 16) as u32).to_be_bytes()
-}
-
 /// The nonce of RFC 7714 §8.1; for SRTCP (§9.1) the index has 31 bits and takes the same place.
-fn gcm_nonce(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 12] {
-    let [_, _, r0, r1, r2, r3, s0, s1] = index.to_be_bytes();
+fn gcm_nonce(salt: &[u8; 14], ssrc: u32, index: SrtpIndex) -> [u8; 12] {
+    let [r0, r1, r2, r3, s0, s1] = index.bytes();
     let [i0, i1, i2, i3] = ssrc.to_be_bytes();
     let mut nonce = [0, 0, i0, i1, i2, i3, r0, r1, r2, r3, s0, s1];
     nonce.iter_mut().zip(salt).for_each(|(byte, salt)| *byte ^= salt);
@@ -354,8 +351,8 @@ fn gcm_nonce(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 12] {
 }
 
 /// The first counter block of RFC 3711 §4.1.1.
-fn counter_iv(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
-    let [_, _, r0, r1, r2, r3, s0, s1] = index.to_be_bytes();
+fn counter_iv(salt: &[u8; 14], ssrc: u32, index: SrtpIndex) -> [u8; 16] {
+    let [r0, r1, r2, r3, s0, s1] = index.bytes();
     let [i0, i1, i2, i3] = ssrc.to_be_bytes();
     let mut iv = [0, 0, 0, 0, i0, i1, i2, i3, r0, r1, r2, r3, s0, s1, 0, 0];
     iv.iter_mut().zip(salt).for_each(|(byte, salt)| *byte ^= salt);
@@ -404,7 +401,7 @@ mod tests {
             let (mut ours, mut theirs) = (new(), context());
             let (mut sealing, mut opening) = (new(), context());
             for (sequence, rollover) in [(65_534, 0), (65_535, 0), (0, 1), (1, 1)] {
-                let index = rollover << 16 | u64::from(sequence);
+                let index = (rollover << 16 | u64::from(sequence)).into();
                 let plain = packet(sequence, b"sixteen or more bytes of media");
                 let mut sealed = theirs.encrypt_rtp(&plain).unwrap().to_vec();
                 let length = ours.open(&mut sealed, 20, 42, index).unwrap();
@@ -431,15 +428,18 @@ mod tests {
             let mut both =
                 Direction::new(provider.crypto(), profile, &vec![1; key], &vec![2; salt]).unwrap();
             let mut sealed = packet(9, b"media");
-            both.seal(&mut sealed, 0, 20, 42, 9).unwrap();
+            both.seal(&mut sealed, 0, 20, 42, 9.into()).unwrap();
             for place in 0..sealed.len() {
                 let mut forged = sealed.clone();
                 forged[place] ^= 1;
-                assert_eq!(both.open(&mut forged, 20, 42, 9), Err(SrtpError::Forged));
+                assert_eq!(both.open(&mut forged, 20, 42, 9.into()), Err(SrtpError::Forged));
             }
-            assert_eq!(both.open(&mut sealed.clone(), 20, 42, 9 + 65_536), Err(SrtpError::Forged));
+            assert_eq!(
+                both.open(&mut sealed.clone(), 20, 42, (9 + 65_536).into()),
+                Err(SrtpError::Forged)
+            );
             for length in 0..sealed.len() {
-                assert!(both.open(&mut sealed[..length].to_vec(), 20, 42, 9).is_err());
+                assert!(both.open(&mut sealed[..length].to_vec(), 20, 42, 9.into()).is_err());
                 assert!(both.open_rtcp(&mut sealed[..length].to_vec()).is_err());
             }
         }
@@ -448,12 +448,12 @@ mod tests {
     #[test]
     fn an_index_passes_once() {
         let mut window = Window::default();
-        for index in [5, 3, 300, 299, 173] {
-            assert!(window.is_new(index), "{index}");
+        for index in [5, 3, 300, 299, 173].map(SrtpIndex::from) {
+            assert!(window.is_new(index), "{index:?}");
             window.note(index);
-            assert!(!window.is_new(index), "{index}");
+            assert!(!window.is_new(index), "{index:?}");
         }
-        assert!(!window.is_new(172), "older than the window");
-        assert!(window.is_new(298));
+        assert!(!window.is_new(172.into()), "older than the window");
+        assert!(window.is_new(298.into()));
     }
 }

@@ -3,14 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use crate::codec::Kind;
 use crate::layer::{Arrival, Layer};
-use crate::peer::{Peer, Receiving};
+use crate::peer::{Peer, Receiver};
 use crate::plan::{PeerKey, TrackKey};
 use crate::rtcp::{ReportBlock, Rtcp};
-use crate::sending::Sending;
+use crate::sender::Sender;
 use crate::track::Track;
 
 /// How often the numbers of a peer are given out.
@@ -152,7 +150,7 @@ impl Incoming {
             jitter_us: micros_of(self.jitter, clock),
             nacks: layer.nacks,
             keyframe_requests: layer.keyframe_requests,
-            bitrate: layer.bitrate(now),
+            bitrate: layer.bitrate(now).0,
         }
     }
 }
@@ -260,18 +258,18 @@ impl Pictures {
 }
 
 /// Notes what a viewer says of the streams that it is sent, and gives it back.
-pub(crate) fn noted<'a>(sending: &mut Slab<Sending>, said: Rtcp<'a>, now: Instant) -> Rtcp<'a> {
+pub(crate) fn noted<'a>(peer: &mut Peer, said: Rtcp<'a>, now: Instant) -> Rtcp<'a> {
     let ssrc = match &said {
         Rtcp::Report(block) => block.ssrc,
         Rtcp::Nack { ssrc, .. } | Rtcp::KeyframeRequest { ssrc } => *ssrc,
         _ => return said,
     };
-    let mut all = sending.iter_mut().map(|(_, sending)| sending);
-    let Some(sending) = all.find(|it| it.plan.ssrc == ssrc) else { return said };
+    let sender = peer.sender_of(ssrc).and_then(|sender_at| peer.senders.get_mut(sender_at));
+    let Some(sender) = sender else { return said };
     match &said {
-        Rtcp::Report(block) => sending.stats.report(block, now),
-        Rtcp::Nack { .. } => sending.stats.nacks += 1,
-        _ => sending.stats.plis += 1,
+        Rtcp::Report(block) => sender.stats.report(block, now),
+        Rtcp::Nack { .. } => sender.stats.nacks += 1,
+        _ => sender.stats.plis += 1,
     }
     said
 }
@@ -284,11 +282,11 @@ pub(crate) fn collect<'a>(
 ) -> PeerStats {
     let outbound = peer.outbound.as_ref();
     let age = u64::try_from(peer.age(now).as_millis()).unwrap_or(u64::MAX);
-    let rtts = peer.sending.iter().filter_map(|(_, sending)| sending.stats.rtt);
-    let sections = peer.sending.iter();
-    let receive = |receiving: &Receiving| {
-        let key = receiving.plan.track;
-        let mid = receiving.plan.mid.clone();
+    let rtts = peer.senders.iter().filter_map(|(_, sender)| sender.stats.rtt);
+    let sections = peer.senders.iter();
+    let receive = |receiver: &Receiver| {
+        let key = receiver.plan.track;
+        let mid = receiver.plan.mid.clone();
         let layers = track(key).map(layers(now)).unwrap_or_default();
         ReceiveStats { mid, track: key, layers }
     };
@@ -296,11 +294,11 @@ pub(crate) fn collect<'a>(
         peer: peer.key,
         age_ms: age,
         rtt_us: rtts.max_by_key(|&(_, at)| at).map(|(micros, _)| micros),
-        estimate: outbound.and_then(|outbound| outbound.bandwidth.estimate(now)),
-        receives: peer.receiving.iter().map(receive).collect(),
+        estimate: outbound.and_then(|outbound| outbound.bandwidth.estimate(now)).map(|rate| rate.0),
+        receives: peer.receivers.iter().map(receive).collect(),
         sends: sections
             .filter(|(_, it)| it.track.is_some() || it.stats.packets > 0)
-            .map(|(_, sending)| send(sending, sending.track.and_then(&track), now))
+            .map(|(_, sender)| send(sender, sender.track.and_then(&track), now))
             .collect(),
     }
 }
@@ -312,24 +310,24 @@ fn layers(now: Instant) -> impl Fn(&Track) -> Vec<LayerStats> {
     }
 }
 
-fn send(sending: &Sending, track: Option<&Track>, now: Instant) -> SendStats {
-    let counted = &sending.stats;
-    let shown = track.and_then(|track| track.subscriptions.get(sending.subscription?));
+fn send(sender: &Sender, track: Option<&Track>, now: Instant) -> SendStats {
+    let counted = &sender.stats;
+    let shown = track.and_then(|track| track.subscriptions.get(sender.subscription?));
     let target = shown.and_then(|it| it.target);
     let offers = track.map(|track| track.offers(now)).unwrap_or_default();
     let targeted = offers.iter().find(|&&(layer, _)| Some(layer) == target);
     // A track that is gone had one of these.
     let codec = track.map(|track| track.format.codec);
-    let codec = codec.or(sending.plan.codecs.first().map(|it| it.format.codec));
+    let codec = codec.or(sender.plan.codecs.first().map(|it| it.format.codec));
     let clock = codec.map_or(0, crate::Codec::clock);
-    let is_video = sending.plan.kind == Kind::Video;
+    let is_video = sender.plan.kind == Kind::Video;
     let pictures = if is_video { counted.pictures } else { Pictures::default() };
     SendStats {
-        mid: sending.plan.mid.clone(),
-        track: sending.track,
+        mid: sender.plan.mid.clone(),
+        track: sender.track,
         layer: shown.and_then(|it| it.current),
         target,
-        target_bitrate: targeted.map_or(0, |&(_, bits)| bits),
+        target_bitrate: targeted.map_or(0, |&(_, rate)| rate.0),
         packets: counted.packets,
         bytes: counted.bytes,
         resent: counted.resent,
@@ -435,9 +433,11 @@ mod tests {
         incoming.reported(100, 95, 40);
         incoming.reported(100, 103, 45);
         assert_eq!((incoming.lost, incoming.jitter), (2, 45));
-        for (arrival, repeated) in
-            [(Arrival::New(1), false), (Arrival::New(2), true), (Arrival::Useless, true)]
-        {
+        for (arrival, repeated) in [
+            (Arrival::New(1.into()), false),
+            (Arrival::New(2.into()), true),
+            (Arrival::Useless, true),
+        ] {
             incoming.arrived(arrival, 10, repeated);
         }
         let counted = (incoming.packets, incoming.bytes, incoming.recovered, incoming.discarded);

@@ -8,8 +8,9 @@ use crate::codec::{Codec, Frame, Kind, Vp8};
 use crate::dependency::{Indication, Structure};
 use crate::history::Meta;
 use crate::layer::Layer;
+use crate::numbers::{Extended, MediaTime};
 use crate::plan::SendCodec;
-use crate::sending::{Preference, Rewritten, Sending};
+use crate::sender::{Preferences, Rewritten, Sender};
 
 /// Renumberings that are remembered for packets that come late, and for requests.
 const EPOCHS: usize = 128;
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the viewer asked for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Wish {
+pub enum LayerPreference {
     /// The best that fits.
     #[default]
     Auto,
@@ -34,9 +35,11 @@ pub enum Wish {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch {
     pub(crate) layer: u8,
-    /// The continued number of its first packet.
-    from: u64,
+    /// The number of its first packet.
+    from: Extended,
+    /// From a packet's number to the one that the viewer sees.
     sequence: i64,
+    /// Ticks from a packet's timestamp to the one that the viewer sees.
     timestamp: u32,
     picture: u16,
     base_layer: u8,
@@ -66,8 +69,8 @@ impl Epoch {
             _ => {}
         }
         Some(Rewritten {
-            sequence: meta.sequence.checked_add_signed(self.sequence)?,
-            timestamp: meta.timestamp.wrapping_add(self.timestamp),
+            sequence: meta.sequence.shifted(self.sequence)?,
+            timestamp: meta.timestamp.plus(self.timestamp),
             picture: self.picture,
             base_layer: self.base_layer,
             red: meta.red,
@@ -87,10 +90,10 @@ impl Epoch {
 pub(crate) struct Subscription {
     /// The viewer and his stream, by their places.
     pub(crate) viewer: usize,
-    pub(crate) line: usize,
+    pub(crate) sender_at: usize,
     /// How the viewer takes the track's codec; `None` when not at all.
     pub(crate) codec: Option<SendCodec>,
-    pub(crate) wish: Wish,
+    pub(crate) preference: LayerPreference,
     pub(crate) priority: u8,
     /// The layer that arrives, and the one that is wanted.
     pub(crate) current: Option<u8>,
@@ -100,12 +103,12 @@ pub(crate) struct Subscription {
     /// What the viewer was told last about a pause.
     pub(crate) told_paused: bool,
     epochs: VecDeque<Epoch>,
-    highest: u64,
+    highest: Extended,
     passed: Passed,
     /// RTP timestamp of the VP8 picture that was left out last.
-    left_out: Option<u32>,
+    left_out: Option<MediaTime>,
     /// RTP timestamp of the picture that began last, of a stream with descriptors.
-    unit: Option<u32>,
+    unit: Option<MediaTime>,
     /// Since when temporal layers are left out that are wished for.
     withheld: Option<Instant>,
 }
@@ -113,23 +116,23 @@ pub(crate) struct Subscription {
 impl Subscription {
     pub(crate) fn new(
         viewer: usize,
-        line: usize,
+        sender_at: usize,
         codec: Option<SendCodec>,
-        preference: Preference,
+        preferences: Preferences,
     ) -> Self {
-        let Preference { wish, priority, temporal } = preference;
+        let Preferences { preference, priority, temporal } = preferences;
         Self {
             viewer,
-            line,
+            sender_at,
             codec,
-            wish,
+            preference,
             priority,
             current: None,
             target: Some(0),
             temporal,
             told_paused: false,
             epochs: VecDeque::new(),
-            highest: 0,
+            highest: Extended::default(),
             passed: Passed::default(),
             left_out: None,
             unit: None,
@@ -149,9 +152,9 @@ impl Subscription {
 
     /// Where the packets begin that `meta`, number `number` of `layer`, makes of use: a keyframe's parameter sets are right before
     /// it, and were of no use without it.
-    pub(crate) fn begin_at(&self, layer: u8, meta: &Meta) -> u64 {
+    pub(crate) fn begin_at(&self, layer: u8, meta: &Meta) -> Extended {
         let waits = self.current != Some(layer) && self.target == Some(layer);
-        meta.sequence - if waits { u64::from(meta.prelude) } else { 0 }
+        meta.sequence.minus(if waits { u64::from(meta.prelude) } else { 0 })
     }
 
     /// How `meta` of `layer` is to look; `None` when the viewer does not get it. A layer that is waited for is switched to when
@@ -162,13 +165,13 @@ impl Subscription {
         (meta, begins): (&Meta, bool),
         codec: Codec,
         layers: &[Layer],
-        sending: &mut Sending,
+        sender: &mut Sender,
     ) -> (Option<Rewritten>, bool) {
         // VP8 has numbers of its own to be closed up.
         if let ([only], Some(frame), None) = (layers, meta.picture.frame, meta.picture.vp8)
             && let Some(scalable) = &only.scalable
         {
-            return self.take_frame(&frame, &scalable.structure, meta, codec, layers, sending);
+            return self.take_frame(&frame, &scalable.structure, meta, codec, layers, sender);
         }
         let mut switched = false;
         if self.current != Some(layer) {
@@ -176,14 +179,14 @@ impl Subscription {
             if self.target != Some(layer) || !begins {
                 return (None, false);
             }
-            self.switch(layer, meta, codec, layers, sending);
+            self.switch(layer, meta, codec, layers, sender);
             switched = true;
         } else if self.target.is_none() {
             return (None, false);
         } else if meta.sequence > self.highest {
             self.choose_temporal(meta);
         }
-        (self.pass(layer, meta, sending), switched)
+        (self.pass(layer, meta, sender), switched)
     }
 
     /// The same for a packet of a stream that carries all layers; `current` and `target` are spatial ones.
@@ -194,14 +197,14 @@ impl Subscription {
         meta: &Meta,
         codec: Codec,
         layers: &[Layer],
-        sending: &mut Sending,
+        sender: &mut Sender,
     ) -> (Option<Rewritten>, bool) {
         let top = structure.levels().saturating_sub(1);
         let before = self.current;
         let mut temporal = self.epochs.back().map_or(self.temporal, |epoch| epoch.temporal);
         match (before, self.target.map(|target| target.min(top))) {
             (None, Some(target)) if meta.picture.keyframe => {
-                self.switch(0, meta, codec, layers, sending);
+                self.switch(0, meta, codec, layers, sender);
                 self.passed = Passed::default();
                 (self.current, temporal) = (Some(target), self.temporal);
             }
@@ -221,7 +224,7 @@ impl Subscription {
         let Some(level) = self.current.map(|level| level.min(top)) else { return (None, false) };
         let target = structure.target(level, temporal).unwrap_or_default();
         self.select(meta, temporal, Some((level, target)));
-        let rewritten = self.pass(0, meta, sending);
+        let rewritten = self.pass(0, meta, sender);
         if rewritten.is_some() {
             self.passed.note(frame.number);
         }
@@ -312,19 +315,19 @@ impl Subscription {
     }
 
     /// How the packet looks that the viewer gets, if it does.
-    fn pass(&mut self, layer: u8, meta: &Meta, sending: &mut Sending) -> Option<Rewritten> {
+    fn pass(&mut self, layer: u8, meta: &Meta, sender: &mut Sender) -> Option<Rewritten> {
         let Some(rewritten) = self.covering(layer, meta.sequence)?.rewritten(meta) else {
             self.leave_out_picture(meta);
             return None;
         };
         self.highest = self.highest.max(meta.sequence);
-        remember(sending, meta, &rewritten);
+        remember(sender, meta, &rewritten);
         Some(rewritten)
     }
 
     /// The epoch that a packet belongs to which was not sent yet. Only the run that goes on counts: a late packet of an older one
     /// would get a number that was given to another packet, or will be.
-    fn covering(&self, layer: u8, sequence: u64) -> Option<&Epoch> {
+    fn covering(&self, layer: u8, sequence: Extended) -> Option<&Epoch> {
         for epoch in self.epochs.iter().rev() {
             if epoch.layer == layer && sequence >= epoch.from {
                 return Some(epoch);
@@ -337,16 +340,15 @@ impl Subscription {
     }
 
     /// The packet that was sent with this continued sequence number: the epoch that it was sent in, and its own number.
-    pub(crate) fn origin(&self, sent: u64) -> Option<(Epoch, u64)> {
-        let covers = |epoch: &&Epoch| {
-            epoch.from.checked_add_signed(epoch.sequence).is_some_and(|first| sent >= first)
-        };
+    pub(crate) fn origin(&self, sent: Extended) -> Option<(Epoch, Extended)> {
+        let covers =
+            |epoch: &&Epoch| epoch.from.shifted(epoch.sequence).is_some_and(|first| sent >= first);
         let epoch = *self.epochs.iter().rev().find(covers)?;
-        Some((epoch, sent.checked_add_signed(-epoch.sequence)?))
+        Some((epoch, sent.shifted(-epoch.sequence)?))
     }
 
     /// A packet of padding alone leaves no hole in the viewer's numbers.
-    pub(crate) fn pass_over(&mut self, layer: u8, sequence: u64) {
+    pub(crate) fn pass_over(&mut self, layer: u8, sequence: Extended) {
         let follows = self.epochs.back().is_some_and(|epoch| epoch.layer == layer);
         if follows && self.current.is_some() {
             self.leave_out(sequence, 0);
@@ -364,14 +366,14 @@ impl Subscription {
 
     /// Closes the gap that a packet leaves which is not passed on, and that of the pictures that begin with it. What is missing
     /// before it keeps its number.
-    fn leave_out(&mut self, sequence: u64, pictures: u16) {
+    fn leave_out(&mut self, sequence: Extended, pictures: u16) {
         if sequence <= self.highest {
             return;
         }
         self.highest = sequence;
         let Some(last) = self.epochs.back_mut() else { return };
         let after = Epoch {
-            from: sequence + 1,
+            from: sequence.next(),
             sequence: last.sequence - 1,
             picture: last.picture.wrapping_sub(pictures),
             ..*last
@@ -391,28 +393,21 @@ impl Subscription {
         self.epochs.push_back(epoch);
     }
 
-    fn switch(
-        &mut self,
-        layer: u8,
-        meta: &Meta,
-        codec: Codec,
-        layers: &[Layer],
-        sending: &Sending,
-    ) {
-        let timestamp = self.next_timestamp(layer, meta, codec, layers, sending);
+    fn switch(&mut self, layer: u8, meta: &Meta, codec: Codec, layers: &[Layer], sender: &Sender) {
+        let timestamp = self.next_timestamp(layer, meta, codec, layers, sender);
         let vp8 = meta.picture.vp8.unwrap_or_default();
         let picture = vp8
             .picture
-            .map_or(0, |(_, _, number)| sending.picture.wrapping_add(1).wrapping_sub(number));
+            .map_or(0, |(_, _, number)| sender.picture.wrapping_add(1).wrapping_sub(number));
         let base_layer = vp8
             .base_layer
-            .map_or(0, |(_, number)| sending.base_layer.wrapping_add(1).wrapping_sub(number));
+            .map_or(0, |(_, number)| sender.base_layer.wrapping_add(1).wrapping_sub(number));
         let frame = meta
             .picture
             .frame
-            .map_or(0, |frame| sending.frame.wrapping_add(1).wrapping_sub(frame.number));
-        let sequence = sending.next.cast_signed() - meta.sequence.cast_signed();
-        let timestamp = timestamp.wrapping_sub(meta.timestamp);
+            .map_or(0, |frame| sender.frame.wrapping_add(1).wrapping_sub(frame.number));
+        let sequence = sender.next.distance(meta.sequence);
+        let timestamp = timestamp.since(meta.timestamp);
         let from = meta.sequence;
         self.begin(Epoch {
             layer,
@@ -427,7 +422,7 @@ impl Subscription {
             selected: None,
         });
         self.current = Some(layer);
-        self.highest = meta.sequence.saturating_sub(1);
+        self.highest = meta.sequence.minus(1);
         self.withheld = None;
     }
 
@@ -438,9 +433,9 @@ impl Subscription {
         meta: &Meta,
         codec: Codec,
         layers: &[Layer],
-        sending: &Sending,
-    ) -> u32 {
-        let Some(last_at) = sending.last_at else { return meta.timestamp };
+        sender: &Sender,
+    ) -> MediaTime {
+        let Some(last_at) = sender.last_at else { return meta.timestamp };
         let same_clock = || {
             let (before, after) = (self.current?, layer);
             let epoch = self.epochs.back().filter(|epoch| epoch.layer == before)?;
@@ -449,17 +444,16 @@ impl Subscription {
             let ahead = seconds(after.ntp.wrapping_sub(before.ntp)) * f64::from(codec.clock());
             #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
             let ahead = ahead.round() as i64 as u32;
-            let shown = before.rtp.wrapping_add(ahead).wrapping_sub(after.rtp);
-            Some(meta.timestamp.wrapping_add(shown).wrapping_add(epoch.timestamp))
+            let shown = before.rtp.plus(ahead).since(after.rtp);
+            Some(meta.timestamp.plus(shown).plus(epoch.timestamp))
         };
         let passed = meta.arrived.saturating_duration_since(last_at);
-        let by_arrival = sending.last_timestamp.wrapping_add(ticks(passed, codec).max(1));
+        let by_arrival = sender.last_timestamp.plus(ticks(passed, codec).max(1));
         match same_clock() {
             // Clocks that are sound agree with the time that has passed to within a second.
             Some(timestamp)
-                if timestamp.wrapping_sub(sending.last_timestamp).cast_signed() > 0
-                    && timestamp.wrapping_sub(by_arrival).cast_signed().unsigned_abs()
-                        < codec.clock() =>
+                if timestamp.distance(sender.last_timestamp) > 0
+                    && timestamp.distance(by_arrival).unsigned_abs() < codec.clock() =>
             {
                 timestamp
             }
@@ -468,12 +462,17 @@ impl Subscription {
     }
 
     /// RTP time of this viewer's stream at `now`, and the publisher's NTP time then; for sender reports.
-    pub(crate) fn clock(&self, now: Instant, codec: Codec, layers: &[Layer]) -> Option<(u64, u32)> {
+    pub(crate) fn clock(
+        &self,
+        now: Instant,
+        codec: Codec,
+        layers: &[Layer],
+    ) -> Option<(u64, MediaTime)> {
         let epoch = self.epochs.back().filter(|_| self.current.is_some())?;
         let clock = layers.get(usize::from(epoch.layer))?.clock?;
         let passed = now.saturating_duration_since(clock.at);
         let ntp = clock.ntp.wrapping_add(ntp(passed));
-        let rtp = clock.rtp.wrapping_add(ticks(passed, codec)).wrapping_add(epoch.timestamp);
+        let rtp = clock.rtp.plus(ticks(passed, codec)).plus(epoch.timestamp);
         Some((ntp, rtp))
     }
 }
@@ -506,31 +505,31 @@ impl Passed {
 }
 
 /// Notes the numbers that the viewer sees; what comes late does not turn them back.
-fn remember(sending: &mut Sending, meta: &Meta, rewritten: &Rewritten) {
+fn remember(sender: &mut Sender, meta: &Meta, rewritten: &Rewritten) {
     if let Some(frame) = meta.picture.frame {
         let number = frame.number.wrapping_add(rewritten.frame);
-        if number.wrapping_sub(sending.frame) < 0x8000 {
-            sending.frame = number;
+        if number.wrapping_sub(sender.frame) < 0x8000 {
+            sender.frame = number;
         }
     }
     if let Some(vp8) = meta.picture.vp8 {
-        remember_vp8(sending, vp8, rewritten);
+        remember_vp8(sender, vp8, rewritten);
     }
 }
 
-fn remember_vp8(sending: &mut Sending, vp8: Vp8, rewritten: &Rewritten) {
+fn remember_vp8(sender: &mut Sender, vp8: Vp8, rewritten: &Rewritten) {
     if let Some((_, length, number)) = vp8.picture {
         let mask = if length == 2 { 0x7FFF } else { 0x7F };
         let number = number.wrapping_add(rewritten.picture) & mask;
         // What comes late does not turn the number back.
-        if number.wrapping_sub(sending.picture) & mask < mask / 2 {
-            sending.picture = number;
+        if number.wrapping_sub(sender.picture) & mask < mask / 2 {
+            sender.picture = number;
         }
     }
     if let Some((_, number)) = vp8.base_layer {
         let number = number.wrapping_add(rewritten.base_layer);
-        if number.wrapping_sub(sending.base_layer) < 128 {
-            sending.base_layer = number;
+        if number.wrapping_sub(sender.base_layer) < 128 {
+            sender.base_layer = number;
         }
     }
 }

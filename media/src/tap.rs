@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use crate::codec::{Codec, Format};
 use crate::history::{Kept, Meta};
 use crate::layer::ClockPair;
+use crate::numbers::MediaTime;
 use crate::parameter_sets::ParameterSets;
 
 /// A part of what a track carries.
@@ -225,8 +226,8 @@ impl Fitted {
         self.chunk.extend_from_slice(kept.payload);
         self.tap.put(Tapped::Packet(Packet {
             layer,
-            sequence: meta.sequence,
-            timestamp: meta.timestamp,
+            sequence: meta.sequence.count(),
+            timestamp: meta.timestamp.0,
             marker: meta.marker,
             red: meta.red,
             orientation: meta.orientation.or(self.orientation.take()),
@@ -237,7 +238,7 @@ impl Fitted {
 
     pub(crate) fn clock(&self, layer: u8, clock: ClockPair) {
         if self.layer == Some(layer) {
-            let ClockPair { ntp, rtp, at } = clock;
+            let ClockPair { ntp, rtp: MediaTime(rtp), at } = clock;
             self.tap.put(Tapped::Clock(Clock { layer, ntp, rtp, at }));
         }
     }
@@ -253,7 +254,7 @@ mod tests {
     const PPS: &[u8] = &[0x68, 0xCE, 0x3C, 0x80];
 
     fn meta(sequence: u64, orientation: Option<u8>) -> Meta {
-        Meta { orientation, ..Meta::bare(sequence, 90_000, noon()) }
+        Meta { orientation, ..Meta::bare(sequence.into(), MediaTime(90_000), noon()) }
     }
 
     #[test]

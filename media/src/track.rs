@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use crate::codec::{Format, Kind};
 use crate::history::{History, Meta};
 use crate::layer::{ClockPair, Layer, Scalable};
+use crate::numbers::{BitRate, Extended};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
-use crate::subscription::{Subscription, Wish};
+use crate::subscription::{LayerPreference, Subscription};
 use crate::succession::{Succession, Turn};
 use crate::tap::{Brought, Fitted};
 
@@ -68,7 +69,7 @@ pub(crate) struct Track {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fresh {
     pub(crate) layer: u8,
-    pub(crate) number: u64,
+    pub(crate) number: Extended,
     /// It is padding alone: nothing to be passed on, and no hole in the numbers of viewers.
     pub(crate) padding: bool,
 }
@@ -77,9 +78,9 @@ pub(crate) struct Fresh {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Taken {
     /// It is to be passed on, under this number.
-    pub(crate) kept: Option<u64>,
+    pub(crate) kept: Option<Extended>,
     /// It is padding alone, under this number.
-    pub(crate) padding: Option<u64>,
+    pub(crate) padding: Option<Extended>,
     /// It shows that packets are missing, or that a keyframe is: when they are to be asked for.
     pub(crate) asks: Option<Instant>,
     /// Another stream began with it.
@@ -140,7 +141,7 @@ impl Track {
                 stream.begin_stream(now);
                 self.follow_stream(layer);
             }
-        } else if !stream.is_repaired_by(header.ssrc, now) {
+        } else if !stream.takes_rtx_from(header.ssrc, now) {
             return Taken::default();
         }
         let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Taken::default() };
@@ -323,11 +324,11 @@ impl Track {
         self.layers.get_mut(place)
     }
 
-    /// Layers that the publisher sends, the worst first, with their bits in a second.
-    pub(crate) fn offers(&self, now: Instant) -> Vec<(u8, u64)> {
-        const LEAST: u64 = 30_000;
+    /// Layers that the publisher sends, the worst first, with their rates.
+    pub(crate) fn offers(&self, now: Instant) -> Vec<(u8, BitRate)> {
+        const LEAST: BitRate = BitRate(30_000);
         if let Some(scalable) = self.scalable() {
-            return scalable.offers(now).map(|(level, bits)| (level, bits.max(LEAST))).collect();
+            return scalable.offers(now).map(|(level, rate)| (level, rate.max(LEAST))).collect();
         }
         let sent = |&place: &u8| {
             let layer = self.layers.get(usize::from(place))?;
@@ -337,14 +338,18 @@ impl Track {
     }
 
     /// Those that a viewer's wish allows: a named layer or worse ones, the worst that there is where none of them is sent.
-    pub(crate) fn offers_for(&self, wish: Wish, now: Instant) -> Vec<(u8, u64)> {
+    pub(crate) fn offers_for(
+        &self,
+        preference: LayerPreference,
+        now: Instant,
+    ) -> Vec<(u8, BitRate)> {
         let mut offers = self.offers(now);
-        match wish {
-            Wish::Auto => {}
-            Wish::Off => offers.clear(),
-            Wish::Layer(most) => {
+        match preference {
+            LayerPreference::Auto => {}
+            LayerPreference::Off => offers.clear(),
+            LayerPreference::Layer(most) => {
                 let most = self.rank_of(most);
-                let fits = |&&(layer, _): &&(u8, u64)| self.rank_of(layer) <= most;
+                let fits = |&&(layer, _): &&(u8, BitRate)| self.rank_of(layer) <= most;
                 offers.truncate(offers.iter().take_while(fits).count().max(1));
             }
         }
@@ -427,7 +432,7 @@ impl Track {
     }
 
     /// Lets the recorder have a packet that was kept.
-    pub(crate) fn record(&mut self, layer: u8, number: u64) {
+    pub(crate) fn record(&mut self, layer: u8, number: Extended) {
         let Some(tap) = &mut self.tap else { return };
         let Some(stream) = self.layers.get(usize::from(layer)) else { return };
         let Some(kept) = stream.history.kept(number) else { return };
@@ -436,8 +441,8 @@ impl Track {
             tap.target = Some(0);
         }
         let waits = tap.waits() && tap.target == Some(layer);
-        let first = number - if waits { u64::from(kept.meta.prelude) } else { 0 };
-        for number in first..=number {
+        let first = number.minus(if waits { u64::from(kept.meta.prelude) } else { 0 });
+        for number in first.until(number.next()) {
             let Some(packet) = stream.history.kept(number) else { continue };
             tap.packet(layer, one || kept.meta.picture.keyframe, stream.clock, &packet);
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use switchboard_media::negotiation::{Accept, Connection};
-use switchboard_media::{Command, Description, Kind, PeerKey, Section, TrackKey, Wish};
+use switchboard_media::{Command, Description, Kind, LayerPreference, PeerKey, Section, TrackKey};
 use utoipa::ToSchema;
 
 use super::state::{Link, Member, Offer, Published, Room};
@@ -440,7 +440,8 @@ impl Rooms {
             let link = member.subscribe.as_ref().ok_or(RoomError::NoTrack)?;
             let priority = wish.priority.unwrap_or(128);
             let peer = link.peer;
-            server.tell(key, Command::Prefer { peer, track, wish: wanted, priority, temporal });
+            server
+                .tell(key, Command::Prefer { peer, track, preference: wanted, priority, temporal });
             Ok(())
         })
     }
@@ -574,10 +575,10 @@ fn temporal(track: &Published, wish: &LayerWish) -> u8 {
     }
 }
 
-pub(super) fn wanted_layer(track: &Published, wish: &LayerWish) -> Result<Wish> {
-    let place = |place: usize| Wish::Layer(u8::try_from(place).unwrap_or(u8::MAX));
+pub(super) fn wanted_layer(track: &Published, wish: &LayerWish) -> Result<LayerPreference> {
+    let place = |place: usize| LayerPreference::Layer(u8::try_from(place).unwrap_or(u8::MAX));
     match wish.rid.as_str() {
-        "off" => Ok(Wish::Off),
+        "off" => Ok(LayerPreference::Off),
         "auto" => {
             // The smallest layer that fills what is shown.
             let fills = |layer: &TrackLayer| {
@@ -587,7 +588,7 @@ pub(super) fn wanted_layer(track: &Published, wish: &LayerWish) -> Result<Wish> 
                 };
                 enough(layer.width, wish.max_width) || enough(layer.height, wish.max_height)
             };
-            Ok(track.layers.iter().position(fills).map_or(Wish::Auto, place))
+            Ok(track.layers.iter().position(fills).map_or(LayerPreference::Auto, place))
         }
         rid => {
             let told = || {

@@ -1,7 +1,7 @@
 //! Publishing and receiving by HTTP alone: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
 
 use switchboard_media::negotiation::{Accept, Connection};
-use switchboard_media::{Command, Direction, RoomKey, Wish};
+use switchboard_media::{Command, Direction, LayerPreference, RoomKey};
 
 use super::state::{Door, Link, Member, Newcomer, Room};
 use super::viewers::nothing_in_common;
@@ -217,13 +217,15 @@ impl Rooms {
         let link = member.subscribe.as_ref().ok_or(RoomError::NoTrack)?;
         let (peer, shown) = (link.peer, link.shows.iter().map(|(_, id)| id).collect::<Vec<_>>());
         for track in shown.into_iter().filter_map(|id| room.track(id)).map(|(_, track)| track) {
-            let wish = match (rid, track.layers.iter().position(|layer| layer.rid == rid)) {
-                ("off", _) => Wish::Off,
-                (_, Some(place)) => Wish::Layer(u8::try_from(place).unwrap_or(u8::MAX)),
-                _ => Wish::Auto,
+            let preference = match (rid, track.layers.iter().position(|layer| layer.rid == rid)) {
+                ("off", _) => LayerPreference::Off,
+                (_, Some(place)) => LayerPreference::Layer(u8::try_from(place).unwrap_or(u8::MAX)),
+                _ => LayerPreference::Auto,
             };
             let (track, priority, temporal) = (track.key, 128, u8::MAX);
-            self.sfu.server().tell(key, Command::Prefer { peer, track, wish, priority, temporal });
+            self.sfu
+                .server()
+                .tell(key, Command::Prefer { peer, track, preference, priority, temporal });
         }
         Ok(())
     }

@@ -55,19 +55,19 @@ pub(crate) struct Payload {
 pub(crate) struct Offered {
     pub(crate) format: Format,
     pub(crate) payload: Payload,
-    pub(crate) repair: Option<Payload>,
+    pub(crate) rtx: Option<Payload>,
     pub(crate) red: Option<Payload>,
 }
 
 impl Offered {
     /// All of its payload types.
     pub(crate) fn payloads(&self) -> impl Iterator<Item = &Payload> {
-        [Some(&self.payload), self.red.as_ref(), self.repair.as_ref()].into_iter().flatten()
+        [Some(&self.payload), self.red.as_ref(), self.rtx.as_ref()].into_iter().flatten()
     }
 
     /// Puts those of its payload types that stand at a place of the m-line, or behind it, behind all that there can be.
     pub(crate) fn move_behind(&mut self, place: usize) {
-        let all = [Some(&mut self.payload), self.red.as_mut(), self.repair.as_mut()];
+        let all = [Some(&mut self.payload), self.red.as_mut(), self.rtx.as_mut()];
         let after = all.into_iter().flatten().filter(|payload| payload.place >= place);
         after.for_each(|payload| payload.place += PAYLOAD_TYPES);
     }
@@ -175,7 +175,7 @@ impl Section {
         let offered = |payload: &Payload| {
             let format = payload.format().filter(|it| Some(it.codec.kind()) == self.kind)?;
             let is_own = |text: &str| number(text.trim()) == Some(payload.number);
-            let repairs = |other: &&Payload| {
+            let retransmits = |other: &&Payload| {
                 other.name == "rtx" && other.parameter("apt").is_some_and(is_own)
             };
             let redundant =
@@ -183,7 +183,7 @@ impl Section {
             Some(Offered {
                 format,
                 payload: payload.clone(),
-                repair: self.payloads.iter().find(repairs).cloned(),
+                rtx: self.payloads.iter().find(retransmits).cloned(),
                 red: self
                     .payloads
                     .iter()

@@ -289,14 +289,14 @@ fn ssrcs(attributes: &[Attribute]) -> Vec<(u32, Option<u32>)> {
     let groups = || values(attributes, "ssrc-group");
     let pairs: Vec<(u32, u32)> = groups()
         .filter_map(|text| match group(text, "FID")?.as_slice() {
-            &[media, repair] => Some((media, repair)),
+            &[media, rtx] => Some((media, rtx)),
             _ => None,
         })
         .collect();
     let layers = groups().find_map(|text| group(text, "SIM")).unwrap_or_default();
     let single = values(attributes, "ssrc")
         .filter_map(|text| text.split_ascii_whitespace().next()?.parse().ok())
-        .find(|&ssrc: &u32| !pairs.iter().any(|&(_, repair)| repair == ssrc));
+        .find(|&ssrc: &u32| !pairs.iter().any(|&(_, rtx)| rtx == ssrc));
     let mut media: Vec<u32> = Vec::new();
     for ssrc in layers.into_iter().take(LAYERS) {
         if !media.contains(&ssrc) {
@@ -306,6 +306,6 @@ fn ssrcs(attributes: &[Attribute]) -> Vec<(u32, Option<u32>)> {
     if media.is_empty() {
         media.extend(single);
     }
-    let repair = |ssrc| pairs.iter().find(|(media, _)| *media == ssrc).map(|&(_, repair)| repair);
-    media.into_iter().map(|ssrc| (ssrc, repair(ssrc))).collect()
+    let rtx = |ssrc| pairs.iter().find(|(media, _)| *media == ssrc).map(|&(_, rtx)| rtx);
+    media.into_iter().map(|ssrc| (ssrc, rtx(ssrc))).collect()
 }

@@ -248,7 +248,7 @@ fn receive_codec(offered: &Offered) -> ReceiveCodec {
     ReceiveCodec {
         format: offered.format,
         payload_type: offered.payload.number,
-        repair_type: offered.repair.as_ref().map(|repair| repair.number),
+        rtx_type: offered.rtx.as_ref().map(|rtx| rtx.number),
         red_type: offered.red.as_ref().map(|red| red.number),
         nack: offered.payload.feedback.nack,
         keyframes: match offered.format.codec.kind() {

@@ -147,7 +147,7 @@ impl Sending {
                 continue;
             }
             let mut codec = send_codec(theirs);
-            codec.repair_type = codec.repair_type.filter(|_| ours.repair.is_some());
+            codec.rtx_type = codec.rtx_type.filter(|_| ours.rtx.is_some());
             codec.red_type = codec.red_type.filter(|_| ours.red.is_some());
             self.plan.codecs.push(codec);
         }
@@ -180,7 +180,7 @@ fn own_line(mid: &str, kind: Kind, allowed: &[Codec]) -> Line {
         mid: mid.to_owned(),
         kind,
         ssrc: ssrc(),
-        repair_ssrc: ssrc(),
+        rtx_ssrc: ssrc(),
         codecs: codecs.iter().map(send_codec).collect(),
         extensions: own_extensions(kind),
     };
@@ -196,14 +196,13 @@ fn own_line(mid: &str, kind: Kind, allowed: &[Codec]) -> Line {
 
 pub(super) fn send_plan(section: &Section, codecs: &[Offered], before: Option<&Line>) -> SendPlan {
     let before = before.and_then(Line::sent);
-    let (media, repair) =
-        before.map_or_else(|| (ssrc(), ssrc()), |plan| (plan.ssrc, plan.repair_ssrc));
+    let (media, rtx) = before.map_or_else(|| (ssrc(), ssrc()), |plan| (plan.ssrc, plan.rtx_ssrc));
     let kind = section.kind.unwrap_or(Kind::Audio);
     SendPlan {
         mid: section.mid.clone(),
         kind,
         ssrc: media,
-        repair_ssrc: repair,
+        rtx_ssrc: rtx,
         codecs: codecs.iter().map(send_codec).collect(),
         extensions: usable_extensions(kind, section.extensions_taken),
     }
@@ -213,7 +212,7 @@ pub(super) fn send_codec(offered: &Offered) -> SendCodec {
     SendCodec {
         format: offered.format,
         payload_type: offered.payload.number,
-        repair_type: offered.repair.as_ref().map(|repair| repair.number),
+        rtx_type: offered.rtx.as_ref().map(|rtx| rtx.number),
         red_type: offered.red.as_ref().map(|red| red.number),
     }
 }
@@ -305,11 +304,11 @@ fn own_codecs(kind: Kind, allowed: &[Codec]) -> Vec<Offered> {
     let own = own.filter(|((codec, ..), _)| codec.kind() == kind && allowed.contains(codec));
     own.map(|((codec, number, parameters), place)| {
         let media = payload(number, place, codec.name(), parameters);
-        let repair = || payload(number + 1, place + 1, "rtx", &format!("apt={number}"));
+        let rtx = || payload(number + 1, place + 1, "rtx", &format!("apt={number}"));
         Offered {
             format: media.format().unwrap_or_else(|| codec.into()),
             payload: media,
-            repair: video.then(repair),
+            rtx: video.then(rtx),
             red: (!video).then(|| payload(63, place + 1, "red", "111/111")),
         }
     })

@@ -202,12 +202,9 @@ fn write_codecs(text: &mut String, codecs: &[Offered]) {
             let _ =
                 write!(text, "a=rtpmap:{number} red/48000/2\r\na=fmtp:{number} {parameters}\r\n");
         }
-        if let Some(repair) = &offered.repair {
-            let _ = write!(
-                text,
-                "a=rtpmap:{0} rtx/{clock}\r\na=fmtp:{0} apt={number}\r\n",
-                repair.number
-            );
+        if let Some(rtx) = &offered.rtx {
+            let _ =
+                write!(text, "a=rtpmap:{0} rtx/{clock}\r\na=fmtp:{0} apt={number}\r\n", rtx.number);
         }
     }
 }
@@ -258,13 +255,13 @@ fn write_ssrcs(text: &mut String, plan: &SendPlan, shown: Option<&Shown>, codecs
     let nothing = Shown { stream: "-".into(), track: plan.mid.clone() };
     let shown = shown.unwrap_or(&nothing);
     let _ = write!(text, "a=msid:{} {}\r\n", shown.stream, shown.track);
-    let repaired = codecs.iter().any(|offered| offered.repair.is_some());
+    let repaired = codecs.iter().any(|offered| offered.rtx.is_some());
     if repaired {
-        let _ = write!(text, "a=ssrc-group:FID {} {}\r\n", plan.ssrc, plan.repair_ssrc);
+        let _ = write!(text, "a=ssrc-group:FID {} {}\r\n", plan.ssrc, plan.rtx_ssrc);
     }
     let _ = write!(text, "a=ssrc:{} cname:switchboard\r\n", plan.ssrc);
     if repaired {
-        let _ = write!(text, "a=ssrc:{} cname:switchboard\r\n", plan.repair_ssrc);
+        let _ = write!(text, "a=ssrc:{} cname:switchboard\r\n", plan.rtx_ssrc);
     }
 }
 

@@ -1,5 +1,5 @@
-//! A room whose viewers live on several workers: a track's packets, opened once by the worker of its publisher (its *home*), go to
-//! the others in plain text. They keep and forward them like packets of their own, and send home what only its worker can do:
+//! A room whose viewers live on several workers: a track's packets, opened once by the worker of its publisher (its *owner*), go to
+//! the others in plain text. They keep and forward them like packets of their own, and leave to it what only its worker can do:
 //! ask the publisher for keyframes.
 
 use std::collections::HashMap;
@@ -112,8 +112,8 @@ pub(super) struct Across {
     number: usize,
     notes: Vec<(usize, Note)>,
     packets: Vec<Packets>,
-    /// Homes of the tracks that are shown here and live elsewhere, whether they have begun or not.
-    homes: HashMap<TrackKey, usize>,
+    /// Owners of the tracks that are shown here and live elsewhere, whether they have begun or not.
+    owners: HashMap<TrackKey, usize>,
 }
 
 impl Across {
@@ -127,11 +127,11 @@ impl Across {
 
     /// Where a track lives that is shown here and lives elsewhere.
     pub(super) fn lives_at(&self, track: TrackKey) -> Option<(TrackKey, usize)> {
-        self.homes.get(&track).map(|&home| (track, home))
+        self.owners.get(&track).map(|&owner| (track, owner))
     }
 
     pub(super) fn forget(&mut self, track: TrackKey) {
-        self.homes.remove(&track);
+        self.owners.remove(&track);
     }
 
     /// Lays a packet aside for every other worker that shows its track; returns for how many there was no room.
@@ -188,10 +188,10 @@ impl Worker {
     }
 
     /// Viewers here are to be shown a track that lives with another worker.
-    pub(crate) fn expect_track(&mut self, track: TrackKey, home: usize) {
-        if home != self.across.number && self.across.homes.insert(track, home).is_none() {
+    pub(crate) fn expect_track(&mut self, track: TrackKey, owner: usize) {
+        if owner != self.across.number && self.across.owners.insert(track, owner).is_none() {
             let to = self.across.number;
-            self.across.tell(home, Note::Want { track, to });
+            self.across.tell(owner, Note::Want { track, to });
         }
     }
 
@@ -287,11 +287,11 @@ impl Worker {
         layers: &[Known],
         now: Instant,
     ) {
-        let Some(&home) = self.across.homes.get(&key) else { return };
+        let Some(&owner) = self.across.owners.get(&key) else { return };
         if self.track_of.contains_key(&key) {
             return;
         }
-        let mut track = Track::new(key, room, Owner::Worker(home), format, layers.len());
+        let mut track = Track::new(key, room, Owner::Worker(owner), format, layers.len());
         track.muted = muted;
         Known::put(layers, &mut track);
         let at = self.tracks.insert(track);
@@ -299,12 +299,14 @@ impl Worker {
         let waiting: Vec<(usize, usize)> = self
             .peers
             .iter()
-            .flat_map(|(place, peer)| peer.shown().map(move |(line, shown)| (place, line, shown)))
+            .flat_map(|(place, peer)| {
+                peer.shown().map(move |(sender_at, shown)| (place, sender_at, shown))
+            })
             .filter(|&(.., shown)| shown == key)
-            .map(|(place, line, _)| (place, line))
+            .map(|(place, sender_at, _)| (place, sender_at))
             .collect();
-        for (place, line) in waiting {
-            self.attach(place, line, at, now);
+        for (place, sender_at) in waiting {
+            self.attach(place, sender_at, at, now);
             self.begin_showing(place, now);
         }
     }
@@ -346,11 +348,11 @@ impl Worker {
         match track.owner {
             Owner::Peer(place) => self.schedule(place, now),
             Owner::Worker(_) if !track.has_use_for_keyframes() => {}
-            Owner::Worker(home) => {
+            Owner::Worker(owner) => {
                 let key = track.key;
                 for (layer, stream) in track.layers.iter_mut().enumerate() {
                     if stream.asks_for_keyframe(now) {
-                        self.across.tell(home, Note::Keyframe { track: key, layer });
+                        self.across.tell(owner, Note::Keyframe { track: key, layer });
                     }
                 }
             }
@@ -360,12 +362,12 @@ impl Worker {
     /// Looks after the tracks that live elsewhere: what is wished for there is told again until it comes, and what nobody is
     /// shown any more is given back.
     pub(super) fn tend_mirrors(&mut self, now: Instant) {
-        if self.across.homes.is_empty() {
+        if self.across.owners.is_empty() {
             return;
         }
         let mirrored: Vec<(TrackKey, usize)> =
-            self.across.homes.iter().map(|(&track, &home)| (track, home)).collect();
-        for (key, home) in mirrored {
+            self.across.owners.iter().map(|(&track, &owner)| (track, owner)).collect();
+        for (key, owner) in mirrored {
             let Some(&at) = self.track_of.get(&key) else { continue };
             let Some(track) = self.tracks.get_mut(at) else { continue };
             track.layers.iter_mut().for_each(crate::layer::Layer::forgive);
@@ -375,7 +377,7 @@ impl Worker {
             }
             self.across.forget(key);
             let to = self.across.number;
-            self.across.tell(home, Note::Leave { track: key, to });
+            self.across.tell(owner, Note::Leave { track: key, to });
             self.end_track(key);
         }
     }

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::{Event, Gone, Note, Worker};
 use crate::codec::{Format, Kind};
-use crate::peer::{Peer, Receiving};
+use crate::peer::{Peer, Receiver};
 use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, SendPlan, TrackKey};
-use crate::sending::{Line, Preference};
-use crate::subscription::{Subscription, Wish};
+use crate::sender::{Preferences, SenderState};
+use crate::subscription::{LayerPreference, Subscription};
 use crate::tap::{Fitted, Tap};
 use crate::track::{Owner, Track};
 
@@ -52,7 +52,7 @@ pub enum Command {
         /// Of which track.
         track: TrackKey,
         /// What.
-        wish: Wish,
+        preference: LayerPreference,
         /// Which comes first when not everything fits; the higher the sooner.
         priority: u8,
         /// The highest temporal layer.
@@ -99,8 +99,8 @@ impl Worker {
                     self.show(place, &mid, track, now);
                 }
             }
-            Command::Prefer { peer, track, wish, priority, temporal } => {
-                self.prefer(peer, track, (wish, priority, temporal), now);
+            Command::Prefer { peer, track, preference, priority, temporal } => {
+                self.prefer(peer, track, (preference, priority, temporal), now);
             }
             Command::Mute { track, muted } => self.mute(track, muted, now),
             Command::Tap { track, tap } => self.tap(track, tap, now),
@@ -151,18 +151,18 @@ impl Worker {
     /// Makes the tracks of a peer those of its plan.
     fn receive(&mut self, place: usize, plans: Vec<ReceivePlan>, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let before = std::mem::take(&mut peer.receiving);
+        let before = std::mem::take(&mut peer.receivers);
         let same = |before: &ReceivePlan, plan: &ReceivePlan| {
             (before.track, &before.mid, &before.rids) == (plan.track, &plan.mid, &plan.rids)
         };
-        let to = |receiving: &Receiving| plans.iter().position(|plan| same(&receiving.plan, plan));
+        let to = |receiver: &Receiver| plans.iter().position(|plan| same(&receiver.plan, plan));
         let moved: Vec<Option<usize>> = before.iter().map(to).collect();
-        peer.rehome(&moved);
+        peer.move_sections(&moved);
         let room = peer.room;
         let stays =
-            |receiving: &&Receiving| !plans.iter().any(|plan| plan.track == receiving.plan.track);
+            |receiver: &&Receiver| !plans.iter().any(|plan| plan.track == receiver.plan.track);
         let gone: Vec<TrackKey> =
-            before.iter().filter(stays).map(|receiving| receiving.plan.track).collect();
+            before.iter().filter(stays).map(|receiver| receiver.plan.track).collect();
         gone.into_iter().for_each(|track| self.end_track(track));
         for (receive, plan) in plans.into_iter().enumerate() {
             let track = match self.track_of.get(&plan.track) {
@@ -184,7 +184,7 @@ impl Worker {
             };
             if let Some(peer) = self.peers.get_mut(place) {
                 peer.expect(receive, &plan);
-                peer.receiving.push(Receiving { plan, track });
+                peer.receivers.push(Receiver { plan, track });
             }
         }
     }
@@ -229,8 +229,8 @@ impl Worker {
         track.recode(format, parameter_sets, now);
         for subscription in &mut track.subscriptions {
             let viewer = self.peers.get(subscription.viewer);
-            let sending = viewer.and_then(|viewer| viewer.sending.get(subscription.line));
-            subscription.codec = sending.and_then(|sending| sending.plan.takes(format)).copied();
+            let sender = viewer.and_then(|viewer| viewer.senders.get(subscription.sender_at));
+            subscription.codec = sender.and_then(|sender| sender.plan.takes(format)).copied();
         }
         if matches!(track.owner, Owner::Peer(_)) {
             self.events.push(Event::Coded { track: track.key, format });
@@ -243,20 +243,20 @@ impl Worker {
     /// numbers of one that goes are kept.
     fn send(&mut self, place: usize, plans: Vec<SendPlan>, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let ssrcs = |plan: &SendPlan| (plan.ssrc, plan.repair_ssrc);
+        let ssrcs = |plan: &SendPlan| (plan.ssrc, plan.rtx_ssrc);
         let gone = peer
-            .sending
+            .senders
             .iter()
-            .filter(|(_, sending)| !plans.iter().any(|plan| ssrcs(plan) == ssrcs(&sending.plan)));
-        let gone: Vec<usize> = gone.map(|(line, _)| line).collect();
-        let left: Vec<(String, Line)> =
-            gone.into_iter().filter_map(|line| self.retire(place, line)).collect();
+            .filter(|(_, sender)| !plans.iter().any(|plan| ssrcs(plan) == ssrcs(&sender.plan)));
+        let gone: Vec<usize> = gone.map(|(sender_at, _)| sender_at).collect();
+        let left: Vec<(String, SenderState)> =
+            gone.into_iter().filter_map(|sender_at| self.retire(place, sender_at)).collect();
         for plan in plans {
             self.send_one(place, plan, &left, now);
         }
         let Some(peer) = self.peers.get_mut(place) else { return };
-        if let Some((_, sending)) = peer.sending.iter().next() {
-            peer.own_ssrc = sending.plan.ssrc;
+        if let Some((_, sender)) = peer.senders.iter().next() {
+            peer.own_ssrc = sender.plan.ssrc;
         }
         if !left.is_empty() {
             self.begin_showing(place, now);
@@ -264,91 +264,98 @@ impl Worker {
     }
 
     /// Ends a stream to a viewer; returns its section and where its numbers stand.
-    fn retire(&mut self, place: usize, line: usize) -> Option<(String, Line)> {
-        let numbers = self.peers.get(place)?.sending.get(line)?.export();
-        self.detach(place, line);
+    fn retire(&mut self, place: usize, sender_at: usize) -> Option<(String, SenderState)> {
+        let numbers = self.peers.get(place)?.senders.get(sender_at)?.export();
+        self.detach(place, sender_at);
         let peer = self.peers.get_mut(place)?;
-        let sending = peer.sending.try_remove(line)?;
+        let sender = peer.remove_sender(sender_at)?;
         peer.retire(numbers);
-        Some((sending.plan.mid, numbers))
+        Some((sender.plan.mid, numbers))
     }
 
     /// Sets a stream to a viewer up, or goes on with it; one that takes the place of another in its section shows the same.
-    fn send_one(&mut self, place: usize, plan: SendPlan, left: &[(String, Line)], now: Instant) {
+    fn send_one(
+        &mut self,
+        place: usize,
+        plan: SendPlan,
+        left: &[(String, SenderState)],
+        now: Instant,
+    ) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let before = left.iter().find(|(mid, _)| *mid == plan.mid).map(|(_, line)| *line);
-        let Some(line) = peer.line_of(plan.ssrc) else {
-            let Some(line) = peer.add_sending(plan, now) else { return };
-            let sending = peer.sending.get_mut(line);
-            if let (Some(sending), Some(before)) = (sending, before) {
-                (sending.track, sending.preference) = (before.track, before.preference);
+        let before = left.iter().find(|(mid, _)| *mid == plan.mid).map(|(_, state)| *state);
+        let Some(sender_at) = peer.sender_of(plan.ssrc) else {
+            let Some(sender_at) = peer.add_sender(plan, now) else { return };
+            let sender = peer.senders.get_mut(sender_at);
+            if let (Some(sender), Some(before)) = (sender, before) {
+                (sender.track, sender.preferences) = (before.track, before.preferences);
             }
             let shown = before.and_then(|before| before.track);
             if let Some(&at) = shown.and_then(|track| self.track_of.get(&track)) {
-                self.attach(place, line, at, now);
+                self.attach(place, sender_at, at, now);
             }
             return;
         };
-        let Some(sending) = peer.sending.get_mut(line) else { return };
-        if sending.plan.repair_ssrc != plan.repair_ssrc {
+        let Some(sender) = peer.senders.get_mut(sender_at) else { return };
+        if sender.plan.rtx_ssrc != plan.rtx_ssrc {
             // Another section has its SSRC already.
             return;
         }
-        sending.plan = plan;
-        let track = sending.track.and_then(|track| self.track_of.get(&track));
+        sender.plan = plan;
+        let track = sender.track.and_then(|track| self.track_of.get(&track));
         let track = track.and_then(|&at| self.tracks.get_mut(at));
-        if let (Some(track), Some(subscription)) = (track, sending.subscription)
+        if let (Some(track), Some(subscription)) = (track, sender.subscription)
             && let Some(subscription) = track.subscriptions.get_mut(subscription)
         {
-            subscription.codec = sending.plan.takes(track.format).copied();
+            subscription.codec = sender.plan.takes(track.format).copied();
         }
     }
 
     fn show(&mut self, place: usize, mid: &str, track: Option<TrackKey>, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let line = peer.sending.iter().find(|(_, sending)| sending.plan.mid == mid);
-        let Some((line, sending)) = line else { return };
-        if sending.track == track {
+        let sender_at = peer.senders.iter().find(|(_, sender)| sender.plan.mid == mid);
+        let Some((sender_at, sender)) = sender_at else { return };
+        if sender.track == track {
             return;
         }
-        self.detach(place, line);
-        let sending = self.peers.get_mut(place).and_then(|peer| peer.sending.get_mut(line));
-        let Some(sending) = sending else { return };
-        (sending.track, sending.preference) = (track, Preference::default());
-        sending.stats.rests();
+        self.detach(place, sender_at);
+        let sender = self.peers.get_mut(place).and_then(|peer| peer.senders.get_mut(sender_at));
+        let Some(sender) = sender else { return };
+        (sender.track, sender.preferences) = (track, Preferences::default());
+        sender.stats.rests();
         if let Some(&at) = track.and_then(|track| self.track_of.get(&track)) {
-            self.attach(place, line, at, now);
+            self.attach(place, sender_at, at, now);
         }
         self.begin_showing(place, now);
     }
 
     /// A stream to a viewer gets a track's packets from now on.
-    pub(super) fn attach(&mut self, place: usize, line: usize, at: usize, now: Instant) {
-        let sending = self.peers.get_mut(place).and_then(|peer| peer.sending.get_mut(line));
-        let (Some(sending), Some(track)) = (sending, self.tracks.get_mut(at)) else { return };
-        if sending.subscription.is_some() {
+    pub(super) fn attach(&mut self, place: usize, sender_at: usize, at: usize, now: Instant) {
+        let sender = self.peers.get_mut(place).and_then(|peer| peer.senders.get_mut(sender_at));
+        let (Some(sender), Some(track)) = (sender, self.tracks.get_mut(at)) else { return };
+        if sender.subscription.is_some() {
             return;
         }
-        let codec = sending.plan.takes(track.format).copied();
-        let mut subscription = Subscription::new(place, line, codec, sending.preference);
+        let codec = sender.plan.takes(track.format).copied();
+        let mut subscription = Subscription::new(place, sender_at, codec, sender.preferences);
         if track.format.codec.kind() == Kind::Video {
-            let best = track.offers_for(subscription.wish, now).last().map(|&(layer, _)| layer);
-            subscription.target = match subscription.wish {
-                Wish::Off => None,
+            let best =
+                track.offers_for(subscription.preference, now).last().map(|&(layer, _)| layer);
+            subscription.target = match subscription.preference {
+                LayerPreference::Off => None,
                 _ => best.or(Some(track.worst())),
             };
-        } else if subscription.wish == Wish::Off {
+        } else if subscription.preference == LayerPreference::Off {
             subscription.target = None;
         }
-        sending.subscription = Some(track.subscriptions.len());
+        sender.subscription = Some(track.subscriptions.len());
         track.subscriptions.push(subscription);
     }
 
     /// A stream to a viewer gets nothing more of what it showed.
-    fn detach(&mut self, place: usize, line: usize) {
-        let sending = self.peers.get_mut(place).and_then(|peer| peer.sending.get_mut(line));
-        let Some(sending) = sending else { return };
-        let (track, subscription) = (sending.track.take(), sending.subscription.take());
+    fn detach(&mut self, place: usize, sender_at: usize) {
+        let sender = self.peers.get_mut(place).and_then(|peer| peer.senders.get_mut(sender_at));
+        let Some(sender) = sender else { return };
+        let (track, subscription) = (sender.track.take(), sender.subscription.take());
         let track = track.and_then(|track| self.track_of.get(&track));
         let track = track.and_then(|&at| self.tracks.get_mut(at));
         let (Some(track), Some(gone)) = (track, subscription) else { return };
@@ -357,9 +364,9 @@ impl Worker {
         }
         if let Some(moved) = track.subscriptions.get(gone)
             && let Some(viewer) = self.peers.get_mut(moved.viewer)
-            && let Some(sending) = viewer.sending.get_mut(moved.line)
+            && let Some(sender) = viewer.senders.get_mut(moved.sender_at)
         {
-            sending.subscription = Some(gone);
+            sender.subscription = Some(gone);
         }
     }
 
@@ -389,21 +396,21 @@ impl Worker {
         &mut self,
         peer: PeerKey,
         track: TrackKey,
-        (wish, priority, temporal): (Wish, u8, u8),
+        (preference, priority, temporal): (LayerPreference, u8, u8),
         now: Instant,
     ) {
         let Some(&place) = self.peer_of.get(&peer) else { return };
         let Some(peer) = self.peers.get_mut(place) else { return };
         let at = self.track_of.get(&track);
-        for (_, sending) in &mut peer.sending {
-            if sending.track != Some(track) {
+        for (_, sender) in &mut peer.senders {
+            if sender.track != Some(track) {
                 continue;
             }
-            sending.preference = Preference { wish, priority, temporal };
+            sender.preferences = Preferences { preference, priority, temporal };
             let track = at.and_then(|&at| self.tracks.get_mut(at));
-            let subscription = track.zip(sending.subscription);
+            let subscription = track.zip(sender.subscription);
             if let Some(it) = subscription.and_then(|(track, at)| track.subscriptions.get_mut(at)) {
-                (it.wish, it.priority, it.temporal) = (wish, priority, temporal);
+                (it.preference, it.priority, it.temporal) = (preference, priority, temporal);
             }
         }
         peer.allocated = Some(now);
@@ -454,12 +461,12 @@ impl Worker {
             self.across.tell(mirror.worker, Note::End { track: key });
         }
         for subscription in &track.subscriptions {
-            let line = self
+            let sender = self
                 .peers
                 .get_mut(subscription.viewer)
-                .and_then(|viewer| viewer.sending.get_mut(subscription.line));
-            if let Some(line) = line {
-                (line.track, line.subscription) = (None, None);
+                .and_then(|viewer| viewer.senders.get_mut(subscription.sender_at));
+            if let Some(sender) = sender {
+                (sender.track, sender.subscription) = (None, None);
             }
         }
     }
@@ -471,9 +478,9 @@ impl Worker {
             peer.dtls.close(now);
         }
         self.send_handshake(place);
-        let lines = self.peers.get(place).into_iter().flat_map(Peer::shown);
-        for (line, _) in lines.collect::<Vec<_>>() {
-            self.detach(place, line);
+        let shown = self.peers.get(place).into_iter().flat_map(Peer::shown);
+        for (sender_at, _) in shown.collect::<Vec<_>>() {
+            self.detach(place, sender_at);
         }
         let Some(peer) = self.peers.try_remove(place) else { return };
         self.peer_of.remove(&peer.key);
@@ -488,8 +495,8 @@ impl Worker {
                 self.by_fragment.remove(fragment);
             }
         }
-        for receiving in &peer.receiving {
-            self.end_track(receiving.plan.track);
+        for receiver in &peer.receivers {
+            self.end_track(receiver.plan.track);
         }
         if matches!(reason, Gone::Silent | Gone::Handshake(_)) {
             self.counters.peers_failed.add(1);

@@ -8,7 +8,7 @@ use super::Worker;
 use crate::ice::Source;
 use crate::peer::Numbers;
 use crate::plan::{PeerKey, PeerPlan, RoomKey, TrackKey};
-use crate::sending::Line;
+use crate::sender::SenderState;
 
 /// Everything a successor needs of one peer.
 pub struct PeerState {
@@ -22,7 +22,7 @@ pub struct PeerState {
     paths: (Option<Source>, Vec<Source>),
     numbers: Numbers,
     /// The streams to it, by their SSRCs, those that are no longer part of the plan included.
-    lines: Vec<Line>,
+    senders: Vec<SenderState>,
     /// Tracks that it is shown and that lived with another worker, and with which.
     elsewhere: Vec<(TrackKey, usize)>,
     muted: Vec<TrackKey>,
@@ -49,7 +49,7 @@ impl Worker {
                 dtls: peer.dtls.export()?,
                 paths: peer.ice.paths(),
                 numbers: peer.numbers()?,
-                lines: peer.lines(),
+                senders: peer.sender_states(),
                 elsewhere: elsewhere.collect(),
                 muted: muted.collect(),
             })
@@ -62,8 +62,17 @@ impl Worker {
     pub fn adopt(&mut self, states: Vec<PeerState>, now: Instant) {
         let mut shown = Vec::new();
         for state in states {
-            let PeerState { peer: key, room, plan, dtls, paths, numbers, lines, elsewhere, muted } =
-                state;
+            let PeerState {
+                peer: key,
+                room,
+                plan,
+                dtls,
+                paths,
+                numbers,
+                senders,
+                elsewhere,
+                muted,
+            } = state;
             self.connect(room, key, plan, now);
             let Some(&place) = self.peer_of.get(&key) else { continue };
             let Some(peer) = self.peers.get_mut(place) else { continue };
@@ -74,18 +83,20 @@ impl Worker {
             self.by_source.extend(paths.1.iter().map(|&source| (source, place)));
             peer.ice.adopt(paths);
             peer.adopt(keys, numbers);
-            lines.into_iter().for_each(|line| peer.adopt_line(line, now));
+            senders.into_iter().for_each(|state| peer.adopt_sender(state, now));
             muted.into_iter().for_each(|track| self.mute(track, true, now));
             shown.push((place, elsewhere));
         }
         for (place, elsewhere) in shown {
-            let lines = self.peers.get(place).into_iter().flat_map(crate::peer::Peer::shown);
-            for (line, track) in lines.collect::<Vec<_>>() {
+            let shown = self.peers.get(place).into_iter().flat_map(crate::peer::Peer::shown);
+            for (sender_at, track) in shown.collect::<Vec<_>>() {
                 match self.track_of.get(&track) {
-                    Some(&at) => self.attach(place, line, at, now),
+                    Some(&at) => self.attach(place, sender_at, at, now),
                     None => {
-                        let home = elsewhere.iter().find(|(known, _)| *known == track);
-                        home.into_iter().for_each(|&(track, home)| self.expect_track(track, home));
+                        let owner = elsewhere.iter().find(|(known, _)| *known == track);
+                        owner
+                            .into_iter()
+                            .for_each(|&(track, owner)| self.expect_track(track, owner));
                     }
                 }
             }

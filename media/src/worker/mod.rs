@@ -332,12 +332,12 @@ impl Worker {
         now: Instant,
     ) -> Option<()> {
         let packet = datagram.get(..opened.length)?;
-        let Opened { header, home, .. } = opened;
+        let Opened { header, encoding, .. } = opened;
         let peer = self.peers.get_mut(place)?;
-        let receiving = peer.receiving.get(home.receive)?;
-        let plan = &receiving.plan;
+        let receiver = peer.receivers.get(encoding.section)?;
+        let plan = &receiver.plan;
         let values = Values::read(&header, packet, &plan.extensions);
-        if !home.repair {
+        if !encoding.rtx {
             peer.heard_ssrc = header.ssrc;
         }
         if let Some(sequence) = values.transport_sequence {
@@ -345,17 +345,17 @@ impl Worker {
         }
         let payload = header.payload(packet)?;
         let (coded, used) = plan.payload(header.payload_type)?;
-        if (used == PayloadUse::Repair) != home.repair {
+        if (used == PayloadUse::Rtx) != encoding.rtx {
             return None;
         }
         let red = used == PayloadUse::Redundant;
-        let (repeated, payload) = match (home.repair, payload.split_first_chunk::<2>()) {
+        let (repeated, payload) = match (encoding.rtx, payload.split_first_chunk::<2>()) {
             (false, _) => (None, payload),
             (true, Some((&sequence, payload))) => (Some(u16::from_be_bytes(sequence)), payload),
             // Padding that probes the path.
             (true, None) => return Some(()),
         };
-        let (begun, place_of_track) = (peer.begun, receiving.track);
+        let (begun, place_of_track) = (peer.begun, receiver.track);
         let needs_feedback = peer.arrivals.deadline();
         let track = self.tracks.get_mut(place_of_track)?;
         let turn = match repeated {
@@ -363,7 +363,7 @@ impl Worker {
             // What comes again is of the codec that its first sending had.
             Some(_) if coded.format != track.format => Turn::Late,
             Some(_) => Turn::Current,
-            None => track.turn(home.layer, &header, coded.format, now),
+            None => track.turn(encoding.layer, &header, coded.format, now),
         };
         let payload = match turn {
             Turn::Current | Turn::Begins => payload,
@@ -380,18 +380,16 @@ impl Worker {
         let track = self.tracks.get_mut(place_of_track)?;
         let was_clean = track.fresh.is_empty();
         let taken =
-            track.take(home.layer, (&header, &values, payload), repeated, red, (begun, now));
+            track.take(encoding.layer, (&header, &values, payload), repeated, red, (begun, now));
         if was_clean && !track.fresh.is_empty() {
             self.dirty.push(place_of_track);
         }
         if let (Some(number), true) = (taken.kept, track.tap.is_some()) {
-            track.record(home.layer, number);
+            track.record(encoding.layer, number);
         }
         if let (Some(number), false) = (taken.kept.or(taken.padding), track.mirrors.is_empty()) {
             let packet = (&header, &values, payload);
-            #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-            let sequence = number as u16;
-            let lost = self.across.hand_over(track, home.layer, packet, sequence, red);
+            let lost = self.across.hand_over(track, encoding.layer, packet, number.wire(), red);
             self.counters.dropped_full.add(lost);
         }
         let at_once = (taken.begins || turn == Turn::Begins).then_some(now);
@@ -421,11 +419,11 @@ impl Worker {
         let mut keyframes: Vec<usize> = Vec::new();
         let (tracks, across) = (&mut self.tracks, &mut self.across);
         read(datagram.get(..length).unwrap_or_default(), |said| {
-            match noted(&mut peer.sending, said, now) {
+            match noted(peer, said, now) {
                 Rtcp::SenderReport { ssrc, ntp, rtp } => {
                     let clock = ClockPair { ntp, rtp, at: now };
-                    for receiving in &peer.receiving {
-                        let Some(track) = tracks.get_mut(receiving.track) else { continue };
+                    for receiver in &peer.receivers {
+                        let Some(track) = tracks.get_mut(receiver.track) else { continue };
                         let Some(layer) = track.note_clock(ssrc, clock) else { continue };
                         for mirror in &track.mirrors {
                             across.tell(
@@ -435,15 +433,17 @@ impl Worker {
                         }
                     }
                 }
-                Rtcp::KeyframeRequest { ssrc } => keyframes.extend(peer.line_of(ssrc)),
+                Rtcp::KeyframeRequest { ssrc } => keyframes.extend(peer.sender_of(ssrc)),
                 Rtcp::FullIntraRequest { from, ssrc, sequence } => {
-                    keyframes.extend(peer.line_of(ssrc).filter(|&line| {
-                        peer.sending.get_mut(line).is_some_and(|it| it.stats.is_new(from, sequence))
+                    keyframes.extend(peer.sender_of(ssrc).filter(|&sender_at| {
+                        peer.senders
+                            .get_mut(sender_at)
+                            .is_some_and(|it| it.stats.is_new(from, sequence))
                     }));
                 }
                 Rtcp::Nack { ssrc, sequence } => {
-                    if let Some(line) = peer.line_of(ssrc) {
-                        wanted.push((line, sequence));
+                    if let Some(sender_at) = peer.sender_of(ssrc) {
+                        wanted.push((sender_at, sequence));
                     }
                 }
                 Rtcp::Remb { bitrate } => {
@@ -465,17 +465,17 @@ impl Worker {
             peer.allocated = Some(now);
             self.schedule(place, now);
         }
-        keyframes.into_iter().for_each(|line| self.keyframe_wanted(place, line, now));
+        keyframes.into_iter().for_each(|sender_at| self.keyframe_wanted(place, sender_at, now));
         self.send_again(place, &wanted, now);
     }
 
     /// A viewer cannot go on without a keyframe.
-    fn keyframe_wanted(&mut self, viewer: usize, line: usize, now: Instant) {
+    fn keyframe_wanted(&mut self, viewer: usize, sender_at: usize, now: Instant) {
         self.counters.keyframes_wanted.add(1);
-        let Some(at) = self.track_shown(viewer, line) else { return };
+        let Some(at) = self.track_shown(viewer, sender_at) else { return };
         let Some(track) = self.tracks.get_mut(at) else { return };
-        let sending = self.peers.get(viewer).and_then(|peer| peer.sending.get(line));
-        let subscription = sending.and_then(|it| track.subscriptions.get(it.subscription?));
+        let sender = self.peers.get(viewer).and_then(|peer| peer.senders.get(sender_at));
+        let subscription = sender.and_then(|it| track.subscriptions.get(it.subscription?));
         let current = subscription.and_then(|it| it.current.or(it.target));
         if let Some(stream) = current.and_then(|layer| track.stream_of(layer)) {
             stream.want_keyframe();
@@ -483,15 +483,15 @@ impl Worker {
         }
     }
 
-    fn track_shown(&self, viewer: usize, line: usize) -> Option<usize> {
-        let key = self.peers.get(viewer)?.sending.get(line)?.track?;
+    fn track_shown(&self, viewer: usize, sender_at: usize) -> Option<usize> {
+        let key = self.peers.get(viewer)?.senders.get(sender_at)?.track?;
         self.track_of.get(&key).copied()
     }
 
     /// Sends what a viewer missed once more.
     fn send_again(&mut self, viewer: usize, wanted: &[(usize, u16)], now: Instant) {
-        for &(line, sequence) in wanted {
-            let sent = self.send_one_again(viewer, line, sequence, now);
+        for &(sender_at, sequence) in wanted {
+            let sent = self.send_one_again(viewer, sender_at, sequence, now);
             self.counters.packets_resent.add(u64::from(sent.unwrap_or(false)));
         }
     }
@@ -499,26 +499,24 @@ impl Worker {
     fn send_one_again(
         &mut self,
         viewer: usize,
-        line: usize,
+        sender_at: usize,
         sequence: u16,
         now: Instant,
     ) -> Option<bool> {
-        let track = self.track_shown(viewer, line)?;
+        let track = self.track_shown(viewer, sender_at)?;
         let track = self.tracks.get(track)?;
         let format = track.format;
         let peer = self.peers.get_mut(viewer)?;
         let path = peer.ice.path()?;
-        let (sending, outbound) = (peer.sending.get_mut(line)?, peer.outbound.as_mut()?);
-        #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-        let behind = (sending.next as u16).wrapping_sub(sequence);
-        let sent = sending.next.checked_sub(u64::from(behind))?;
-        let subscription = track.subscriptions.get(sending.subscription?)?;
+        let (sender, outbound) = (peer.senders.get_mut(sender_at)?, peer.outbound.as_mut()?);
+        let sent = sender.next.latest(sequence);
+        let subscription = track.subscriptions.get(sender.subscription?)?;
         let (epoch, origin) = subscription.origin(sent)?;
         let kept = track.history(epoch.layer)?.kept(origin)?;
         let looked = epoch.rewritten(kept.meta)?;
-        let codec = *sending.plan.takes(format)?;
+        let codec = *sender.plan.takes(format)?;
         let begin = self.control.len();
-        let written = sending.rewrite_lost(outbound, codec, &kept, &looked, now, &mut self.control);
+        let written = sender.rewrite_lost(outbound, codec, &kept, &looked, now, &mut self.control);
         if written {
             let length = u16::try_from(self.control.len() - begin).unwrap_or(u16::MAX);
             self.control_queue.push_back((path, begin, length));
@@ -595,7 +593,7 @@ impl Worker {
             let Some(peer) = self.peers.get_mut(subscription.viewer) else { continue };
             let Some(path) = peer.ice.path() else { continue };
             let Some(outbound) = peer.outbound.as_mut() else { continue };
-            let Some(sending) = peer.sending.get_mut(subscription.line) else { continue };
+            let Some(sender) = peer.senders.get_mut(subscription.sender_at) else { continue };
             let Some(codec) = subscription.codec else {
                 self.counters.dropped_codec.add(track.fresh.len() as u64);
                 continue;
@@ -614,11 +612,11 @@ impl Worker {
                 let Some(stream) = track.layers.get(usize::from(layer)) else { continue };
                 let Some(last) = stream.history.kept(number) else { continue };
                 let first = subscription.begin_at(layer, last.meta);
-                for number in first..=number {
+                for number in first.until(number.next()) {
                     let Some(kept) = stream.history.kept(number) else { continue };
                     let taken = (kept.meta, last.meta.picture.keyframe);
                     let (rewritten, switched) =
-                        subscription.take(layer, taken, track.format.codec, &track.layers, sending);
+                        subscription.take(layer, taken, track.format.codec, &track.layers, sender);
                     if switched && (scalable || track.layers.len() > 1) {
                         let layer = subscription.current.unwrap_or(layer);
                         let (peer, track) = (peer.key, track.key);
@@ -626,7 +624,7 @@ impl Worker {
                     }
                     let Some(rewritten) = rewritten else { continue };
                     let begin = self.burst.len();
-                    if sending.write(outbound, codec, &kept, &rewritten, now, &mut self.burst) {
+                    if sender.write(outbound, codec, &kept, &rewritten, now, &mut self.burst) {
                         let length = self.burst.len() - begin;
                         self.lengths.push(u16::try_from(length).unwrap_or(u16::MAX));
                     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Event, Worker};
 use crate::stats::{INTERVAL, collect};
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 
 impl Worker {
     /// Gives out the numbers of peers for which it is the time.
@@ -28,15 +28,15 @@ impl Worker {
     /// Notes which streams to a viewer are not meant to show anything.
     pub(super) fn note_rests(&mut self, place: usize) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        for (_, sending) in &mut peer.sending {
-            let track = sending.track.and_then(|track| self.track_of.get(&track));
+        for (_, sender) in &mut peer.senders {
+            let track = sender.track.and_then(|track| self.track_of.get(&track));
             let track = track.and_then(|&track| self.tracks.get(track));
             let rests = track.is_none_or(|track| {
-                let subscription = sending.subscription.and_then(|it| track.subscriptions.get(it));
-                track.muted || subscription.is_none_or(|it| it.wish == Wish::Off)
+                let subscription = sender.subscription.and_then(|it| track.subscriptions.get(it));
+                track.muted || subscription.is_none_or(|it| it.preference == LayerPreference::Off)
             });
             if rests {
-                sending.stats.rests();
+                sender.stats.rests();
             }
         }
     }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use super::{Event, Gone, Note, Worker};
 use crate::bandwidth::{Candidate, allocate};
 use crate::codec::Kind;
+use crate::numbers::BitRate;
 use crate::peer::Peer;
 use crate::plan::{KeyframeFeedback, TrackKey};
 use crate::rtcp::{Compound, ReportBlock};
 use crate::rtp::Extension;
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 use crate::track::{Owner, Track};
 
 /// How often reception is reported, and how often sender reports are sent.
@@ -18,17 +19,17 @@ const REPORT: Duration = Duration::from_secs(1);
 /// How often what a viewer gets is thought over.
 const ALLOCATE: Duration = Duration::from_millis(200);
 /// How often missing packets are looked at.
-const REPAIR: Duration = Duration::from_millis(20);
+const NACK: Duration = Duration::from_millis(20);
 /// How often it is looked at who speaks.
 const LISTEN: Duration = Duration::from_millis(250);
 /// Loudness below this is silence: -55 dBov.
 const AUDIBLE: f32 = 0.56;
 /// Speakers that are named.
 const SPEAKERS: usize = 5;
-/// Bits in a second that a publisher may send who wants to be told (REMB).
-const PUBLISHER: u64 = 4_000_000;
-/// Bits in a second that one audio track is taken to need.
-const AUDIO: u64 = 60_000;
+/// What a publisher may send who asks for it (REMB).
+const PUBLISHER: BitRate = BitRate(4_000_000);
+/// What one audio track is taken to need.
+const AUDIO: BitRate = BitRate(60_000);
 
 impl Worker {
     /// When [`Self::handle_timeout`] is due.
@@ -104,7 +105,7 @@ impl Worker {
 
     fn report_to_publisher(&mut self, place: usize, now: Instant) -> Option<Instant> {
         let peer = self.peers.get_mut(place)?;
-        if peer.receiving.is_empty() {
+        if peer.receivers.is_empty() {
             return None;
         }
         let path = peer.ice.path()?;
@@ -115,8 +116,8 @@ impl Worker {
             peer.reported = now;
             due = vec![now + REPORT];
             let tracks = &mut self.tracks;
-            for receiving in &peer.receiving {
-                let layers = tracks.get_mut(receiving.track).map(|track| &mut track.layers);
+            for receiver in &peer.receivers {
+                let layers = tracks.get_mut(receiver.track).map(|track| &mut track.layers);
                 blocks.extend(layers.into_iter().flatten().filter_map(|layer| layer.report(now)));
             }
         }
@@ -124,10 +125,10 @@ impl Worker {
         let mut compound = Compound::new(&mut self.control, peer.own_ssrc, &blocks);
         let mut useful = full;
         let (mut requests, mut keyframes) = (0, 0);
-        for receiving in &peer.receiving {
-            let Some(track) = self.tracks.get_mut(receiving.track) else { continue };
-            let nack = receiving.plan.takes_nack(track.format);
-            let asking = receiving.plan.keyframes(track.format);
+        for receiver in &peer.receivers {
+            let Some(track) = self.tracks.get_mut(receiver.track) else { continue };
+            let nack = receiver.plan.takes_nack(track.format);
+            let asking = receiver.plan.keyframes(track.format);
             let asks = asking != KeyframeFeedback::None && track.has_use_for_keyframes();
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc() else { continue };
@@ -138,7 +139,7 @@ impl Worker {
                         compound.nack(ssrc, &self.scratch);
                         requests += self.scratch.len() as u64;
                     }
-                    due.extend(layer.misses().then_some(now + REPAIR));
+                    due.extend(layer.misses().then_some(now + NACK));
                 }
                 if !asks {
                     continue;
@@ -156,7 +157,7 @@ impl Worker {
                 due.extend(layer.keyframe_deadline(now));
             }
         }
-        if full && peer.receiving.iter().any(|receiving| receiving.plan.remb) {
+        if full && peer.receivers.iter().any(|receiver| receiver.plan.remb) {
             let ssrcs: Vec<u32> = blocks.iter().map(|block| block.ssrc).collect();
             compound.remb(PUBLISHER, &ssrcs);
         }
@@ -184,23 +185,22 @@ impl Worker {
     fn send_sender_reports(&mut self, place: usize, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let Some(path) = peer.ice.path() else { return };
-        for line in 0..peer.sending.capacity() {
-            let Some(sending) = peer.sending.get_mut(line) else { continue };
-            let quiet =
-                sending.reported.is_some_and(|at| now < at + REPORT) || sending.packets == 0;
-            let Some(&track) = sending.track.and_then(|track| self.track_of.get(&track)) else {
+        for sender_at in 0..peer.senders.capacity() {
+            let Some(sender) = peer.senders.get_mut(sender_at) else { continue };
+            let quiet = sender.reported.is_some_and(|at| now < at + REPORT) || sender.packets == 0;
+            let Some(&track) = sender.track.and_then(|track| self.track_of.get(&track)) else {
                 continue;
             };
             let Some(track) = self.tracks.get(track).filter(|_| !quiet) else { continue };
-            let subscription = sending.subscription.and_then(|it| track.subscriptions.get(it));
+            let subscription = sender.subscription.and_then(|it| track.subscriptions.get(it));
             let clock =
                 subscription.and_then(|it| it.clock(now, track.format.codec, &track.layers));
             let Some(clock) = clock else { continue };
-            sending.reported = Some(now);
-            sending.stats.sent_report(clock.0, now);
+            sender.reported = Some(now);
+            sender.stats.sent_report(clock.0, now);
             let begin = self.control.len();
-            let counts = (sending.packets, sending.bytes);
-            let ssrc = sending.plan.ssrc;
+            let counts = (sender.packets, sender.bytes);
+            let ssrc = sender.plan.ssrc;
             Compound::sender_report(&mut self.control, ssrc, clock, counts, CNAME);
             peer.seal_rtcp(&mut self.control, begin);
             let length = self.control.len() - begin;
@@ -214,29 +214,29 @@ impl Worker {
     fn share(&mut self, place: usize, now: Instant) {
         let known = |peer: &Peer| Some(peer.outbound.as_ref()?.bandwidth.estimate(now));
         if self.peers.get(place).and_then(known) == Some(None) {
-            self.probe(place, 0, now);
+            self.probe(place, BitRate(0), now);
         }
         let Some(peer) = self.peers.get(place) else { return };
         let Some(outbound) = &peer.outbound else { return };
         let estimate = outbound.bandwidth.estimate(now);
         let carefully = estimate.is_none() && outbound.bandwidth.is_probing(now);
-        let mut bits = estimate.unwrap_or(u64::MAX / 4);
+        let mut left = estimate.unwrap_or(BitRate(u64::MAX));
         let mut candidates = Vec::new();
         let mut places = Vec::new();
         let mut sounds = Vec::new();
-        for (line, key, subscription) in peer.subscribed() {
+        for (sender_at, key, subscription) in peer.subscribed() {
             let Some(&at) = self.track_of.get(&key) else { continue };
             let Some(track) = self.tracks.get(at) else { continue };
             if track.format.codec.kind() == Kind::Audio {
                 let subscription = track.subscriptions.get(subscription);
-                let off = subscription.is_some_and(|it| it.wish == Wish::Off);
-                bits = bits.saturating_sub(if off { 0 } else { AUDIO });
-                sounds.push((at, line, (!off).then_some(0)));
+                let off = subscription.is_some_and(|it| it.preference == LayerPreference::Off);
+                left = left - if off { BitRate(0) } else { AUDIO };
+                sounds.push((at, sender_at, (!off).then_some(0)));
                 continue;
             }
             let Some(subscription) = track.subscriptions.get(subscription) else { continue };
-            let mut layers = track.offers_for(subscription.wish, now);
-            if layers.is_empty() && subscription.wish != Wish::Off {
+            let mut layers = track.offers_for(subscription.preference, now);
+            if layers.is_empty() && subscription.preference != LayerPreference::Off {
                 continue;
             }
             if carefully {
@@ -248,38 +248,39 @@ impl Worker {
                 layers,
                 current: subscription.current,
             });
-            places.push((at, line));
+            places.push((at, sender_at));
         }
-        let shares = allocate(bits, &candidates);
-        let sound = estimate.unwrap_or(0).saturating_sub(bits);
+        let shares = allocate(left, &candidates);
+        let sound = estimate.unwrap_or_default() - left;
         if let Some(more) = next_step(&candidates, &shares) {
             self.probe(place, more + sound, now);
         }
-        let pictures = places.into_iter().zip(shares).map(|((at, line), share)| (at, line, share));
-        for (at, line, share) in sounds.into_iter().chain(pictures) {
-            self.give(place, at, line, share, now);
+        let pictures =
+            places.into_iter().zip(shares).map(|((at, sender_at), share)| (at, sender_at, share));
+        for (at, sender_at, share) in sounds.into_iter().chain(pictures) {
+            self.give(place, at, sender_at, share, now);
         }
     }
 
-    /// Finds out, when it is the time, whether `bits` a second would pass.
-    fn probe(&mut self, viewer: usize, bits: u64, now: Instant) {
+    /// Finds out, when it is the time, whether `rate` would pass.
+    fn probe(&mut self, viewer: usize, rate: BitRate, now: Instant) {
         let Some(peer) = self.peers.get_mut(viewer) else { return };
         let (Some(path), Some(outbound)) = (peer.ice.path(), peer.outbound.as_mut()) else {
             return;
         };
-        let Some(count) = outbound.bandwidth.wants_probe(bits, now) else { return };
+        let Some(count) = outbound.bandwidth.wants_probe(rate, now) else { return };
         let tracks = (&self.tracks, &self.track_of);
-        let line = peer.sending.iter_mut().find_map(|(_, sending)| {
-            let track = tracks.0.get(*tracks.1.get(&sending.track?)?)?;
-            let codec = *sending.plan.takes(track.format)?;
-            let numbered = sending.plan.extensions.id(Extension::TransportSequence).is_some();
-            (codec.repair_type.is_some() && numbered).then_some((sending, codec))
+        let probing = peer.senders.iter_mut().find_map(|(_, sender)| {
+            let track = tracks.0.get(*tracks.1.get(&sender.track?)?)?;
+            let codec = *sender.plan.takes(track.format)?;
+            let numbered = sender.plan.extensions.id(Extension::TransportSequence).is_some();
+            (codec.rtx_type.is_some() && numbered).then_some((sender, codec))
         });
-        let Some((sending, codec)) = line else { return outbound.bandwidth.try_more(bits, now) };
-        outbound.bandwidth.probe_begins(bits, now);
+        let Some((sender, codec)) = probing else { return outbound.bandwidth.try_more(rate, now) };
+        outbound.bandwidth.probe_begins(rate, now);
         for _ in 0..count {
             let begin = self.control.len();
-            if !sending.write_probe(outbound, codec, now, &mut self.control) {
+            if !sender.write_probe(outbound, codec, now, &mut self.control) {
                 break;
             }
             if let Ok(length) = u16::try_from(self.control.len() - begin) {
@@ -289,17 +290,24 @@ impl Worker {
         outbound.bandwidth.probe_ends();
     }
 
-    fn give(&mut self, viewer: usize, at: usize, line: usize, share: Option<u8>, now: Instant) {
+    fn give(
+        &mut self,
+        viewer: usize,
+        at: usize,
+        sender_at: usize,
+        share: Option<u8>,
+        now: Instant,
+    ) {
         let Some(track) = self.tracks.get_mut(at) else { return };
         let (key, scalable) = (track.key, track.scalable().is_some());
         let is_video = track.format.codec.kind() == Kind::Video;
-        let sending = self.peers.get(viewer).and_then(|peer| peer.sending.get(line));
-        let subscription = sending.and_then(|it| track.subscriptions.get_mut(it.subscription?));
+        let sender = self.peers.get(viewer).and_then(|peer| peer.senders.get(sender_at));
+        let subscription = sender.and_then(|it| track.subscriptions.get_mut(it.subscription?));
         let Some(subscription) = subscription else { return };
         // One stream of many layers may have a way to another one without a keyframe, which is seen by the next time.
         let patient = scalable && subscription.target != share && subscription.current.is_some();
         subscription.target = share;
-        let paused = share.is_none() && subscription.wish != Wish::Off;
+        let paused = share.is_none() && subscription.preference != LayerPreference::Off;
         let tell = paused != subscription.told_paused;
         subscription.told_paused = paused;
         if share.is_none() {
@@ -371,10 +379,10 @@ impl Worker {
             track.sent.clone_from(&sent);
             track.wanted.clone_from(&wanted);
             match (track.owner, news) {
-                (Owner::Worker(home), (_, true)) => {
+                (Owner::Worker(owner), (_, true)) => {
                     let to = self.across.number();
                     let note = Note::Wanted { track: track.key, to, layers: wanted };
-                    self.across.tell(home, note);
+                    self.across.tell(owner, note);
                 }
                 (Owner::Worker(_), _) => {}
                 (Owner::Peer(_), (is_sent, is_wanted)) => {
@@ -389,17 +397,18 @@ impl Worker {
     }
 }
 
-/// Bits in a second of all that is shared out and the next step upward; `None` when everybody has what is there.
-fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<u64> {
-    let mut all = 0;
-    let mut steps: Vec<(u8, u64)> = Vec::new();
+/// The rate of all that is shared out and the next step upward; `None` when everybody has what is there.
+fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<BitRate> {
+    let mut all = BitRate::default();
+    let mut steps: Vec<(u8, BitRate)> = Vec::new();
     for (candidate, share) in candidates.iter().zip(shares) {
         let reached = candidate.layers.iter().position(|(layer, _)| Some(*layer) == *share);
-        let bits = |place: usize| candidate.layers.get(place).map(|&(_, bits)| bits);
-        let now = reached.and_then(bits).unwrap_or(0);
-        all += now;
+        let rate = |place: usize| candidate.layers.get(place).map(|&(_, rate)| rate);
+        let now = reached.and_then(rate).unwrap_or_default();
+        all = all + now;
         let next = reached.map_or(0, |reached| reached + 1);
-        steps.extend(bits(next).map(|next| (candidate.priority, next + next / 8 - now.min(next))));
+        let step = |next: BitRate| next + next.part(8) - now.min(next);
+        steps.extend(rate(next).map(|next| (candidate.priority, step(next))));
     }
     let (_, step) = steps.into_iter().max_by_key(|&(priority, step)| (priority, Reverse(step)))?;
     Some(all + step)
@@ -407,10 +416,10 @@ fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<u64> {
 
 /// Layers that somebody's wish allows, by their places; without viewers the worst, so that the next one sees something soon.
 fn wanted(track: &Track, count: usize) -> Vec<bool> {
-    let most = track.subscriptions.iter().filter_map(|it| match it.wish {
-        Wish::Auto => Some(usize::MAX),
-        Wish::Layer(layer) => Some(track.rank_of(layer)),
-        Wish::Off => None,
+    let most = track.subscriptions.iter().filter_map(|it| match it.preference {
+        LayerPreference::Auto => Some(usize::MAX),
+        LayerPreference::Layer(layer) => Some(track.rank_of(layer)),
+        LayerPreference::Off => None,
     });
     let recorded = track.tap.as_ref().map(|_| usize::MAX);
     let most = most.chain(recorded).max().unwrap_or(0);

@@ -245,7 +245,7 @@ impl Bridged {
         // Each side receives by the numbers that it named itself (RFC 3264 §5.1, §6.1).
         let mut expected = ours.clone();
         expected.payload.feedback = ours.payload.feedback.and(theirs.payload.feedback);
-        expected.repair = expected.repair.filter(|_| theirs.repair.is_some());
+        expected.rtx = expected.rtx.filter(|_| theirs.rtx.is_some());
         expected.red = expected.red.filter(|_| theirs.red.is_some());
         self.extensions = both(self.extensions, section.extensions);
         self.send.codecs = vec![send_codec(theirs)];

@@ -29,7 +29,7 @@ impl Numbers {
     /// Notes what the party itself says.
     pub(super) fn learn(&mut self, section: &Section) {
         for offered in one_of_each(section.codecs()) {
-            let numbers = [Some(&offered.payload), offered.repair.as_ref(), offered.red.as_ref()];
+            let numbers = [Some(&offered.payload), offered.rtx.as_ref(), offered.red.as_ref()];
             let numbers = numbers.map(|payload| payload.map(|payload| payload.number));
             self.codecs.retain(|(format, _)| *format != offered.format);
             self.codecs.push((offered.format, numbers));
@@ -73,8 +73,8 @@ impl Numbers {
         let format = offered.format;
         let own = self.number(format, 0, offered.payload.number);
         offered.payload.number = own;
-        if let Some(repair) = &mut offered.repair {
-            repair.number = self.number(format, 1, repair.number);
+        if let Some(rtx) = &mut offered.rtx {
+            rtx.number = self.number(format, 1, rtx.number);
         }
         if let Some(red) = &mut offered.red {
             red.number = self.number(format, 2, red.number);

@@ -59,7 +59,7 @@ fn all_common_codecs_are_answered_in_the_clients_order() {
         single_unit,
     };
     let formats: Vec<_> =
-        plan.codecs.iter().map(|it| (it.format, it.payload_type, it.repair_type)).collect();
+        plan.codecs.iter().map(|it| (it.format, it.payload_type, it.rtx_type)).collect();
     assert_eq!(
         formats,
         [

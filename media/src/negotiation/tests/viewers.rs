@@ -37,7 +37,7 @@ fn a_viewer_is_offered_the_variants_of_h264_that_publishers_send() {
         h264(Profile::High, false),
     ] {
         let found = offered.iter().find(|offered| offered.format == format);
-        assert!(found.is_some_and(|found| found.repair.is_some()), "{format:?}");
+        assert!(found.is_some_and(|found| found.rtx.is_some()), "{format:?}");
         assert!(viewer.takes(&mid, format));
     }
     assert!(viewer.takes(&mid, h264(Profile::Baseline, true)), "as constrained baseline");
@@ -65,7 +65,7 @@ fn an_answer_says_which_variants_a_viewer_takes_and_by_which_numbers() {
     let taken: Vec<_> = viewer.plan().sends[0]
         .codecs
         .iter()
-        .map(|it| (it.format, it.payload_type, it.repair_type))
+        .map(|it| (it.format, it.payload_type, it.rtx_type))
         .collect();
     assert_eq!(
         taken,

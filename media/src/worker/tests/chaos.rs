@@ -44,11 +44,11 @@ struct View {
 
 fn section(publisher: usize) -> SendPlan {
     let ssrc = 10_000 + publisher as u32 * 10;
-    let mut plan = SendPlan { mid: publisher.to_string(), ssrc, repair_ssrc: ssrc + 1, ..screen() };
+    let mut plan = SendPlan { mid: publisher.to_string(), ssrc, rtx_ssrc: ssrc + 1, ..screen() };
     plan.codecs[1] = SendCodec {
         format: Codec::H264.into(),
         payload_type: 120,
-        repair_type: Some(121),
+        rtx_type: Some(121),
         red_type: None,
     };
     plan
@@ -182,10 +182,11 @@ impl Chaos {
             }
             _ => {
                 let other = (publisher + 1 + self.random.below(9) as usize) % PEERS;
-                let wish = Wish::Layer(self.random.below(3) as u8);
+                let preference = LayerPreference::Layer(self.random.below(3) as u8);
                 let peer = self.world.phones[self.publishers[publisher].number].key;
                 let track = TrackKey(other as u64 + 1);
-                let prefer = Command::Prefer { peer, track, wish, priority: 1, temporal: u8::MAX };
+                let prefer =
+                    Command::Prefer { peer, track, preference, priority: 1, temporal: u8::MAX };
                 self.world.tell(publisher, prefer);
             }
         }

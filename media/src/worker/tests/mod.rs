@@ -3,11 +3,11 @@
 mod chaos;
 mod effort;
 mod numbers;
+mod preferences;
 mod ranking;
 mod renumbering;
 mod stats;
 mod streams;
-mod wishes;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -26,6 +26,7 @@ use crate::codec::{Codec, Kind};
 use crate::dtls::Identity;
 use crate::dtls::tests::{Client, GCM, noon};
 use crate::ice::{IceCredentials, Source, Via};
+use crate::numbers::Extended;
 use crate::plan::{
     KeyframeFeedback, PeerKey, PeerPlan, ReceiveCodec, ReceivePlan, RoomKey, SendCodec, SendPlan,
     TrackKey,
@@ -33,7 +34,7 @@ use crate::plan::{
 use crate::rtcp::{Compound, Rtcp, read};
 use crate::rtp::{Extension, ExtensionIds, Header, Values, Writer};
 use crate::srtp::Direction;
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 use crate::tap::{Tapped, Tapping, tap};
 
 const VP8: u8 = 96;
@@ -108,11 +109,11 @@ fn camera(track: u64, layers: usize) -> ReceivePlan {
     }
 }
 
-fn coded(codec: Codec, payload_type: u8, repair_type: Option<u8>) -> ReceiveCodec {
+fn coded(codec: Codec, payload_type: u8, rtx_type: Option<u8>) -> ReceiveCodec {
     ReceiveCodec {
         format: codec.into(),
         payload_type,
-        repair_type,
+        rtx_type,
         red_type: None,
         nack: true,
         keyframes: KeyframeFeedback::Pli,
@@ -121,17 +122,17 @@ fn coded(codec: Codec, payload_type: u8, repair_type: Option<u8>) -> ReceiveCode
 }
 
 fn screen() -> SendPlan {
-    let codec = |codec: Codec, payload_type, repair_type| SendCodec {
+    let codec = |codec: Codec, payload_type, rtx_type| SendCodec {
         format: codec.into(),
         payload_type,
-        repair_type,
+        rtx_type,
         red_type: None,
     };
     SendPlan {
         mid: "0".into(),
         kind: Kind::Video,
         ssrc: 7000,
-        repair_ssrc: 7001,
+        rtx_ssrc: 7001,
         codecs: vec![codec(Codec::Vp8, 100, Some(101)), codec(Codec::Opus, OPUS, None)],
         extensions: extensions(),
     }
@@ -357,7 +358,7 @@ impl World {
         ]);
         packet.resize(packet.len() + self.size, sequence as u8);
         let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
+        keys.seal(&mut packet, 0, header, ssrc, sequence.into()).unwrap();
         self.send(number, packet);
     }
 
@@ -376,14 +377,14 @@ impl World {
         let header = writer.finish();
         packet.extend_from_slice(payload);
         let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
+        keys.seal(&mut packet, 0, header, ssrc, sequence.into()).unwrap();
         self.send(number, packet);
     }
 
     /// What a viewer wishes of track 1.
-    fn prefer(&mut self, number: usize, wish: Wish, temporal: u8) {
+    fn prefer(&mut self, number: usize, preference: LayerPreference, temporal: u8) {
         let (peer, track) = (self.phones[number].key, TrackKey(1));
-        self.tell(number, Command::Prefer { peer, track, wish, priority: 1, temporal });
+        self.tell(number, Command::Prefer { peer, track, preference, priority: 1, temporal });
     }
 
     /// A packet whose whole payload is padding.
@@ -396,7 +397,7 @@ impl World {
         packet.resize(packet.len() + usize::from(length) - 1, 0);
         packet.push(length);
         let keys = &mut self.phones[number].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, ssrc, sequence).unwrap();
+        keys.seal(&mut packet, 0, header, ssrc, sequence.into()).unwrap();
         self.send(number, packet);
     }
 
@@ -460,7 +461,7 @@ impl Phone {
                     twin.is_none_or(|twin| twin == datagram),
                     "two ciphertexts under one index"
                 );
-                let index = continued - 0x1_0000;
+                let index = continued.index().unwrap();
                 let keys = &mut self.keys.as_mut().unwrap().1;
                 let length = keys.open(&mut datagram, header.length, header.ssrc, index).unwrap();
                 datagram.truncate(length);
@@ -476,19 +477,19 @@ impl Phone {
                 if self.link.is_some() {
                     self.note_picture(now, &header, continued, &datagram);
                 }
-                self.got.push((continued, datagram));
+                self.got.push((continued.count(), datagram));
             }
             _ => {}
         }
     }
 
     /// Notes what has arrived of pictures, and what is missing.
-    fn note_picture(&mut self, now: Instant, header: &Header, continued: u64, packet: &[u8]) {
+    fn note_picture(&mut self, now: Instant, header: &Header, continued: Extended, packet: &[u8]) {
         let number = match header.ssrc {
-            7000 => continued,
+            7000 => continued.count(),
             7001 => {
                 let original = &packet[header.length..];
-                self.rolled[&7000].peek(u16::from_be_bytes([original[0], original[1]]))
+                self.rolled[&7000].peek(u16::from_be_bytes([original[0], original[1]])).count()
             }
             _ => return,
         };
@@ -521,8 +522,8 @@ impl Phone {
             };
             let id = u16::from_be_bytes([payload[2] & 0x7F, payload[3]]);
             let begins = payload[0] & 0x10 != 0 && payload[4] & 1 == 0;
-            let twin = media.insert(sequence, (header.timestamp, id, begins));
-            assert!(twin.is_none_or(|twin| twin == (header.timestamp, id, begins)), "a twin");
+            let twin = media.insert(sequence, (header.timestamp.0, id, begins));
+            assert!(twin.is_none_or(|twin| twin == (header.timestamp.0, id, begins)), "a twin");
         }
         media
     }
@@ -797,7 +798,7 @@ fn a_publishers_losses_are_asked_for_and_what_comes_again_fills_the_gap() {
             .as_mut()
             .unwrap()
             .0
-            .seal(&mut packet, 0, header, 150, index)
+            .seal(&mut packet, 0, header, 150, index.into())
             .unwrap();
         world.send(ada, packet);
     }
@@ -827,16 +828,21 @@ fn layers_switch(away: bool) {
     world.show(ben, "0", 1);
     let mut wanted = [true; 3];
     for frame in 0..400_u64 {
-        let wish = match frame {
-            100 => Some(Wish::Layer(0)),
-            200 => Some(Wish::Layer(1)),
-            300 => Some(Wish::Auto),
+        let preference = match frame {
+            100 => Some(LayerPreference::Layer(0)),
+            200 => Some(LayerPreference::Layer(1)),
+            300 => Some(LayerPreference::Auto),
             _ => None,
         };
-        if let Some(wish) = wish {
+        if let Some(preference) = preference {
             let peer = world.phones[ben].key;
-            let prefer =
-                Command::Prefer { peer, track: TrackKey(1), wish, priority: 1, temporal: u8::MAX };
+            let prefer = Command::Prefer {
+                peer,
+                track: TrackKey(1),
+                preference,
+                priority: 1,
+                temporal: u8::MAX,
+            };
             world.tell(ben, prefer);
         }
         // Whoever is asked makes a keyframe, on every layer at its own numbers.
@@ -909,14 +915,17 @@ fn scalable(key: bool, away: bool) -> [(HashSet<u8>, bool); 3] {
     let mut parts: [(HashSet<u8>, bool); 3] = Default::default();
     let mut seen = 0;
     for picture in 0..3 * PART {
-        let wish = match picture {
-            PART => Some(Wish::Layer(0)),
-            TWICE => Some(Wish::Auto),
+        let preference = match picture {
+            PART => Some(LayerPreference::Layer(0)),
+            TWICE => Some(LayerPreference::Auto),
             _ => None,
         };
-        if let Some(wish) = wish {
+        if let Some(preference) = preference {
             let (peer, track) = (world.phones[ben].key, TrackKey(1));
-            world.tell(ben, Command::Prefer { peer, track, wish, priority: 1, temporal: u8::MAX });
+            world.tell(
+                ben,
+                Command::Prefer { peer, track, preference, priority: 1, temporal: u8::MAX },
+            );
         }
         for spatial in 0..3 {
             let mut packet = Vec::new();
@@ -931,7 +940,7 @@ fn scalable(key: bool, away: bool) -> [(HashSet<u8>, bool); 3] {
             packet.extend_from_slice(&[0x40, spatial]);
             packet.resize(packet.len() + 400, 7);
             let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-            keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+            keys.seal(&mut packet, 0, header, 100, sequence.into()).unwrap();
             world.send(ada, packet);
             sequence += 1;
         }
@@ -1000,7 +1009,7 @@ fn shaped(seconds: u64, link: impl Fn(u64) -> (u64, Duration), loses: fn(u64) ->
     };
     let ada = world.phone(vec![camera(1, 3), microphone], vec![]);
     let speaker =
-        SendPlan { mid: "1".into(), kind: Kind::Audio, ssrc: 8000, repair_ssrc: 8001, ..screen() };
+        SendPlan { mid: "1".into(), kind: Kind::Audio, ssrc: 8000, rtx_ssrc: 8001, ..screen() };
     let ben = world.phone(vec![], vec![screen(), speaker]);
     world.show(ben, "0", 1);
     world.show(ben, "1", 2);
@@ -1034,7 +1043,7 @@ fn shaped(seconds: u64, link: impl Fn(u64) -> (u64, Duration), loses: fn(u64) ->
             let header = writer.finish();
             packet.resize(packet.len() + 100, 0);
             let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-            keys.seal(&mut packet, 0, header, 900, sound).unwrap();
+            keys.seal(&mut packet, 0, header, 900, sound.into()).unwrap();
             world.send(ada, packet);
         }
         if millisecond % 33 == 0 {
@@ -1180,7 +1189,7 @@ fn strangers_and_replays_get_nothing() {
         let header = Writer::new(&mut packet, (VP8, true), sequence as u16, 0, 100).finish();
         packet.extend_from_slice(&[0x90, 0x80, 0x80, 1, 0, 9, 9]);
         let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+        keys.seal(&mut packet, 0, header, 100, sequence.into()).unwrap();
         packet
     };
     let first = sealed(&mut world, 1);
@@ -1202,7 +1211,7 @@ fn strangers_and_replays_get_nothing() {
         let header = Writer::new(&mut packet, (VP8, true), 1, 0, ssrc).finish();
         packet.extend_from_slice(&[0x90, 0x80, 0x80, 1, 0, 9, 9]);
         let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-        keys.seal(&mut packet, 0, header, ssrc, 1).unwrap();
+        keys.seal(&mut packet, 0, header, ssrc, 1.into()).unwrap();
         world.send(ada, packet);
     }
     assert_eq!(count(&world, "dropped_unannounced"), 10_000);
@@ -1379,7 +1388,7 @@ proptest::proptest! {
             if media {
                 let header = Writer::new(&mut packet, (VP8, true), sequence as u16, 0, 100).finish();
                 packet.extend_from_slice(&bytes);
-                keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+                keys.seal(&mut packet, 0, header, 100, sequence.into()).unwrap();
             } else {
                 packet.extend_from_slice(&[0x80, 200 + bytes.len() as u8 % 8, 0, 1, 0, 0, 0, 1]);
                 packet.extend_from_slice(&bytes);
@@ -1405,7 +1414,13 @@ fn a_layer_that_is_named_once_stays_known_when_something_else_is_agreed_on() {
     writer.extension(Some(4), b"q");
     let header = writer.finish();
     packet.extend_from_slice(&[0x90, 0x80, 0x80, 1, 0]);
-    world.phones[ada].keys.as_mut().unwrap().0.seal(&mut packet, 0, header, 100, 999).unwrap();
+    world.phones[ada]
+        .keys
+        .as_mut()
+        .unwrap()
+        .0
+        .seal(&mut packet, 0, header, 100, 999.into())
+        .unwrap();
     world.send(ada, packet);
     world.step(5);
     // A screen comes before the camera, by the same connection.
@@ -1459,7 +1474,7 @@ fn forwarding_a_packet_allocates_nothing() {
             ]);
             packet.resize(1200, 7);
             let keys = &mut world.phones[ada].keys.as_mut().unwrap().0;
-            keys.seal(&mut packet, 0, header, 100, sequence).unwrap();
+            keys.seal(&mut packet, 0, header, 100, sequence.into()).unwrap();
             sealed.push(packet);
         }
         sealed

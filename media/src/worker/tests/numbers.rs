@@ -6,7 +6,7 @@ use super::*;
 
 /// Section `mid` of a viewer, with SSRCs of its own.
 fn section(mid: usize, ssrc: u32) -> SendPlan {
-    SendPlan { mid: mid.to_string(), ssrc, repair_ssrc: ssrc + 1000, ..screen() }
+    SendPlan { mid: mid.to_string(), ssrc, rtx_ssrc: ssrc + 1000, ..screen() }
 }
 
 /// Agrees on other sections with a viewer.
@@ -103,14 +103,14 @@ fn a_viewer_of_another_worker_is_shown_the_same_by_its_successor() {
     let ben = world.phone_at(true, vec![], vec![section(0, 7000)]);
     world.show(ben, "0", 1);
     (0..10).for_each(|step| publish(&mut world, publishers, step));
-    world.prefer(ben, Wish::Layer(0), 0);
+    world.prefer(ben, LayerPreference::Layer(0), 0);
     succeed(&mut world);
     let before = got(&world, ben, 7000);
     (10..30).for_each(|step| publish(&mut world, publishers, step));
     assert!(got(&world, ben, 7000) - before >= 36, "{}", got(&world, ben, 7000) - before);
     let track = world.other.tracks.iter().next().unwrap().1;
     let subscription = track.subscriptions.first().unwrap();
-    assert_eq!((subscription.wish, subscription.temporal), (Wish::Layer(0), 0));
+    assert_eq!((subscription.preference, subscription.temporal), (LayerPreference::Layer(0), 0));
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn viewers_come_and_go_and_each_is_found_at_its_place() {
         world.tell(viewer, Command::Show { peer, mid, track });
         publish(&mut world, publishers, round as u64);
         for (place, peer) in &world.worker.peers {
-            for (line, track, subscription) in peer.subscribed() {
+            for (sender_at, track, subscription) in peer.subscribed() {
                 let track = &world.worker.tracks[world.worker.track_of[&track]];
                 let found = &track.subscriptions[subscription];
-                assert_eq!((found.viewer, found.line), (place, line));
+                assert_eq!((found.viewer, found.sender_at), (place, sender_at));
             }
         }
     }
@@ -163,7 +163,7 @@ proptest! {
                         world.rtcp(ben, |compound| compound.nack(ssrc, &sequences));
                     }
                 }
-                _ => world.prefer(ben, [Wish::Off, Wish::Auto][with % 2], u8::MAX),
+                _ => world.prefer(ben, [LayerPreference::Off, LayerPreference::Auto][with % 2], u8::MAX),
             }
             // The client asserts that no SSRC and number come with two ciphertexts.
             (0..3).for_each(|part| publish(&mut world, publishers, step * 3 + part));

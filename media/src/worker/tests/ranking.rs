@@ -20,7 +20,7 @@ struct Seen {
 fn shown(
     seconds: u64,
     encodings: impl Fn(u64) -> Vec<Option<Encoding>>,
-    wishes: &[(u64, Wish)],
+    wishes: &[(u64, LayerPreference)],
 ) -> Seen {
     let mut world = World::new();
     let count = encodings(0).len();
@@ -33,8 +33,8 @@ fn shown(
     let mut seen = Seen { viewer: vec![], recorder: vec![], events: vec![] };
     let mut viewed = 0;
     for picture in 0..seconds * 30 {
-        for &(_, wish) in wishes.iter().filter(|(at, _)| at * 30 == picture) {
-            world.prefer(ben, wish, u8::MAX);
+        for &(_, preference) in wishes.iter().filter(|(at, _)| at * 30 == picture) {
+            world.prefer(ben, preference, u8::MAX);
         }
         for (layer, encoding) in (0_u8..).zip(encodings(picture)) {
             let Some(Encoding { bytes, size }) = encoding else { continue };
@@ -103,7 +103,12 @@ fn the_largest_picture_is_shown_and_recorded_in_whatever_order_layers_are_descri
 #[test]
 fn where_no_size_is_known_the_most_bits_are_the_best() {
     let order = [unsized_of(1100), unsized_of(250), unsized_of(500)];
-    let wishes = [(6, Wish::Layer(2)), (9, Wish::Layer(1)), (12, Wish::Auto), (15, Wish::Layer(0))];
+    let wishes = [
+        (6, LayerPreference::Layer(2)),
+        (9, LayerPreference::Layer(1)),
+        (12, LayerPreference::Auto),
+        (15, LayerPreference::Layer(0)),
+    ];
     let seen = shown(18, |_| order.to_vec(), &wishes);
     let at = |second: usize| seen.viewer[second].clone();
     assert_eq!([5, 8, 11, 14, 17].map(at), [0, 2, 1, 0, 0].map(only), "{:?}", seen.viewer);
@@ -118,7 +123,7 @@ fn a_wish_for_a_layer_allows_the_worse_ones_wherever_they_stand() {
         ..150 => all.to_vec(),
         _ => vec![all[0], None, all[2]],
     };
-    let seen = shown(10, encodings, &[(0, Wish::Layer(1))]);
+    let seen = shown(10, encodings, &[(0, LayerPreference::Layer(1))]);
     assert_eq!(seen.viewer[4], only(1), "{:?}", seen.viewer);
     assert_eq!(seen.viewer[9], only(2), "{:?}", seen.viewer);
 }

@@ -15,7 +15,7 @@ fn numbers(world: &World, viewer: usize) -> Vec<u64> {
 }
 
 /// Two layers of which one is left and taken up again by `leave` and `come_back`; a packet of its first run is restored only then.
-fn late_packet_of_an_older_run(layers: usize, leave: Wish, come_back: Wish) {
+fn late_packet_of_an_older_run(layers: usize, leave: LayerPreference, come_back: LayerPreference) {
     let mut world = World::new();
     let ada = world.phone(vec![camera(1, layers)], vec![]);
     let ben = world.phone(vec![], vec![screen()]);
@@ -60,13 +60,13 @@ fn late_packet_of_an_older_run(layers: usize, leave: Wish, come_back: Wish) {
 
 #[test]
 fn a_packet_that_comes_after_its_layer_was_left_and_taken_up_again_gets_no_number() {
-    late_packet_of_an_older_run(2, Wish::Layer(0), Wish::Auto);
+    late_packet_of_an_older_run(2, LayerPreference::Layer(0), LayerPreference::Auto);
 }
 
 #[test]
 fn a_packet_that_comes_after_a_pause_gets_no_number() {
-    late_packet_of_an_older_run(1, Wish::Off, Wish::Auto);
-    late_packet_of_an_older_run(2, Wish::Off, Wish::Auto);
+    late_packet_of_an_older_run(1, LayerPreference::Off, LayerPreference::Auto);
+    late_packet_of_an_older_run(2, LayerPreference::Off, LayerPreference::Auto);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_retransmission_of_a_thinned_picture_ends_it_as_the_first_sending_did() {
     let ada = world.phone(vec![plan], vec![]);
     let ben = world.phone(vec![], vec![viewer]);
     world.show(ben, "0", 1);
-    world.prefer(ben, Wish::Layer(0), u8::MAX);
+    world.prefer(ben, LayerPreference::Layer(0), u8::MAX);
     world.step(1);
     let marker = |world: &World| {
         let (_, packet) = world.phones[ben].got.last().unwrap();
@@ -131,9 +131,9 @@ fn more_temporal_layers_of_vp8_begin_where_a_picture_allows_them() {
             if part == 1 {
                 // Wishes change in the middle of a picture.
                 match picture {
-                    20 => world.prefer(ben, Wish::Auto, 0),
-                    37 => world.prefer(ben, Wish::Auto, u8::MAX),
-                    70 => world.prefer(ben, Wish::Auto, 1),
+                    20 => world.prefer(ben, LayerPreference::Auto, 0),
+                    37 => world.prefer(ben, LayerPreference::Auto, u8::MAX),
+                    70 => world.prefer(ben, LayerPreference::Auto, 1),
                     _ => {}
                 }
             }
@@ -148,7 +148,7 @@ fn more_temporal_layers_of_vp8_begin_where_a_picture_allows_them() {
     }
     let mut parts: BTreeMap<u32, u8> = BTreeMap::new();
     for (_, packet) in &world.phones[ben].got {
-        *parts.entry(Header::parse(packet).unwrap().timestamp).or_default() += 1;
+        *parts.entry(Header::parse(packet).unwrap().timestamp.0).or_default() += 1;
     }
     assert!(parts.values().all(|&parts| parts == 3), "whole pictures only: {parts:?}");
     let first = *parts.keys().next().unwrap();

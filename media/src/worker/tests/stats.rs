@@ -49,7 +49,13 @@ impl World {
 fn clock_of(world: &mut World, number: usize, ssrc: u32, n: u64) {
     let phone = &mut world.phones[number];
     let mut out = Vec::new();
-    Compound::sender_report(&mut out, ssrc, (n << 32, (n * 90_000) as u32), (1, 1), "ada");
+    Compound::sender_report(
+        &mut out,
+        ssrc,
+        (n << 32, crate::numbers::MediaTime((n * 90_000) as u32)),
+        (1, 1),
+        "ada",
+    );
     phone.reports += 1;
     let reports = phone.reports;
     phone.keys.as_mut().unwrap().0.seal_rtcp(&mut out, 0, reports).unwrap();
@@ -162,10 +168,11 @@ fn what_is_not_to_be_shown_is_not_frozen() {
     };
     pictures(&mut world, 60);
     let (peer, track) = (world.phones[ben].key, TrackKey(1));
-    let wish = |wish| Command::Prefer { peer, track, wish, priority: 1, temporal: 255 };
+    let preference =
+        |preference| Command::Prefer { peer, track, preference, priority: 1, temporal: 255 };
     for command in [
-        wish(Wish::Off),
-        wish(Wish::Auto),
+        preference(LayerPreference::Off),
+        preference(LayerPreference::Auto),
         Command::Mute { track, muted: true },
         Command::Mute { track, muted: false },
     ] {

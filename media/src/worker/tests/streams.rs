@@ -146,21 +146,21 @@ fn a_retransmission_of_the_stream_before_restores_nothing_in_the_one_after() {
         world.packet(ada, rtp, &[(5, b"v")], &vp8_payload(rtp.sequence, true, key));
         world.step(33);
     };
-    let repair = |sequence: u64, original: u16| {
+    let rtx = |sequence: u64, original: u16| {
         let rtp = Rtp { payload_type: RTX, ..vp8_packet(150, sequence, 1, true) };
         (rtp, [&original.to_be_bytes()[..], &vp8_payload(9_999, true, false)].concat())
     };
     for sequence in [1, 2, 4, 5] {
         send(&mut world, vp8_packet(100, sequence, sequence, true), sequence == 1);
     }
-    let (rtp, payload) = repair(1, 3);
+    let (rtp, payload) = rtx(1, 3);
     world.packet(ada, rtp, &[], &payload);
     world.step(33);
     assert_eq!(world.phones[ben].media().len(), 5);
     for sequence in [1, 2, 4, 5] {
         send(&mut world, vp8_packet(200, sequence, 10 + sequence, true), sequence == 1);
     }
-    let (rtp, payload) = repair(2, 3);
+    let (rtp, payload) = rtx(2, 3);
     world.packet(ada, rtp, &[], &payload);
     world.step(33);
     assert_eq!(world.phones[ben].media().len(), 9, "it was of the stream before");
@@ -257,7 +257,7 @@ fn takes_both() -> SendPlan {
     plan.codecs.push(SendCodec {
         format: Codec::H264.into(),
         payload_type: 120,
-        repair_type: Some(121),
+        rtx_type: Some(121),
         red_type: None,
     });
     plan
@@ -507,7 +507,7 @@ fn a_section_is_found_by_a_payload_type_that_only_it_has() {
         let mut world = World::new();
         let plan = ReceivePlan { rids: vec![], ssrcs: described.clone(), ..camera(1, 1) };
         let ada = world.phone(vec![plan, microphone(vec![])], vec![]);
-        let speaker = SendPlan { mid: "1".into(), ssrc: 8000, repair_ssrc: 8001, ..screen() };
+        let speaker = SendPlan { mid: "1".into(), ssrc: 8000, rtx_ssrc: 8001, ..screen() };
         let ben = world.phone(vec![], vec![screen(), speaker]);
         world.show(ben, "0", 1);
         world.show(ben, "1", 2);
@@ -621,7 +621,7 @@ fn no_keyframe_is_asked_for_that_nobody_has_a_use_for() {
         let mut sound = microphone(vec![]);
         sound.extensions.set(Extension::Mid, 5);
         let ada = world.phone(vec![named_camera(1), sound], vec![]);
-        let speaker = SendPlan { mid: "1".into(), ssrc: 8000, repair_ssrc: 8001, ..screen() };
+        let speaker = SendPlan { mid: "1".into(), ssrc: 8000, rtx_ssrc: 8001, ..screen() };
         let ben = world.phone_at(away, vec![], vec![screen(), speaker]);
         world.show(ben, "0", 1);
         world.show(ben, "1", 2);

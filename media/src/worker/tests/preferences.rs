@@ -1,4 +1,4 @@
-//! What viewers wish for.
+//! What viewers prefer.
 
 use super::*;
 
@@ -21,10 +21,10 @@ fn sound_that_is_not_wished_for_stops_and_begins_again() {
         let mut heard_at = Vec::new();
         for packet in 0..500_u64 {
             match packet {
-                100 => world.prefer(ben, Wish::Off, u8::MAX),
-                200 => world.prefer(ben, Wish::Auto, u8::MAX),
-                300 => world.prefer(ben, Wish::Off, u8::MAX),
-                400 => world.prefer(ben, Wish::Layer(2), 0),
+                100 => world.prefer(ben, LayerPreference::Off, u8::MAX),
+                200 => world.prefer(ben, LayerPreference::Auto, u8::MAX),
+                300 => world.prefer(ben, LayerPreference::Off, u8::MAX),
+                400 => world.prefer(ben, LayerPreference::Layer(2), 0),
                 _ => {}
             }
             // The wish is carried out with the next timeout.
@@ -44,6 +44,6 @@ fn sound_that_is_not_wished_for_stops_and_begins_again() {
         let numbers = world.phones[ben].got.iter().map(|&(number, _)| number as u16);
         assert_eq!(gaps(numbers), 0);
         let paused = world.events.iter().any(|event| matches!(event, Event::Paused { .. }));
-        assert!(!paused, "the viewer's own wish is no pause");
+        assert!(!paused, "the viewer's own preference is no pause");
     }
 }

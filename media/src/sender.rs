@@ -7,11 +7,12 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::bandwidth::Bandwidth;
 use crate::codec::{red_primary, rename_red};
 use crate::history::{Kept, Meta};
+use crate::numbers::{Extended, MediaTime};
 use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
 use crate::srtp::{Direction, OVERHEAD, Window};
 use crate::stats::Outgoing;
-use crate::subscription::Wish;
+use crate::subscription::LayerPreference;
 
 /// Bytes of retransmissions in a second, besides half of what is sent anew.
 const RESEND_FLOOR: u64 = 60_000;
@@ -21,9 +22,8 @@ const PADDING: usize = 240;
 /// How a packet is to look to the viewer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Rewritten {
-    /// The continued sequence number.
-    pub(crate) sequence: u64,
-    pub(crate) timestamp: u32,
+    pub(crate) sequence: Extended,
+    pub(crate) timestamp: MediaTime,
     /// Added to VP8 picture ids and TL0PICIDX.
     pub(crate) picture: u16,
     pub(crate) base_layer: u8,
@@ -48,10 +48,12 @@ impl Outbound {
         &mut self,
         out: &mut Vec<u8>,
         (begin, header): (usize, usize),
-        (ssrc, index): (u32, u64),
+        (ssrc, number): (u32, Extended),
         now: Instant,
     ) -> bool {
-        if self.keys.seal(out, begin, header, ssrc, index).is_err() {
+        let sealed =
+            number.index().is_some_and(|it| self.keys.seal(out, begin, header, ssrc, it).is_ok());
+        if !sealed {
             out.truncate(begin);
             return false;
         }
@@ -62,25 +64,25 @@ impl Outbound {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Sending {
+pub(crate) struct Sender {
     pub(crate) plan: SendPlan,
     /// What it shows now.
     pub(crate) track: Option<TrackKey>,
     /// The place of its subscription among those of the track.
     pub(crate) subscription: Option<usize>,
-    pub(crate) preference: Preference,
-    /// The next sequence number, continued.
-    pub(crate) next: u64,
-    pub(crate) last_timestamp: u32,
+    pub(crate) preferences: Preferences,
+    /// The next sequence number.
+    pub(crate) next: Extended,
+    pub(crate) last_timestamp: MediaTime,
     pub(crate) last_at: Option<Instant>,
     /// The last VP8 picture id and TL0PICIDX.
     pub(crate) picture: u16,
     pub(crate) base_layer: u8,
     /// The last frame number in a dependency descriptor.
     pub(crate) frame: u16,
-    repair_next: u64,
+    rtx_next: Extended,
     sealed: Window,
-    repair_sealed: Window,
+    rtx_sealed: Window,
     pub(crate) packets: u32,
     pub(crate) bytes: u32,
     allowance: (Option<Instant>, u64),
@@ -91,15 +93,15 @@ pub(crate) struct Sending {
 
 /// What the viewer prefers of what a stream shows; it goes on when the track is made anew.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Preference {
-    pub(crate) wish: Wish,
+pub(crate) struct Preferences {
+    pub(crate) preference: LayerPreference,
     pub(crate) priority: u8,
     pub(crate) temporal: u8,
 }
 
-impl Default for Preference {
+impl Default for Preferences {
     fn default() -> Self {
-        Self { wish: Wish::Auto, priority: 128, temporal: u8::MAX }
+        Self { preference: LayerPreference::Auto, priority: 128, temporal: u8::MAX }
     }
 }
 
@@ -107,23 +109,23 @@ impl Default for Preference {
 #[derive(Clone, Copy, Debug)]
 struct Count {
     ssrc: u32,
-    next: u64,
+    next: Extended,
     sealed: Window,
 }
 
 /// Every number of a stream that must go on, for a successor or for the day when its SSRCs are used again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Line {
+pub(crate) struct SenderState {
     counts: [Count; 2],
     pub(crate) track: Option<TrackKey>,
-    pub(crate) preference: Preference,
-    last_timestamp: u32,
+    pub(crate) preferences: Preferences,
+    last_timestamp: MediaTime,
     started: bool,
     picture: (u16, u8, u16),
     sent: (u32, u32),
 }
 
-impl Line {
+impl SenderState {
     /// The same when nothing is shown there any more.
     pub(crate) fn retired(self) -> Self {
         Self { track: None, ..self }
@@ -131,7 +133,7 @@ impl Line {
 
     /// Whether it is what a plan describes.
     pub(crate) fn is_of(&self, plan: &SendPlan) -> bool {
-        self.counts.map(|count| count.ssrc) == [plan.ssrc, plan.repair_ssrc]
+        self.counts.map(|count| count.ssrc) == [plan.ssrc, plan.rtx_ssrc]
     }
 
     /// The SSRC of its media.
@@ -141,16 +143,16 @@ impl Line {
     }
 }
 
-impl Sending {
-    pub(crate) fn export(&self) -> Line {
+impl Sender {
+    pub(crate) fn export(&self) -> SenderState {
         let count = |ssrc, next, sealed| Count { ssrc, next, sealed };
-        Line {
+        SenderState {
             counts: [
                 count(self.plan.ssrc, self.next, self.sealed),
-                count(self.plan.repair_ssrc, self.repair_next, self.repair_sealed),
+                count(self.plan.rtx_ssrc, self.rtx_next, self.rtx_sealed),
             ],
             track: self.track,
-            preference: self.preference,
+            preferences: self.preferences,
             last_timestamp: self.last_timestamp,
             started: self.last_at.is_some(),
             picture: (self.picture, self.base_layer, self.frame),
@@ -159,25 +161,20 @@ impl Sending {
     }
 
     /// Goes on where its SSRCs were left; what the viewer is shown is not part of it.
-    pub(crate) fn resume(&mut self, line: &Line, now: Instant) {
-        for count in line.counts {
+    pub(crate) fn resume(&mut self, state: &SenderState, now: Instant) {
+        for count in state.counts {
             if count.ssrc == self.plan.ssrc {
                 (self.next, self.sealed) = (count.next, count.sealed);
-            } else if count.ssrc == self.plan.repair_ssrc {
-                (self.repair_next, self.repair_sealed) = (count.next, count.sealed);
+            } else if count.ssrc == self.plan.rtx_ssrc {
+                (self.rtx_next, self.rtx_sealed) = (count.next, count.sealed);
             }
         }
-        if line.ssrc() == self.plan.ssrc {
-            self.last_timestamp = line.last_timestamp;
-            self.last_at = line.started.then_some(now);
-            (self.picture, self.base_layer, self.frame) = line.picture;
-            (self.packets, self.bytes) = line.sent;
+        if state.ssrc() == self.plan.ssrc {
+            self.last_timestamp = state.last_timestamp;
+            self.last_at = state.started.then_some(now);
+            (self.picture, self.base_layer, self.frame) = state.picture;
+            (self.packets, self.bytes) = state.sent;
         }
-    }
-
-    /// Whether one of its streams has this SSRC.
-    pub(crate) fn has(&self, ssrc: u32) -> bool {
-        [self.plan.ssrc, self.plan.repair_ssrc].contains(&ssrc)
     }
 
     pub(crate) fn new(plan: SendPlan) -> Self {
@@ -185,21 +182,22 @@ impl Sending {
         // Without random bytes numbers begin at 0, which RFC 3550 §5.1 only advises against.
         let _ = SystemRandom::new().fill(&mut random);
         let [a, b, c, d] = random;
-        let number = |high: u8, low: u8| u64::from(u16::from_be_bytes([high & 0x3F, low])) + 1;
+        let number =
+            |high: u8, low: u8| Extended::first(u16::from_be_bytes([high & 0x3F, low]) + 1);
         Self {
             plan,
             track: None,
             subscription: None,
-            preference: Preference::default(),
+            preferences: Preferences::default(),
             next: number(a, b),
-            last_timestamp: 0,
+            last_timestamp: MediaTime::default(),
             last_at: None,
             picture: 0,
             base_layer: 0,
             frame: 0,
-            repair_next: number(c, d),
+            rtx_next: number(c, d),
             sealed: Window::default(),
-            repair_sealed: Window::default(),
+            rtx_sealed: Window::default(),
             packets: 0,
             bytes: 0,
             allowance: (None, RESEND_FLOOR),
@@ -218,9 +216,9 @@ impl Sending {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> bool {
-        if !self.sealed.is_new(rewritten.sequence) {
+        let Some(index) = rewritten.sequence.index().filter(|&it| self.sealed.is_new(it)) else {
             return false;
-        }
+        };
         let payload_type = match codec.red_type {
             Some(red) if rewritten.red => red,
             _ => codec.payload_type,
@@ -229,9 +227,9 @@ impl Sending {
         if !self.append(outbound, (place, codec), packet, rewritten, None, now, out) {
             return false;
         }
-        self.sealed.note(rewritten.sequence);
+        self.sealed.note(index);
         if rewritten.sequence >= self.next {
-            self.next = rewritten.sequence + 1;
+            self.next = rewritten.sequence.next();
             self.last_timestamp = rewritten.timestamp;
             self.last_at = Some(now);
         }
@@ -255,20 +253,22 @@ impl Sending {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> bool {
-        let Some(repair_type) = codec.repair_type else { return false };
+        let Some(rtx_type) = codec.rtx_type else { return false };
         let length = packet.payload.len() as u64;
-        if !self.may_resend(length, now) || !self.repair_sealed.is_new(self.repair_next) {
+        let number = self.rtx_next;
+        let Some(index) = number.index().filter(|&it| self.rtx_sealed.is_new(it)) else {
+            return false;
+        };
+        if !self.may_resend(length, now) {
             return false;
         }
-        let index = self.repair_next;
-        let place = (repair_type, self.plan.repair_ssrc, index);
-        #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-        let original = Some(rewritten.sequence as u16);
+        let place = (rtx_type, self.plan.rtx_ssrc, number);
+        let original = Some(rewritten.sequence.wire());
         if !self.append(outbound, (place, codec), packet, rewritten, original, now, out) {
             return false;
         }
-        self.repair_sealed.note(index);
-        self.repair_next += 1;
+        self.rtx_sealed.note(index);
+        self.rtx_next = number.next();
         self.stats.resent();
         true
     }
@@ -281,15 +281,15 @@ impl Sending {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> bool {
-        let Some(repair_type) = codec.repair_type else { return false };
-        let index = self.repair_next;
-        if !self.repair_sealed.is_new(index) {
+        let Some(rtx_type) = codec.rtx_type else { return false };
+        let number = self.rtx_next;
+        let Some(index) = number.index().filter(|&it| self.rtx_sealed.is_new(it)) else {
             return false;
-        }
+        };
         let begin = out.len();
-        let meta = Meta::bare(index, self.last_timestamp, now);
+        let meta = Meta::bare(number, self.last_timestamp, now);
         let nothing = Kept { meta: &meta, dependency: &[], payload: &[] };
-        let place = (repair_type, self.plan.repair_ssrc, index);
+        let place = (rtx_type, self.plan.rtx_ssrc, number);
         let header =
             self.header(outbound, place, &nothing, (self.last_timestamp, false, 0), now, out);
         if let Some(first) = out.get_mut(begin) {
@@ -297,11 +297,11 @@ impl Sending {
         }
         out.resize(out.len() + PADDING - 1, 0);
         out.extend(u8::try_from(PADDING));
-        if !outbound.seal(out, (begin, header), (self.plan.repair_ssrc, index), now) {
+        if !outbound.seal(out, (begin, header), (self.plan.rtx_ssrc, number), now) {
             return false;
         }
-        self.repair_sealed.note(index);
-        self.repair_next += 1;
+        self.rtx_sealed.note(index);
+        self.rtx_next = number.next();
         true
     }
 
@@ -313,14 +313,14 @@ impl Sending {
     fn append(
         &self,
         outbound: &mut Outbound,
-        (place, codec): ((u8, u32, u64), SendCodec),
+        (place, codec): ((u8, u32, Extended), SendCodec),
         packet: &Kept<'_>,
         rewritten: &Rewritten,
         original: Option<u16>,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> bool {
-        let (_, ssrc, index) = place;
+        let (_, ssrc, number) = place;
         let begin = out.len();
         let header = self.header(
             outbound,
@@ -351,7 +351,7 @@ impl Sending {
             out.extend_from_slice(packet.payload);
             renumber(out, payload, packet, rewritten);
         }
-        outbound.seal(out, (begin, header), (ssrc, index), now)
+        outbound.seal(out, (begin, header), (ssrc, number), now)
     }
 
     /// Retransmissions may take half of what is sent anew, and a little besides.
@@ -375,16 +375,15 @@ impl Sending {
     fn header(
         &self,
         outbound: &mut Outbound,
-        (payload_type, ssrc, sequence): (u8, u32, u64),
+        (payload_type, ssrc, number): (u8, u32, Extended),
         packet: &Kept<'_>,
-        (timestamp, marker, frame): (u32, bool, u16),
+        (timestamp, marker, frame): (MediaTime, bool, u16),
         now: Instant,
         out: &mut Vec<u8>,
     ) -> usize {
         out.reserve(packet.payload.len() + 64 + OVERHEAD);
-        #[expect(clippy::cast_possible_truncation, reason = "the number on the wire")]
-        let number = sequence as u16;
-        let mut writer = Writer::new(out, (payload_type, marker), number, timestamp, ssrc);
+        let sequence = number.wire();
+        let mut writer = Writer::new(out, (payload_type, marker), sequence, timestamp.0, ssrc);
         let ids = &self.plan.extensions;
         if packet.dependency.len() > 16 && ids.id(Extension::Dependency).is_some() {
             writer.long_extensions();
