@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 use crate::auth::{Auth, AuthError};
-use crate::calls::{Actor, Calls, Order, WebrtcConfig};
+use crate::calls::{Actor, CallRequest, Calls, WebrtcConfig};
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -20,8 +20,8 @@ use crate::limits;
 use crate::outbox::{Bounds, Outbox};
 use crate::people::People;
 use crate::presence::Presence;
-use crate::recorder::{Recorder, Told};
-use crate::recordings::{Asking, Place, Recordings};
+use crate::recorder::{Recorder, RecorderEvent};
+use crate::recordings::{Place, Recordings, Requester};
 use crate::relay::Relay;
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
@@ -33,7 +33,7 @@ pub struct Changes {
     /// Who entered or left calls.
     pub in_call: mpsc::Receiver<UserId>,
     /// What becomes of recordings.
-    pub recordings: mpsc::Receiver<Told>,
+    pub recordings: mpsc::Receiver<RecorderEvent>,
 }
 
 /// A cheap handle to everything.
@@ -190,7 +190,7 @@ impl Services {
     pub async fn start_call(
         &self,
         by: &Actor,
-        order: Order,
+        order: CallRequest,
         operates: bool,
     ) -> Result<(Call, Option<Vec<Call>>), Problem> {
         self.limits.call(by.user)?;
@@ -224,7 +224,7 @@ impl Services {
     /// Records a call.
     pub async fn record_call(
         &self,
-        asking: Asking,
+        asking: Requester,
         call: CallId,
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
@@ -235,7 +235,7 @@ impl Services {
 
     /// Who is said to begin: nobody, when it is an operator. Each recording costs a row, a folder and a thread: people begin as
     /// many as they may begin calls.
-    fn may_begin(&self, asking: Asking) -> Result<Option<UserId>, Problem> {
+    fn may_begin(&self, asking: Requester) -> Result<Option<UserId>, Problem> {
         self.recordings.allows(asking.operator)?;
         if asking.operator {
             return Ok(None);
@@ -257,7 +257,7 @@ impl Services {
     /// Records a room.
     pub async fn record_room(
         &self,
-        asking: Asking,
+        asking: Requester,
         room: &RoomId,
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
@@ -270,7 +270,7 @@ impl Services {
     /// Ends a recording.
     pub async fn stop_recording(
         &self,
-        asking: Asking,
+        asking: Requester,
         id: RecordingId,
     ) -> Result<Recording, Problem> {
         let room = self.recordings.room_of(asking, id).await?;

@@ -16,9 +16,9 @@ pub struct ClientAddress(pub String);
 
 /// Cuts a connection.
 #[derive(Clone)]
-pub struct Severable(Arc<TcpStream>);
+pub struct AbortHandle(Arc<TcpStream>);
 
-impl Severable {
+impl AbortHandle {
     /// Ends both directions at once, whatever waits to be written.
     pub fn sever(&self) {
         let _ = SockRef::from(&*self.0).shutdown(Shutdown::Both);
@@ -30,10 +30,10 @@ pub struct Stream(Arc<TcpStream>);
 
 impl Stream {
     /// Wraps an accepted connection; gives the means to cut it.
-    pub fn new(stream: TcpStream) -> (Self, Severable) {
+    pub fn new(stream: TcpStream) -> (Self, AbortHandle) {
         let _ = stream.set_nodelay(true);
         let shared = Arc::new(stream);
-        (Self(shared.clone()), Severable(shared))
+        (Self(shared.clone()), AbortHandle(shared))
     }
 
     /// The other end's address.

@@ -17,7 +17,7 @@ use crate::config::Media;
 const EVENTS: usize = 16_384;
 
 /// What happens to peers and tracks, for those whose they are.
-pub struct Heard {
+pub struct SfuEvents {
     /// All of it, for rooms.
     pub rooms: Notices,
     /// Connections that are there or gone, for calls.
@@ -76,7 +76,10 @@ pub struct Sfu {
 
 impl Sfu {
     /// Opens the media port, which clients of the relay reach by its `door`.
-    pub fn start(config: &Media, door: Option<&Arc<Door>>) -> Result<(Self, Heard), StartError> {
+    pub fn start(
+        config: &Media,
+        door: Option<&Arc<Door>>,
+    ) -> Result<(Self, SfuEvents), StartError> {
         let ((to_rooms, rooms), (to_calls, calls)) = (Notices::new(), Notices::new());
         let settings = Settings {
             listen: vec![SocketAddr::new(config.host, config.udp_port)],
@@ -96,7 +99,7 @@ impl Sfu {
         let codecs = config.codecs.iter().filter_map(|name| Codec::named(name)).collect();
         let sfu = Self { server: Arc::new(server), codecs };
         tracing::info!(addresses = ?sfu.server.endpoint().udp, "clients are told these addresses for media");
-        Ok((sfu, Heard { rooms, calls }))
+        Ok((sfu, SfuEvents { rooms, calls }))
     }
 
     /// The SFU that runs.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::calls::{Actor, Order};
+use crate::calls::{Actor, CallRequest};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Secret};
 use crate::event::{CallType, Role};
@@ -63,8 +63,8 @@ pub(crate) fn person(n: i64) -> UserId {
 }
 
 /// A voice call to these people.
-pub(crate) fn voice(to: &[UserId]) -> Order {
-    Order {
+pub(crate) fn voice(to: &[UserId]) -> CallRequest {
+    CallRequest {
         to: to.to_vec(),
         kind: CallType::Voice,
         client_id: None,

@@ -1,7 +1,7 @@
 //! Calls of several: everybody who is added has a call of their own with whoever added them, and all share the room of the first.
 
 use super::machine::Input;
-use super::{Actor, CallError, Calls, Guard, Order, Result};
+use super::{Actor, CallError, CallRequest, Calls, Guard, Result};
 use crate::event::{Call, CallMember, CallStatus, Event, MediaPath};
 use crate::ids::{CallId, RoomId, UserId};
 
@@ -36,7 +36,7 @@ impl Calls {
         }
         let (first, kind, call) = (live.record.first(), live.record.kind, self.shown(&live.record));
         drop(live);
-        let order = Order {
+        let order = CallRequest {
             to: users.to_vec(),
             kind,
             client_id: None,
@@ -50,13 +50,13 @@ impl Calls {
     }
 
     /// Calls several people at once: the first answer does not end the ringing of the others.
-    pub(super) async fn start_group(&self, by: &Actor, order: &Order) -> Result<Vec<Call>> {
+    pub(super) async fn start_group(&self, by: &Actor, order: &CallRequest) -> Result<Vec<Call>> {
         if order.to.len() > PEOPLE {
             return Err(CallError::People(PEOPLE));
         }
         let first = CallId::new(self.clock.id());
         // A caller's key names one call.
-        let order = Order { client_id: None, ..order.clone() };
+        let order = CallRequest { client_id: None, ..order.clone() };
         let (ringing, refused) = self.ring_all(by, first, &order).await;
         match refused.into_iter().next() {
             Some((_, error)) if ringing.is_empty() => Err(error),
@@ -68,7 +68,7 @@ impl Calls {
         &self,
         by: &Actor,
         first: CallId,
-        order: &Order,
+        order: &CallRequest,
     ) -> (Vec<Call>, Vec<(UserId, CallError)>) {
         let (mut ringing, mut refused) = (Vec::new(), Vec::new());
         let mut there = self.registry.people_of(first);

@@ -44,7 +44,7 @@ pub use error::CallError;
 pub use group::Added;
 pub use ice::WebrtcConfig;
 pub use signal::{Delivery, Rejoined, Signal};
-pub use start::Order;
+pub use start::CallRequest;
 
 use live::Live;
 use machine::Input;

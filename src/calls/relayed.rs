@@ -17,7 +17,7 @@ use super::{CallError, Calls, Guard, Result};
 use crate::error::{Failure as _, Problem};
 use crate::event::{CallStatus, Direction, EndReason, Event, MediaPath, Refused, SignalKind};
 use crate::ids::{CallId, RoomId, UserId};
-use crate::recorder::{Part, Performer, Recorder};
+use crate::recorder::{Part, Publisher, Recorder};
 use crate::sfu::Notices;
 use crate::store::CallRecord;
 
@@ -32,7 +32,7 @@ pub(super) struct Relayed {
     legs: [Leg; 2],
     recorder: Arc<Recorder>,
     place: RoomId,
-    people: [Performer; 2],
+    people: [Publisher; 2],
 }
 
 /// One party's connection.
@@ -52,7 +52,7 @@ impl Leg {
 impl Relayed {
     fn new(server: &Arc<Server>, codecs: &[Codec], recorder: &Arc<Recorder>, live: &Live) -> Self {
         let call = &live.record;
-        let performer = |user: UserId| Performer { who: user.to_string(), user, name: None };
+        let performer = |user: UserId| Publisher { who: user.to_string(), user, name: None };
         let (place, room) = (RoomId::of_call(call.id), server.open_room());
         recorder.open(&place, room, &[call.from, call.to], live.record_by);
         Self {
@@ -110,7 +110,7 @@ impl Relayed {
         }
     }
 
-    fn performer(&self, side: Side) -> Performer {
+    fn performer(&self, side: Side) -> Publisher {
         let [caller, callee] = &self.people;
         if side == Side::Caller { caller.clone() } else { callee.clone() }
     }

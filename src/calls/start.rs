@@ -16,7 +16,7 @@ use crate::store::{CallRecord, UserRecord};
 /// A call to be made.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
-pub struct Order {
+pub struct CallRequest {
     /// Whom to call; several meet in a room.
     pub to: Vec<UserId>,
     pub kind: CallType,
@@ -31,7 +31,7 @@ pub struct Order {
     pub record: bool,
 }
 
-impl Order {
+impl CallRequest {
     /// Everybody in the two fields that a client names people by.
     pub fn people(one: Option<UserId>, several: Option<Vec<UserId>>) -> Vec<UserId> {
         let mut people = several.unwrap_or_default();
@@ -42,7 +42,7 @@ impl Order {
 
 impl Calls {
     /// Calls one person, or several at once: then the calls that ring are named as well.
-    pub async fn start(&self, by: &Actor, order: Order) -> Result<(Call, Option<Vec<Call>>)> {
+    pub async fn start(&self, by: &Actor, order: CallRequest) -> Result<(Call, Option<Vec<Call>>)> {
         match order.to.as_slice() {
             [] => Err(CallError::NobodyCalled),
             &[to] => Ok((self.start_one(by, to, &order, None).await?, None)),
@@ -59,7 +59,7 @@ impl Calls {
         &self,
         by: &Actor,
         to: UserId,
-        order: &Order,
+        order: &CallRequest,
         group: Option<CallId>,
     ) -> Result<Call> {
         let from = by.user;
@@ -87,7 +87,7 @@ impl Calls {
     fn fresh(
         &self,
         (from, to): (UserId, UserId),
-        order: &Order,
+        order: &CallRequest,
         group: Option<CallId>,
     ) -> CallRecord {
         let now = self.clock.now();
@@ -122,7 +122,7 @@ impl Calls {
     }
 
     /// Which way media takes: where the server is to be in between, nobody gets around it.
-    fn way(&self, order: &Order) -> CallMedia {
+    fn way(&self, order: &CallRequest) -> CallMedia {
         let policy = self.config.recordings.auto == RecordingAuto::Accepted;
         match self.config.call.media {
             CallMedia::Relay => CallMedia::Relay,
@@ -143,7 +143,7 @@ impl Calls {
     async fn ring(
         &self,
         mut live: Guard,
-        order: &Order,
+        order: &CallRequest,
         in_call: bool,
         people: &(UserRecord, UserRecord),
     ) -> Result<Call> {

@@ -128,7 +128,7 @@ pub enum Place {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = MessageSend)]
-pub struct Letter {
+pub struct SendMessage {
     to_user_id: Option<UserId>,
     conversation_id: Option<ConversationId>,
     content: Option<String>,
@@ -147,7 +147,7 @@ pub struct Letter {
     attachments: Option<Value>,
 }
 
-impl Letter {
+impl SendMessage {
     /// The draft in it, when nothing is missing.
     pub fn draft(self) -> Result<Draft> {
         if self.ephemeral_seconds.is_some() {

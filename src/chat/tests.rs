@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{ChatError, Letter, Sent};
+use super::{ChatError, SendMessage, Sent};
 use crate::testing::{World, person};
 
 async fn send(world: &World, from: i64, message: Value) -> Result<Sent, ChatError> {
-    let letter: Letter = serde_json::from_value(message).unwrap();
+    let letter: SendMessage = serde_json::from_value(message).unwrap();
     world.app.chat.send(person(from), letter.draft()?).await
 }
 

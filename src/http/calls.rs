@@ -12,7 +12,7 @@ use super::answer::{Answer, Meta, Refusal, Success, ok, with};
 use super::extract::{Body, Caller, Path, Query};
 use super::recordings::started;
 use crate::app::App;
-use crate::calls::{HistoryQuery, Order, Respond, Signal, WebrtcConfig};
+use crate::calls::{CallRequest, HistoryQuery, Respond, Signal, WebrtcConfig};
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
 use crate::event::recording::{Recording, RecordingMode, RecordingStatus};
@@ -120,8 +120,8 @@ async fn initiate(
     caller: Caller,
     Body(body): Body<InitiateBody>,
 ) -> Answer<Call> {
-    let order = Order {
-        to: Order::people(body.to_user_id, body.to_user_ids),
+    let order = CallRequest {
+        to: CallRequest::people(body.to_user_id, body.to_user_ids),
         kind: body.call_type,
         client_id: body.client_id,
         waiting: true,

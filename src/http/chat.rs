@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::answer::{Answer, Meta, Refusal, Success, ok, with};
 use super::extract::{Body, Caller, Path, Query};
 use crate::app::App;
-use crate::chat::{Letter, Pages, Place};
+use crate::chat::{Pages, Place, SendMessage};
 use crate::clock::Timestamp;
 use crate::error::Problem;
 use crate::event::{Conversation, Message, MessageType};
@@ -155,11 +155,11 @@ async fn bare_messages(
 }
 
 /// Stores a message and tells all devices of both sides, exactly as `message:send` does.
-#[utoipa::path(post, path = "/messages", tag = "Chat", request_body = Letter, responses((status = 200, body = Success<Message>)))]
+#[utoipa::path(post, path = "/messages", tag = "Chat", request_body = SendMessage, responses((status = 200, body = Success<Message>)))]
 async fn send(
     State(app): State<App>,
     caller: Caller,
-    Body(letter): Body<Letter>,
+    Body(letter): Body<SendMessage>,
 ) -> Answer<Message> {
     app.limits.message(caller.id)?;
     let sent = app.chat.send(caller.id, letter.draft()?).await?;

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::error::Problem;
 use crate::event::recording::{Recording, RecordingFile, RecordingMode, RecordingStatus};
 use crate::ids::{CallId, FileId, RecordingId, RoomId};
-use crate::recordings::{Asking, Listing};
+use crate::recordings::{Listing, Requester};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -28,8 +28,8 @@ pub(super) fn router() -> OpenApiRouter<App> {
 }
 
 impl Caller {
-    pub(super) fn asking(self) -> Asking {
-        Asking { user: self.id, operator: self.operates() }
+    pub(super) fn asking(self) -> Requester {
+        Requester { user: self.id, operator: self.operates() }
     }
 }
 

@@ -39,7 +39,7 @@ type Reason = Arc<OnceLock<&'static str>>;
 
 /// Somebody who sends.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Performer {
+pub struct Publisher {
     /// The name of its place: a participant of a room, or the user of a call.
     pub who: String,
     /// The account, or the guest.
@@ -61,7 +61,7 @@ pub struct Part {
 
 /// What a recording is to be.
 #[derive(Clone, Debug)]
-pub struct Beginning {
+pub struct RecordingSpec {
     /// Its id.
     pub id: RecordingId,
     /// What is recorded.
@@ -74,7 +74,7 @@ pub struct Beginning {
 
 /// What becomes of a recording.
 #[derive(Debug)]
-pub enum Told {
+pub enum RecorderEvent {
     /// Something can be recorded somewhere from now on.
     Opened {
         /// Where.
@@ -108,10 +108,10 @@ pub enum Told {
 }
 
 /// A place where something can be recorded.
-struct Scene {
+struct RecordingSource {
     key: RoomKey,
     people: Vec<UserId>,
-    sent: Vec<(Performer, Vec<Part>)>,
+    sent: Vec<(Publisher, Vec<Part>)>,
     recording: Option<Running>,
 }
 
@@ -144,8 +144,8 @@ pub struct Recorder {
     clock: Clock,
     root: PathBuf,
     config: config::Recordings,
-    scenes: Mutex<HashMap<RoomId, Scene>>,
-    told: mpsc::Sender<Told>,
+    scenes: Mutex<HashMap<RoomId, RecordingSource>>,
+    told: mpsc::Sender<RecorderEvent>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -155,7 +155,7 @@ impl Recorder {
         config: &config::Recordings,
         clock: Clock,
         sfu: &Sfu,
-    ) -> (Self, mpsc::Receiver<Told>) {
+    ) -> (Self, mpsc::Receiver<RecorderEvent>) {
         let (told, hearing) = mpsc::channel(NEWS);
         let recorder = Self {
             server: sfu.server().clone(),
@@ -169,22 +169,22 @@ impl Recorder {
         (recorder, hearing)
     }
 
-    fn scenes(&self) -> MutexGuard<'_, HashMap<RoomId, Scene>> {
+    fn scenes(&self) -> MutexGuard<'_, HashMap<RoomId, RecordingSource>> {
         self.scenes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on something can be recorded there; `by` wants it to be.
     pub fn open(&self, room: &RoomId, key: RoomKey, people: &[UserId], by: Option<UserId>) {
         let people = people.to_vec();
-        let scene = Scene { key, people, sent: Vec::new(), recording: None };
+        let scene = RecordingSource { key, people, sent: Vec::new(), recording: None };
         // A call that becomes one of several goes on in a room of the same name.
         self.stop(room, "moved");
         self.scenes().insert(room.clone(), scene);
-        self.tell(Told::Opened { room: room.clone(), by });
+        self.tell(RecorderEvent::Opened { room: room.clone(), by });
     }
 
     /// Whether there was room for what is to be heard.
-    fn tell(&self, told: Told) -> bool {
+    fn tell(&self, told: RecorderEvent) -> bool {
         let sent = self.told.try_send(told);
         if let Err(error) = &sent {
             tracing::error!(%error, "the store does not keep up with what happens to recordings");
@@ -214,7 +214,7 @@ impl Recorder {
             scene.recording.as_ref().map(|running| running.shown.recording_id)
         };
         // Nobody is recorded who is not told.
-        if running.is_some_and(|id| !self.tell(Told::Entered { id, user })) {
+        if running.is_some_and(|id| !self.tell(RecorderEvent::Entered { id, user })) {
             self.stop(room, "overload");
         }
     }
@@ -227,7 +227,7 @@ impl Recorder {
     }
 
     /// Somebody sends just this from now on.
-    pub fn sends(&self, room: &RoomId, key: RoomKey, by: Performer, parts: Vec<Part>) {
+    pub fn sends(&self, room: &RoomId, key: RoomKey, by: Publisher, parts: Vec<Part>) {
         let mut scenes = self.scenes();
         let Some(scene) = scenes.get_mut(room).filter(|scene| scene.key == key) else { return };
         scene.sent.retain(|(known, _)| known.who != by.who);
@@ -250,11 +250,13 @@ impl Recorder {
     }
 
     /// Has a recording take what is sent by those who may be recorded.
-    fn follow(&self, scene: &mut Scene) {
-        let Scene { key: room, sent, recording: Some(running), .. } = scene else { return };
+    fn follow(&self, scene: &mut RecordingSource) {
+        let RecordingSource { key: room, sent, recording: Some(running), .. } = scene else {
+            return;
+        };
         let mode = running.shown.mode;
-        let may = |by: &Performer| !running.shown.consent || running.consented.contains(&by.user);
-        let wanted: Vec<(&Performer, Part)> = sent
+        let may = |by: &Publisher| !running.shown.consent || running.consented.contains(&by.user);
+        let wanted: Vec<(&Publisher, Part)> = sent
             .iter()
             .filter(|(by, _)| may(by))
             .flat_map(|(by, parts)| parts.iter().map(move |part| (by, *part)))
@@ -304,7 +306,11 @@ impl Recorder {
         }
     }
 
-    fn may_begin(&self, scenes: &HashMap<RoomId, Scene>, room: &RoomId) -> Result<(), Unrecorded> {
+    fn may_begin(
+        &self,
+        scenes: &HashMap<RoomId, RecordingSource>,
+        room: &RoomId,
+    ) -> Result<(), Unrecorded> {
         let scene = scenes.get(room).ok_or(Unrecorded::NoScene)?;
         if let Some(running) = &scene.recording {
             return Err(Unrecorded::Already(running.shown.recording_id));
@@ -314,7 +320,7 @@ impl Recorder {
     }
 
     /// Begins a recording, of which everybody has been told. It waits for the disk, while nothing else does.
-    pub fn start(&self, room: &RoomId, beginning: &Beginning) -> Result<(), Unrecorded> {
+    pub fn start(&self, room: &RoomId, beginning: &RecordingSpec) -> Result<(), Unrecorded> {
         self.check(room)?;
         let (key, added, reason) = self.reserve(room, beginning)?;
         let parts = run::Parts {
@@ -342,7 +348,7 @@ impl Recorder {
     fn reserve(
         &self,
         room: &RoomId,
-        beginning: &Beginning,
+        beginning: &RecordingSpec,
     ) -> Result<(RoomKey, Receiver<Added>, Reason), Unrecorded> {
         let mut scenes = self.scenes();
         self.may_begin(&scenes, room)?;
@@ -388,15 +394,16 @@ impl Recorder {
     /// Forgets a recording that stopped by itself.
     pub fn stopped(&self, id: RecordingId) {
         let mut scenes = self.scenes();
-        let of =
-            |scene: &Scene| scene.recording.as_ref().is_some_and(|it| it.shown.recording_id == id);
+        let of = |scene: &RecordingSource| {
+            scene.recording.as_ref().is_some_and(|it| it.shown.recording_id == id)
+        };
         if let Some(scene) = scenes.values_mut().find(|scene| of(scene)) {
             self.release(scene);
         }
     }
 
     /// Takes a recording, if there is one, off what it listens to.
-    fn release(&self, scene: &mut Scene) -> Option<Running> {
+    fn release(&self, scene: &mut RecordingSource) -> Option<Running> {
         let running = scene.recording.take()?;
         for key in &running.tapped {
             self.server.tell(scene.key, Command::Tap { track: *key, tap: None });

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use switchboard_media::Codec;
 use switchboard_media::recorder::{self, Gap, Recorder, Whole, Work, Write};
 
-use super::Performer;
+use super::Publisher;
 use super::files::{self, Draft};
 use crate::event::recording::RecordingFile;
 use crate::ids::FileId;
@@ -20,7 +20,7 @@ pub(super) type Settled = (RecordingFile, Value);
 
 /// See the module.
 pub(super) struct Output {
-    pub(super) who: Performer,
+    pub(super) who: Publisher,
     pub(super) screen: bool,
     pub(super) recorder: Recorder,
     open: Option<Open>,
@@ -42,7 +42,7 @@ struct Open {
 }
 
 impl Output {
-    pub(super) fn new(who: Performer, screen: bool, began: Instant) -> Self {
+    pub(super) fn new(who: Publisher, screen: bool, began: Instant) -> Self {
         let recorder = Recorder::new(began);
         Self { who, screen, recorder, open: None, over_since: None, failed: 0 }
     }
@@ -107,7 +107,7 @@ impl Output {
     }
 
     fn draft(&self) -> Draft {
-        let Performer { who, user, name } = &self.who;
+        let Publisher { who, user, name } = &self.who;
         Draft {
             file_id: FileId::new(uuid::Uuid::new_v4()),
             who: who.clone(),

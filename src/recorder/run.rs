@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::files::{self, Log};
 use super::output::{Output, Settled};
-use super::{Part, Performer, Reason, Told};
+use super::{Part, Publisher, Reason, RecorderEvent};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::event::recording::{RecordingFile, RecordingMode};
@@ -34,7 +34,7 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// What is to be recorded until its tap is over.
 pub(super) struct Added {
-    pub(super) by: Performer,
+    pub(super) by: Publisher,
     pub(super) part: Part,
     pub(super) tapping: Tapping,
 }
@@ -53,7 +53,7 @@ pub(super) struct Parts {
     /// Its other end is gone when the recording is to end, for the `reason`.
     pub(super) added: Receiver<Added>,
     pub(super) reason: Reason,
-    pub(super) told: Sender<Told>,
+    pub(super) told: Sender<RecorderEvent>,
 }
 
 /// See the module.
@@ -126,10 +126,10 @@ impl Session {
         };
         metrics::gauge!("rtc_recording_active").decrement(1);
         let id = self.parts.id;
-        let _ = self.parts.told.blocking_send(Told::Stopped { id, reason });
+        let _ = self.parts.told.blocking_send(RecorderEvent::Stopped { id, reason });
         let files = self.finish(reason);
         let problem = (!self.lacking.is_empty()).then_some(super::MISSING_SETS);
-        let _ = self.parts.told.blocking_send(Told::Finished { id, files, problem });
+        let _ = self.parts.told.blocking_send(RecorderEvent::Finished { id, files, problem });
     }
 
     fn add(&mut self, Added { by, part, tapping }: Added) {
@@ -321,7 +321,7 @@ mod tests {
     fn comes(session: &mut Session, number: u64) -> Tap {
         let (tap, tapping) = tap(1024);
         let user = UserId::new(i64::try_from(number).unwrap() + 1).unwrap();
-        let by = Performer { who: user.to_string(), user, name: None };
+        let by = Publisher { who: user.to_string(), user, name: None };
         let part = Part { key: TrackKey(number), codec: Codec::Opus, screen: false };
         session.add(Added { by, part, tapping });
         tap

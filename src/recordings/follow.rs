@@ -14,7 +14,7 @@ use crate::event::recording::{
     ConsentRequest, RecordingFile, RecordingNotice, RecordingReady, RecordingStatus,
 };
 use crate::ids::{RecordingId, RoomId, UserId};
-use crate::recorder::{self, Found, Told};
+use crate::recorder::{self, Found, RecorderEvent};
 use crate::store::{RecordingRecord, Store};
 
 /// How often it is looked for what is to be deleted, and how much at once.
@@ -23,7 +23,7 @@ const SLICE: usize = 50;
 
 impl Recordings {
     /// Follows the recorder, for as long as the server runs.
-    pub async fn follow(self: Arc<Self>, mut hearing: Receiver<Told>) {
+    pub async fn follow(self: Arc<Self>, mut hearing: Receiver<RecorderEvent>) {
         let mut tick = tokio::time::interval(RETENTION);
         loop {
             let outcome = tokio::select! {
@@ -39,12 +39,14 @@ impl Recordings {
         }
     }
 
-    async fn heard(&self, told: Told) -> Result<()> {
+    async fn heard(&self, told: RecorderEvent) -> Result<()> {
         match told {
-            Told::Opened { room, by } => self.opened(room, by).await,
-            Told::Entered { id, user } => self.entered(id, user).await,
-            Told::Stopped { id, reason } => self.stopped(id, reason).await,
-            Told::Finished { id, files, problem } => self.finished(id, files, problem).await,
+            RecorderEvent::Opened { room, by } => self.opened(room, by).await,
+            RecorderEvent::Entered { id, user } => self.entered(id, user).await,
+            RecorderEvent::Stopped { id, reason } => self.stopped(id, reason).await,
+            RecorderEvent::Finished { id, files, problem } => {
+                self.finished(id, files, problem).await
+            }
         }
     }
 

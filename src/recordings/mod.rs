@@ -22,7 +22,7 @@ use crate::event::recording::{
 };
 use crate::ids::{CallId, FileId, RecordingId, RoomId, UserId};
 use crate::outbox::Outbox;
-use crate::recorder::{Beginning, Recorder, Unrecorded};
+use crate::recorder::{Recorder, RecordingSpec, Unrecorded};
 use crate::store::{RecordingQuery, RecordingRecord, Store};
 
 type Result<T> = std::result::Result<T, RecordingError>;
@@ -46,7 +46,7 @@ pub struct Recordings {
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking {
+pub struct Requester {
     /// The account, or the guest.
     pub user: UserId,
     /// An admin or the application's backend.
@@ -155,7 +155,7 @@ impl Recordings {
             by: record.started_by,
         }));
         self.tell(&record, &present, &told);
-        let beginning = Beginning { id: record.id, mode, by: record.started_by, at: now };
+        let beginning = RecordingSpec { id: record.id, mode, by: record.started_by, at: now };
         let (recorder, place) = (self.recorder.clone(), room.clone());
         let begun = tokio::task::spawn_blocking(move || recorder.start(&place, &beginning)).await;
         if let Err(why) = begun.unwrap_or(Err(Unrecorded::Folder)) {
@@ -200,7 +200,7 @@ impl Recordings {
     }
 
     /// A recording that the asking one may know of.
-    async fn known(&self, asking: Asking, id: RecordingId) -> Result<RecordingRecord> {
+    async fn known(&self, asking: Requester, id: RecordingId) -> Result<RecordingRecord> {
         let record = self.store.recording(id).await?;
         let may = |record: &RecordingRecord| {
             manages(record, asking) || record.members.contains(&asking.user)
@@ -209,14 +209,14 @@ impl Recordings {
     }
 
     /// Which room a recording that the asking one may know of runs in.
-    pub async fn room_of(&self, asking: Asking, id: RecordingId) -> Result<RoomId> {
+    pub async fn room_of(&self, asking: Requester, id: RecordingId) -> Result<RoomId> {
         Ok(self.known(asking, id).await?.room)
     }
 
     /// Ends a recording: anybody of a call may, and in a room who started it or `moderates`.
     pub async fn stop(
         &self,
-        asking: Asking,
+        asking: Requester,
         id: RecordingId,
         moderates: bool,
     ) -> Result<Recording> {
@@ -247,7 +247,7 @@ impl Recordings {
     /// Recordings that the asking one may see, newest first, and where the next page begins.
     pub async fn list(
         &self,
-        asking: Asking,
+        asking: Requester,
         listing: Listing,
     ) -> Result<(Vec<Recording>, Option<String>)> {
         let limit = listing.limit.unwrap_or(PAGE).clamp(1, PAGE);
@@ -267,7 +267,7 @@ impl Recordings {
     }
 
     /// One recording.
-    pub async fn one(&self, asking: Asking, id: RecordingId) -> Result<Recording> {
+    pub async fn one(&self, asking: Requester, id: RecordingId) -> Result<Recording> {
         Ok(shown(&self.known(asking, id).await?))
     }
 
@@ -279,7 +279,7 @@ impl Recordings {
     }
 
     /// Deletes a recording with its files: who started it, who moderated the room then, or an operator.
-    pub async fn delete(&self, asking: Asking, id: RecordingId) -> Result<()> {
+    pub async fn delete(&self, asking: Requester, id: RecordingId) -> Result<()> {
         let record = self.known(asking, id).await?;
         if !manages(&record, asking) {
             return Err(RecordingError::Forbidden("who started it, a moderator, or an operator"));
@@ -329,7 +329,7 @@ impl Recordings {
     /// A file of a recording, and where it is.
     pub async fn file(
         &self,
-        asking: Asking,
+        asking: Requester,
         id: RecordingId,
         file: FileId,
     ) -> Result<(RecordingFile, PathBuf)> {
@@ -352,7 +352,7 @@ impl Recordings {
     /// The path and query under which everybody may fetch a file for a while, and until when.
     pub async fn link(
         &self,
-        asking: Asking,
+        asking: Requester,
         id: RecordingId,
         file: FileId,
     ) -> Result<(String, Timestamp)> {
@@ -392,7 +392,7 @@ impl Recordings {
 }
 
 /// Whether a recording is for the asking one to stop and to delete, wherever that one was while it ran.
-fn manages(record: &RecordingRecord, asking: Asking) -> bool {
+fn manages(record: &RecordingRecord, asking: Requester) -> bool {
     let own = record.started_by == Some(asking.user);
     asking.operator || own || record.moderators.contains(&asking.user)
 }

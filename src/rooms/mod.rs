@@ -40,7 +40,7 @@ use crate::ids::{
     ParticipantId, RecordingId, RoomId, RoomSessionId, SessionId, Short, TrackId, UserId,
 };
 use crate::incall::InCall;
-use crate::recorder::{Part, Performer, Recorder};
+use crate::recorder::{Part, Publisher, Recorder};
 use crate::relay::Relay;
 use crate::sfu::Sfu;
 
@@ -773,9 +773,9 @@ impl Rooms {
     }
 }
 
-fn performer(member: &Member) -> Performer {
+fn performer(member: &Member) -> Publisher {
     let (user, name) = (member.user, Some(member.name.clone()));
-    Performer { who: member.id.to_string(), user, name }
+    Publisher { who: member.id.to_string(), user, name }
 }
 
 fn joined(room: &mut Room, session: RoomSessionId) -> Result<Joined> {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::table::{Context, Done, Outcome};
-use crate::calls::{CallError, Delivery, Order, Respond as Answering, Signal};
+use crate::calls::{CallError, CallRequest, Delivery, Respond as Answering, Signal};
 use crate::error::Problem;
 use crate::event::{Call, CallMedia, CallType, EndReason, IceServer, SignalKind};
 use crate::ids::{CallId, ClientId, RoomId, Short, UserId};
@@ -60,8 +60,8 @@ fn yes() -> bool {
 }
 
 pub(super) async fn initiate(context: Context, payload: Initiate) -> Outcome<Initiated> {
-    let order = Order {
-        to: Order::people(payload.to_user_id, payload.to_user_ids),
+    let order = CallRequest {
+        to: CallRequest::people(payload.to_user_id, payload.to_user_ids),
         kind: payload.call_type,
         client_id: payload.client_id,
         waiting: payload.waiting,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::table::{Context, Done, Outcome};
-use crate::chat::{Letter, Place};
+use crate::chat::{Place, SendMessage};
 use crate::clock::Timestamp;
 use crate::error::Problem;
 use crate::event::{self, Event, MarkedRead};
@@ -35,7 +35,7 @@ pub(super) struct Sent {
     duplicate: bool,
 }
 
-pub(super) async fn send(context: Context, payload: Letter) -> Outcome<Sent> {
+pub(super) async fn send(context: Context, payload: SendMessage) -> Outcome<Sent> {
     let (app, me) = (&context.app, context.session.about.user);
     app.limits.message(me)?;
     let draft = payload.draft()?;

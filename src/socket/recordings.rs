@@ -7,7 +7,7 @@ use super::table::{Context, Done, Outcome};
 use crate::error::Problem;
 use crate::event::recording::{Recording, RecordingMode};
 use crate::ids::{CallId, RecordingId, RoomId};
-use crate::recordings::{Asking, Listing};
+use crate::recordings::{Listing, Requester};
 
 /// What to record: a call or a room.
 #[derive(Deserialize, ToSchema)]
@@ -64,9 +64,9 @@ pub(super) struct Consent {
     consent: bool,
 }
 
-fn asking(context: &Context) -> Asking {
+fn asking(context: &Context) -> Requester {
     let operator = context.role.is_operator();
-    Asking { user: context.session.about.user, operator }
+    Requester { user: context.session.about.user, operator }
 }
 
 pub(super) async fn start(context: Context, payload: Start) -> Outcome<One> {

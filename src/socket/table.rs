@@ -81,7 +81,7 @@ macro_rules! events {
 
 events! {
     /// Sends a message; acknowledged once it is stored.
-    "message:send" => chat::send(crate::chat::Letter) -> chat::Sent,
+    "message:send" => chat::send(crate::chat::SendMessage) -> chat::Sent,
     /// Notes that messages reached this device.
     "message:delivered" => chat::delivered(chat::Delivered) -> chat::Count,
     /// Moves the read mark.

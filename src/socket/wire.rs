@@ -7,7 +7,7 @@ use socketioxide::extract::SocketRef;
 use socketioxide::{AckError, SendError, SocketError};
 
 use crate::outbox::{Confirm, Frame, Wire, WireError};
-use crate::peer::Severable;
+use crate::peer::AbortHandle;
 
 /// How long a device has to acknowledge a message.
 const CONFIRM: Duration = Duration::from_secs(5);
@@ -15,7 +15,7 @@ const CONFIRM: Duration = Duration::from_secs(5);
 /// The socket of a session, until it is closed.
 pub(super) struct Line {
     socket: Mutex<Option<SocketRef>>,
-    severable: Option<Severable>,
+    severable: Option<AbortHandle>,
 }
 
 impl Line {
