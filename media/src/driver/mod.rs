@@ -6,11 +6,11 @@
 
 mod clock;
 mod directory;
+mod foreign_sources;
 mod inside;
 mod mailbox;
 mod places;
 mod running;
-mod strangers;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -93,10 +93,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the sockets and starts the workers; `tell` is called on their threads and must not wait.
+    /// Opens the sockets and starts the workers; `on_event` is called on their threads and must not wait.
     pub fn start(
         settings: &Settings,
-        tell: impl Fn(Event) + Send + Sync + 'static,
+        on_event: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let identity = Arc::new(Identity::generate()?);
         let (listening, listening_tcp) = unshared(&settings.listen, &settings.listen_tcp)?;
@@ -105,7 +105,7 @@ impl Server {
             udp: advertised(&listening, &settings.advertised),
             tcp: advertised(&listening_tcp, &settings.advertised),
         };
-        let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(tell);
+        let on_event: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(on_event);
         let directory = Arc::new(Directory::default());
         let door = Arc::new(OnceLock::new());
         let ends: Vec<(Mailbox, Inlet)> =
@@ -126,7 +126,7 @@ impl Server {
                 mailboxes: mailboxes.clone(),
                 directory: Arc::clone(&directory),
                 door: Arc::clone(&door),
-                tell: Arc::clone(&tell),
+                on_event: Arc::clone(&on_event),
             })?;
             let thread = std::thread::Builder::new().name(format!("media-{number}"));
             threads.push(thread.spawn(move || running.run())?);

@@ -13,8 +13,8 @@ use switchboard_turn::driver::udp::{self, Inbox, Route, UdpSocketState};
 
 use super::clock;
 use super::directory::Directory;
+use super::foreign_sources::ForeignSources;
 use super::mailbox::{Inlet, Mail, Mailbox, NOTES, Order};
-use super::strangers::Strangers;
 use super::streams::{Arrived, Streams};
 use crate::worker::Note;
 use crate::{Event, Source, Transmit, Via, Worker};
@@ -46,7 +46,7 @@ pub(super) struct Parts {
     pub(super) mailboxes: Vec<Mailbox>,
     pub(super) directory: Arc<Directory>,
     pub(super) door: Arc<OnceLock<Arc<Door>>>,
-    pub(super) tell: Arc<dyn Fn(Event) + Send + Sync>,
+    pub(super) on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 pub(super) struct Running {
@@ -67,8 +67,8 @@ struct Home {
     /// Notes for each other worker for which there was no room yet.
     notes: Vec<VecDeque<Note>>,
     directory: Arc<Directory>,
-    tell: Arc<dyn Fn(Event) + Send + Sync>,
-    strangers: Strangers,
+    on_event: Arc<dyn Fn(Event) + Send + Sync>,
+    foreign_sources: ForeignSources,
     across: Vec<Batch>,
     batches: Batches,
 }
@@ -122,8 +122,8 @@ impl Running {
                 batches,
                 mailboxes: parts.mailboxes,
                 directory: parts.directory,
-                tell: parts.tell,
-                strangers: Strangers::default(),
+                on_event: parts.on_event,
+                foreign_sources: ForeignSources::default(),
             },
         })
     }
@@ -158,10 +158,10 @@ impl Running {
             self.out.send(&mut self.home.worker, now);
             self.home.hand_over();
             if self.out.sweep(&self.home.worker, now) {
-                self.home.strangers.sweep(&self.home.directory);
+                self.home.foreign_sources.sweep(&self.home.directory);
             }
-            let tell = &self.home.tell;
-            self.home.worker.events().for_each(|event| tell(event));
+            let on_event = &self.home.on_event;
+            self.home.worker.events().for_each(|event| on_event(event));
         }
     }
 
@@ -329,7 +329,7 @@ impl Home {
         if self.handle(source, datagram, now) {
             return;
         }
-        let elsewhere = self.strangers.worker(&self.directory, source.remote, datagram);
+        let elsewhere = self.foreign_sources.worker(&self.directory, source.remote, datagram);
         let counters = &self.worker.counters;
         let batch = elsewhere.filter(|&worker| worker != self.number);
         let batch = batch.and_then(|worker| self.across.get_mut(worker));
