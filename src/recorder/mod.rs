@@ -262,7 +262,7 @@ impl Recorder {
             .collect();
         let gone = |key: &TrackKey| !wanted.iter().any(|(_, part)| part.key == *key);
         for key in running.tapped.extract_if(.., |key| gone(key)) {
-            self.server.tell(*room, Command::Tap { track: key, tap: None });
+            self.server.command(*room, Command::Tap { track: key, tap: None });
         }
         for (by, part) in wanted {
             if running.tapped.contains(&part.key) {
@@ -279,7 +279,7 @@ impl Recorder {
                 }
             }
             running.tapped.push(part.key);
-            self.server.tell(*room, Command::Tap { track: part.key, tap: Some(tap) });
+            self.server.command(*room, Command::Tap { track: part.key, tap: Some(tap) });
         }
     }
 
@@ -399,7 +399,7 @@ impl Recorder {
     fn release(&self, scene: &mut Scene) -> Option<Running> {
         let running = scene.recording.take()?;
         for key in &running.tapped {
-            self.server.tell(scene.key, Command::Tap { track: *key, tap: None });
+            self.server.command(scene.key, Command::Tap { track: *key, tap: None });
         }
         Some(running)
     }

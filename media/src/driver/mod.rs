@@ -204,8 +204,8 @@ impl Server {
 
     /// Has the worker that it is about carry out a command of `room`. A worker that has too many before it is waited for, for a
     /// tenth of a second; then the command is dropped, counted and logged. The end of a peer is always taken. Who can answer that
-    /// the server is busy asks [`Self::try_tell`].
-    pub fn tell(&self, room: RoomKey, mut command: Command) {
+    /// the server is busy asks [`Self::try_command`].
+    pub fn command(&self, room: RoomKey, mut command: Command) {
         let until = clock::now() + PATIENCE;
         while let Err(refused) = self.order(room, command) {
             command = refused;
@@ -219,7 +219,7 @@ impl Server {
     }
 
     /// The same without waiting; an `Err` changes nothing. The end of a peer is always taken.
-    pub fn try_tell(&self, room: RoomKey, command: Command) -> Result<(), Busy> {
+    pub fn try_command(&self, room: RoomKey, command: Command) -> Result<(), Busy> {
         self.order(room, command).map_err(|_| Busy)
     }
 
@@ -378,19 +378,19 @@ mod tests {
         let (first, order) = connect();
         let (second, other) = connect();
         for command in [order, other, Command::Close { peer: first }] {
-            server.tell(room, command);
+            server.command(room, command);
         }
         assert!(matches!(began.recv().unwrap(), Event::Gone { peer, .. } if peer == first));
 
         let mute = || Command::Mute { track: server.track(), muted: true };
-        let taken = (0..).take_while(|_| server.try_tell(room, mute()).is_ok()).count();
+        let taken = (0..).take_while(|_| server.try_command(room, mute()).is_ok()).count();
         assert_eq!(taken, ORDERS);
         let (third, order) = connect();
-        assert_eq!(server.try_tell(room, order.clone()), Err(Busy));
-        server.tell(room, order);
+        assert_eq!(server.try_command(room, order.clone()), Err(Busy));
+        server.command(room, order);
         assert_eq!(server.counters()["dropped_commands"], 1);
         assert_eq!(server.places().worker(room, &Command::Close { peer: third }), None);
-        assert_eq!(server.try_tell(room, Command::Close { peer: second }), Ok(()));
+        assert_eq!(server.try_command(room, Command::Close { peer: second }), Ok(()));
 
         drop(release);
         assert!(matches!(began.recv().unwrap(), Event::Gone { peer, .. } if peer == second));
