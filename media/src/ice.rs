@@ -236,7 +236,7 @@ impl Ice {
         self.sources.contains(source)
     }
 
-    /// When the peer counts as lost unless it is heard of.
+    /// When the peer counts as lost unless a check comes.
     pub(crate) fn deadline(&self) -> Instant {
         self.last_seen + SILENCE
     }

@@ -240,8 +240,8 @@ impl Server {
         if !leave.is_empty() {
             self.directory.leave(&leave);
         }
-        if let Some((track, home)) = fetch {
-            mailbox.order(Order::Fetch(track, home));
+        if let Some((track, owner)) = fetch {
+            mailbox.order(Order::Fetch(track, owner));
         }
         // Still locked: what is ordered of a peer arrives in the order in which it was decided.
         mailbox.order(Order::Do(command));

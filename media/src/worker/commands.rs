@@ -1,4 +1,4 @@
-//! What the rules tell a worker: who comes, who goes, and who gets what.
+//! Commands of the rules to a worker: who comes, who goes, and who gets what.
 
 use std::sync::Arc;
 use std::time::Instant;

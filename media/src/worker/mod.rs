@@ -107,7 +107,7 @@ pub enum Event {
 /// Why a peer is gone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Gone {
-    /// It was told to.
+    /// A command closed it.
     Closed,
     /// It said goodbye.
     Left,
