@@ -180,7 +180,7 @@ pub(crate) struct Ice {
     path: Option<Source>,
     /// That of `path`, by the credentials of now.
     nomination: Option<Nomination>,
-    heard: Instant,
+    last_seen: Instant,
 }
 
 impl Ice {
@@ -192,7 +192,7 @@ impl Ice {
             sources: Vec::new(),
             path: None,
             nomination: None,
-            heard: now,
+            last_seen: now,
         }
     }
 
@@ -236,9 +236,9 @@ impl Ice {
         self.sources.contains(source)
     }
 
-    /// When the peer counts as lost unless it is heard of.
+    /// When the peer counts as lost unless a check comes.
     pub(crate) fn deadline(&self) -> Instant {
-        self.heard + SILENCE
+        self.last_seen + SILENCE
     }
 
     /// Takes a datagram that looks like STUN.
@@ -276,7 +276,7 @@ impl Ice {
         let Some(bytes) = success(request, source.remote, credentials) else {
             return Checked::Drop;
         };
-        self.heard = now;
+        self.last_seen = now;
         self.follow(&Check::read(request, source), now);
         Checked::Reply { bytes, forgotten: self.remember(source) }
     }

@@ -100,7 +100,7 @@ pub(crate) struct Peer {
     retired: VecDeque<SenderState>,
     pub(crate) arrivals: Arrivals,
     /// The SSRC that media came from last: feedback that names none of its own is nothing to a publisher.
-    pub(crate) heard_ssrc: u32,
+    pub(crate) last_media_ssrc: u32,
     pub(crate) plan: PeerPlan,
     /// The SSRC that our RTCP comes from where we send no media.
     pub(crate) own_ssrc: u32,
@@ -139,7 +139,7 @@ impl Peer {
             by_ssrc: HashMap::new(),
             retired: VecDeque::new(),
             arrivals: Arrivals::default(),
-            heard_ssrc: 0,
+            last_media_ssrc: 0,
             plan,
             own_ssrc: 1,
             rtcp_index: 0,

@@ -100,8 +100,8 @@ pub(crate) struct Subscription {
     pub(crate) target: Option<u8>,
     /// Temporal layers above this one are left out.
     pub(crate) temporal: u8,
-    /// What the viewer was told last about a pause.
-    pub(crate) told_paused: bool,
+    /// What the viewer was notified of last: whether it is paused.
+    pub(crate) notified_paused: bool,
     epochs: VecDeque<Epoch>,
     highest: Extended,
     passed: Passed,
@@ -130,7 +130,7 @@ impl Subscription {
             current: None,
             target: Some(0),
             temporal,
-            told_paused: false,
+            notified_paused: false,
             epochs: VecDeque::new(),
             highest: Extended::default(),
             passed: Passed::default(),

@@ -1,5 +1,5 @@
-//! What a recorder hears of a track: its packets in plain text as they are passed on, after repair, and the publisher's clock. It
-//! never holds a worker up: what finds no room is counted and gone.
+//! What a recorder gets of a track: its packets in plain text as they are passed on, after retransmission, and the publisher's
+//! clock. It never holds a worker up: what finds no room is counted and gone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

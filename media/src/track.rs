@@ -195,7 +195,7 @@ impl Track {
             self.add(Fresh { layer, number: continued, padding: false }, whole, now);
         }
         if let Some(level) = values.audio_level {
-            self.hear(level);
+            self.follow_level(level);
         }
         Taken { kept: kept.then_some(continued), ..taken }
     }
@@ -293,7 +293,7 @@ impl Track {
     }
 
     /// Follows the loudness that the publisher states, in -dBov with a voice flag (RFC 6464).
-    fn hear(&mut self, level: u8) {
+    fn follow_level(&mut self, level: u8) {
         let loud = (127.0 - f32::from(level & 0x7F)) / 127.0;
         let weight = if loud > self.level { 0.3 } else { 0.05 };
         self.level += (loud - self.level) * weight;

@@ -93,7 +93,7 @@ impl Relayed {
             true => Command::Configure { peer, plan },
             false => Command::Connect { room, peer, plan },
         };
-        self.server.tell(room, command);
+        self.server.command(room, command);
     }
 
     /// Shows each what the other sends.
@@ -104,7 +104,7 @@ impl Relayed {
             let peer = leg.peer;
             let before = std::mem::replace(&mut leg.shows, shows.clone());
             for (mid, track) in shows.into_iter().filter(|show| !before.contains(show)) {
-                self.server.tell(room, Command::Show { peer, mid, track });
+                self.server.command(room, Command::Show { peer, mid, track });
             }
             self.recorder.sends(&self.place, room, self.performer(side), self.parts(side));
         }
@@ -139,7 +139,7 @@ impl Relayed {
         let fresh = Leg::new(&self.server);
         let Leg { peer, set_up, .. } = std::mem::replace(self.leg(side), fresh);
         if set_up {
-            self.server.tell(self.room, Command::Close { peer });
+            self.server.command(self.room, Command::Close { peer });
         }
     }
 }
@@ -148,7 +148,7 @@ impl Drop for Relayed {
     fn drop(&mut self) {
         self.recorder.close(&self.place, self.room);
         for leg in self.legs.iter().filter(|leg| leg.set_up) {
-            self.server.tell(self.room, Command::Close { peer: leg.peer });
+            self.server.command(self.room, Command::Close { peer: leg.peer });
         }
         self.server.close_room(self.room);
     }

@@ -264,7 +264,7 @@ impl Recorder {
             .collect();
         let gone = |key: &TrackKey| !wanted.iter().any(|(_, part)| part.key == *key);
         for key in running.tapped.extract_if(.., |key| gone(key)) {
-            self.server.tell(*room, Command::Tap { track: key, tap: None });
+            self.server.command(*room, Command::Tap { track: key, tap: None });
         }
         for (by, part) in wanted {
             if running.tapped.contains(&part.key) {
@@ -281,7 +281,7 @@ impl Recorder {
                 }
             }
             running.tapped.push(part.key);
-            self.server.tell(*room, Command::Tap { track: part.key, tap: Some(tap) });
+            self.server.command(*room, Command::Tap { track: part.key, tap: Some(tap) });
         }
     }
 
@@ -406,7 +406,7 @@ impl Recorder {
     fn release(&self, scene: &mut RecordingSource) -> Option<Running> {
         let running = scene.recording.take()?;
         for key in &running.tapped {
-            self.server.tell(scene.key, Command::Tap { track: *key, tap: None });
+            self.server.command(scene.key, Command::Tap { track: *key, tap: None });
         }
         Some(running)
     }

@@ -170,7 +170,7 @@ impl Session {
             output.over_since.get_or_insert(now);
         }
         for track in work.keyframes.drain(..) {
-            self.parts.server.tell(self.parts.key, Command::Keyframe { track });
+            self.parts.server.command(self.parts.key, Command::Keyframe { track });
         }
         for track in work.failed.drain(..) {
             tracing::error!(recording = %self.parts.id, ?track, "what a track sends cannot be recorded");

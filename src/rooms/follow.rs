@@ -179,7 +179,7 @@ impl Rooms {
         self.with_peer(peer, |room, place| {
             let id = room.id.clone();
             // The worker has forgotten it; where it was is to be forgotten as well.
-            self.sfu.server().tell(room.key, Command::Close { peer });
+            self.sfu.server().command(room.key, Command::Close { peer });
             let Some(member) = room.members.get_mut(place) else { return };
             if let Some(link) = member.link_of(peer) {
                 tracing::info!(parent: &link.span, ?reason, "media ended");

@@ -194,7 +194,7 @@ impl Rooms {
             Link::new(peer, connection, &room.id, id, "publish")
         });
         let (peer, plan) = (link.peer, Box::new(connection.plan()));
-        server.tell(
+        server.command(
             key,
             match set_up {
                 true => Command::Configure { peer, plan },
@@ -294,7 +294,7 @@ impl Rooms {
             };
             if published.muted {
                 let mute = Command::Mute { track: key, muted: true };
-                self.sfu.server().tell(room.key, mute);
+                self.sfu.server().command(room.key, mute);
             }
             update.new.push(published.shown(id));
             member.tracks.push(published);
@@ -358,12 +358,12 @@ impl Rooms {
         link.connection.take_answer(&answer)?;
         link.answered = true;
         let (server, peer) = (self.sfu.server(), link.peer);
-        server.tell(*key, Command::Configure { peer, plan: Box::new(link.connection.plan()) });
+        server.command(*key, Command::Configure { peer, plan: Box::new(link.connection.plan()) });
         for (mid, track) in link.shows.iter() {
             // Into a section that the client holds nothing is sent.
             let open = link.connection.shows(mid);
             let track = offers.get(&track).filter(|_| open).map(|offer| offer.key);
-            server.tell(*key, Command::Show { peer, mid: mid.to_owned(), track });
+            server.command(*key, Command::Show { peer, mid: mid.to_owned(), track });
         }
         self.bring_up_to_date(&mut state, &id, News::Answer(who));
         Ok(())
@@ -440,8 +440,10 @@ impl Rooms {
             let link = member.subscribe.as_ref().ok_or(RoomError::NoTrack)?;
             let priority = wish.priority.unwrap_or(128);
             let peer = link.peer;
-            server
-                .tell(key, Command::Prefer { peer, track, preference: wanted, priority, temporal });
+            server.command(
+                key,
+                Command::Prefer { peer, track, preference: wanted, priority, temporal },
+            );
             Ok(())
         })
     }
@@ -483,7 +485,7 @@ impl Rooms {
         muted: bool,
         by: ParticipantId,
     ) {
-        self.sfu.server().tell(room.key, Command::Mute { track, muted });
+        self.sfu.server().command(room.key, Command::Mute { track, muted });
         room.tell(&self.outbox, None, |stamp| {
             Event::RoomTrackMuted(RoomTrackMuted { stamp, track_id, muted, by })
         });

@@ -645,7 +645,7 @@ impl Rooms {
     /// Ends a peer connection.
     fn hang_up(&self, peers: &mut HashMap<PeerKey, RoomId>, room: RoomKey, link: &Link) {
         peers.remove(&link.peer);
-        self.sfu.server().tell(room, Command::Close { peer: link.peer });
+        self.sfu.server().command(room, Command::Close { peer: link.peer });
     }
 
     /// Closes a room for everybody.

@@ -113,7 +113,7 @@ impl Rooms {
             link.shows.remove(track);
             link.connection.show(&mid, None);
             link.stale = true;
-            self.sfu.server().tell(room, Command::Show { peer: link.peer, mid, track: None });
+            self.sfu.server().command(room, Command::Show { peer: link.peer, mid, track: None });
         }
         let Some(offer) = wanted else {
             link.pending.remove(&track);
@@ -146,7 +146,7 @@ impl Rooms {
             true => Command::Configure { peer, plan },
             false => Command::Connect { room, peer, plan },
         };
-        self.sfu.server().tell(room, command);
+        self.sfu.server().command(room, command);
         let shows = link.shows.iter().filter_map(|(mid, track_id)| {
             let participant_id = offers.get(&track_id)?.owner;
             Some(OfferedTrack { mid: mid.to_owned(), track_id, participant_id })
@@ -180,7 +180,7 @@ impl Rooms {
             .collect();
         for (mid, id) in over {
             link.shows.remove(id);
-            server.tell(room, Command::Show { peer, mid, track: None });
+            server.command(room, Command::Show { peer, mid, track: None });
         }
         let lines: Vec<(String, Kind)> =
             link.connection.send_lines().map(|(mid, kind, _)| (mid.to_owned(), kind)).collect();
@@ -201,7 +201,7 @@ impl Rooms {
                 link.shows.remove(current.id);
             }
             link.shows.insert(mid.clone(), track.id);
-            server.tell(room, Command::Show { peer, mid, track: Some(track.key) });
+            server.command(room, Command::Show { peer, mid, track: Some(track.key) });
         }
     }
 

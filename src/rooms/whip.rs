@@ -89,7 +89,7 @@ impl Rooms {
                 }
                 let peer = server.peer();
                 let plan = Box::new(connection.plan());
-                server.tell(room.key, Command::Connect { room: room.key, peer, plan });
+                server.command(room.key, Command::Connect { room: room.key, peer, plan });
                 member.only = only;
                 let mut link = Link::new(peer, connection, id, member.id, "subscribe");
                 (link.rev, link.set_up) = (1, true);
@@ -196,7 +196,7 @@ impl Rooms {
             let Some(ufrag) = ufrag.filter(|_| restarts) else { return Ok(None) };
             link.connection.restarted_by(&ufrag);
             let (peer, plan) = (link.peer, Box::new(link.connection.plan()));
-            server.tell(room, Command::Configure { peer, plan });
+            server.command(room, Command::Configure { peer, plan });
             Ok(Some((link.connection.fragment(), quoted(link.connection.ufrag()))))
         })
     }
@@ -225,7 +225,7 @@ impl Rooms {
             let (track, priority, temporal) = (track.key, 128, u8::MAX);
             self.sfu
                 .server()
-                .tell(key, Command::Prefer { peer, track, preference, priority, temporal });
+                .command(key, Command::Prefer { peer, track, preference, priority, temporal });
         }
         Ok(())
     }

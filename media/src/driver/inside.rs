@@ -8,8 +8,8 @@ use switchboard_turn::door::{Batch, Batches, Visitor};
 
 use super::clock;
 use super::directory::Directory;
+use super::foreign_sources::ForeignSources;
 use super::mailbox::{Mail, Mailbox};
-use super::strangers::Strangers;
 use crate::{Counters, Via};
 
 /// Batches of one worker of the relay that are kept for the next packets.
@@ -21,7 +21,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct Inside {
     directory: Arc<Directory>,
     mailboxes: Vec<Mailbox>,
-    strangers: Strangers,
+    foreign_sources: ForeignSources,
     swept: Instant,
     /// What waits for each worker of the SFU.
     sorted: Vec<Batch>,
@@ -38,15 +38,15 @@ impl Inside {
     ) -> Self {
         let batches = Batches::new(KEPT);
         let sorted = mailboxes.iter().map(|_| batches.lend()).collect();
-        let (strangers, swept) = (Strangers::default(), clock::now());
-        Self { directory, mailboxes, strangers, swept, sorted, batches, counters }
+        let (foreign_sources, swept) = (ForeignSources::default(), clock::now());
+        Self { directory, mailboxes, foreign_sources, swept, sorted, batches, counters }
     }
 }
 
 impl Visitor for Inside {
     fn receive(&mut self, packets: &Batch, _: &mut Batch) {
         for (from, to, datagram) in packets.iter() {
-            let worker = self.strangers.worker(&self.directory, from, datagram);
+            let worker = self.foreign_sources.worker(&self.directory, from, datagram);
             match worker.and_then(|worker| self.sorted.get_mut(worker)) {
                 // It has the limits of the batch that it is a part of.
                 Some(batch) => drop(batch.push(from, to, datagram)),
@@ -67,7 +67,7 @@ impl Visitor for Inside {
         let now = clock::now();
         if now >= self.swept + SWEEP {
             self.swept = now;
-            self.strangers.sweep(&self.directory);
+            self.foreign_sources.sweep(&self.directory);
         }
     }
 }

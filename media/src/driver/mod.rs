@@ -6,11 +6,11 @@
 
 mod clock;
 mod directory;
+mod foreign_sources;
 mod inside;
 mod mailbox;
 mod places;
 mod running;
-mod strangers;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -93,10 +93,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the sockets and starts the workers; `tell` is called on their threads and must not wait.
+    /// Opens the sockets and starts the workers; `on_event` is called on their threads and must not wait.
     pub fn start(
         settings: &Settings,
-        tell: impl Fn(Event) + Send + Sync + 'static,
+        on_event: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let identity = Arc::new(Identity::generate()?);
         let (listening, listening_tcp) = unshared(&settings.listen, &settings.listen_tcp)?;
@@ -105,7 +105,7 @@ impl Server {
             udp: advertised(&listening, &settings.advertised),
             tcp: advertised(&listening_tcp, &settings.advertised),
         };
-        let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(tell);
+        let on_event: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(on_event);
         let directory = Arc::new(Directory::default());
         let door = Arc::new(OnceLock::new());
         let ends: Vec<(Mailbox, Inlet)> =
@@ -126,7 +126,7 @@ impl Server {
                 mailboxes: mailboxes.clone(),
                 directory: Arc::clone(&directory),
                 door: Arc::clone(&door),
-                tell: Arc::clone(&tell),
+                on_event: Arc::clone(&on_event),
             })?;
             let thread = std::thread::Builder::new().name(format!("media-{number}"));
             threads.push(thread.spawn(move || running.run())?);
@@ -204,8 +204,8 @@ impl Server {
 
     /// Has the worker that it is about carry out a command of `room`. A worker that has too many before it is waited for, for a
     /// tenth of a second; then the command is dropped, counted and logged. The end of a peer is always taken. Who can answer that
-    /// the server is busy asks [`Self::try_tell`].
-    pub fn tell(&self, room: RoomKey, mut command: Command) {
+    /// the server is busy asks [`Self::try_command`].
+    pub fn command(&self, room: RoomKey, mut command: Command) {
         let until = clock::now() + PATIENCE;
         while let Err(refused) = self.order(room, command) {
             command = refused;
@@ -219,7 +219,7 @@ impl Server {
     }
 
     /// The same without waiting; an `Err` changes nothing. The end of a peer is always taken.
-    pub fn try_tell(&self, room: RoomKey, command: Command) -> Result<(), Busy> {
+    pub fn try_command(&self, room: RoomKey, command: Command) -> Result<(), Busy> {
         self.order(room, command).map_err(|_| Busy)
     }
 
@@ -240,8 +240,8 @@ impl Server {
         if !leave.is_empty() {
             self.directory.leave(&leave);
         }
-        if let Some((track, home)) = fetch {
-            mailbox.order(Order::Fetch(track, home));
+        if let Some((track, owner)) = fetch {
+            mailbox.order(Order::Fetch(track, owner));
         }
         // Still locked: what is ordered of a peer arrives in the order in which it was decided.
         mailbox.order(Order::Do(command));
@@ -378,19 +378,19 @@ mod tests {
         let (first, order) = connect();
         let (second, other) = connect();
         for command in [order, other, Command::Close { peer: first }] {
-            server.tell(room, command);
+            server.command(room, command);
         }
         assert!(matches!(began.recv().unwrap(), Event::Gone { peer, .. } if peer == first));
 
         let mute = || Command::Mute { track: server.track(), muted: true };
-        let taken = (0..).take_while(|_| server.try_tell(room, mute()).is_ok()).count();
+        let taken = (0..).take_while(|_| server.try_command(room, mute()).is_ok()).count();
         assert_eq!(taken, ORDERS);
         let (third, order) = connect();
-        assert_eq!(server.try_tell(room, order.clone()), Err(Busy));
-        server.tell(room, order);
+        assert_eq!(server.try_command(room, order.clone()), Err(Busy));
+        server.command(room, order);
         assert_eq!(server.counters()["dropped_commands"], 1);
         assert_eq!(server.places().worker(room, &Command::Close { peer: third }), None);
-        assert_eq!(server.try_tell(room, Command::Close { peer: second }), Ok(()));
+        assert_eq!(server.try_command(room, Command::Close { peer: second }), Ok(()));
 
         drop(release);
         assert!(matches!(began.recv().unwrap(), Event::Gone { peer, .. } if peer == second));

@@ -68,17 +68,21 @@ impl Places {
 
     /// The worker that carries out `command` of a room; `None` when there is no such room or peer.
     pub(super) fn worker(&self, room: RoomKey, command: &Command) -> Option<usize> {
-        let home = *self.rooms.get(&room)?;
+        let of_room = *self.rooms.get(&room)?;
         match command {
-            Command::Connect { plan, .. } if plan.receives.is_empty() => Some(self.viewer_at(home)),
-            Command::Connect { .. } => Some(home),
+            Command::Connect { plan, .. } if plan.receives.is_empty() => {
+                Some(self.viewer_at(of_room))
+            }
+            Command::Connect { .. } => Some(of_room),
             Command::Configure { peer, .. }
             | Command::Close { peer }
             | Command::Show { peer, .. }
             | Command::Prefer { peer, .. } => Some(self.peers.get(peer)?.worker),
             Command::Mute { track, .. }
             | Command::Tap { track, .. }
-            | Command::Keyframe { track } => Some(self.tracks.get(track).copied().unwrap_or(home)),
+            | Command::Keyframe { track } => {
+                Some(self.tracks.get(track).copied().unwrap_or(of_room))
+            }
         }
     }
 
@@ -131,11 +135,11 @@ impl Places {
         Some(Way { worker, enter, leave, ..Way::default() })
     }
 
-    /// The worker of the next viewer of a room that lives at `home`.
-    fn viewer_at(&self, home: usize) -> usize {
+    /// The worker of the next viewer of a room whose worker is `of_room`.
+    fn viewer_at(&self, of_room: usize) -> usize {
         let idlest = self.idlest();
         let load = |worker: usize| self.loads.get(worker).copied().unwrap_or_default();
-        if load(home) < load(idlest) + LEAN { home } else { idlest }
+        if load(of_room) < load(idlest) + LEAN { of_room } else { idlest }
     }
 
     fn idlest(&self) -> usize {
@@ -198,21 +202,21 @@ mod tests {
         let room = RoomKey(1);
         places.open(room);
         let at = |places: &mut Places, command: &Command| places.way(room, command).unwrap();
-        let home = at(&mut places, &connect(1, Some(7))).worker;
+        let of_room = at(&mut places, &connect(1, Some(7))).worker;
         let mut viewers = [0; 3];
         for peer in 2..200 {
             viewers[at(&mut places, &connect(peer, None)).worker] += 1;
         }
-        assert!(viewers[home] >= 80 && viewers.iter().all(|&some| some > 40), "{viewers:?}");
+        assert!(viewers[of_room] >= 80 && viewers.iter().all(|&some| some > 40), "{viewers:?}");
         assert_eq!(
             at(&mut places, &connect(200, Some(8))).worker,
-            home,
+            of_room,
             "publishers stay together"
         );
         let show =
             |peer| Command::Show { peer: PeerKey(peer), mid: "0".into(), track: Some(TrackKey(7)) };
         let ways: Vec<Way> = (2..200).map(|peer| at(&mut places, &show(peer))).collect();
-        let fetches = |way: &Way| (way.worker != home).then_some((TrackKey(7), home));
+        let fetches = |way: &Way| (way.worker != of_room).then_some((TrackKey(7), of_room));
         assert!(ways.iter().all(|way| way.fetch == fetches(way)));
 
         for peer in 1..=200 {

@@ -13,8 +13,8 @@ use switchboard_turn::driver::udp::{self, Inbox, Route, UdpSocketState};
 
 use super::clock;
 use super::directory::Directory;
+use super::foreign_sources::ForeignSources;
 use super::mailbox::{Inlet, Mail, Mailbox, NOTES, Order};
-use super::strangers::Strangers;
 use super::streams::{Arrived, Streams};
 use crate::worker::Note;
 use crate::{Event, Source, Transmit, Via, Worker};
@@ -46,7 +46,7 @@ pub(super) struct Parts {
     pub(super) mailboxes: Vec<Mailbox>,
     pub(super) directory: Arc<Directory>,
     pub(super) door: Arc<OnceLock<Arc<Door>>>,
-    pub(super) tell: Arc<dyn Fn(Event) + Send + Sync>,
+    pub(super) on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 pub(super) struct Running {
@@ -54,11 +54,11 @@ pub(super) struct Running {
     scratch: Vec<u8>,
     read: Box<[u8]>,
     out: Out,
-    home: Home,
+    hub: Hub,
 }
 
-/// The worker, and how it is told from the others.
-struct Home {
+/// The worker, and its ways to the others.
+struct Hub {
     number: usize,
     worker: Worker,
     inlet: Inlet,
@@ -67,8 +67,8 @@ struct Home {
     /// Notes for each other worker for which there was no room yet.
     notes: Vec<VecDeque<Note>>,
     directory: Arc<Directory>,
-    tell: Arc<dyn Fn(Event) + Send + Sync>,
-    strangers: Strangers,
+    on_event: Arc<dyn Fn(Event) + Send + Sync>,
+    foreign_sources: ForeignSources,
     across: Vec<Batch>,
     batches: Batches,
 }
@@ -112,7 +112,7 @@ impl Running {
                 door: parts.door,
                 outward: None,
             },
-            home: Home {
+            hub: Hub {
                 number: parts.number,
                 worker: parts.worker,
                 inlet: parts.inlet,
@@ -122,17 +122,17 @@ impl Running {
                 batches,
                 mailboxes: parts.mailboxes,
                 directory: parts.directory,
-                tell: parts.tell,
-                strangers: Strangers::default(),
+                on_event: parts.on_event,
+                foreign_sources: ForeignSources::default(),
             },
         })
     }
 
-    /// Works until it is told to stop.
+    /// Works until it is to stop.
     pub(super) fn run(mut self) {
         let mut events = [EpollEvent::empty(); 64];
-        while !self.home.stopping {
-            let deadline = self.home.worker.deadline().min(self.out.swept + SWEEP);
+        while !self.hub.stopping {
+            let deadline = self.hub.worker.deadline().min(self.out.swept + SWEEP);
             let left = deadline.saturating_duration_since(clock::now());
             let left = u16::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
             let ready = match self.out.epoll.wait(&mut events, EpollTimeout::from(left)) {
@@ -145,23 +145,23 @@ impl Running {
             for event in events.iter().take(ready) {
                 let number = u32::try_from(event.data() & u64::from(u32::MAX)).unwrap_or_default();
                 match event.data() {
-                    WAKE => drop(self.home.inlet.wake.read()),
+                    WAKE => drop(self.hub.inlet.wake.read()),
                     at if at >= STREAM => self.serve_stream(number),
                     at if at >= LISTENER => self.accept(number),
                     _ => self.receive(number as usize),
                 }
             }
             let now = clock::now();
-            self.home.take_orders(now);
+            self.hub.take_orders(now);
             self.take_mail(now);
-            self.home.worker.handle_timeout(now);
-            self.out.send(&mut self.home.worker, now);
-            self.home.hand_over();
-            if self.out.sweep(&self.home.worker, now) {
-                self.home.strangers.sweep(&self.home.directory);
+            self.hub.worker.handle_timeout(now);
+            self.out.send(&mut self.hub.worker, now);
+            self.hub.hand_over();
+            if self.out.sweep(&self.hub.worker, now) {
+                self.hub.foreign_sources.sweep(&self.hub.directory);
             }
-            let tell = &self.home.tell;
-            self.home.worker.events().for_each(|event| tell(event));
+            let on_event = &self.hub.on_event;
+            self.hub.worker.events().for_each(|event| on_event(event));
         }
     }
 
@@ -175,18 +175,18 @@ impl Running {
                 let Some((meta, bytes)) = self.inbox.train_mut(train) else { continue };
                 let source = Source { via: Via::Udp, remote: meta.addr, local: meta.dst_ip };
                 for datagram in bytes.chunks_mut(meta.stride.max(1)) {
-                    self.home.take(source, datagram, now);
+                    self.hub.take(source, datagram, now);
                 }
                 // A frame's packets came together and leave together, while they are in the cache.
                 taken += meta.len;
                 if taken >= TOGETHER {
                     taken = 0;
-                    self.home.hand_over();
-                    self.out.send(&mut self.home.worker, now);
+                    self.hub.hand_over();
+                    self.out.send(&mut self.hub.worker, now);
                 }
             }
-            self.home.hand_over();
-            self.out.send(&mut self.home.worker, now);
+            self.hub.hand_over();
+            self.out.send(&mut self.hub.worker, now);
             if trains < udp::BATCH {
                 return;
             }
@@ -194,7 +194,7 @@ impl Running {
     }
 
     fn take_mail(&mut self, now: Instant) {
-        while let Ok(mail) = self.home.inlet.mail.try_recv() {
+        while let Ok(mail) = self.hub.inlet.mail.try_recv() {
             match mail {
                 Mail::Datagrams(via, batch) => {
                     for (remote, to, datagram) in batch.iter() {
@@ -202,15 +202,15 @@ impl Running {
                         self.scratch.clear();
                         self.scratch.extend_from_slice(datagram);
                         let source = Source { via, remote, local };
-                        if !self.home.handle(source, &mut self.scratch, now) {
-                            self.home.worker.counters.dropped_unknown.add(1);
+                        if !self.hub.handle(source, &mut self.scratch, now) {
+                            self.hub.worker.counters.dropped_unknown.add(1);
                         }
                     }
-                    self.out.send(&mut self.home.worker, now);
+                    self.out.send(&mut self.hub.worker, now);
                 }
                 Mail::Packets(packets) => {
-                    self.home.worker.handle_packets(&packets, now);
-                    self.out.send(&mut self.home.worker, now);
+                    self.hub.worker.handle_packets(&packets, now);
+                    self.out.send(&mut self.hub.worker, now);
                 }
                 Mail::Stream(arrived) => {
                     if let Some(place) = self.out.open_stream(arrived, now) {
@@ -256,41 +256,41 @@ impl Running {
             match stream.frame(&mut self.scratch) {
                 Ok(Some(length)) => {
                     let source = Source { via: Via::Tcp(place), remote, local };
-                    let taken = self.home.handle(source, &mut self.scratch, now);
-                    let owner = if taken { None } else { self.home.owner(&self.scratch) };
-                    if let Some(other) = owner.filter(|&owner| owner != self.home.number) {
+                    let taken = self.hub.handle(source, &mut self.scratch, now);
+                    let owner = if taken { None } else { self.hub.owner(&self.scratch) };
+                    if let Some(other) = owner.filter(|&owner| owner != self.hub.number) {
                         // The whole connection belongs to another worker.
                         return self.move_stream(place, other);
                     }
                     stream.advance(length);
-                    stream.owned = stream.owned || self.home.worker.knows(&source);
+                    stream.owned = stream.owned || self.hub.worker.knows(&source);
                     if !taken {
-                        self.home.worker.counters.dropped_unknown.add(1);
+                        self.hub.worker.counters.dropped_unknown.add(1);
                     }
                 }
                 Ok(None) => break,
                 Err(()) => {
-                    self.home.worker.counters.dropped_malformed.add(1);
+                    self.hub.worker.counters.dropped_malformed.add(1);
                     self.out.streams.take(place);
                     return;
                 }
             }
         }
-        self.out.send(&mut self.home.worker, now);
+        self.out.send(&mut self.hub.worker, now);
     }
 
     fn move_stream(&mut self, place: u32, owner: usize) {
         let Some(arrived) = self.out.streams.take(place) else { return };
         let _ = self.out.epoll.delete(&arrived.socket);
-        let left = self.home.mailboxes.get(owner).map(|to| to.put(Mail::Stream(arrived)));
+        let left = self.hub.mailboxes.get(owner).map(|to| to.put(Mail::Stream(arrived)));
         match left {
-            Some(true) => self.home.worker.counters.handed_over.add(1),
-            _ => self.home.worker.counters.dropped_full.add(1),
+            Some(true) => self.hub.worker.counters.handed_over.add(1),
+            _ => self.hub.worker.counters.dropped_full.add(1),
         }
     }
 }
 
-impl Home {
+impl Hub {
     fn take_orders(&mut self, now: Instant) {
         // Notes are carried out last and taken out first: the orders that they follow from are there already.
         let notes: Vec<Note> = self.inlet.notes.try_iter().take(NOTES).collect();
@@ -298,7 +298,7 @@ impl Home {
             match order {
                 Order::Stop => self.stopping = true,
                 Order::Do(command) => self.worker.handle_command(command, now),
-                Order::Fetch(track, home) => self.worker.expect_track(track, home),
+                Order::Fetch(track, owner) => self.worker.expect_track(track, owner),
             }
         }
         for note in notes {
@@ -329,7 +329,7 @@ impl Home {
         if self.handle(source, datagram, now) {
             return;
         }
-        let elsewhere = self.strangers.worker(&self.directory, source.remote, datagram);
+        let elsewhere = self.foreign_sources.worker(&self.directory, source.remote, datagram);
         let counters = &self.worker.counters;
         let batch = elsewhere.filter(|&worker| worker != self.number);
         let batch = batch.and_then(|worker| self.across.get_mut(worker));

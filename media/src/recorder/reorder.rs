@@ -1,4 +1,4 @@
-//! Puts packets in order: waits for what is repaired, and goes on without what is lost.
+//! Puts packets in order: waits for what is sent again, and goes on without what is lost.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

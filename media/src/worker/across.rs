@@ -12,7 +12,7 @@ use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::track::{Mirror, Owner, Track};
 
-/// What one worker tells another of a track.
+/// What one worker notifies another of.
 #[derive(Clone, Debug)]
 pub(crate) enum Note {
     /// Viewers of the worker `to` are to get a track that lives here.
@@ -117,7 +117,7 @@ pub(super) struct Across {
 }
 
 impl Across {
-    pub(super) fn tell(&mut self, worker: usize, note: Note) {
+    pub(super) fn notify(&mut self, worker: usize, note: Note) {
         self.notes.push((worker, note));
     }
 
@@ -172,12 +172,12 @@ impl Across {
 }
 
 impl Worker {
-    /// Tells it which of several it is.
+    /// Which of several it is.
     pub(crate) fn is_number(&mut self, number: usize) {
         self.across.number = number;
     }
 
-    /// What it has to tell others.
+    /// What others are to be notified of.
     pub(crate) fn notes(&mut self) -> std::vec::Drain<'_, (usize, Note)> {
         self.across.notes.drain(..)
     }
@@ -191,11 +191,11 @@ impl Worker {
     pub(crate) fn expect_track(&mut self, track: TrackKey, owner: usize) {
         if owner != self.across.number && self.across.owners.insert(track, owner).is_none() {
             let to = self.across.number;
-            self.across.tell(owner, Note::Want { track, to });
+            self.across.notify(owner, Note::Want { track, to });
         }
     }
 
-    /// Takes what another worker tells.
+    /// Takes a note of another worker.
     pub(crate) fn handle_note(&mut self, note: Note, now: Instant) {
         match note {
             Note::Want { track, to } => self.begin_mirror(track, to),
@@ -243,14 +243,14 @@ impl Worker {
     /// From now on another worker gets a track's packets.
     fn begin_mirror(&mut self, key: TrackKey, to: usize) {
         let Some(track) = self.track_mut(key) else {
-            return self.across.tell(to, Note::End { track: key });
+            return self.across.notify(to, Note::End { track: key });
         };
         let wanted = track.wanted.clone();
         track.mirrors.retain(|mirror| mirror.worker != to);
         track.mirrors.push(Mirror { worker: to, wanted });
         let layers = Known::of(track);
         let (room, format, muted) = (track.room, track.format, track.muted);
-        self.across.tell(to, Note::Begin { track: key, room, format, muted, layers });
+        self.across.notify(to, Note::Begin { track: key, room, format, muted, layers });
     }
 
     /// Has the other workers that show a track know what it is made of now.
@@ -258,7 +258,7 @@ impl Worker {
         let Some(track) = self.tracks.get(at) else { return };
         for mirror in &track.mirrors {
             let (layers, format) = (Known::of(track), track.format);
-            self.across.tell(mirror.worker, Note::Coded { track: track.key, format, layers });
+            self.across.notify(mirror.worker, Note::Coded { track: track.key, format, layers });
         }
     }
 
@@ -352,14 +352,14 @@ impl Worker {
                 let key = track.key;
                 for (layer, stream) in track.layers.iter_mut().enumerate() {
                     if stream.asks_for_keyframe(now) {
-                        self.across.tell(owner, Note::Keyframe { track: key, layer });
+                        self.across.notify(owner, Note::Keyframe { track: key, layer });
                     }
                 }
             }
         }
     }
 
-    /// Looks after the tracks that live elsewhere: what is wished for there is told again until it comes, and what nobody is
+    /// Looks after the tracks that live elsewhere: what is wished for there is asked for again until it comes, and what nobody is
     /// shown any more is given back.
     pub(super) fn tend_mirrors(&mut self, now: Instant) {
         if self.across.owners.is_empty() {
@@ -377,7 +377,7 @@ impl Worker {
             }
             self.across.forget(key);
             let to = self.across.number;
-            self.across.tell(owner, Note::Leave { track: key, to });
+            self.across.notify(owner, Note::Leave { track: key, to });
             self.end_track(key);
         }
     }

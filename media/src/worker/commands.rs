@@ -1,4 +1,4 @@
-//! What the rules tell a worker: who comes, who goes, and who gets what.
+//! Commands of the rules to a worker: who comes, who goes, and who gets what.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -422,7 +422,7 @@ impl Worker {
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.muted = muted;
         for mirror in &track.mirrors {
-            self.across.tell(mirror.worker, Note::Mute { track: key, muted });
+            self.across.notify(mirror.worker, Note::Mute { track: key, muted });
         }
         if muted {
             track.level = 0.0;
@@ -458,7 +458,7 @@ impl Worker {
         self.dirty.retain(|&dirty| dirty != at);
         self.passing = None;
         for mirror in &track.mirrors {
-            self.across.tell(mirror.worker, Note::End { track: key });
+            self.across.notify(mirror.worker, Note::End { track: key });
         }
         for subscription in &track.subscriptions {
             let sender = self

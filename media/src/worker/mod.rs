@@ -107,7 +107,7 @@ pub enum Event {
 /// Why a peer is gone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Gone {
-    /// It was told to.
+    /// A command closed it.
     Closed,
     /// It said goodbye.
     Left,
@@ -338,7 +338,7 @@ impl Worker {
         let plan = &receiver.plan;
         let values = Values::read(&header, packet, &plan.extensions);
         if !encoding.rtx {
-            peer.heard_ssrc = header.ssrc;
+            peer.last_media_ssrc = header.ssrc;
         }
         if let Some(sequence) = values.transport_sequence {
             peer.arrivals.note(sequence, now.saturating_duration_since(peer.begun), now);
@@ -426,7 +426,7 @@ impl Worker {
                         let Some(track) = tracks.get_mut(receiver.track) else { continue };
                         let Some(layer) = track.note_clock(ssrc, clock) else { continue };
                         for mirror in &track.mirrors {
-                            across.tell(
+                            across.notify(
                                 mirror.worker,
                                 Note::Clock { track: track.key, layer, clock },
                             );

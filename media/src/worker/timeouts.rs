@@ -162,8 +162,8 @@ impl Worker {
             compound.remb(PUBLISHER, &ssrcs);
         }
         if peer.arrivals.deadline().is_some_and(|at| now >= at) {
-            let heard = peer.heard_ssrc;
-            peer.arrivals.report(&mut compound, heard);
+            let ssrc = peer.last_media_ssrc;
+            peer.arrivals.report(&mut compound, ssrc);
             useful = true;
         }
         due.extend(peer.arrivals.deadline());
@@ -308,8 +308,8 @@ impl Worker {
         let patient = scalable && subscription.target != share && subscription.current.is_some();
         subscription.target = share;
         let paused = share.is_none() && subscription.preference != LayerPreference::Off;
-        let tell = paused != subscription.told_paused;
-        subscription.told_paused = paused;
+        let changed = paused != subscription.notified_paused;
+        subscription.notified_paused = paused;
         if share.is_none() {
             subscription.halt();
         }
@@ -319,7 +319,7 @@ impl Worker {
             stream.want_keyframe();
             self.ask_publisher(at, now);
         }
-        if let (true, Some(peer)) = (tell, self.peers.get(viewer)) {
+        if let (true, Some(peer)) = (changed, self.peers.get(viewer)) {
             self.events.push(Event::Paused { peer: peer.key, track: key, paused });
         }
         if waits {
@@ -353,8 +353,8 @@ impl Worker {
             if before == levels {
                 continue;
             }
-            let told = levels.iter().map(|&(track, level)| (track, f32::from(level) / 20.0));
-            self.events.push(Event::Speakers { room, levels: told.collect() });
+            let named = levels.iter().map(|&(track, level)| (track, f32::from(level) / 20.0));
+            self.events.push(Event::Speakers { room, levels: named.collect() });
             match levels.is_empty() {
                 true => drop(self.speakers.remove(&room)),
                 false => drop(self.speakers.insert(room, levels)),
@@ -382,7 +382,7 @@ impl Worker {
                 (Owner::Worker(owner), (_, true)) => {
                     let to = self.across.number();
                     let note = Note::Wanted { track: track.key, to, layers: wanted };
-                    self.across.tell(owner, note);
+                    self.across.notify(owner, note);
                 }
                 (Owner::Worker(_), _) => {}
                 (Owner::Peer(_), (is_sent, is_wanted)) => {

@@ -115,10 +115,10 @@ fn hold_and_new_sections_of_either_side_go_on_with_the_same_numbers() {
     let pictures = PICTURES.replace("120", "98").replace("126", "102");
     let offer = offer_of("answering", "BB", &[&held, &pictures, screen]);
     let offering = bridge.offer(Side::Callee, &description(&offer), track.clone()).unwrap();
-    let told = description(&offering.offer);
-    assert_eq!(told.sections[0].direction, Direction { sends: false, receives: false });
-    assert_eq!(told.sections[2].direction, Direction { sends: true, receives: false });
-    assert_eq!(told.sections[2].kind, Some(Kind::Video));
+    let offer = description(&offering.offer);
+    assert_eq!(offer.sections[0].direction, Direction { sends: false, receives: false });
+    assert_eq!(offer.sections[2].direction, Direction { sends: true, receives: false });
+    assert_eq!(offer.sections[2].kind, Some(Kind::Video));
     assert!(offering.offer.contains("a=rtpmap:120 VP8/90000"), "{}", offering.offer);
     assert!(offering.offer.contains("a=rtpmap:96 VP9/90000"));
     let answer = answer_to(&offering.offer, "AA", &[]);
@@ -174,9 +174,9 @@ fn a_device_that_takes_the_call_over_brings_another_connection() {
     assert!(bridge.is_other(Side::Caller, &description(&offer)));
     bridge.renew(Side::Caller);
     let offering = bridge.offer(Side::Caller, &description(&offer), track.clone()).unwrap();
-    let told = description(&offering.offer);
-    assert_eq!(told.sections.iter().map(|it| it.mid.as_str()).collect::<Vec<_>>(), ["0", "1"]);
-    assert!(told.sections[1].rejected, "no pictures any more");
+    let offer = description(&offering.offer);
+    assert_eq!(offer.sections.iter().map(|it| it.mid.as_str()).collect::<Vec<_>>(), ["0", "1"]);
+    assert!(offer.sections[1].rejected, "no pictures any more");
     let answer = answer_to(&offering.offer, "BB", &[]);
     let answer = bridge.answer(Side::Callee, &description(&answer), track).unwrap().unwrap();
     assert!(answer.contains("a=mid:sound"));

@@ -126,7 +126,7 @@ impl Chaos {
             sends: (0..PEERS).filter(|&other| other != publisher).map(section).collect(),
         });
         let peer = self.world.phones[number].key;
-        self.world.tell(number, Command::Configure { peer, plan });
+        self.world.command(number, Command::Configure { peer, plan });
         self.world.phones[number].ice = ice;
     }
 
@@ -178,7 +178,7 @@ impl Chaos {
                 it.muted = !it.muted;
                 let (track, muted) = (TrackKey(publisher as u64 + 1), it.muted);
                 let number = it.number;
-                self.world.tell(number, Command::Mute { track, muted });
+                self.world.command(number, Command::Mute { track, muted });
             }
             _ => {
                 let other = (publisher + 1 + self.random.below(9) as usize) % PEERS;
@@ -187,7 +187,7 @@ impl Chaos {
                 let track = TrackKey(other as u64 + 1);
                 let prefer =
                     Command::Prefer { peer, track, preference, priority: 1, temporal: u8::MAX };
-                self.world.tell(publisher, prefer);
+                self.world.command(publisher, prefer);
             }
         }
     }
@@ -248,7 +248,7 @@ impl Chaos {
     }
 
     fn run(&mut self, seconds: u64, seed: u64) {
-        let mut told = [0; PEERS];
+        let mut read = [0; PEERS];
         while self.clock < seconds * 1000 {
             for publisher in 0..PEERS {
                 if self.clock.is_multiple_of(5000) {
@@ -263,8 +263,8 @@ impl Chaos {
                 self.world.step(PICTURE / 2);
                 for publisher in &mut self.publishers {
                     let from = std::mem::replace(
-                        &mut told[publisher.number],
-                        self.world.phones[publisher.number].told.len(),
+                        &mut read[publisher.number],
+                        self.world.phones[publisher.number].compounds.len(),
                     );
                     publisher.keyframes.extend(self.world.keyframes_asked(publisher.number, from));
                 }

@@ -50,7 +50,7 @@ fn a_missing_packet_is_looked_at_when_it_is_to_be_asked_for_and_not_with_every_p
         world.step(1);
     }
     assert!(due_at_once <= 2, "{due_at_once} of 99 packets");
-    let asked = world.phones[ada].told.iter().filter(|compound| {
+    let asked = world.phones[ada].compounds.iter().filter(|compound| {
         let mut asks = false;
         read(compound, |said| asks |= matches!(said, Rtcp::Nack { sequence: 1100, .. }));
         asks

@@ -53,7 +53,7 @@ struct Phone {
     /// Every RTP packet that arrived, opened, with its continued number.
     got: Vec<(u64, Vec<u8>)>,
     /// RTCP that arrived, opened.
-    told: Vec<Vec<u8>>,
+    compounds: Vec<Vec<u8>>,
     ciphertexts: HashMap<(u32, u16), Vec<u8>>,
     rolled: HashMap<u32, crate::rtp::Unwrapper>,
     reports: u32,
@@ -212,7 +212,7 @@ impl World {
             client,
             keys: None,
             got: Vec::new(),
-            told: Vec::new(),
+            compounds: Vec::new(),
             ciphertexts: HashMap::new(),
             rolled: HashMap::new(),
             reports: 0,
@@ -226,7 +226,7 @@ impl World {
         let plan = Box::new(PeerPlan { ice, fingerprint, receives, sends });
         let connect = Command::Connect { room: RoomKey(1), peer: phone.key, plan };
         self.phones.push(phone);
-        self.tell(number, connect);
+        self.command(number, connect);
         self.check(number, true);
         for _ in 0..10 {
             while let Some(datagram) = self.phones[number].client.transmit() {
@@ -239,7 +239,7 @@ impl World {
     }
 
     /// Tells the worker of a phone something.
-    fn tell(&mut self, number: usize, command: Command) {
+    fn command(&mut self, number: usize, command: Command) {
         let now = self.now;
         self.worker_of(number).0.handle_command(command, now);
     }
@@ -384,7 +384,7 @@ impl World {
     /// What a viewer wishes of track 1.
     fn prefer(&mut self, number: usize, preference: LayerPreference, temporal: u8) {
         let (peer, track) = (self.phones[number].key, TrackKey(1));
-        self.tell(number, Command::Prefer { peer, track, preference, priority: 1, temporal });
+        self.command(number, Command::Prefer { peer, track, preference, priority: 1, temporal });
     }
 
     /// A packet whose whole payload is padding.
@@ -416,7 +416,7 @@ impl World {
         if self.phones[number].away {
             self.other.expect_track(TrackKey(track), 0);
         }
-        self.tell(number, Command::Show { peer, mid, track: Some(TrackKey(track)) });
+        self.command(number, Command::Show { peer, mid, track: Some(TrackKey(track)) });
     }
 
     /// Keyframe requests that a publisher got.
@@ -427,7 +427,7 @@ impl World {
     /// What keyframes a publisher was asked for, from the `from`th of its compounds on.
     fn keyframes_asked(&self, number: usize, from: usize) -> Vec<u32> {
         let mut asked = Vec::new();
-        for compound in &self.phones[number].told[from..] {
+        for compound in &self.phones[number].compounds[from..] {
             read(compound, |said| {
                 if let Rtcp::KeyframeRequest { ssrc } = said {
                     asked.push(ssrc);
@@ -448,7 +448,7 @@ impl Phone {
             128.. if crate::rtp::is_rtcp(&datagram) => {
                 let (length, ..) = self.keys.as_mut().unwrap().1.open_rtcp(&mut datagram).unwrap();
                 datagram.truncate(length);
-                self.told.push(datagram);
+                self.compounds.push(datagram);
             }
             128.. => {
                 let header = Header::parse(&datagram).unwrap();
@@ -584,15 +584,15 @@ fn a_room_on_two_workers_is_one_room() {
         world.step(1);
         match frame {
             10 => viewers.iter().for_each(|&viewer| world.show(viewer, "0", 1)),
-            100 => world.tell(ada, muted(true)),
-            150 => world.tell(ada, muted(false)),
+            100 => world.command(ada, muted(true)),
+            150 => world.command(ada, muted(false)),
             200 => {
                 let seen: Vec<usize> =
                     viewers.iter().map(|&viewer| world.phones[viewer].got.len()).collect();
                 assert!(seen.iter().all(|&some| some == seen[0] && some > 250), "{seen:?}");
                 for &viewer in viewers.iter().skip(1).step_by(2) {
                     let close = Command::Close { peer: world.phones[viewer].key };
-                    world.tell(viewer, close);
+                    world.command(viewer, close);
                 }
             }
             _ => {}
@@ -609,7 +609,7 @@ fn a_room_on_two_workers_is_one_room() {
         if frame > 0 {
             world.picture(ada, 100, place, (false, key, false));
         }
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.step(28);
         key = !world.keyframes_asked(ada, before).is_empty();
     }
@@ -627,7 +627,7 @@ fn a_room_on_two_workers_is_one_room() {
     world.step(1);
     assert_eq!(world.other.tracks.len(), 1);
     let close = Command::Close { peer: world.phones[ada].key };
-    world.tell(ada, close);
+    world.command(ada, close);
     world.step(1);
     assert_eq!((world.worker.tracks.len(), world.other.tracks.len()), (0, 0));
     assert!(world.other.peers.iter().all(|(_, peer)| peer.shown().next().is_none()));
@@ -656,10 +656,10 @@ fn a_recorder_gets_the_best_layer_from_a_keyframe_on_and_holds_nobody_up() {
     for frame in 0..300_u64 {
         let track = TrackKey(1);
         match frame {
-            50 => world.tell(ada, Command::Tap { track, tap: Some(sound.clone()) }),
+            50 => world.command(ada, Command::Tap { track, tap: Some(sound.clone()) }),
             // A disk that stands still.
-            200 => world.tell(ada, Command::Tap { track, tap: Some(small.clone()) }),
-            290 => world.tell(ada, Command::Tap { track, tap: None }),
+            200 => world.command(ada, Command::Tap { track, tap: Some(small.clone()) }),
+            290 => world.command(ada, Command::Tap { track, tap: None }),
             _ => {}
         }
         // The best layer is missing for a while.
@@ -667,7 +667,7 @@ fn a_recorder_gets_the_best_layer_from_a_keyframe_on_and_holds_nobody_up() {
             let place = (1000 + frame, frame as u32 * 3000, frame as u16);
             world.picture(ada, 100 + layer, place, (true, keys[layer as usize], true));
         }
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.step(33);
         let asked = world.keyframes_asked(ada, before);
         keys = [100, 101, 102].map(|ssrc| asked.contains(&ssrc));
@@ -719,7 +719,7 @@ fn a_viewers_command_for_a_keyframe_that_is_repeated_is_one_request() {
     world.picture(ada, 100, (1, 0, 0), (true, true, true));
     world.step(1_000);
     for (time, (sequence, asked)) in (1..).zip([(3, 1), (3, 0), (3, 0), (4, 1), (4, 0)]) {
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.rtcp(ben, |compound| compound.full_intra_request(7000, sequence));
         world.step(600);
         world.picture(ada, 100, (1 + time, 3000 * time as u32, time as u16), (true, true, true));
@@ -779,7 +779,7 @@ fn a_publishers_losses_are_asked_for_and_what_comes_again_fills_the_gap() {
     }
     world.step(5);
     let mut wanted = Vec::new();
-    for compound in &world.phones[ada].told {
+    for compound in &world.phones[ada].compounds {
         read(compound, |said| {
             if let Rtcp::Nack { ssrc: 100, sequence } = said {
                 wanted.push(sequence)
@@ -843,7 +843,7 @@ fn layers_switch(away: bool) {
                 priority: 1,
                 temporal: u8::MAX,
             };
-            world.tell(ben, prefer);
+            world.command(ben, prefer);
         }
         // Whoever is asked makes a keyframe, on every layer at its own numbers.
         for layer in 0..3_u64 {
@@ -855,7 +855,7 @@ fn layers_switch(away: bool) {
             );
             world.picture(ada, 100 + layer as u32, place, (true, key, true));
         }
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.step(33);
         for ssrc in world.keyframes_asked(ada, before) {
             wanted[(ssrc - 100) as usize] = true;
@@ -922,7 +922,7 @@ fn scalable(key: bool, away: bool) -> [(HashSet<u8>, bool); 3] {
         };
         if let Some(preference) = preference {
             let (peer, track) = (world.phones[ben].key, TrackKey(1));
-            world.tell(
+            world.command(
                 ben,
                 Command::Prefer { peer, track, preference, priority: 1, temporal: u8::MAX },
             );
@@ -944,7 +944,7 @@ fn scalable(key: bool, away: bool) -> [(HashSet<u8>, bool); 3] {
             world.send(ada, packet);
             sequence += 1;
         }
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.step(33);
         keyframe = !world.keyframes_asked(ada, before).is_empty();
         let part = &mut parts[(picture / PART) as usize];
@@ -1068,7 +1068,7 @@ fn shaped(seconds: u64, link: impl Fn(u64) -> (u64, Duration), loses: fn(u64) ->
                 }
             }
         }
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.step(1);
         for ssrc in world.keyframes_asked(ada, before) {
             wanted[(ssrc - 100) as usize] = true;
@@ -1308,7 +1308,7 @@ fn another_worker_goes_on_where_one_was() {
         }
         let place = (1000 + frame, frame as u32 * 3000, frame as u16);
         world.picture(ada, 100, place, (true, key, true));
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.step(33);
         key = !world.keyframes_asked(ada, before).is_empty();
         if frame == 150 {

@@ -15,7 +15,7 @@ fn sections(world: &mut World, number: usize, sends: Vec<SendPlan>) {
     let (peer, ice) = (phone.key, phone.ice.clone());
     let fingerprint = Some(phone.client.fingerprint);
     let plan = Box::new(PeerPlan { ice, fingerprint, receives: vec![], sends });
-    world.tell(number, Command::Configure { peer, plan });
+    world.command(number, Command::Configure { peer, plan });
 }
 
 /// Two publishers send a keyframe each, number `step`.
@@ -123,7 +123,7 @@ fn viewers_come_and_go_and_each_is_found_at_its_place() {
         let viewer = viewers[round * 5 % 12];
         let (peer, mid) = (world.phones[viewer].key, (round % 2).to_string());
         let track = [None, Some(TrackKey(1)), Some(TrackKey(2))][round % 3];
-        world.tell(viewer, Command::Show { peer, mid, track });
+        world.command(viewer, Command::Show { peer, mid, track });
         publish(&mut world, publishers, round as u64);
         for (place, peer) in &world.worker.peers {
             for (sender_at, track, subscription) in peer.subscribed() {

@@ -27,7 +27,7 @@ fn shown(
     let ada = world.phone(vec![camera(1, count)], vec![]);
     let ben = world.phone(vec![], vec![screen()]);
     let (recorder, tapping) = tap(100_000);
-    world.tell(ada, Command::Tap { track: TrackKey(1), tap: Some(recorder) });
+    world.command(ada, Command::Tap { track: TrackKey(1), tap: Some(recorder) });
     world.show(ben, "0", 1);
     let mut wanted = vec![true; count];
     let mut seen = Seen { viewer: vec![], recorder: vec![], events: vec![] };
@@ -55,7 +55,7 @@ fn shown(
                 &payload,
             );
         }
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.step(33);
         for ssrc in world.keyframes_asked(ada, before) {
             wanted[(ssrc - 100) as usize] = true;

@@ -46,7 +46,7 @@ fn late_packet_of_an_older_run(layers: usize, leave: LayerPreference, come_back:
             world.step(1);
             assert!(numbers(&world, ben).len() <= before + 1, "the late packet is not sent anew");
         }
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.step(33);
         for ssrc in world.keyframes_asked(ada, before) {
             wanted[(ssrc - 100) as usize] = true;

@@ -18,7 +18,7 @@ impl World {
     /// Reports on the last sender report that a phone got, which it held for so many milliseconds.
     fn report_back(&mut self, number: usize, held: u64, (fraction_lost, lost): (u8, i32)) {
         let mut ntps = Vec::new();
-        for compound in &self.phones[number].told {
+        for compound in &self.phones[number].compounds {
             read(compound, |said| {
                 if let Rtcp::SenderReport { ssrc: 7000, ntp, .. } = said {
                     ntps.push((ntp >> 16) as u32);
@@ -90,8 +90,8 @@ fn numbers_of_every_peer_are_given_out_every_five_seconds_and_at_its_end() {
     sequence += 1;
     world.picture(ada, 100, (sequence, 360 * 3000, 360), (true, true, true));
     world.step(40);
-    let told = world.phones[ben].told.len();
-    while world.phones[ben].told.len() == told {
+    let from = world.phones[ben].compounds.len();
+    while world.phones[ben].compounds.len() == from {
         world.step(1);
     }
     world.step(50);
@@ -99,7 +99,7 @@ fn numbers_of_every_peer_are_given_out_every_five_seconds_and_at_its_end() {
     for number in [ben, ada] {
         assert_eq!(world.stats(number).len(), 2, "after five seconds, and after ten");
         let peer = world.phones[number].key;
-        world.tell(number, Command::Close { peer });
+        world.command(number, Command::Close { peer });
     }
     world.step(0);
     for number in [ada, ben] {
@@ -176,14 +176,14 @@ fn what_is_not_to_be_shown_is_not_frozen() {
         Command::Mute { track, muted: true },
         Command::Mute { track, muted: false },
     ] {
-        world.tell(ben, command);
+        world.command(ben, command);
         pictures(&mut world, 30);
     }
-    world.tell(ben, Command::Show { peer, mid: "0".into(), track: None });
+    world.command(ben, Command::Show { peer, mid: "0".into(), track: None });
     pictures(&mut world, 30);
     world.show(ben, "0", 1);
     pictures(&mut world, 30);
-    world.tell(ben, Command::Close { peer });
+    world.command(ben, Command::Close { peer });
     world.step(0);
     let end = world.stats(ben).pop().unwrap().sends[0].clone();
     assert_eq!((end.packets, end.freezes, end.frozen_ms), (150, 0, 0));

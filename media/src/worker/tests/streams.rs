@@ -18,7 +18,7 @@ fn named_camera(layers: usize) -> ReceivePlan {
 /// SSRCs that the compounds of a publisher from the `from`th on are about: of report blocks, of NACKs, of keyframe requests.
 fn named_in_feedback(world: &World, number: usize, from: usize) -> [HashSet<u32>; 3] {
     let mut named: [HashSet<u32>; 3] = Default::default();
-    for compound in &world.phones[number].told[from..] {
+    for compound in &world.phones[number].compounds[from..] {
         read(compound, |said| match said {
             Rtcp::Report(block) => drop(named[0].insert(block.ssrc)),
             Rtcp::Nack { ssrc, .. } => drop(named[1].insert(ssrc)),
@@ -38,7 +38,7 @@ fn another_ssrc(away: bool) {
     world.step(1);
     world.step(1);
     let (recorder, tapping) = tap(10_000);
-    world.tell(ada, Command::Tap { track: TrackKey(1), tap: Some(recorder) });
+    world.command(ada, Command::Tap { track: TrackKey(1), tap: Some(recorder) });
     // Each stream's SSRC, first number, and first timestamp.
     let streams = [(176, 30_000, 0), (177, 12_000, 0xF000_0000), (178, 2_000, 0x1234_5678_u32)];
     let mut seen_at: Vec<u64> = Vec::new();
@@ -63,7 +63,7 @@ fn another_ssrc(away: bool) {
         if world.phones[ben].got.len() > before {
             seen_at.push(picture);
         }
-        let from = world.phones[ada].told.len();
+        let from = world.phones[ada].compounds.len();
         if [44, 89, 134].contains(&picture) {
             world.step(1000);
             let [reports, nacks, _] = named_in_feedback(&world, ada, from);
@@ -109,7 +109,7 @@ fn another_ssrc_that_does_not_begin_with_a_keyframe_is_asked_for_one_at_once() {
         let rtp = vp8_packet(ssrc, 40_000 - 3_000 * (picture / 10) + picture, picture, true);
         let key = picture == 0 || asked_at == Some(picture - 1);
         world.packet(ada, rtp, &[(5, b"v")], &vp8_payload(picture, true, key));
-        let before = world.phones[ada].told.len();
+        let before = world.phones[ada].compounds.len();
         world.step(33);
         if world.keyframes_asked(ada, before).contains(&200) {
             assert_eq!(asked_at.replace(picture), None, "asked for once");
@@ -186,10 +186,10 @@ fn a_layer_that_carries_padding_alone_holds_nobody() {
                 let key = std::mem::take(&mut wanted[layer as usize]);
                 world.packet(ada, rtp, &[], &vp8_payload(picture, true, key));
             }
-            let told = world.phones[ada].told.len();
+            let from = world.phones[ada].compounds.len();
             let before = world.phones[ben].got.len();
             world.step(33);
-            for ssrc in world.keyframes_asked(ada, told) {
+            for ssrc in world.keyframes_asked(ada, from) {
                 wanted[(ssrc - 100) as usize] = true;
             }
             if world.phones[ben].got.len() > before {
@@ -282,7 +282,7 @@ fn another_codec(away: bool) {
     world.step(1);
     world.step(1);
     let (recorder, tapping) = tap(10_000);
-    world.tell(ada, Command::Tap { track: TrackKey(1), tap: Some(recorder) });
+    world.command(ada, Command::Tap { track: TrackKey(1), tap: Some(recorder) });
     let mut key = true;
     let mut seen_at = [const { Vec::new() }; 2];
     for picture in 0..90_u64 {
@@ -302,9 +302,9 @@ fn another_codec(away: bool) {
             world.packet(ada, rtp, &[], &payload);
         }
         let before = [ben, eve].map(|viewer| world.phones[viewer].got.len());
-        let told = world.phones[ada].told.len();
+        let from = world.phones[ada].compounds.len();
         world.step(33);
-        key = !world.keyframes_asked(ada, told).is_empty();
+        key = !world.keyframes_asked(ada, from).is_empty();
         for ((seen, viewer), before) in seen_at.iter_mut().zip([ben, eve]).zip(before) {
             if world.phones[viewer].got.len() > before {
                 seen.push(picture);
@@ -391,7 +391,7 @@ fn keyframes_and_packets_are_asked_for_as_the_codec_that_runs_allows() {
     // Payload feedback (type 206) by its format, and whether packets were asked for.
     let feedback = |world: &World, from: usize| {
         let (mut kinds, mut nacks) = (Vec::new(), 0);
-        for compound in &world.phones[ada].told[from..] {
+        for compound in &world.phones[ada].compounds[from..] {
             let mut rest = compound.as_slice();
             while let [first, kind, l0, l1, ..] = *rest {
                 if kind == 206 {
@@ -404,7 +404,7 @@ fn keyframes_and_packets_are_asked_for_as_the_codec_that_runs_allows() {
         (kinds, nacks)
     };
     let send = |world: &mut World, range: std::ops::Range<u64>, payload_type: u8| {
-        let from = world.phones[ada].told.len();
+        let from = world.phones[ada].compounds.len();
         for picture in range.filter(|picture| picture % 7 != 3) {
             let rtp = Rtp { payload_type, ..vp8_packet(100, 1000 + picture, picture, true) };
             world.packet(ada, rtp, &[], &payload_of(payload_type, picture, false));
@@ -426,7 +426,7 @@ fn configure(world: &mut World, number: usize, receives: Vec<ReceivePlan>) {
     let (peer, ice) = (phone.key, phone.ice.clone());
     let fingerprint = Some(phone.client.fingerprint);
     let plan = Box::new(PeerPlan { ice, fingerprint, receives, sends: vec![] });
-    world.tell(number, Command::Configure { peer, plan });
+    world.command(number, Command::Configure { peer, plan });
 }
 
 /// Sends pictures of each SSRC; returns at how many of them a viewer got something.
@@ -446,9 +446,9 @@ fn send_pictures(
             wanted.retain(|&it| it != ssrc);
             world.packet(ada, rtp, extensions, &payload);
         }
-        let (told, got) = (world.phones[ada].told.len(), world.phones[ben].got.len());
+        let (from, got) = (world.phones[ada].compounds.len(), world.phones[ben].got.len());
         world.step(33);
-        wanted.extend(world.keyframes_asked(ada, told));
+        wanted.extend(world.keyframes_asked(ada, from));
         seen += usize::from(world.phones[ben].got.len() > got);
     }
     seen
@@ -627,7 +627,7 @@ fn no_keyframe_is_asked_for_that_nobody_has_a_use_for() {
         world.show(ben, "1", 2);
         world.step(1);
         world.step(1);
-        world.tell(ada, Command::Mute { track: TrackKey(1), muted: true });
+        world.command(ada, Command::Mute { track: TrackKey(1), muted: true });
         for number in 0..90_u64 {
             // Both change their streams each second, and numbers jump.
             let (ssrc, sequence) = (200 + (number / 30) as u32, 1000 + number + number / 10 * 500);
@@ -639,7 +639,7 @@ fn no_keyframe_is_asked_for_that_nobody_has_a_use_for() {
         }
         assert_eq!(world.asked(ada), 0);
         assert_eq!(world.phones[ben].got.len(), 90, "sound goes on at once");
-        world.tell(ada, Command::Mute { track: TrackKey(1), muted: false });
+        world.command(ada, Command::Mute { track: TrackKey(1), muted: false });
         world.step(1);
         world.step(1);
         world.step(1);

@@ -9,7 +9,7 @@ use crate::ice::SOURCES;
 
 /// Addresses from which authentic checks came: as many for each peer as it may have, for as long as it is there.
 #[derive(Debug, Default)]
-pub(crate) struct Strangers {
+pub(crate) struct ForeignSources {
     known: HashMap<SocketAddr, (usize, PeerKey)>,
     /// The addresses of each peer; the one that was checked last is last.
     of_peer: HashMap<PeerKey, Vec<SocketAddr>>,
@@ -17,7 +17,7 @@ pub(crate) struct Strangers {
     leavers: u64,
 }
 
-impl Strangers {
+impl ForeignSources {
     /// Whose a datagram from `remote` is. Only an authentic check changes what is known of it.
     pub(crate) fn worker(
         &mut self,
@@ -71,30 +71,34 @@ mod tests {
 
     #[test]
     fn only_authentic_checks_lead_to_a_worker() {
-        let (directory, mut strangers) = (Directory::default(), Strangers::default());
+        let (directory, mut foreign_sources) = (Directory::default(), ForeignSources::default());
         let credentials = IceCredentials::generate();
         directory.enter(PeerKey(1), credentials.clone(), 3);
         let forged =
             check(&IceCredentials { pwd: "guessed".into(), ..credentials.clone() }, 1, true);
         for n in 0..1000 {
-            assert_eq!(strangers.worker(&directory, address(n), &forged), None);
-            assert_eq!(strangers.worker(&directory, address(n), &[0x80; 40]), None);
+            assert_eq!(foreign_sources.worker(&directory, address(n), &forged), None);
+            assert_eq!(foreign_sources.worker(&directory, address(n), &[0x80; 40]), None);
         }
-        assert!(strangers.known.is_empty() && strangers.of_peer.is_empty());
+        assert!(foreign_sources.known.is_empty() && foreign_sources.of_peer.is_empty());
 
         let authentic = check(&credentials, 1, false);
-        assert_eq!(strangers.worker(&directory, address(1), &authentic), Some(3));
-        assert_eq!(strangers.worker(&directory, address(1), &[0x80; 40]), Some(3));
+        assert_eq!(foreign_sources.worker(&directory, address(1), &authentic), Some(3));
+        assert_eq!(foreign_sources.worker(&directory, address(1), &[0x80; 40]), Some(3));
         let other = IceCredentials::generate();
         directory.enter(PeerKey(2), other.clone(), 2);
         let taken = check(&IceCredentials { pwd: credentials.pwd, ..other }, 1, false);
-        assert_eq!(strangers.worker(&directory, address(1), &taken), None);
-        assert_eq!(strangers.worker(&directory, address(1), &[0x80; 40]), Some(3), "as before");
+        assert_eq!(foreign_sources.worker(&directory, address(1), &taken), None);
+        assert_eq!(
+            foreign_sources.worker(&directory, address(1), &[0x80; 40]),
+            Some(3),
+            "as before"
+        );
     }
 
     #[test]
     fn a_peer_has_few_addresses_and_leaves_none_behind() {
-        let (directory, mut strangers) = (Directory::default(), Strangers::default());
+        let (directory, mut foreign_sources) = (Directory::default(), ForeignSources::default());
         let peers: Vec<(PeerKey, IceCredentials)> =
             (0..3).map(|n| (PeerKey(n), IceCredentials::generate())).collect();
         for (peer, credentials) in &peers {
@@ -103,24 +107,24 @@ mod tests {
         for n in 0..1000 {
             for (_, credentials) in &peers {
                 let remote = address(3 * n + n % 5);
-                strangers.worker(&directory, remote, &check(credentials, 1, false));
-                assert_eq!(strangers.worker(&directory, remote, &[0x80; 40]), Some(1));
+                foreign_sources.worker(&directory, remote, &check(credentials, 1, false));
+                assert_eq!(foreign_sources.worker(&directory, remote, &[0x80; 40]), Some(1));
             }
         }
-        let counted: usize = strangers.of_peer.values().map(Vec::len).sum();
-        assert_eq!(strangers.known.len(), counted);
-        assert!(strangers.of_peer.values().all(|addresses| addresses.len() <= SOURCES));
-        strangers.sweep(&directory);
-        assert_eq!(strangers.known.len(), counted, "nobody left");
+        let counted: usize = foreign_sources.of_peer.values().map(Vec::len).sum();
+        assert_eq!(foreign_sources.known.len(), counted);
+        assert!(foreign_sources.of_peer.values().all(|addresses| addresses.len() <= SOURCES));
+        foreign_sources.sweep(&directory);
+        assert_eq!(foreign_sources.known.len(), counted, "nobody left");
 
-        let last = strangers.of_peer.get(&PeerKey(2)).unwrap().len();
+        let last = foreign_sources.of_peer.get(&PeerKey(2)).unwrap().len();
         for (_, credentials) in &peers[..2] {
             directory.leave(std::slice::from_ref(&credentials.ufrag));
         }
-        strangers.sweep(&directory);
-        assert_eq!((strangers.known.len(), strangers.of_peer.len()), (last, 1));
+        foreign_sources.sweep(&directory);
+        assert_eq!((foreign_sources.known.len(), foreign_sources.of_peer.len()), (last, 1));
         directory.leave(std::slice::from_ref(&peers[2].1.ufrag));
-        strangers.sweep(&directory);
-        assert!(strangers.known.is_empty() && strangers.of_peer.is_empty());
+        foreign_sources.sweep(&directory);
+        assert!(foreign_sources.known.is_empty() && foreign_sources.of_peer.is_empty());
     }
 }
