@@ -125,7 +125,9 @@ export class Server {
     const text = await answer.text()
     let json
     try { json = JSON.parse(text) } catch { json = undefined }
-    asDescribed(this.descriptions?.answer(method, path, answer.status, answer.headers.get('content-type'), json))
+    // A preflight is a question of the browser's to the edge (Fetch §3.3.5), not to an operation.
+    const preflight = method === 'OPTIONS' && headers?.['access-control-request-method']
+    if (!preflight) asDescribed(this.descriptions?.answer(method, path, answer.status, answer.headers.get('content-type'), json))
     return { status: answer.status, headers: answer.headers, text, json }
   }
 
