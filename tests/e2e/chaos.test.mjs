@@ -65,10 +65,16 @@ class Publisher {
   }
 
   operations = {
+    // Another first codec of a section is another track.
     codec: async () => {
       this.codec = (this.codec + 1) % CODECS.length
       await this.do('prefer', CODECS[this.codec])
+      const [before, changed] = [this.spans.at(-1), Date.now()]
       await this.member.publish()
+      const trackId = await this.member.track(this.n)
+      if (trackId === before.trackId) return
+      before.to = changed
+      this.spans.push({ trackId })
     },
     hold: async (chance) => {
       await this.do('direct', 'inactive')

@@ -152,8 +152,9 @@ impl Worker {
     fn receive(&mut self, place: usize, plans: Vec<ReceivePlan>, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let before = std::mem::take(&mut peer.receivers);
+        // Also where the section is another track from now on: its SSRCs go on, and are not named again.
         let same = |before: &ReceivePlan, plan: &ReceivePlan| {
-            (before.track, &before.mid, &before.rids) == (plan.track, &plan.mid, &plan.rids)
+            (&before.mid, &before.rids) == (&plan.mid, &plan.rids)
         };
         let to = |receiver: &Receiver| plans.iter().position(|plan| same(&receiver.plan, plan));
         let moved: Vec<Option<usize>> = before.iter().map(to).collect();

@@ -489,6 +489,32 @@ fn a_plan_with_other_layers_or_codecs_changes_a_track_in_its_place() {
     }
 }
 
+#[test]
+fn a_section_that_is_another_track_goes_on_with_the_ssrcs_that_it_had() {
+    let mut world = World::new();
+    let mut three = ReceivePlan { ssrcs: vec![], ..camera(1, 3) };
+    three.extensions.set(Extension::Rid, 4);
+    three.codecs.push(coded(Codec::H264, H264, Some(H264_RTX)));
+    let ada = world.phone(vec![three.clone()], vec![]);
+    let ben = world.phone(vec![], vec![takes_both()]);
+    world.show(ben, "0", 1);
+    world.step(1);
+    let both = (ada, ben);
+    let named: [(u32, Named<'_>); 3] =
+        [(300, &[(4, b"q")]), (301, &[(4, b"h")]), (302, &[(4, b"f")])];
+    assert!(send_pictures(&mut world, both, 0..30, VP8, &named) > 25);
+    // Another first codec makes it another track. A browser does not name its encodings again.
+    let mut other = ReceivePlan { track: TrackKey(2), ..three };
+    other.codecs.reverse();
+    configure(&mut world, ada, vec![other]);
+    world.show(ben, "0", 2);
+    world.step(1);
+    let bare: [(u32, Named<'_>); 3] = [(300, &[]), (301, &[]), (302, &[])];
+    assert!(send_pictures(&mut world, both, 30..90, H264, &bare) > 50);
+    let track = world.worker.tracks.iter().next().unwrap().1;
+    assert_eq!((track.key, track.layers_sent(world.now)), (TrackKey(2), vec![true; 3]));
+}
+
 /// A microphone beside the camera, its SSRC as described.
 fn microphone(ssrcs: Vec<(u32, Option<u32>)>) -> ReceivePlan {
     ReceivePlan {
