@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use nix::time::{ClockId, clock_gettime};
 use rtc_dtls::config::{ConfigBuilder, ExtendedMasterSecretType};
 use rtc_dtls::crypto::Certificate;
 use rtc_dtls::crypto_provider::{HashAlgorithm, default_provider};
@@ -101,8 +102,8 @@ fn measure(viewers: u64, noon: Instant) -> Outcome<(u64, u64)> {
 
 /// Nanoseconds that this thread was on a processor.
 fn cpu_time() -> Outcome<u64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(text.split_whitespace().next().unwrap_or_default().parse()?)
+    let time = Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?);
+    Ok(u64::try_from(time.as_nanos())?)
 }
 
 /// A packet of a VP8 picture; the first is a keyframe.
