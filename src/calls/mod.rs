@@ -312,8 +312,12 @@ impl Calls {
         expect_peer(&live.record, me, to)?;
         self.advance(&mut live, &Input::End(me, reason.unwrap_or(EndReason::Hangup))).await?;
         let (call, first) = (self.shown(&live.record), live.record.first());
+        let talked = live.record.accepted_at.is_some();
         drop(live);
-        self.end_ringing(me, first).await?;
+        // Who takes back the call to one of several goes on ringing the others.
+        if talked {
+            self.end_ringing(me, first).await?;
+        }
         Ok(call)
     }
 

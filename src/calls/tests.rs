@@ -138,6 +138,21 @@ async fn who_hangs_up_after_adding_somebody_is_free_and_the_ringing_ends() {
 }
 
 #[tokio::test]
+async fn who_takes_back_the_call_to_one_of_several_goes_on_ringing_the_others() {
+    let world = world().await;
+    let ada = world.connect(person(1)).await;
+    let (ben, cleo) = (world.connect(person(2)).await, world.connect(person(3)).await);
+    let order = voice(&[person(2), person(3)]);
+    let (_, calls) = world.app.start_call(&ada.actor, order, false).await.unwrap();
+    let to_ben = calls.unwrap().into_iter().find(|call| call.to_user_id == Some(person(2)));
+    ben.events();
+    cleo.events();
+    world.app.calls.end(person(1), to_ben.unwrap().call_id, None, None).await.unwrap();
+    assert!(ben.names().contains(&"call:cancelled"));
+    assert_eq!(cleo.names(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_call_of_several_has_its_room_however_it_is_begun() {
     let world = world().await;
     let ada = world.connect(person(1)).await;
