@@ -11,13 +11,13 @@ use crate::calls::{Actor, CallRequest, Calls, WebrtcConfig};
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::delivery::{Bounds, Delivery};
 use crate::error::Problem;
 use crate::event::recording::{Recording, RecordingMode};
 use crate::event::{Call, Limits};
 use crate::ids::{CallId, RecordingId, RoomId, UserId};
 use crate::incall::InCall;
 use crate::limits;
-use crate::outbox::{Bounds, Outbox};
 use crate::people::People;
 use crate::presence::Presence;
 use crate::recorder::{Recorder, RecorderEvent};
@@ -50,7 +50,7 @@ pub struct Services {
     pub store: Arc<dyn Store>,
     pub auth: Auth,
     pub limits: limits::Limits,
-    pub outbox: Arc<Outbox>,
+    pub delivery: Arc<Delivery>,
     pub relay: Arc<Relay>,
     pub people: Arc<People>,
     pub chat: Arc<Chat>,
@@ -87,12 +87,12 @@ impl App {
             bytes: config.socket.queue_bytes,
             time: std::time::Duration::from_secs(config.socket.queue_seconds),
         };
-        let outbox = Arc::new(Outbox::new(clock.clone(), bounds));
+        let delivery = Arc::new(Delivery::new(clock.clone(), bounds));
         let (in_call, changes) = InCall::new();
         let in_call = Arc::new(in_call);
         let (recorder, recorded) = Recorder::new(&config.recordings, clock.clone(), &sfu);
         let recorder = Arc::new(recorder);
-        let view = View::new(config.clone(), outbox.clone(), in_call.clone());
+        let view = View::new(config.clone(), delivery.clone(), in_call.clone());
         let services = Services {
             auth: Auth::new(config.auth.clone(), clock.clone())?,
             limits: limits::Limits::new(&config.limits),
@@ -100,7 +100,7 @@ impl App {
                 &config,
                 clock.clone(),
                 store.clone(),
-                outbox.clone(),
+                delivery.clone(),
                 view.clone(),
                 relay.clone(),
             )),
@@ -108,35 +108,35 @@ impl App {
                 &config,
                 clock.clone(),
                 store.clone(),
-                outbox.clone(),
+                delivery.clone(),
                 view.clone(),
             )),
             presence: Arc::new(Presence::new(
                 &config,
                 clock.clone(),
                 store.clone(),
-                outbox.clone(),
+                delivery.clone(),
                 view.clone(),
             )),
             rooms: Arc::new(Rooms::new(
                 &config,
                 clock.clone(),
                 (sfu.clone(), recorder.clone(), relay.clone()),
-                outbox.clone(),
+                delivery.clone(),
                 in_call.clone(),
             )),
             recordings: Arc::new(Recordings::new(
                 &config.recordings,
                 clock.clone(),
                 store.clone(),
-                outbox.clone(),
+                delivery.clone(),
                 recorder.clone(),
             )),
             calls: Arc::new(Calls::new(
                 config.clone(),
                 clock.clone(),
                 store.clone(),
-                outbox.clone(),
+                delivery.clone(),
                 view,
                 in_call,
                 (relay.clone(), sfu.clone(), recorder.clone()),
@@ -149,11 +149,11 @@ impl App {
             clock,
             dev,
             store,
-            outbox,
+            delivery,
             relay,
         };
         let chat = services.chat.clone();
-        services.outbox.on_delivered(move |user, conversation, seq| {
+        services.delivery.on_delivered(move |user, conversation, seq| {
             let chat = chat.clone();
             tokio::spawn(async move {
                 if let Err(error) = chat.delivered(user, conversation, seq).await {
@@ -163,7 +163,7 @@ impl App {
         });
         let rooms = services.rooms.clone();
         services.recordings.on_change(move |room, id, state, active| {
-            rooms.tell_recording(room, id, state, active);
+            rooms.notify_recording(room, id, state, active);
         });
         let changes = Changes { in_call: changes, recordings: recorded };
         Ok((Self(Arc::new(services)), changes))

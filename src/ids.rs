@@ -271,8 +271,8 @@ impl FromStr for RoomId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let fits = (1..=64).contains(&text.len()) && text.bytes().all(plain);
-        let told = InvalidId("a room id, 1 to 64 letters, digits, - and _");
-        if fits { Ok(Self(text.to_owned())) } else { Err(told) }
+        let error = InvalidId("a room id, 1 to 64 letters, digits, - and _");
+        if fits { Ok(Self(text.to_owned())) } else { Err(error) }
     }
 }
 

@@ -107,7 +107,7 @@ async fn drain(app: &App, sockets: &socket::Sockets) {
     app.rooms.drain(app.clock.now().after(delay));
     tokio::time::sleep(delay).await;
     let back = app.config.server.reconnect_after;
-    for session in app.outbox.everyone() {
+    for session in app.delivery.everyone() {
         session.end("SERVER_DRAIN", Some(back));
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -196,7 +196,7 @@ fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
     tokio::spawn(async move {
         while let Some(user) = changes.recv().await {
             if let Err(error) = presence.announce(user).await {
-                tracing::warn!(%error, "a change of presence could not be told");
+                tracing::warn!(%error, "a change of presence could not be announced");
             }
         }
     });

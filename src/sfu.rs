@@ -98,7 +98,7 @@ impl Sfu {
         }
         let codecs = config.codecs.iter().filter_map(|name| Codec::named(name)).collect();
         let sfu = Self { server: Arc::new(server), codecs };
-        tracing::info!(addresses = ?sfu.server.endpoint().udp, "clients are told these addresses for media");
+        tracing::info!(addresses = ?sfu.server.endpoint().udp, "addresses offered to clients for media");
         Ok((sfu, SfuEvents { rooms, calls }))
     }
 

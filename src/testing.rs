@@ -10,9 +10,9 @@ use crate::app::App;
 use crate::calls::{Actor, CallRequest};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Secret};
+use crate::delivery::{Confirm, Frame, Session, SessionInfo, Wire, WireError};
 use crate::event::{CallType, Role};
 use crate::ids::{SessionId, UserId};
-use crate::outbox::{About, Confirm, Frame, Session, Wire, WireError};
 use crate::relay::Relay;
 use crate::sfu::Sfu;
 use crate::store::{Profile, Store, sqlite::Sqlite};
@@ -109,7 +109,7 @@ impl World {
     /// A person connects.
     pub(crate) async fn connect(&self, user: UserId) -> Client {
         let sent = Sent::default();
-        let about = About {
+        let about = SessionInfo {
             id: SessionId::new(uuid::Uuid::new_v4()),
             user,
             device_id: None,
@@ -119,10 +119,10 @@ impl World {
             address: String::new(),
             user_agent: String::new(),
             relays: true,
-            plain: false,
+            legacy: false,
         };
         let actor = Actor { user, session: Some(about.id), device_id: None, device_name: None };
-        let (session, _) = self.app.outbox.open(about, Box::new(Notebook(sent.clone())), 10);
+        let (session, _) = self.app.delivery.open(about, Box::new(Notebook(sent.clone())), 10);
         session.release(0);
         self.app.calls.session_opened(&session).await.unwrap();
         Client { session, actor, sent }
@@ -130,7 +130,7 @@ impl World {
 
     /// A connection is lost.
     pub(crate) async fn disconnect(&self, client: &Client) {
-        self.app.outbox.close(&client.session);
+        self.app.delivery.close(&client.session);
         self.app.calls.session_closed(&client.session).await;
     }
 

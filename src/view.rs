@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::delivery::Delivery;
 use crate::event::recording::RecordingStatus;
 use crate::event::{
     AnsweredBy, Call, Conversation, Delivered, Event, LogEntry, MarkedRead, Message, Person,
@@ -15,7 +16,6 @@ use crate::event::{
 };
 use crate::ids::{ConversationId, RoomId, UserId};
 use crate::incall::InCall;
-use crate::outbox::Outbox;
 use crate::store::{
     Appended, CallRecord, Listed, LogRecord, Logged, Mark, MarkKind, MessageRecord, UserRecord,
 };
@@ -24,7 +24,7 @@ use crate::store::{
 #[derive(Clone)]
 pub struct View {
     config: Arc<Config>,
-    outbox: Arc<Outbox>,
+    delivery: Arc<Delivery>,
     in_call: Arc<InCall>,
 }
 
@@ -39,8 +39,8 @@ pub enum Detail {
 
 impl View {
     /// A view under this configuration.
-    pub fn new(config: Arc<Config>, outbox: Arc<Outbox>, in_call: Arc<InCall>) -> Self {
-        Self { config, outbox, in_call }
+    pub fn new(config: Arc<Config>, delivery: Arc<Delivery>, in_call: Arc<InCall>) -> Self {
+        Self { config, delivery, in_call }
     }
 
     fn mongo<T>(&self, id: T) -> Option<T> {
@@ -77,7 +77,7 @@ impl View {
     /// How a person is.
     pub fn status(&self, record: &UserRecord) -> UserStatus {
         let user_id = record.profile.user_id;
-        let sessions = self.outbox.sessions(user_id);
+        let sessions = self.delivery.sessions(user_id);
         let is_online = !sessions.is_empty();
         let presence = match record.presence {
             _ if !is_online => Presence::Offline,
@@ -219,12 +219,12 @@ impl View {
     }
 
     /// Tells every member of a stored message, each at its place in the event log.
-    pub fn tell(&self, appended: &Appended) {
+    pub fn notify(&self, appended: &Appended) {
         let message = &appended.message;
         for (user, cursor) in &appended.cursors {
             let event = self.message_event(*user, message, &[], *cursor);
             let place = (*user != message.from).then_some((message.conversation, message.seq));
-            self.outbox.deliver_logged(*user, *cursor, &event, place);
+            self.delivery.send_logged(*user, *cursor, &event, place);
         }
     }
 

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["calls", "chat", "people", "presence", "recordings", "rooms"],
     &["view"],
     &["recorder"],
-    &["auth", "incall", "limits", "outbox", "peer", "quality", "relay", "sfu", "store"],
+    &["auth", "incall", "limits", "delivery", "peer", "quality", "relay", "sfu", "store"],
     &["config", "clock", "event", "error", "ids"],
 ];
 

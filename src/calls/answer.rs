@@ -2,9 +2,10 @@
 
 use super::machine::Input;
 use super::{Actor, CallError, Calls, Guard, Result, expect_peer};
+use crate::delivery::To;
 use crate::event::{
     Answer, AnsweredElsewhere, Call, CallPerson, CallReference, CallType, EndReason, Event,
-    MediaPath, Responded, Response, Ringing, UpdateRequest,
+    MediaPathChanged, Responded, Response, Ringing, UpdateRequest,
 };
 use crate::ids::{CallId, SessionId, UserId};
 
@@ -30,7 +31,7 @@ impl Calls {
         if first {
             let (call_id, user_id, rev) = (id, by.user, live.record.rev);
             let ringing = Ringing { call_id, user_id, devices: live.shown.len().max(1), rev };
-            self.outbox.deliver(live.record.from, &Event::CallRinging(ringing));
+            self.delivery.send(To::User(live.record.from), &Event::CallRinging(ringing));
         }
         Ok(())
     }
@@ -46,7 +47,7 @@ impl Calls {
             self.join(&mut live, by).await;
         } else {
             let reason = if answer.busy { EndReason::Busy } else { EndReason::Rejected };
-            self.tell_answer(&mut live, by, Input::Reject(by.user, reason)).await?;
+            self.notify_answer(&mut live, by, Input::Reject(by.user, reason)).await?;
         }
         let call = self.shown(&live.record);
         drop(live);
@@ -63,12 +64,12 @@ impl Calls {
         for user in live.record.bound() {
             self.in_call.enter(user);
         }
-        self.tell_responded(live, by, Answer::Accept, None);
-        self.tell_group(live, Event::CallMemberJoined);
+        self.notify_responded(live, by, Answer::Accept, None);
+        self.notify_group(live, Event::CallMemberJoined);
         let (media, reason) = (live.record.media, "policy");
-        let path = MediaPath { call_id: id, media, reason };
-        self.tell_both(&live.record, &Event::CallMediaPath(path));
-        let away = live.side(from).is_lost() || !self.outbox.is_online(from);
+        let path = MediaPathChanged { call_id: id, media, reason };
+        self.notify_both(&live.record, &Event::CallMediaPath(path));
+        let away = live.side(from).is_lost() || !self.delivery.is_online(from);
         if away && live.record.depends_on(from) {
             self.lose(live, from);
         }
@@ -78,19 +79,20 @@ impl Calls {
         self.relay_early(live).await;
     }
 
-    async fn tell_answer(&self, live: &mut Guard, by: &Actor, input: Input) -> Result<()> {
+    async fn notify_answer(&self, live: &mut Guard, by: &Actor, input: Input) -> Result<()> {
         let busy = matches!(input, Input::Reject(_, EndReason::Busy));
         let next = super::machine::step(&live.record, &input, self.clock.now())?;
         if let Some(next) = next {
             let reason = Some(if busy { "busy" } else { "declined" });
-            let announce =
-                |calls: &Self, live: &Guard| calls.tell_responded(live, by, Answer::Reject, reason);
+            let announce = |calls: &Self, live: &Guard| {
+                calls.notify_responded(live, by, Answer::Reject, reason)
+            };
             self.finish(live, next, announce).await?;
         }
         Ok(())
     }
 
-    fn tell_responded(
+    fn notify_responded(
         &self,
         live: &Guard,
         by: &Actor,
@@ -100,14 +102,15 @@ impl Calls {
         let (call_id, call) = (live.record.id, self.shown(&live.record));
         let told =
             Response { call_id, response, from_user_id: by.user, reason, call: call.clone() };
-        self.outbox.deliver(live.record.from, &Event::CallResponse(Box::new(told)));
-        self.outbox.deliver(
-            by.user,
+        self.delivery.send(To::User(live.record.from), &Event::CallResponse(Box::new(told)));
+        self.delivery.send(
+            To::User(by.user),
             &Event::CallResponded(Box::new(Responded { call_id, response, call })),
         );
         let elsewhere =
             AnsweredElsewhere { call_id, device_name: by.device_name.clone(), response };
-        self.outbox.deliver_but(by.user, by.session, &Event::CallAnsweredElsewhere(elsewhere));
+        self.delivery
+            .send(To::UserExcept(by.user, by.session), &Event::CallAnsweredElsewhere(elsewhere));
     }
 
     async fn hold_others(&self, me: UserId, but: CallId) -> Result<()> {
@@ -137,7 +140,7 @@ impl Calls {
         if changed {
             let by = CallPerson { call_id: live.record.id, user_id: me, from_user_id: me };
             let event = if on { Event::CallHeld(by) } else { Event::CallUnheld(by) };
-            self.outbox.deliver(live.record.peer_of(me), &event);
+            self.delivery.send(To::User(live.record.peer_of(me)), &event);
         }
     }
 
@@ -153,8 +156,10 @@ impl Calls {
                 call_type: kind,
                 call: call.clone(),
             };
-            self.outbox
-                .deliver(live.record.peer_of(me), &Event::CallUpdateRequest(Box::new(asked)));
+            self.delivery.send(
+                To::User(live.record.peer_of(me)),
+                &Event::CallUpdateRequest(Box::new(asked)),
+            );
         }
         Ok(call)
     }
@@ -170,9 +175,9 @@ impl Calls {
         live.side(me).take_waiting();
         if let Some(before) = before.filter(|before| *before != session) {
             let moved = Event::CallMoved(CallReference { call_id: id });
-            let sessions = self.outbox.sessions(me);
+            let sessions = self.delivery.sessions(me);
             let old = sessions.iter().find(|other| other.about.id == before);
-            old.into_iter().for_each(|old| old.deliver(crate::outbox::Frame::new(&moved)));
+            old.into_iter().for_each(|old| old.deliver(crate::delivery::Frame::new(&moved)));
         }
         Ok(self.shown(&live.record))
     }

@@ -2,7 +2,8 @@
 
 use super::machine::Input;
 use super::{Actor, CallError, CallRequest, Calls, Guard, Result};
-use crate::event::{Call, CallMember, CallStatus, Event, MediaPath};
+use crate::delivery::To;
+use crate::event::{Call, CallMember, CallStatus, Event, MediaPathChanged};
 use crate::ids::{CallId, RoomId, UserId};
 
 /// People of one call at most.
@@ -31,8 +32,8 @@ impl Calls {
         }
         if self.advance(&mut live, &Input::Gather).await?.is_some() {
             let media = live.record.media;
-            let path = MediaPath { call_id: id, media, reason: "group" };
-            self.tell_both(&live.record, &Event::CallMediaPath(path));
+            let path = MediaPathChanged { call_id: id, media, reason: "group" };
+            self.notify_both(&live.record, &Event::CallMediaPath(path));
         }
         let (first, kind, call) = (live.record.first(), live.record.kind, self.shown(&live.record));
         drop(live);
@@ -101,13 +102,13 @@ impl Calls {
     }
 
     /// Tells everybody in a call of several that one of them came or went.
-    pub(super) fn tell_group(&self, live: &Guard, event: fn(CallMember) -> Event) {
+    pub(super) fn notify_group(&self, live: &Guard, event: fn(CallMember) -> Event) {
         let Some(first) = live.record.group else { return };
         let user_id = live.record.to;
         let member = CallMember { call_id: first, user_id, room_id: RoomId::of_call(first) };
         for person in self.registry.people_of(first) {
             if person != user_id {
-                self.outbox.deliver(person, &event(member.clone()));
+                self.delivery.send(To::User(person), &event(member.clone()));
             }
         }
     }

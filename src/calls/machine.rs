@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::CallError;
 use crate::clock::Timestamp;
-use crate::event::{CallStatus, CallType, Direction, EndReason};
+use crate::event::{CallStatus, CallType, EndReason, MediaPath};
 use crate::ids::UserId;
 use crate::store::CallRecord;
 
@@ -83,13 +83,13 @@ pub(super) fn step(
         }
         Input::Change(..) if state == Accepted => return Ok(None),
 
-        Input::Relay if state == Accepted && call.media == Direction::P2p => {
-            CallRecord { media: Direction::Relay, ..call.clone() }
+        Input::Relay if state == Accepted && call.media == MediaPath::P2p => {
+            CallRecord { media: MediaPath::Relay, ..call.clone() }
         }
         Input::Relay => return Ok(None),
 
-        Input::Gather if state == Accepted && call.media != Direction::Sfu => {
-            CallRecord { media: Direction::Sfu, ..call.clone() }
+        Input::Gather if state == Accepted && call.media != MediaPath::Sfu => {
+            CallRecord { media: MediaPath::Sfu, ..call.clone() }
         }
         Input::Gather => return Ok(None),
 
@@ -172,7 +172,7 @@ mod tests {
             status: CallStatus::Initiated,
             end_reason: None,
             rev: 1,
-            media: Direction::P2p,
+            media: MediaPath::P2p,
             client_id: None,
             created_at: NOON,
             ringing_at: None,

@@ -23,13 +23,13 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::delivery::{Delivery, To};
 use crate::event::{
-    Call, CallEnded, CallMedia, CallPerson, CallStatus, Direction, EndReason, Event, MessageType,
+    Call, CallEnded, CallMedia, CallPerson, CallStatus, EndReason, Event, MediaPath, MessageType,
     NoAnswer,
 };
 use crate::ids::{CallId, MessageId, RoomId, SessionId, UserId};
 use crate::incall::InCall;
-use crate::outbox::Outbox;
 use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::sfu::Sfu;
@@ -43,7 +43,7 @@ pub use answer::Respond;
 pub use error::CallError;
 pub use group::Added;
 pub use ice::WebrtcConfig;
-pub use signal::{Delivery, Rejoined, Signal};
+pub use signal::{Rejoined, Signal, SignalDelivery};
 pub use start::CallRequest;
 
 use live::Live;
@@ -57,7 +57,7 @@ pub type Result<T> = std::result::Result<T, CallError>;
 /// The calls of this server.
 pub struct Calls {
     store: Arc<dyn Store>,
-    outbox: Arc<Outbox>,
+    delivery: Arc<Delivery>,
     view: View,
     clock: Clock,
     config: Arc<Config>,
@@ -100,13 +100,25 @@ impl Calls {
         config: Arc<Config>,
         clock: Clock,
         store: Arc<dyn Store>,
-        outbox: Arc<Outbox>,
+        delivery: Arc<Delivery>,
         view: View,
         in_call: Arc<InCall>,
         (relay, sfu, recorder): (Arc<Relay>, Arc<Sfu>, Arc<Recorder>),
     ) -> Self {
         let (registry, timer) = (Registry::default(), Timer::default());
-        Self { store, outbox, view, clock, config, in_call, relay, sfu, recorder, registry, timer }
+        Self {
+            store,
+            delivery,
+            view,
+            clock,
+            config,
+            in_call,
+            relay,
+            sfu,
+            recorder,
+            registry,
+            timer,
+        }
     }
 
     /// Takes up the calls of before a restart: ringing ones keep their deadline, accepted ones wait for both to come back.
@@ -215,15 +227,15 @@ impl Calls {
         live.record = over;
         if was_in {
             live.record.bound().for_each(|user| self.in_call.leave(user));
-            self.tell_group(live, Event::CallMemberLeft);
+            self.notify_group(live, Event::CallMemberLeft);
         }
         self.registry.remove(&live.record);
         live.relayed = None;
         self.relay.end_call(live.record.id);
         first(self, live);
-        self.tell_end(&live.record, finished.missed_cursor);
+        self.notify_end(&live.record, finished.missed_cursor);
         if let Some(entry) = finished.entry {
-            self.view.tell(&entry);
+            self.view.notify(&entry);
         }
         count_outcome(&live.record);
         Ok(())
@@ -252,21 +264,23 @@ impl Calls {
         }
     }
 
-    fn tell_both(&self, call: &CallRecord, event: &Event) {
-        self.outbox.deliver(call.from, event);
-        self.outbox.deliver(call.to, event);
+    fn notify_both(&self, call: &CallRecord, event: &Event) {
+        self.delivery.send(To::User(call.from), event);
+        self.delivery.send(To::User(call.to), event);
     }
 
-    fn tell_end(&self, call: &CallRecord, missed_cursor: Option<i64>) {
+    fn notify_end(&self, call: &CallRecord, missed_cursor: Option<i64>) {
         let (call_id, shown) = (call.id, self.shown(call));
         let end_reason = call.end_reason.unwrap_or(EndReason::Hangup);
         if call.end_reason == Some(EndReason::Timeout) {
-            let online = self.outbox.is_online(call.to);
+            let online = self.delivery.is_online(call.to);
             let reason = if online { "timeout" } else { "offline" };
             let message =
                 if online { "Nobody answered" } else { "The person called is not connected" };
-            self.outbox
-                .deliver(call.from, &Event::CallNoAnswer(NoAnswer { call_id, message, reason }));
+            self.delivery.send(
+                To::User(call.from),
+                &Event::CallNoAnswer(NoAnswer { call_id, message, reason }),
+            );
         }
         let ended = CallEnded {
             call_id,
@@ -275,13 +289,13 @@ impl Calls {
             duration: shown.duration,
             call: shown.clone(),
         };
-        self.tell_both(call, &Event::CallEnded(Box::new(ended)));
+        self.notify_both(call, &Event::CallEnded(Box::new(ended)));
         if end_reason == EndReason::Cancelled {
             let by = CallPerson { call_id, user_id: call.from, from_user_id: call.from };
-            self.outbox.deliver(call.to, &Event::CallCancelled(by));
+            self.delivery.send(To::User(call.to), &Event::CallCancelled(by));
         }
         if let Some(cursor) = missed_cursor {
-            self.outbox.deliver_logged(call.to, cursor, &Event::CallMissed(Box::new(shown)), None);
+            self.delivery.send_logged(call.to, cursor, &Event::CallMissed(Box::new(shown)), None);
         }
     }
 
@@ -346,7 +360,7 @@ impl Calls {
 
     /// Says whether a call was recorded.
     async fn add_recording(&self, call: &mut Call) -> Result<()> {
-        if call.media == Direction::P2p {
+        if call.media == MediaPath::P2p {
             return Ok(());
         }
         let id = Some(call.room_id.call().unwrap_or(call.call_id));
@@ -440,14 +454,14 @@ impl Calls {
     /// Has media go through the server from now on, where the two find no way to each other.
     pub async fn relay_media(&self, me: UserId, id: CallId) -> Result<Call> {
         let mut live = self.running(me, id).await?;
-        if live.record.media == Direction::P2p {
+        if live.record.media == MediaPath::P2p {
             if self.config.call.media == CallMedia::P2p {
                 return Err(CallError::State(
                     live.record.status,
                     "call.media of this server is p2p",
                 ));
             }
-            self.come_between(&mut live, "ice-failed").await?;
+            self.switch_to_relay(&mut live, "ice-failed").await?;
         }
         Ok(self.shown(&live.record))
     }
@@ -465,8 +479,8 @@ impl Calls {
         if live.record.status != CallStatus::Accepted {
             return Err(CallError::State(live.record.status, "record it once it is accepted"));
         }
-        if live.record.media == Direction::P2p {
-            self.come_between(&mut live, "recording").await?;
+        if live.record.media == MediaPath::P2p {
+            self.switch_to_relay(&mut live, "recording").await?;
         }
         let first = live.record.first();
         drop(live);

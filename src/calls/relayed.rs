@@ -12,10 +12,13 @@ use switchboard_media::{
 
 use super::live::{Live, signal};
 use super::machine::Input;
-use super::signal::{Delivery, Signal};
+use super::signal::{Signal, SignalDelivery};
 use super::{CallError, Calls, Guard, Result};
+use crate::delivery::To;
 use crate::error::{Failure as _, Problem};
-use crate::event::{CallStatus, Direction, EndReason, Event, MediaPath, Refused, SignalKind};
+use crate::event::{
+    CallStatus, EndReason, Event, MediaPath, MediaPathChanged, Refused, SignalKind,
+};
 use crate::ids::{CallId, RoomId, UserId};
 use crate::recorder::{Part, Publisher, Recorder};
 use crate::sfu::Notices;
@@ -165,13 +168,13 @@ impl Calls {
         live: &mut Guard,
         me: UserId,
         sent: Signal,
-    ) -> Result<Delivery> {
+    ) -> Result<SignalDelivery> {
         match sent.kind {
             // Who is asked for by a check answers it: the server needs no candidates of a client (RFC 8445 §2.5, lite).
-            SignalKind::IceCandidate => Ok(Delivery { delivered: true, buffered: false }),
+            SignalKind::IceCandidate => Ok(SignalDelivery { delivered: true, buffered: false }),
             SignalKind::Offer if live.record.status != CallStatus::Accepted => {
                 live.early = Some((me, sent.payload));
-                Ok(Delivery { delivered: false, buffered: true })
+                Ok(SignalDelivery { delivered: false, buffered: true })
             }
             SignalKind::Offer => self.relay_offer(live, me, &sent.payload).await,
             SignalKind::Answer => self.relay_answer(live, me, &sent.payload).await,
@@ -182,11 +185,16 @@ impl Calls {
     pub(super) async fn relay_early(&self, live: &mut Guard) {
         let Some((user, offer)) = live.early.take() else { return };
         if let Err(error) = self.relay_offer(live, user, &offer).await {
-            self.tell_failed(&live.record, user, error);
+            self.notify_failed(&live.record, user, error);
         }
     }
 
-    async fn relay_offer(&self, live: &mut Guard, me: UserId, offer: &Value) -> Result<Delivery> {
+    async fn relay_offer(
+        &self,
+        live: &mut Guard,
+        me: UserId,
+        offer: &Value,
+    ) -> Result<SignalDelivery> {
         let theirs = read("offer", offer)?;
         let side = side_of(&live.record, me);
         let (server, codecs) = (self.sfu.server(), self.sfu.codecs());
@@ -221,12 +229,16 @@ impl Calls {
     }
 
     /// Has the server come between the two of a call that runs from one to the other, because of `reason`.
-    pub(super) async fn come_between(&self, live: &mut Guard, reason: &'static str) -> Result<()> {
+    pub(super) async fn switch_to_relay(
+        &self,
+        live: &mut Guard,
+        reason: &'static str,
+    ) -> Result<()> {
         let [from, to] = [live.record.from, live.record.to];
         // As long as the old way works, a connection stays with it and with the keys of the other: only a new one goes over.
         for user in [from, to] {
             let session = live.side(user).session;
-            let sessions = self.outbox.sessions(user);
+            let sessions = self.delivery.sessions(user);
             if !sessions.iter().any(|it| Some(it.about.id) == session && it.about.relays) {
                 return Err(CallError::Direct);
             }
@@ -253,8 +265,8 @@ impl Calls {
         relayed.configure(Side::Callee);
         live.relayed = Some(relayed);
         self.know_legs(live);
-        let path = MediaPath { call_id: live.record.id, media: live.record.media, reason };
-        self.tell_both(&live.record, &Event::CallMediaPath(path));
+        let path = MediaPathChanged { call_id: live.record.id, media: live.record.media, reason };
+        self.notify_both(&live.record, &Event::CallMediaPath(path));
         for (sdp, by) in offers.into_iter().zip([to, from]) {
             let offer = json!({ "type": "offer", "sdp": sdp });
             let told = signal(&live.record, by, SignalKind::Offer, offer, Some(true));
@@ -263,7 +275,12 @@ impl Calls {
         Ok(())
     }
 
-    async fn relay_answer(&self, live: &mut Guard, me: UserId, answer: &Value) -> Result<Delivery> {
+    async fn relay_answer(
+        &self,
+        live: &mut Guard,
+        me: UserId,
+        answer: &Value,
+    ) -> Result<SignalDelivery> {
         let theirs = read("answer", answer)?;
         let side = side_of(&live.record, me);
         let server = self.sfu.server();
@@ -278,7 +295,9 @@ impl Calls {
             relayed.configure(side.other());
         }
         relayed.connect();
-        let Some(sdp) = answer else { return Ok(Delivery { delivered: true, buffered: false }) };
+        let Some(sdp) = answer else {
+            return Ok(SignalDelivery { delivered: true, buffered: false });
+        };
         let answer = json!({ "type": "answer", "sdp": sdp });
         let told = signal(&live.record, me, SignalKind::Answer, answer, None);
         self.pass_on(live, me, SignalKind::Answer, told)
@@ -304,7 +323,7 @@ impl Calls {
         let error = format!("the {field} {error}");
         if never {
             let peer = live.record.peer_of(me);
-            self.tell_failed(&live.record, peer, CallError::Codecs(error.clone()));
+            self.notify_failed(&live.record, peer, CallError::Codecs(error.clone()));
             if let Err(error) = self.advance(live, &Input::End(me, EndReason::Failed)).await {
                 tracing::warn!(call = %live.record.id, %error, "a call that cannot be is not over");
             }
@@ -312,7 +331,7 @@ impl Calls {
         CallError::Codecs(error)
     }
 
-    fn tell_failed(&self, call: &CallRecord, user: UserId, error: CallError) {
+    fn notify_failed(&self, call: &CallRecord, user: UserId, error: CallError) {
         let details = error.details();
         let Problem { reason, message, .. } = error.into();
         let refused = Refused {
@@ -325,7 +344,7 @@ impl Calls {
             call_id: Some(call.id.to_string()),
             details,
         };
-        self.outbox.deliver(user, &Event::CallFailed(Box::new(refused)));
+        self.delivery.send(To::User(user), &Event::CallFailed(Box::new(refused)));
     }
 
     /// Notes whose call the connections are.
@@ -367,7 +386,7 @@ impl Calls {
     /// A connection is over. Who says goodbye is about to hang up, or to come back with another one; who falls silent is lost.
     async fn leg_gone(&self, call: CallId, peer: PeerKey, reason: Gone) -> Result<()> {
         let Some(mut live) = self.registry.lock(call).await else { return Ok(()) };
-        let relays = live.record.media == Direction::Relay;
+        let relays = live.record.media == MediaPath::Relay;
         let Some(relayed) = live.relayed.as_mut() else { return Ok(()) };
         let Some(side) = relayed.side_of(peer) else { return Ok(()) };
         if !relayed.leg(side).connected && reason == Gone::Silent {

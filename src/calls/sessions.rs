@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{Calls, Guard, Result};
+use crate::delivery::{Frame, Session, To};
 use crate::event::{CallPerson, CallStatus, Event, Incoming};
 use crate::ids::UserId;
-use crate::outbox::{Frame, Session};
 
 impl Calls {
     /// A connection opened: it rings for calls that ring, and a client of the original is back in the call it was in.
@@ -24,7 +24,7 @@ impl Calls {
                 let incoming = Incoming { call, waiting: live.record.waiting, record_policy };
                 session.deliver(Frame::new(&Event::CallIncoming(Box::new(incoming))));
             }
-            if session.about.plain && live.side(user).is_lost() {
+            if session.about.legacy && live.side(user).is_lost() {
                 live.side(user).session = Some(session.about.id);
                 self.come_back(&mut live, user);
                 self.flush(&mut live, user);
@@ -58,19 +58,19 @@ impl Calls {
         live.side(user).lose(now, now.after(self.reconnect_window()));
         self.arm(live);
         if live.record.status == CallStatus::Accepted {
-            self.tell_peer(live, user, Event::CallReconnecting);
+            self.notify_peer(live, user, Event::CallReconnecting);
         }
     }
 
     /// A side is there again; the other is told when it was lost.
     pub(super) fn come_back(&self, live: &mut Guard, user: UserId) {
         if live.side(user).lost.take().is_some() && live.record.status == CallStatus::Accepted {
-            self.tell_peer(live, user, Event::CallReconnected);
+            self.notify_peer(live, user, Event::CallReconnected);
         }
     }
 
-    fn tell_peer(&self, live: &Guard, user: UserId, event: fn(CallPerson) -> Event) {
+    fn notify_peer(&self, live: &Guard, user: UserId, event: fn(CallPerson) -> Event) {
         let person = CallPerson { call_id: live.record.id, user_id: user, from_user_id: user };
-        self.outbox.deliver(live.record.peer_of(user), &event(person));
+        self.delivery.send(To::User(live.record.peer_of(user)), &event(person));
     }
 }

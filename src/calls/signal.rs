@@ -6,13 +6,13 @@ use serde_json::value::RawValue;
 
 use super::live::{Live, signal};
 use super::{Actor, CallError, Calls, Guard, Result, expect_peer, sdp};
-use crate::event::{Call, CallSignal, CallStatus, Direction, Event, SignalKind};
+use crate::delivery::Frame;
+use crate::event::{Call, CallSignal, CallStatus, Event, MediaPath, SignalKind};
 use crate::ids::{CallId, SessionId, UserId};
-use crate::outbox::Frame;
 
 /// What became of a signal.
 #[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
-pub struct Delivery {
+pub struct SignalDelivery {
     /// It went to a connection of the other side.
     pub delivered: bool,
     /// It waits for the other side.
@@ -41,7 +41,7 @@ pub struct Signal {
 
 impl Calls {
     /// Passes a signal to the other side, or keeps it until that side answers or comes back.
-    pub async fn signal(&self, by: &Actor, sent: Signal) -> Result<Delivery> {
+    pub async fn signal(&self, by: &Actor, sent: Signal) -> Result<SignalDelivery> {
         let (me, kind) = (by.user, sent.kind);
         let mut live = self.running(me, sent.call).await?;
         expect_peer(&live.record, me, sent.to)?;
@@ -52,14 +52,14 @@ impl Calls {
             if !live.side(me).takes_candidate(most, self.clock.now()) {
                 return Err(CallError::Candidates(most));
             }
-            if live.record.media == Direction::P2p
+            if live.record.media == MediaPath::P2p
                 && self.config.call.hide_host_candidates
                 && sdp::is_private(&sent.payload)
             {
-                return Ok(Delivery { delivered: false, buffered: false });
+                return Ok(SignalDelivery { delivered: false, buffered: false });
             }
         }
-        if live.record.media == Direction::Relay {
+        if live.record.media == MediaPath::Relay {
             return self.relay(&mut live, me, sent).await;
         }
         if kind != SignalKind::IceCandidate {
@@ -76,14 +76,14 @@ impl Calls {
         me: UserId,
         kind: SignalKind,
         told: CallSignal,
-    ) -> Result<Delivery> {
+    ) -> Result<SignalDelivery> {
         let peer = live.record.peer_of(me);
         let there = live.record.status == CallStatus::Accepted && !live.side(peer).is_lost();
         if there && self.hand_over(peer, live.side(peer).session, &event(kind, told.clone())) {
-            return Ok(Delivery { delivered: true, buffered: false });
+            return Ok(SignalDelivery { delivered: true, buffered: false });
         }
         if live.side(peer).keep(kind, told) {
-            Ok(Delivery { delivered: false, buffered: true })
+            Ok(SignalDelivery { delivered: false, buffered: true })
         } else {
             Err(CallError::Unreachable)
         }
@@ -93,7 +93,7 @@ impl Calls {
     fn hand_over(&self, user: UserId, session: Option<SessionId>, event: &Event) -> bool {
         let frame = Frame::new(event);
         let mut handed = false;
-        for other in self.outbox.sessions(user) {
+        for other in self.delivery.sessions(user) {
             if session.is_none_or(|session| other.about.id == session) {
                 other.deliver(frame.clone());
                 handed = true;
@@ -106,7 +106,7 @@ impl Calls {
     fn adopt(&self, live: &mut Guard, me: UserId, session: Option<SessionId>) -> Result<()> {
         let Some(session) = session else { return Ok(()) };
         let current = live.side(me).session;
-        let lives = |id| self.outbox.sessions(me).iter().any(|other| other.about.id == id);
+        let lives = |id| self.delivery.sessions(me).iter().any(|other| other.about.id == id);
         if current.is_some_and(|current| current != session && lives(current)) {
             return Err(CallError::AnsweredElsewhere);
         }
@@ -118,7 +118,7 @@ impl Calls {
     /// Sends a side what waited for it.
     pub(super) fn flush(&self, live: &mut Guard, user: UserId) {
         let (session, there) = (live.side(user).session, !live.side(user).is_lost());
-        if there && self.outbox.is_online(user) {
+        if there && self.delivery.is_online(user) {
             for (kind, waited) in live.side(user).take_waiting() {
                 self.hand_over(user, session, &event(kind, waited));
             }

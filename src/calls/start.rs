@@ -7,8 +7,9 @@ use super::machine::Input;
 use super::registry::Place;
 use super::{Actor, CallError, Calls, Guard, Result};
 use crate::config::RecordingAuto;
+use crate::delivery::To;
 use crate::event::{
-    Answer, Call, CallMedia, CallStatus, CallType, Direction, Event, Incoming, Response,
+    Answer, Call, CallMedia, CallStatus, CallType, Event, Incoming, MediaPath, Response,
 };
 use crate::ids::{CallId, ClientId, ConversationId, UserId};
 use crate::store::{CallRecord, UserRecord};
@@ -68,7 +69,7 @@ impl Calls {
         }
         let record = self.fresh((from, to), order, group);
         let people = self.people(&record).await?.ok_or(CallError::UnknownUser(to))?;
-        if !self.config.call.ring_offline && !self.outbox.is_online(to) {
+        if !self.config.call.ring_offline && !self.delivery.is_online(to) {
             return Err(CallError::Offline);
         }
         let mut live = Live::new(record, by.session);
@@ -101,9 +102,9 @@ impl Calls {
             end_reason: None,
             rev: 1,
             media: match self.way(order) {
-                _ if group.is_some() => Direction::Sfu,
-                CallMedia::Relay => Direction::Relay,
-                CallMedia::P2p | CallMedia::Auto => Direction::P2p,
+                _ if group.is_some() => MediaPath::Sfu,
+                CallMedia::Relay => MediaPath::Relay,
+                CallMedia::P2p | CallMedia::Auto => MediaPath::P2p,
             },
             client_id: order.client_id.clone().map(ClientId::into_string),
             created_at: now,
@@ -158,12 +159,12 @@ impl Calls {
         let shown = self.view.call(&live.record, Some((&people.0, &people.1)), self.clock.now());
         let record_policy = self.record_policy(live.record_by);
         let told = |waiting| Box::new(Incoming { call: shown.clone(), waiting, record_policy });
-        self.outbox.deliver(live.record.from, &Event::CallInitiated(told(false)));
+        self.delivery.send(To::User(live.record.from), &Event::CallInitiated(told(false)));
         if in_call && !order.waiting {
             return self.turn_away(&mut live).await;
         }
         if order.ring {
-            self.outbox.deliver(live.record.to, &Event::CallIncoming(told(in_call)));
+            self.delivery.send(To::User(live.record.to), &Event::CallIncoming(told(in_call)));
         }
         Ok(shown)
     }
@@ -186,7 +187,7 @@ impl Calls {
             reason: Some("busy"),
             call: call.clone(),
         };
-        self.outbox.deliver(from, &Event::CallResponse(Box::new(response)));
+        self.delivery.send(To::User(from), &Event::CallResponse(Box::new(response)));
         Err(CallError::Busy(Box::new(call)))
     }
 

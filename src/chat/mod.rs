@@ -13,10 +13,10 @@ use utoipa::ToSchema;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::delivery::Delivery;
 use crate::error::{Failure, Reason};
 use crate::event::{Conversation, Message, MessageType};
 use crate::ids::{ClientId, ConversationId, MessageId, UserId};
-use crate::outbox::Outbox;
 use crate::store::{
     Anchor, Mark, MarkKind, Marked, MessageExtra, MessageRecord, NewMessage, Page, Store,
     StoreError,
@@ -231,7 +231,7 @@ pub struct ReadMark {
 /// The chat.
 pub struct Chat {
     store: Arc<dyn Store>,
-    outbox: Arc<Outbox>,
+    delivery: Arc<Delivery>,
     view: View,
     clock: Clock,
     limits: config::Limits,
@@ -245,11 +245,11 @@ impl Chat {
         config: &Config,
         clock: Clock,
         store: Arc<dyn Store>,
-        outbox: Arc<Outbox>,
+        delivery: Arc<Delivery>,
         view: View,
     ) -> Self {
         let (limits, config) = (config.limits.clone(), config.chat.clone());
-        Self { store, outbox, view, clock, limits, config, typists: Typists::default() }
+        Self { store, delivery, view, clock, limits, config, typists: Typists::default() }
     }
 
     /// Stores a message, then tells all devices of both sides. A repeat tells nobody again.
@@ -278,7 +278,7 @@ impl Chat {
             },
         };
         let appended = self.store.append_message(new).await?;
-        self.view.tell(&appended);
+        self.view.notify(&appended);
         self.typists.forget(from, conversation);
         Ok(Sent {
             message: self.view.message(&appended.message, &[]),
@@ -512,7 +512,7 @@ impl Chat {
         let mark = Mark { up_to: marked.up_to, ..mark };
         for (user, cursor) in &marked.cursors {
             let event = self.view.mark(*user, conversation, mark, marked.unread, Some(*cursor));
-            self.outbox.deliver_logged(*user, *cursor, &event, None);
+            self.delivery.send_logged(*user, *cursor, &event, None);
         }
         Ok(Some(marked))
     }

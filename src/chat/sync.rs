@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{Chat, ChatError, Result};
+use crate::delivery::{Frame, Session};
 use crate::event::{Event, SyncBatch, SyncReset};
 use crate::ids::UserId;
-use crate::outbox::{Frame, Session};
 use crate::store::LogPage;
 
 /// Events a `sync:batch` holds at most.
@@ -23,7 +23,7 @@ pub struct Missed {
 impl Chat {
     /// Where the user's event log stands, and whether a client that knows everything up to `cursor` can be brought up to
     /// date by replay.
-    pub async fn standing(&self, user: UserId, cursor: Option<i64>) -> Result<(i64, bool)> {
+    pub async fn sync_position(&self, user: UserId, cursor: Option<i64>) -> Result<(i64, bool)> {
         let page = self.store.log(user, i64::MAX, 1).await?;
         let limit = i64::try_from(self.config.sync_limit).unwrap_or(i64::MAX);
         let resumes =
@@ -67,7 +67,7 @@ impl Chat {
 
     /// Tells a session to reload, and lets live events flow from here on.
     pub async fn reset(&self, session: &Arc<Session>) -> Result<()> {
-        let (head, _) = self.standing(session.about.user, None).await?;
+        let (head, _) = self.sync_position(session.about.user, None).await?;
         self.reset_to(session, head);
         Ok(())
     }
@@ -79,7 +79,7 @@ impl Chat {
     }
 
     /// Sends a client without a cursor the messages that reached no device yet, oldest first, then lets live events flow.
-    pub async fn replay_plainly(&self, session: &Arc<Session>, head: i64) -> Result<()> {
+    pub async fn replay_undelivered(&self, session: &Arc<Session>, head: i64) -> Result<()> {
         let user = session.about.user;
         let undelivered = self.store.undelivered(user, self.config.replay_limit).await?;
         for (cursor, message) in undelivered.iter().filter(|(cursor, _)| *cursor <= head) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Chat, Place, Result, locate};
 use crate::clock::Timestamp;
+use crate::delivery::To;
 use crate::event::{Event, Typing};
 use crate::ids::{ConversationId, UserId};
 
@@ -32,7 +33,7 @@ impl Chat {
     pub fn start_typing(self: &Arc<Self>, me: UserId, place: Place) -> Result<()> {
         let conversation = locate(me, place)?;
         let already = self.typists.lock().insert((me, conversation), self.clock.now());
-        self.tell_typing(me, conversation, true);
+        self.notify_typing(me, conversation, true);
         if already.is_none() {
             tokio::spawn(self.clone().watch(me, conversation));
         }
@@ -43,7 +44,7 @@ impl Chat {
     pub fn stop_typing(&self, me: UserId, place: Place) -> Result<()> {
         let conversation = locate(me, place)?;
         self.typists.forget(me, conversation);
-        self.tell_typing(me, conversation, false);
+        self.notify_typing(me, conversation, false);
         Ok(())
     }
 
@@ -57,14 +58,14 @@ impl Chat {
             tokio::time::sleep(left).await;
         }
         self.typists.forget(me, conversation);
-        self.tell_typing(me, conversation, false);
+        self.notify_typing(me, conversation, false);
     }
 
-    fn tell_typing(&self, me: UserId, conversation: ConversationId, on: bool) {
+    fn notify_typing(&self, me: UserId, conversation: ConversationId, on: bool) {
         let Some(peer) = conversation.peer_of(me) else { return };
         let typing = Typing { from_user_id: me, conversation_id: conversation };
-        self.outbox.deliver(
-            peer,
+        self.delivery.send(
+            To::User(peer),
             &if on { Event::TypingStart(typing) } else { Event::TypingStop(typing) },
         );
     }

@@ -88,15 +88,15 @@ fn file(flags: &Flags) -> Result<Figment, ConfigError> {
 
 fn without_defaults(text: &str) -> Result<Serialized<serde_json::Value>, ConfigError> {
     let unreadable = |error: figment::Error| ConfigError::Source(explain(&error));
-    let mut told: serde_json::Value =
+    let mut value: serde_json::Value =
         Figment::new().merge(Toml::string(text)).extract().map_err(unreadable)?;
     let known = serde_json::to_value(Config::default()).unwrap_or_default();
-    for (name, section) in told.as_object_mut().into_iter().flatten() {
+    for (name, section) in value.as_object_mut().into_iter().flatten() {
         if let (Some(keys), Some(defaults)) = (section.as_object_mut(), known.get(name)) {
             keys.retain(|key, value| defaults.get(key) != Some(value));
         }
     }
-    Ok(Serialized::defaults(told))
+    Ok(Serialized::defaults(value))
 }
 
 /// The variables of the service that this one replaces.
@@ -383,18 +383,18 @@ mod tests {
 
     #[test]
     fn dev_fills_in_what_a_file_leaves_at_its_default() {
-        let told =
+        let value =
             without_defaults("[server]\nport = 3001\nhost = \"::1\"\ndrain_delay = 5\n").unwrap();
-        let left: serde_json::Value = Figment::new().merge(told).extract().unwrap();
+        let left: serde_json::Value = Figment::new().merge(value).extract().unwrap();
         assert_eq!(left, serde_json::json!({ "server": { "host": "::1" } }));
     }
 
     #[test]
     fn config_toml_holds_every_key_with_its_default() {
-        let told: serde_json::Value = Figment::new()
+        let value: serde_json::Value = Figment::new()
             .merge(Toml::string(include_str!("../../config.toml")))
             .extract()
             .unwrap();
-        assert_eq!(told, serde_json::to_value(Config::default()).unwrap());
+        assert_eq!(value, serde_json::to_value(Config::default()).unwrap());
     }
 }

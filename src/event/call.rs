@@ -73,7 +73,7 @@ pub enum EndReason {
 #[serde(rename_all = "lowercase")]
 #[display(rename_all = "lowercase")]
 #[allow(missing_docs)]
-pub enum Direction {
+pub enum MediaPath {
     #[default]
     P2p,
     Relay,
@@ -148,7 +148,7 @@ pub struct Call {
     /// The name of its room; calls of several share one.
     pub room_id: RoomId,
     /// Which way media takes.
-    pub media: Direction,
+    pub media: MediaPath,
     /// When it was made.
     pub created_at: Timestamp,
     /// When the first device showed it.
@@ -329,11 +329,11 @@ pub struct MissedCalls {
 /// `call:media-path`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct MediaPath {
+pub struct MediaPathChanged {
     /// Which call.
     pub call_id: CallId,
     /// Which way media takes.
-    pub media: Direction,
+    pub media: MediaPath,
     /// Why.
     pub reason: &'static str,
 }

@@ -8,9 +8,9 @@ mod user;
 
 pub use call::{
     Answer, Answered, AnsweredBy, AnsweredElsewhere, Call, CallEnded, CallMedia, CallMember,
-    CallPerson, CallReference, CallSignal, CallStatus, CallType, Direction, EndReason, IceServer,
-    Incoming, MediaPath, MissedCalls, NoAnswer, Person, Responded, Response, Ringing, SignalKind,
-    UpdateRequest,
+    CallPerson, CallReference, CallSignal, CallStatus, CallType, EndReason, IceServer, Incoming,
+    MediaPath, MediaPathChanged, MissedCalls, NoAnswer, Person, Responded, Response, Ringing,
+    SignalKind, UpdateRequest,
 };
 pub use message::{
     CallEntry, Conversation, ConversationKind, Delivered, MarkedRead, Message, MessageType, Read,
@@ -167,7 +167,7 @@ events! {
     /// The other side is back.
     CallReconnected(CallPerson) = "call:reconnected",
     /// Which way media takes.
-    CallMediaPath(MediaPath) = "call:media-path",
+    CallMediaPath(MediaPathChanged) = "call:media-path",
     /// The other side put the call on hold.
     CallHeld(CallPerson) = "call:held",
     /// The other side took the call back.

@@ -209,7 +209,7 @@ pub struct Speaker {
     pub level: f32,
 }
 
-macro_rules! told {
+macro_rules! room_events {
     ($(#[doc = $about:literal] $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* })*) => {
         $(
             #[doc = $about]
@@ -225,7 +225,7 @@ macro_rules! told {
     };
 }
 
-told! {
+room_events! {
     /// Somebody came in, or is otherwise than before.
     RoomParticipant { participant: Participant, }
     /// Somebody left.

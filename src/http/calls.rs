@@ -301,7 +301,7 @@ async fn recording(
         }));
     };
     let (recording_url, expires_at) = app.recordings.signed(found.recording_id, file.file_id);
-    let told = CallRecording {
+    let view = CallRecording {
         call_id: id,
         recording_id: found.recording_id,
         recording_url,
@@ -311,7 +311,7 @@ async fn recording(
         duration: call.duration,
         call_type: call.call_type,
     };
-    Ok(ok(told, "Recording retrieved successfully"))
+    Ok(ok(view, "Recording retrieved successfully"))
 }
 
 /// What to make of a call.

@@ -136,16 +136,16 @@ fn client_address(request: &Request, config: &Config) -> String {
 
 /// Refuses what a page of a foreign origin sends; browsers do not protect websockets by themselves.
 async fn check_origin(State(app): State<App>, request: Request, next: Next) -> Response {
-    if is_welcome(request.headers(), &app.config) {
+    if origin_allowed(request.headers(), &app.config) {
         return next.run(request).await;
     }
-    let told = "Pages of this origin may not call this server; an operator can add it to server.allowed_origins";
+    let message = "Pages of this origin may not call this server; an operator can add it to server.allowed_origins";
     let mut response = StatusCode::FORBIDDEN.into_response();
-    response.extensions_mut().insert(Problem::new(Reason::Forbidden, told));
+    response.extensions_mut().insert(Problem::new(Reason::Forbidden, message));
     response
 }
 
-fn is_welcome(headers: &HeaderMap, config: &Config) -> bool {
+fn origin_allowed(headers: &HeaderMap, config: &Config) -> bool {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return true };
     let Ok(origin) = origin.to_str() else { return false };
@@ -248,7 +248,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::ORIGIN, origin.parse().unwrap());
         headers.insert(header::HOST, host.parse().unwrap());
-        is_welcome(&headers, &config)
+        origin_allowed(&headers, &config)
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl FromRequestParts<App> for Caller {
             Some(token) => app.auth.authenticate(&token).await,
             None => Err(AuthError::Missing),
         };
-        let identity = identity.map_err(|error| stranger(app, parts, error))?;
+        let identity = identity.map_err(|error| reject_unauthenticated(app, parts, error))?;
         app.limits.rest(identity.user_id)?;
         if app.config.compat.x_user_id == XUserId::Check {
             check_claim(&parts.headers, identity.user_id)?;
@@ -85,7 +85,7 @@ fn query_token(app: &App, parts: &Parts) -> Option<String> {
 }
 
 /// Counts a request without a valid token against its address.
-fn stranger(app: &App, parts: &Parts, error: AuthError) -> Refusal {
+fn reject_unauthenticated(app: &App, parts: &Parts, error: AuthError) -> Refusal {
     metrics::counter!("rtc_auth_failures_total", "reason" => error.label()).increment(1);
     let address =
         parts.extensions.get().map(|ClientAddress(address)| address.as_str()).unwrap_or_default();
@@ -101,9 +101,9 @@ fn check_claim(headers: &HeaderMap, user: UserId) -> Result<(), Problem> {
     if claimed == Some(user) {
         return Ok(());
     }
-    let told =
+    let message =
         "x-user-id is not the user of the token; leave the header out, the token says who you are";
-    Err(Problem::new(Reason::IdentityMismatch, told))
+    Err(Problem::new(Reason::IdentityMismatch, message))
 }
 
 /// The application's backend, or an admin.
@@ -121,7 +121,7 @@ impl FromRequestParts<App> for Operator {
             return if app.auth.is_api_key(key.trim()) {
                 Ok(Self)
             } else {
-                Err(stranger(app, parts, AuthError::Invalid("api_key")))
+                Err(reject_unauthenticated(app, parts, AuthError::Invalid("api_key")))
             };
         }
         let caller = Caller::from_request_parts(parts, app).await?;

@@ -110,7 +110,7 @@ async fn health(State(app): State<App>, operator: Result<Operator, Refusal>) -> 
     let totals = app.store.totals().await;
     let alive = totals.is_ok();
     let Totals { users, messages, calls } = totals.unwrap_or_default();
-    let online = app.outbox.online();
+    let online = app.delivery.online();
     let detailed = app.config.compat.public_health_stats || operator.is_ok();
     let health = Health {
         status: if !alive {
@@ -135,7 +135,7 @@ async fn health(State(app): State<App>, operator: Result<Operator, Refusal>) -> 
             total_users: users,
             total_messages: messages,
             total_calls: calls,
-            active_connections: app.outbox.connections(),
+            active_connections: app.delivery.connections(),
             active_calls: app.calls.count(),
             active_rooms: app.rooms.stats().rooms,
             online_users: match detailed {
@@ -220,8 +220,8 @@ async fn metrics_text(State(app): State<App>, request: axum::extract::Request) -
     {
         Ok(Operator) => render(),
         Err(refusal) if refusal.0.reason == Reason::TokenMissing => {
-            let told = "Metrics need metrics.token or an admin's token as bearer";
-            Refusal(Problem::new(Reason::TokenMissing, told)).into_response()
+            let message = "Metrics need metrics.token or an admin's token as bearer";
+            Refusal(Problem::new(Reason::TokenMissing, message)).into_response()
         }
         Err(refusal) => refusal.into_response(),
     }

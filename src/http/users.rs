@@ -212,7 +212,7 @@ pub(super) struct Session {
 /// One's own connections.
 #[utoipa::path(get, path = "/sessions", tag = "Users", responses((status = 200, body = Success<Vec<Session>>)))]
 async fn sessions(State(app): State<App>, caller: Caller) -> Answer<Vec<Session>> {
-    let show = |session: &std::sync::Arc<crate::outbox::Session>| {
+    let show = |session: &std::sync::Arc<crate::delivery::Session>| {
         let about = session.about.clone();
         Session {
             session_id: about.id,
@@ -225,7 +225,7 @@ async fn sessions(State(app): State<App>, caller: Caller) -> Answer<Vec<Session>
             user_agent: about.user_agent,
         }
     };
-    let sessions = app.outbox.sessions(caller.id).iter().map(show).collect();
+    let sessions = app.delivery.sessions(caller.id).iter().map(show).collect();
     Ok(ok(sessions, "Sessions retrieved successfully"))
 }
 
@@ -244,7 +244,7 @@ async fn end_session(
     caller: Caller,
     Path(session_id): Path<SessionId>,
 ) -> Answer<EndedSession> {
-    let sessions = app.outbox.sessions(caller.id);
+    let sessions = app.delivery.sessions(caller.id);
     let session = sessions.iter().find(|session| session.about.id == session_id);
     let unknown = || Refusal(Problem::new(Reason::NotFound, "You have no such session"));
     session.ok_or_else(unknown)?.end("KICKED", None);

@@ -36,8 +36,8 @@ fn body<'a>(headers: &HeaderMap, wanted: &str, text: &'a str) -> Result<&'a str,
     if said.eq_ignore_ascii_case(wanted) {
         return Ok(text);
     }
-    let told = format!("Content-Type must be {wanted}, not {said:?}");
-    Err(Problem::new(Reason::MediaType, told).into())
+    let message = format!("Content-Type must be {wanted}, not {said:?}");
+    Err(Problem::new(Reason::MediaType, message).into())
 }
 
 /// ICE servers as `Link` headers (RFC 9725 §4.6).
@@ -70,13 +70,13 @@ fn offer(
     let Resource { session, answer, etag } = app.rooms.offer_by_http(&room, visitor, side, text)?;
     let kind = if side == Side::Publish { "whip" } else { "whep" };
     let mut response = (StatusCode::CREATED, answer).into_response();
-    let told = response.headers_mut();
-    told.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
-    told.insert(header::LOCATION, value(&format!("/{kind}/sessions/{session}")));
-    told.insert(header::ETAG, value(&etag));
-    told.insert(HeaderName::from_static("accept-patch"), HeaderValue::from_static(FRAGMENT));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+    headers.insert(header::LOCATION, value(&format!("/{kind}/sessions/{session}")));
+    headers.insert(header::ETAG, value(&etag));
+    headers.insert(HeaderName::from_static("accept-patch"), HeaderValue::from_static(FRAGMENT));
     for link in links {
-        told.append(header::LINK, link);
+        headers.append(header::LINK, link);
     }
     Ok(response)
 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::auth::Identity;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Limits};
+use crate::delivery::Delivery;
 use crate::error::{Failure, Reason};
 use crate::event::{Device, Gender, PresenceMode, Role, User};
 use crate::ids::UserId;
-use crate::outbox::Outbox;
 use crate::relay::Relay;
 use crate::store::{DeviceRecord, DirectoryPage, Profile, Settings, Store, StoreError, UserRecord};
 use crate::view::{Detail, View, cursor, open_cursor};
@@ -94,7 +94,7 @@ pub struct DirectorySlice {
 /// Accounts, profiles and the directory.
 pub struct People {
     store: Arc<dyn Store>,
-    outbox: Arc<Outbox>,
+    delivery: Arc<Delivery>,
     view: View,
     clock: Clock,
     limits: Limits,
@@ -108,12 +108,12 @@ impl People {
         config: &Config,
         clock: Clock,
         store: Arc<dyn Store>,
-        outbox: Arc<Outbox>,
+        delivery: Arc<Delivery>,
         view: View,
         relay: Arc<Relay>,
     ) -> Self {
         let (limits, known) = (config.limits.clone(), Mutex::default());
-        Self { store, outbox, view, clock, limits, relay, known }
+        Self { store, delivery, view, clock, limits, relay, known }
     }
 
     /// Lets a verified identity in: makes or updates the account, refuses a disabled one.
@@ -224,7 +224,7 @@ impl People {
             self.relay.readmit(user);
         } else {
             self.relay.shut_out(user);
-            self.outbox
+            self.delivery
                 .sessions(user)
                 .iter()
                 .for_each(|session| session.end("USER_DISABLED", None));
@@ -249,7 +249,7 @@ impl People {
         let named = match (&query.ids, query.online) {
             (Some(ids), _) => Some(ids.clone()),
             (None, Some(true)) => {
-                Some(self.outbox.online().into_iter().take(self.limits.users_page_max).collect())
+                Some(self.delivery.online().into_iter().take(self.limits.users_page_max).collect())
             }
             _ => None,
         };
@@ -333,8 +333,8 @@ fn position(text: &str) -> Result<(String, UserId), PeopleError> {
 /// Whether an account already says what the token says. What a token leaves out is left alone.
 fn agrees(account: &UserRecord, identity: &Identity) -> bool {
     let profile = &account.profile;
-    fn same(told: Option<&String>, known: Option<&String>) -> bool {
-        told.is_none() || told == known
+    fn same(given: Option<&String>, known: Option<&String>) -> bool {
+        given.is_none() || given == known
     }
     same(identity.uid.as_ref(), Some(&profile.uid))
         && same(identity.email.as_ref(), profile.email.as_ref())

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{self, Audience, Config};
+use crate::delivery::{Delivery, Session, To};
 use crate::event::{Event, Snapshot, UserStatus};
 use crate::ids::{SessionId, UserId};
-use crate::outbox::{Outbox, Session};
 use crate::store::{Result, Store};
 use crate::view::View;
 
@@ -18,7 +18,7 @@ const CONTACTS: usize = 500;
 /// Tells people who is there.
 pub struct Presence {
     store: Arc<dyn Store>,
-    outbox: Arc<Outbox>,
+    delivery: Arc<Delivery>,
     view: View,
     clock: Clock,
     config: config::Presence,
@@ -39,12 +39,12 @@ impl Presence {
         config: &Config,
         clock: Clock,
         store: Arc<dyn Store>,
-        outbox: Arc<Outbox>,
+        delivery: Arc<Delivery>,
         view: View,
     ) -> Self {
         Self {
             store,
-            outbox,
+            delivery,
             view,
             clock,
             config: config.presence.clone(),
@@ -62,7 +62,7 @@ impl Presence {
         let returned = self.lock().leaving.remove(&user);
         let contacts = self.contacts(user).await?;
         let states = self.states(contacts.clone()).await?;
-        session.deliver(crate::outbox::Frame::new(&Event::PresenceSnapshot(Snapshot { states })));
+        session.deliver(crate::delivery::Frame::new(&Event::PresenceSnapshot(Snapshot { states })));
         if first && !returned {
             self.announce_to(user, &contacts).await?;
         }
@@ -74,7 +74,7 @@ impl Presence {
         self.lock().leaving.insert(user);
         self.store.touch_user(user, self.clock.now(), plain_cursor).await?;
         tokio::time::sleep(Duration::from_secs(self.config.grace)).await;
-        if self.lock().leaving.remove(&user) && !self.outbox.is_online(user) {
+        if self.lock().leaving.remove(&user) && !self.delivery.is_online(user) {
             self.announce(user).await?;
         }
         Ok(())
@@ -88,18 +88,18 @@ impl Presence {
 
     async fn announce_to(&self, user: UserId, contacts: &[UserId]) -> Result<()> {
         let mut audience: BTreeSet<UserId> = match self.config.audience {
-            Audience::All => self.outbox.online().into_iter().collect(),
+            Audience::All => self.delivery.online().into_iter().collect(),
             Audience::Contacts | Audience::None => contacts.iter().copied().collect(),
         };
         let watching = self.lock().by_target.get(&user).cloned().unwrap_or_default();
         audience.extend(watching.into_iter().map(|(watcher, _)| watcher));
-        audience.retain(|watcher| *watcher != user && self.outbox.is_online(*watcher));
+        audience.retain(|watcher| *watcher != user && self.delivery.is_online(*watcher));
         if audience.is_empty() {
             return Ok(());
         }
         let Some(record) = self.store.user(user).await? else { return Ok(()) };
         let event = Event::UserStatus(self.view.status(&record));
-        audience.into_iter().for_each(|watcher| self.outbox.deliver(watcher, &event));
+        self.delivery.send(To::Users(audience.into_iter().collect()), &event);
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl Presence {
         match self.config.audience {
             Audience::None => Ok(Vec::new()),
             Audience::All => Ok(self
-                .outbox
+                .delivery
                 .online()
                 .into_iter()
                 .filter(|other| *other != user)

@@ -145,7 +145,7 @@ pub struct Recorder {
     root: PathBuf,
     config: config::Recordings,
     scenes: Mutex<HashMap<RoomId, RecordingSource>>,
-    told: mpsc::Sender<RecorderEvent>,
+    events: mpsc::Sender<RecorderEvent>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -156,14 +156,14 @@ impl Recorder {
         clock: Clock,
         sfu: &Sfu,
     ) -> (Self, mpsc::Receiver<RecorderEvent>) {
-        let (told, hearing) = mpsc::channel(NEWS);
+        let (events, hearing) = mpsc::channel(NEWS);
         let recorder = Self {
             server: sfu.server().clone(),
             clock,
             root: PathBuf::from(&config.dir),
             config: config.clone(),
             scenes: Mutex::default(),
-            told,
+            events,
             threads: Mutex::default(),
         };
         (recorder, hearing)
@@ -180,12 +180,12 @@ impl Recorder {
         // A call that becomes one of several goes on in a room of the same name.
         self.stop(room, "moved");
         self.scenes().insert(room.clone(), scene);
-        self.tell(RecorderEvent::Opened { room: room.clone(), by });
+        self.notify(RecorderEvent::Opened { room: room.clone(), by });
     }
 
     /// Whether there was room for what is to be heard.
-    fn tell(&self, told: RecorderEvent) -> bool {
-        let sent = self.told.try_send(told);
+    fn notify(&self, events: RecorderEvent) -> bool {
+        let sent = self.events.try_send(events);
         if let Err(error) = &sent {
             tracing::error!(%error, "the store does not keep up with what happens to recordings");
             metrics::counter!("rtc_recording_errors_total").increment(1);
@@ -214,7 +214,7 @@ impl Recorder {
             scene.recording.as_ref().map(|running| running.shown.recording_id)
         };
         // Nobody is recorded who is not told.
-        if running.is_some_and(|id| !self.tell(RecorderEvent::Entered { id, user })) {
+        if running.is_some_and(|id| !self.notify(RecorderEvent::Entered { id, user })) {
             self.stop(room, "overload");
         }
     }
@@ -335,7 +335,7 @@ impl Recorder {
             server: self.server.clone(),
             added,
             reason,
-            told: self.told.clone(),
+            events: self.events.clone(),
         };
         let begun = self.run(parts);
         if begun.is_err() {

@@ -53,7 +53,7 @@ pub(super) struct Parts {
     /// Its other end is gone when the recording is to end, for the `reason`.
     pub(super) added: Receiver<Added>,
     pub(super) reason: Reason,
-    pub(super) told: Sender<RecorderEvent>,
+    pub(super) events: Sender<RecorderEvent>,
 }
 
 /// See the module.
@@ -126,10 +126,10 @@ impl Session {
         };
         metrics::gauge!("rtc_recording_active").decrement(1);
         let id = self.parts.id;
-        let _ = self.parts.told.blocking_send(RecorderEvent::Stopped { id, reason });
+        let _ = self.parts.events.blocking_send(RecorderEvent::Stopped { id, reason });
         let files = self.finish(reason);
         let problem = (!self.lacking.is_empty()).then_some(super::MISSING_SETS);
-        let _ = self.parts.told.blocking_send(RecorderEvent::Finished { id, files, problem });
+        let _ = self.parts.events.blocking_send(RecorderEvent::Finished { id, files, problem });
     }
 
     fn add(&mut self, Added { by, part, tapping }: Added) {
@@ -306,7 +306,7 @@ mod tests {
             server: Arc::new(Server::start(&settings, |_| {}).unwrap()),
             added: sync_channel(1).1,
             reason: Arc::default(),
-            told: tokio::sync::mpsc::channel(8).0,
+            events: tokio::sync::mpsc::channel(8).0,
         };
         (Session { began, ..Session::begin(parts).unwrap() }, began)
     }

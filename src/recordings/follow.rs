@@ -9,6 +9,7 @@ use tokio::sync::mpsc::Receiver;
 use super::{Place, RecordingError, Recordings, Result, shown};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
+use crate::delivery::To;
 use crate::event::Event;
 use crate::event::recording::{
     ConsentRequest, RecordingFile, RecordingNotice, RecordingReady, RecordingStatus,
@@ -27,8 +28,8 @@ impl Recordings {
         let mut tick = tokio::time::interval(RETENTION);
         loop {
             let outcome = tokio::select! {
-                told = hearing.recv() => match told {
-                    Some(told) => self.heard(told).await,
+                event = hearing.recv() => match event {
+                    Some(event) => self.on_recorder_event(event).await,
                     None => return,
                 },
                 _ = tick.tick() => self.retire().await,
@@ -39,8 +40,8 @@ impl Recordings {
         }
     }
 
-    async fn heard(&self, told: RecorderEvent) -> Result<()> {
-        match told {
+    async fn on_recorder_event(&self, event: RecorderEvent) -> Result<()> {
+        match event {
             RecorderEvent::Opened { room, by } => self.opened(room, by).await,
             RecorderEvent::Entered { id, user } => self.entered(id, user).await,
             RecorderEvent::Stopped { id, reason } => self.stopped(id, reason).await,
@@ -67,11 +68,11 @@ impl Recordings {
     /// Somebody comes while it runs: it concerns that one, too.
     async fn entered(&self, id: RecordingId, user: UserId) -> Result<()> {
         let record = self.store.recording(id).await?.ok_or(RecordingError::NotFound)?;
-        let told = RecordingNotice { recording: shown(&record), by: record.started_by };
-        self.outbox.deliver(user, &Event::RecordingStarted(Box::new(told)));
+        let notice = RecordingNotice { recording: shown(&record), by: record.started_by };
+        self.delivery.send(To::User(user), &Event::RecordingStarted(Box::new(notice)));
         if self.config.consent == config::Consent::Required {
             let asked = ConsentRequest { recording: shown(&record) };
-            self.outbox.deliver(user, &Event::RecordingConsentRequest(Box::new(asked)));
+            self.delivery.send(To::User(user), &Event::RecordingConsentRequest(Box::new(asked)));
         }
         if !user.is_guest() && !record.members.contains(&user) {
             let mut members = record.members.clone();
@@ -95,8 +96,8 @@ impl Recordings {
         };
         self.store.save_recording(record.clone()).await?;
         let present = self.recorder.people(&record.room).unwrap_or_default();
-        let told = RecordingNotice { recording: shown(&record), by: None };
-        self.tell(&record, &present, &Event::RecordingStopped(Box::new(told)));
+        let notice = RecordingNotice { recording: shown(&record), by: None };
+        self.notify(&record, &present, &Event::RecordingStopped(Box::new(notice)));
         self.change(&record.room, id, "stopped");
         tracing::info!(recording = %id, reason, "recording stopped");
         Ok(())
@@ -118,12 +119,12 @@ impl Recordings {
         let present = self.recorder.people(&over.room).unwrap_or_default();
         match over.status {
             RecordingStatus::Completed => {
-                let told = RecordingReady { recording: shown(&over) };
-                self.tell(&over, &present, &Event::RecordingReady(Box::new(told)));
+                let notice = RecordingReady { recording: shown(&over) };
+                self.notify(&over, &present, &Event::RecordingReady(Box::new(notice)));
             }
             _ => {
                 let reason = over.stop_reason.clone().unwrap_or_default();
-                self.tell_failed(&over, &present, &reason);
+                self.notify_failed(&over, &present, &reason);
             }
         }
         Ok(())

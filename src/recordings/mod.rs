@@ -15,13 +15,13 @@ pub use self::error::RecordingError;
 pub use self::follow::recover;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
+use crate::delivery::{Delivery, To};
 use crate::event::Event;
 use crate::event::recording::{
     ActiveRecording, ConsentRequest, FileKind, Recording, RecordingFailed, RecordingFile,
     RecordingMode, RecordingNotice, RecordingStatus,
 };
 use crate::ids::{CallId, FileId, RecordingId, RoomId, UserId};
-use crate::outbox::Outbox;
 use crate::recorder::{Recorder, RecordingSpec, Unrecorded};
 use crate::store::{RecordingQuery, RecordingRecord, Store};
 
@@ -36,7 +36,7 @@ type Changed =
 /// See the module.
 pub struct Recordings {
     store: Arc<dyn Store>,
-    outbox: Arc<Outbox>,
+    delivery: Arc<Delivery>,
     clock: Clock,
     recorder: Arc<Recorder>,
     config: config::Recordings,
@@ -82,12 +82,12 @@ impl Recordings {
         config: &config::Recordings,
         clock: Clock,
         store: Arc<dyn Store>,
-        outbox: Arc<Outbox>,
+        delivery: Arc<Delivery>,
         recorder: Arc<Recorder>,
     ) -> Self {
         let key = link::key();
         let changed = OnceLock::new();
-        Self { store, outbox, clock, recorder, config: config.clone(), key, changed }
+        Self { store, delivery, clock, recorder, config: config.clone(), key, changed }
     }
 
     /// Has `tell` called with what everybody in a room is to see of a recording: which, its state, and what it is while it runs.
@@ -150,11 +150,11 @@ impl Recordings {
             updated_at: now,
         };
         self.store.save_recording(record.clone()).await?;
-        let told = Event::RecordingStarted(Box::new(RecordingNotice {
+        let notice = Event::RecordingStarted(Box::new(RecordingNotice {
             recording: shown(&record),
             by: record.started_by,
         }));
-        self.tell(&record, &present, &told);
+        self.notify(&record, &present, &notice);
         let beginning = RecordingSpec { id: record.id, mode, by: record.started_by, at: now };
         let (recorder, place) = (self.recorder.clone(), room.clone());
         let begun = tokio::task::spawn_blocking(move || recorder.start(&place, &beginning)).await;
@@ -165,7 +165,7 @@ impl Recordings {
                 ..record.clone()
             };
             self.store.save_recording(over.clone()).await?;
-            self.tell_failed(&over, &present, "it could not begin");
+            self.notify_failed(&over, &present, "it could not begin");
             return Err(why.into());
         }
         tracing::info!(recording = %record.id, %room, %mode, by = ?by, "recording");
@@ -173,7 +173,7 @@ impl Recordings {
             let asked = Event::RecordingConsentRequest(Box::new(ConsentRequest {
                 recording: shown(&record),
             }));
-            self.tell(&record, &present, &asked);
+            self.notify(&record, &present, &asked);
             if let Some(by) = by {
                 self.recorder.consent(room, by, true);
             }
@@ -183,20 +183,20 @@ impl Recordings {
     }
 
     /// Tells everybody whom a recording concerns.
-    fn tell(&self, record: &RecordingRecord, present: &[UserId], event: &Event) {
+    fn notify(&self, record: &RecordingRecord, present: &[UserId], event: &Event) {
         let absent = record.members.iter().filter(|user| !present.contains(user));
         for &user in present.iter().chain(absent) {
-            self.outbox.deliver(user, event);
+            self.delivery.send(To::User(user), event);
         }
     }
 
-    fn tell_failed(&self, record: &RecordingRecord, present: &[UserId], reason: &str) {
+    fn notify_failed(&self, record: &RecordingRecord, present: &[UserId], reason: &str) {
         // That nothing was sent is no error.
         if record.status == RecordingStatus::Failed {
             metrics::counter!("rtc_recording_errors_total").increment(1);
         }
         let failed = RecordingFailed { recording_id: record.id, reason: reason.to_owned() };
-        self.tell(record, present, &Event::RecordingFailed(Box::new(failed)));
+        self.notify(record, present, &Event::RecordingFailed(Box::new(failed)));
     }
 
     /// A recording that the asking one may know of.

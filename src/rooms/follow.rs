@@ -80,7 +80,7 @@ impl Rooms {
                 let wanted =
                     wanted.map(|(layer, active)| WantedLayer { rid: layer.rid.clone(), active });
                 let (track_id, layers) = (track.id, wanted.collect());
-                member.tell(&self.outbox, |stamp| {
+                member.notify(&self.delivery, |stamp| {
                     Event::RoomPublishLayers(RoomPublishLayers { stamp, track_id, layers })
                 });
             }),
@@ -93,7 +93,7 @@ impl Rooms {
                     return;
                 };
                 let Some(member) = room.members.get_mut(place) else { return };
-                member.tell(&self.outbox, |stamp| {
+                member.notify(&self.delivery, |stamp| {
                     let flow = RoomTrackFlow { stamp, track_id, reason: "bandwidth" };
                     if paused {
                         Event::RoomTrackPaused(flow)
@@ -149,11 +149,11 @@ impl Rooms {
                 track.format = format;
                 changed = Some((room.id.clone(), track.id));
                 room.note_tracks(owner, &[]);
-                self.tell_recorder(room, owner);
+                self.notify_recorder(room, owner);
             }
         });
         if let Some((room, track)) = changed {
-            self.bring_up_to_date(&mut self.state(), &room, News::Tracks(&[track]));
+            self.reconcile(&mut self.state(), &room, News::Tracks(&[track]));
         }
     }
 
@@ -192,8 +192,8 @@ impl Rooms {
                         gone.extend(member.tracks.drain(..).map(|track| track.id));
                         let owner = member.id;
                         room.note_tracks(owner, &gone);
-                        self.tell_unpublished(room, owner, &gone);
-                        self.tell_recorder(room, owner);
+                        self.notify_unpublished(room, owner, &gone);
+                        self.notify_recorder(room, owner);
                         unpublished = Some((id, owner));
                     } else {
                         member.subscribe = None;
@@ -211,7 +211,7 @@ impl Rooms {
                 true => News::Member(member),
                 false => News::Tracks(&gone),
             };
-            self.bring_up_to_date(&mut self.state(), &id, news);
+            self.reconcile(&mut self.state(), &id, news);
         }
     }
 
@@ -221,7 +221,7 @@ impl Rooms {
             let Some(layer) = track.layers.get(usize::from(layer)).cloned() else { return };
             let track_id = track.id;
             let Some(member) = room.members.get_mut(place) else { return };
-            member.tell(&self.outbox, |stamp| {
+            member.notify(&self.delivery, |stamp| {
                 let (rid, width, height) = (layer.rid, layer.width, layer.height);
                 let reason = "bandwidth";
                 Event::RoomLayerChanged(RoomLayerChanged {
@@ -252,7 +252,7 @@ impl Rooms {
                     room.dominant = Some(loudest.participant_id);
                 }
                 let dominant = room.dominant;
-                room.tell(&self.outbox, None, |stamp| {
+                room.notify(&self.delivery, None, |stamp| {
                     Event::RoomSpeakers(RoomSpeakers { stamp, speakers: heard.clone(), dominant })
                 });
             },

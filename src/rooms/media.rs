@@ -152,7 +152,7 @@ impl Rooms {
             })
         });
         let tracks = tracks.into_iter().flatten().collect();
-        self.bring_up_to_date(&mut state, &id, News::Tracks(&changed));
+        self.reconcile(&mut state, &id, News::Tracks(&changed));
         let answer = SessionDescription { kind: "answer".into(), sdp: answer };
         Ok(Publishing { answer, rev, tracks })
     }
@@ -305,10 +305,10 @@ impl Rooms {
     /// Announces what has become of a member's tracks; gives those that are new or gone.
     fn announce_update(&self, room: &mut Room, id: ParticipantId, update: &Update) -> Vec<TrackId> {
         room.note_tracks(id, &update.gone);
-        self.tell_unpublished(room, id, &update.gone);
-        self.tell_recorder(room, id);
+        self.notify_unpublished(room, id, &update.gone);
+        self.notify_recorder(room, id);
         for track in &update.new {
-            room.tell(&self.outbox, Some(id), |stamp| {
+            room.notify(&self.delivery, Some(id), |stamp| {
                 let track = track.clone();
                 Event::RoomTrackPublished(Box::new(RoomTrackPublished {
                     stamp,
@@ -324,9 +324,14 @@ impl Rooms {
         update.gone.iter().copied().chain(new).collect()
     }
 
-    pub(super) fn tell_unpublished(&self, room: &mut Room, owner: ParticipantId, gone: &[TrackId]) {
+    pub(super) fn notify_unpublished(
+        &self,
+        room: &mut Room,
+        owner: ParticipantId,
+        gone: &[TrackId],
+    ) {
         for &track_id in gone {
-            room.tell(&self.outbox, Some(owner), |stamp| {
+            room.notify(&self.delivery, Some(owner), |stamp| {
                 Event::RoomTrackUnpublished(RoomTrackUnpublished {
                     stamp,
                     participant_id: owner,
@@ -365,7 +370,7 @@ impl Rooms {
             let track = offers.get(&track).filter(|_| open).map(|offer| offer.key);
             server.command(*key, Command::Show { peer, mid: mid.to_owned(), track });
         }
-        self.bring_up_to_date(&mut state, &id, News::Answer(who));
+        self.reconcile(&mut state, &id, News::Answer(who));
         Ok(())
     }
 
@@ -402,7 +407,7 @@ impl Rooms {
             result.accepted.push(track);
         }
         let news = News::Wishes(member, &result.accepted);
-        self.bring_up_to_date(&mut state, &id, news);
+        self.reconcile(&mut state, &id, news);
         Ok(result)
     }
 
@@ -424,7 +429,7 @@ impl Rooms {
         let link = link.ok_or(RoomError::NoTrack)?;
         link.connection.restart();
         link.offer_again();
-        self.bring_up_to_date(&mut state, &id, News::Answer(member));
+        self.reconcile(&mut state, &id, News::Answer(member));
         Ok(None)
     }
 
@@ -486,7 +491,7 @@ impl Rooms {
         by: ParticipantId,
     ) {
         self.sfu.server().command(room.key, Command::Mute { track, muted });
-        room.tell(&self.outbox, None, |stamp| {
+        room.notify(&self.delivery, None, |stamp| {
             Event::RoomTrackMuted(RoomTrackMuted { stamp, track_id, muted, by })
         });
     }

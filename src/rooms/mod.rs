@@ -61,7 +61,7 @@ pub struct Rooms {
     sfu: Arc<Sfu>,
     recorder: Arc<Recorder>,
     relay: Arc<Relay>,
-    outbox: Outboxes,
+    delivery: Outboxes,
     in_call: Arc<InCall>,
     config: config::Rooms,
     sdp_bytes: usize,
@@ -211,7 +211,7 @@ impl Rooms {
         config: &config::Config,
         clock: Clock,
         (sfu, recorder, relay): (Arc<Sfu>, Arc<Recorder>, Arc<Relay>),
-        outbox: Outboxes,
+        delivery: Outboxes,
         in_call: Arc<InCall>,
     ) -> Self {
         let (sdp_bytes, config) = (config.limits.sdp_bytes, config.rooms.clone());
@@ -220,7 +220,7 @@ impl Rooms {
             sfu,
             recorder,
             relay,
-            outbox,
+            delivery,
             in_call,
             config,
             sdp_bytes,
@@ -326,7 +326,9 @@ impl Rooms {
     /// Tells everybody that the server goes down at `deadline`.
     pub fn drain(&self, deadline: Timestamp) {
         for room in self.state().rooms.values_mut() {
-            room.tell(&self.outbox, None, |stamp| Event::RoomDrain(RoomDrain { stamp, deadline }));
+            room.notify(&self.delivery, None, |stamp| {
+                Event::RoomDrain(RoomDrain { stamp, deadline })
+            });
         }
     }
 
@@ -453,7 +455,7 @@ impl Rooms {
             let link = room.by_session(session).and_then(|member| member.subscribe.as_mut());
             link.filter(|link| !link.answered).into_iter().for_each(Link::offer_again);
             let me = joined.own.participant_id;
-            self.bring_up_to_date(&mut state, id, News::Member(me));
+            self.reconcile(&mut state, id, News::Member(me));
             return Ok(joined);
         }
         let mut member = self.admit(room, joining)?;
@@ -469,14 +471,14 @@ impl Rooms {
         }
         room.empty_since = None;
         if waiting {
-            tell_lobby(room, &self.outbox);
+            notify_lobby(room, &self.delivery);
             return Err(RoomError::Lobby);
         }
         tracing::info!(room = %id, user = %joining.user, moderator, "joined");
         self.announce(room, session);
         let joined = joined(room, session)?;
         let me = joined.own.participant_id;
-        self.bring_up_to_date(&mut state, id, News::Member(me));
+        self.reconcile(&mut state, id, News::Member(me));
         Ok(joined)
     }
 
@@ -515,7 +517,7 @@ impl Rooms {
         let Some(member) = room.by_session(session) else { return };
         let (id, user, participant) = (member.id, member.user, member.shown());
         self.recorder.enter(&room.id, user);
-        room.tell(&self.outbox, Some(id), |stamp| {
+        room.notify(&self.delivery, Some(id), |stamp| {
             Event::RoomJoined(Box::new(RoomParticipant { stamp, participant: participant.clone() }))
         });
     }
@@ -539,8 +541,8 @@ impl Rooms {
         }
         member.door = Door::Socket(Some(joining.socket));
         member.lost = None;
-        if !member.replay(&self.outbox, *last) {
-            member.tell(&self.outbox, |stamp| {
+        if !member.replay(&self.delivery, *last) {
+            member.notify(&self.delivery, |stamp| {
                 Event::RoomState(Box::new(RoomState { stamp, room: shown, participants: people }))
             });
         }
@@ -550,13 +552,13 @@ impl Rooms {
             links.iter().flatten().for_each(|link| self.hang_up(peers, key, link));
             gone.extend(member.tracks.drain(..).map(|track| track.id));
             room.note_tracks(me, &gone);
-            self.tell_unpublished(room, me, &gone);
-            self.tell_recorder(room, me);
+            self.notify_unpublished(room, me, &gone);
+            self.notify_recorder(room, me);
         }
         self.changed(room, session);
         let joined = joined(room, session)?;
-        self.bring_up_to_date(&mut state, id, News::Tracks(&gone));
-        self.bring_up_to_date(&mut state, id, News::Member(me));
+        self.reconcile(&mut state, id, News::Tracks(&gone));
+        self.reconcile(&mut state, id, News::Member(me));
         Ok(joined)
     }
 
@@ -564,7 +566,7 @@ impl Rooms {
     fn changed(&self, room: &mut Room, session: RoomSessionId) {
         let Some(member) = room.by_session(session) else { return };
         let (id, participant) = (member.id, member.shown());
-        room.tell(&self.outbox, Some(id), |stamp| {
+        room.notify(&self.delivery, Some(id), |stamp| {
             Event::RoomParticipantUpdated(Box::new(RoomParticipant {
                 stamp,
                 participant: participant.clone(),
@@ -624,7 +626,7 @@ impl Rooms {
         let links = [&member.publish, &member.subscribe];
         links.into_iter().flatten().for_each(|link| self.hang_up(peers, room.key, link));
         if member.waiting {
-            return tell_lobby(room, &self.outbox);
+            return notify_lobby(room, &self.delivery);
         }
         let tracks: Vec<_> = member.tracks.iter().map(|track| track.id).collect();
         self.recorder.sends(&room.id, room.key, performer(&member), Vec::new());
@@ -632,14 +634,14 @@ impl Rooms {
             self.recorder.leave(&room.id, member.user);
         }
         room.note_tracks(gone, &tracks);
-        self.tell_unpublished(room, gone, &tracks);
-        room.tell(&self.outbox, None, |stamp| {
+        self.notify_unpublished(room, gone, &tracks);
+        room.notify(&self.delivery, None, |stamp| {
             Event::RoomLeft(RoomLeft { stamp, participant_id: gone, reason })
         });
         if room.members.is_empty() {
             room.empty_since = Some(self.clock.now());
         }
-        self.bring_up_to_date(&mut state, id, News::Tracks(&tracks));
+        self.reconcile(&mut state, id, News::Tracks(&tracks));
     }
 
     /// Ends a peer connection.
@@ -654,7 +656,7 @@ impl Rooms {
         let State { rooms, peers, .. } = &mut *state;
         let Some(mut room) = rooms.remove(id) else { return };
         room.members.iter_mut().for_each(|member| {
-            member.tell(&self.outbox, |stamp| Event::RoomClosed(RoomClosed { stamp, reason }));
+            member.notify(&self.delivery, |stamp| Event::RoomClosed(RoomClosed { stamp, reason }));
         });
         for link in room.members.iter().flat_map(|it| [&it.publish, &it.subscribe]).flatten() {
             self.hang_up(peers, room.key, link);
@@ -683,7 +685,7 @@ impl Rooms {
     }
 
     /// Tells everybody in a room that a recording has begun or ended.
-    pub fn tell_recording(
+    pub fn notify_recording(
         &self,
         id: &RoomId,
         recording_id: RecordingId,
@@ -693,13 +695,13 @@ impl Rooms {
         let mut all = self.state();
         let Some(room) = all.rooms.get_mut(id) else { return };
         let (mode, by) = (active.map(|it| it.mode), active.and_then(|it| it.by));
-        room.tell(&self.outbox, None, |stamp| {
+        room.notify(&self.delivery, None, |stamp| {
             Event::RoomRecording(RoomRecording { stamp, recording_id, state, mode, by })
         });
     }
 
     /// Tells the recorder what somebody sends now.
-    fn tell_recorder(&self, room: &Room, id: ParticipantId) {
+    fn notify_recorder(&self, room: &Room, id: ParticipantId) {
         let Some(member) = room.members.iter().find(|member| member.id == id) else { return };
         let screen = |source| matches!(source, TrackSource::Screen | TrackSource::ScreenAudio);
         let tracks = member.tracks.iter();
@@ -786,12 +788,12 @@ fn joined(room: &mut Room, session: RoomSessionId) -> Result<Joined> {
     Ok(Joined { session, secret, room: shown, own, others: others.collect(), seq })
 }
 
-fn tell_lobby(room: &mut Room, outbox: &Outboxes) {
+fn notify_lobby(room: &mut Room, delivery: &Outboxes) {
     let waiting: Vec<_> =
         room.members.iter().filter(|member| member.waiting).map(Member::shown).collect();
     for member in room.members.iter_mut().filter(|member| member.moderator && !member.waiting) {
         let waiting = waiting.clone();
-        member.tell(outbox, |stamp| Event::RoomLobby(RoomLobby { stamp, waiting }));
+        member.notify(delivery, |stamp| Event::RoomLobby(RoomLobby { stamp, waiting }));
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::state::{Member, Room};
-use super::{News, Result, RoomError, Rooms, check_metadata, tell_lobby};
+use super::{News, Result, RoomError, Rooms, check_metadata, notify_lobby};
 use crate::event::Event;
 use crate::event::room::{
     Participant, Permissions, RoomData, RoomHand, RoomModerated, RoomReaction, RoomSpotlight,
@@ -69,12 +69,12 @@ impl Rooms {
                 return Ok(());
             }
             Moderation::Kick(who, reason) => {
-                self.tell_moderated(id, who, "kick", by, reason)?;
+                self.notify_moderated(id, who, "kick", by, reason)?;
                 self.remove(id, who, "kicked");
                 return Ok(());
             }
             Moderation::Admit(who, false) => {
-                self.tell_moderated(id, who, "refused", by, None)?;
+                self.notify_moderated(id, who, "refused", by, None)?;
                 self.remove(id, who, "refused");
                 return Ok(());
             }
@@ -90,7 +90,7 @@ impl Rooms {
                     return Err(RoomError::NotInRoom);
                 }
                 room.spotlight = participant_id;
-                room.tell(&self.outbox, None, |stamp| {
+                room.notify(&self.delivery, None, |stamp| {
                     Event::RoomSpotlight(RoomSpotlight { stamp, participant_id })
                 });
             }
@@ -108,7 +108,7 @@ impl Rooms {
                     .into_iter()
                     .for_each(|track| self.mute_track(room, track, true, by.unwrap_or(who)));
                 drop(state);
-                self.tell_moderated(id, who, "mute", by, None)?;
+                self.notify_moderated(id, who, "mute", by, None)?;
             }
             Moderation::Permit(who, permissions, moderator) => {
                 let member = room.by_id(who).ok_or(RoomError::NotInRoom)?;
@@ -118,13 +118,13 @@ impl Rooms {
                 self.silence(room, who);
                 let participant = room.by_id(who).map(|member| member.shown());
                 if let (Some(participant), Some(member)) = (participant, room.by_id(who)) {
-                    member.tell(&self.outbox, |stamp| {
+                    member.notify(&self.delivery, |stamp| {
                         let told = crate::event::room::RoomParticipant { stamp, participant };
                         Event::RoomParticipantUpdated(Box::new(told))
                     });
                 }
                 self.changed(room, session);
-                self.bring_up_to_date(&mut state, id, News::Member(who));
+                self.reconcile(&mut state, id, News::Member(who));
             }
             _ => {}
         }
@@ -143,7 +143,7 @@ impl Rooms {
         tracks.into_iter().for_each(|track| self.mute_track(room, track, true, who));
     }
 
-    fn tell_moderated(
+    fn notify_moderated(
         &self,
         id: &RoomId,
         who: ParticipantId,
@@ -154,7 +154,7 @@ impl Rooms {
         let mut state = self.state();
         let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
         let member = room.by_id(who).ok_or(RoomError::NotInRoom)?;
-        member.tell(&self.outbox, |stamp| {
+        member.notify(&self.delivery, |stamp| {
             Event::RoomModerated(RoomModerated { stamp, action, by, reason })
         });
         Ok(())
@@ -166,21 +166,21 @@ impl Rooms {
         let member = room.by_id(who).filter(|member| member.waiting).ok_or(RoomError::NotInRoom)?;
         member.waiting = false;
         let (session, participant) = (member.session, member.shown());
-        member.tell(&self.outbox, |stamp| {
+        member.notify(&self.delivery, |stamp| {
             let told = crate::event::room::RoomParticipant { stamp, participant };
             Event::RoomJoined(Box::new(told))
         });
-        tell_lobby(room, &self.outbox);
+        notify_lobby(room, &self.delivery);
         self.announce(room, session);
-        self.bring_up_to_date(&mut state, id, News::Member(who));
+        self.reconcile(&mut state, id, News::Member(who));
         Ok(())
     }
 
     /// Raises or lowers one's hand.
     pub fn raise(&self, me: UserId, session: RoomSessionId, raised: bool) -> Result<()> {
-        self.speak_up(me, session, |room, member, outbox| {
+        self.speak_up(me, session, |room, member, delivery| {
             member_of(room, member)?.hand_raised = raised;
-            room.tell(outbox, None, |stamp| {
+            room.notify(delivery, None, |stamp| {
                 Event::RoomHand(RoomHand { stamp, participant_id: member, raised })
             });
             Ok(())
@@ -189,8 +189,8 @@ impl Rooms {
 
     /// Shows a reaction.
     pub fn react(&self, me: UserId, session: RoomSessionId, emoji: &str) -> Result<()> {
-        self.speak_up(me, session, |room, member, outbox| {
-            room.tell(outbox, None, |stamp| {
+        self.speak_up(me, session, |room, member, delivery| {
+            room.notify(delivery, None, |stamp| {
                 Event::RoomReaction(RoomReaction {
                     stamp,
                     participant_id: member,
@@ -214,13 +214,13 @@ impl Rooms {
             let why = format!("payload has {bytes} bytes as JSON; at most {DATA} are sent");
             return Err(RoomError::Invalid("payload", why));
         }
-        self.speak_up(me, session, |room, member, outbox| {
+        self.speak_up(me, session, |room, member, delivery| {
             for other in
                 room.members.iter_mut().filter(|other| !other.waiting && other.id != member)
             {
                 if to.is_none_or(|to| to.contains(&other.id)) {
                     let (topic, payload) = (topic.to_owned(), payload.clone());
-                    other.tell(outbox, |stamp| {
+                    other.notify(delivery, |stamp| {
                         Event::RoomData(Box::new(RoomData {
                             stamp,
                             participant_id: member,
@@ -266,7 +266,7 @@ impl Rooms {
             if !member_of(room, member)?.permissions.can_data {
                 return Err(RoomError::MayNotSendData);
             }
-            act(room, member, &self.outbox)
+            act(room, member, &self.delivery)
         })
     }
 }

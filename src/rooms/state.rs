@@ -9,6 +9,7 @@ use switchboard_media::{Codec, Format, Kind, PeerKey, RoomKey, TrackKey};
 use tracing::Span;
 
 use crate::clock::Timestamp;
+use crate::delivery::{Delivery, Frame};
 use crate::event::Event;
 use crate::event::room::{
     Participant as Shown, Permissions, Reached, Room as ShownRoom, Stamp, Track as ShownTrack,
@@ -16,7 +17,6 @@ use crate::event::room::{
 };
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, SessionId, TrackId, UserId};
 use crate::incall::Present;
-use crate::outbox::{Frame, Outbox};
 
 /// Events that are kept for a session that was lost.
 const REPLAY: usize = 500;
@@ -224,12 +224,12 @@ impl Member {
     }
 
     /// Tells this participant something.
-    pub(super) fn tell(&mut self, outbox: &Outbox, event: impl FnOnce(Stamp) -> Event) {
+    pub(super) fn notify(&mut self, delivery: &Delivery, event: impl FnOnce(Stamp) -> Event) {
         let Door::Socket(socket) = self.door else { return };
         self.seq += 1;
         let event = event(Stamp { seq: self.seq, session_id: self.session });
         if let Some(socket) = socket {
-            send(outbox, self.user, socket, &event);
+            send(delivery, self.user, socket, &event);
         }
         if self.told.len() == REPLAY {
             self.told.pop_front();
@@ -238,14 +238,14 @@ impl Member {
     }
 
     /// Sends what was told since `last` once more; false when not all of it is kept.
-    pub(super) fn replay(&self, outbox: &Outbox, last: u64) -> bool {
+    pub(super) fn replay(&self, delivery: &Delivery, last: u64) -> bool {
         let Door::Socket(Some(socket)) = self.door else { return true };
         let kept = self.told.front().map_or(self.seq, |(seq, _)| seq - 1);
         if last < kept {
             return false;
         }
         for (_, event) in self.told.iter().filter(|(seq, _)| *seq > last) {
-            send(outbox, self.user, socket, event);
+            send(delivery, self.user, socket, event);
         }
         true
     }
@@ -297,8 +297,8 @@ impl Member {
     }
 }
 
-fn send(outbox: &Outbox, user: UserId, socket: SessionId, event: &Event) {
-    let sessions = outbox.sessions(user);
+fn send(delivery: &Delivery, user: UserId, socket: SessionId, event: &Event) {
+    let sessions = delivery.sessions(user);
     if let Some(session) = sessions.iter().find(|session| session.about.id == socket) {
         session.deliver(Frame::new(event));
     }
@@ -400,15 +400,15 @@ impl Room {
     }
 
     /// Tells everybody but one.
-    pub(super) fn tell(
+    pub(super) fn notify(
         &mut self,
-        outbox: &Outbox,
+        delivery: &Delivery,
         but: Option<ParticipantId>,
         event: impl Fn(Stamp) -> Event,
     ) {
         let hearing =
             self.members.iter_mut().filter(|member| !member.waiting && Some(member.id) != but);
-        hearing.for_each(|member| member.tell(outbox, &event));
+        hearing.for_each(|member| member.notify(delivery, &event));
     }
 
     /// The track of this name with its owner.
@@ -439,4 +439,4 @@ impl Room {
 }
 
 /// Where a session is found: shared by all that answer for rooms.
-pub(super) type Outboxes = Arc<Outbox>;
+pub(super) type Outboxes = Arc<Delivery>;

@@ -30,7 +30,7 @@ impl Offer {
 
 impl Rooms {
     /// Makes what everybody receives what everybody wants.
-    pub(super) fn bring_up_to_date(&self, state: &mut State, id: &RoomId, news: News<'_>) {
+    pub(super) fn reconcile(&self, state: &mut State, id: &RoomId, news: News<'_>) {
         let Some(room) = state.rooms.get_mut(id) else { return };
         let concerned = match news {
             News::Tracks(_) => None,
@@ -83,7 +83,7 @@ impl Rooms {
             }
             // Of a track that is gone, or not wanted, nothing is to be said.
             if unplayable != before && wanted.is_some() {
-                member.tell(&self.outbox, |stamp| {
+                member.notify(&self.delivery, |stamp| {
                     let flow = RoomTrackFlow { stamp, track_id: track, reason: UNSUPPORTED };
                     match unplayable {
                         true => Event::RoomTrackPaused(flow),
@@ -153,7 +153,7 @@ impl Rooms {
         });
         let (rev, tracks) = (link.rev, shows.collect());
         let offer = SessionDescription { kind: "offer".into(), sdp };
-        member.tell(&self.outbox, |stamp| {
+        member.notify(&self.delivery, |stamp| {
             Event::RoomOffer(Box::new(RoomOffer { stamp, rev, offer, tracks }))
         });
     }

@@ -102,7 +102,7 @@ impl Rooms {
         peers.insert(peer, id.clone());
         let participant = room.by_id(member_id).map(|member| member.shown());
         if let (Side::Publish, Some(participant)) = (side, participant) {
-            room.tell(&self.outbox, Some(member_id), |stamp| {
+            room.notify(&self.delivery, Some(member_id), |stamp| {
                 let participant = participant.clone();
                 Event::RoomJoined(Box::new(RoomParticipant { stamp, participant }))
             });
@@ -112,7 +112,7 @@ impl Rooms {
             Side::Publish => News::Tracks(&changed),
             Side::View(_) => News::Member(member_id),
         };
-        self.bring_up_to_date(&mut state, id, news);
+        self.reconcile(&mut state, id, news);
         Ok(Resource { session, answer, etag })
     }
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::table::{Context, Done, Outcome};
-use crate::calls::{CallError, CallRequest, Delivery, Respond as Answering, Signal};
+use crate::calls::{CallError, CallRequest, Respond as Answering, Signal, SignalDelivery};
 use crate::error::Problem;
 use crate::event::{Call, CallMedia, CallType, EndReason, IceServer, SignalKind};
 use crate::ids::{CallId, ClientId, RoomId, Short, UserId};
@@ -222,8 +222,8 @@ pub(super) async fn update(context: Context, payload: Update) -> Outcome<OneCall
         (Some(kind), None) => calls.change(me, payload.call_id, kind).await?,
         (None, Some(CallMedia::Relay)) => calls.relay_media(me, payload.call_id).await?,
         _ => {
-            let told = "Name callType, or media, which can become \"relay\" only";
-            return Err(Problem::invalid("callType", told));
+            let message = "Name callType, or media, which can become \"relay\" only";
+            return Err(Problem::invalid("callType", message));
         }
     };
     Ok(OneCall { call })
@@ -394,7 +394,7 @@ pub(super) struct Candidate {
     candidate: Value,
 }
 
-pub(super) async fn offer(context: Context, payload: Offer) -> Outcome<Delivery> {
+pub(super) async fn offer(context: Context, payload: Offer) -> Outcome<SignalDelivery> {
     let Offer { call_id, to_user_id, offer, ice_restart } = payload;
     signal(
         &context,
@@ -409,7 +409,7 @@ pub(super) async fn offer(context: Context, payload: Offer) -> Outcome<Delivery>
     .await
 }
 
-pub(super) async fn answer(context: Context, payload: AnswerSignal) -> Outcome<Delivery> {
+pub(super) async fn answer(context: Context, payload: AnswerSignal) -> Outcome<SignalDelivery> {
     let AnswerSignal { call_id, to_user_id, answer } = payload;
     signal(
         &context,
@@ -424,7 +424,7 @@ pub(super) async fn answer(context: Context, payload: AnswerSignal) -> Outcome<D
     .await
 }
 
-pub(super) async fn candidate(context: Context, payload: Candidate) -> Outcome<Delivery> {
+pub(super) async fn candidate(context: Context, payload: Candidate) -> Outcome<SignalDelivery> {
     let Candidate { call_id, to_user_id, candidate } = payload;
     let kind = SignalKind::IceCandidate;
     signal(
@@ -434,7 +434,7 @@ pub(super) async fn candidate(context: Context, payload: Candidate) -> Outcome<D
     .await
 }
 
-async fn signal(context: &Context, signal: Signal) -> Outcome<Delivery> {
+async fn signal(context: &Context, signal: Signal) -> Outcome<SignalDelivery> {
     context.limits.signal()?;
     Ok(context.app.calls.signal(&context.actor(), signal).await?)
 }

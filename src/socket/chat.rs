@@ -6,10 +6,10 @@ use utoipa::ToSchema;
 use super::table::{Context, Done, Outcome};
 use crate::chat::{Place, SendMessage};
 use crate::clock::Timestamp;
+use crate::delivery::Frame;
 use crate::error::Problem;
 use crate::event::{self, Event, MarkedRead};
 use crate::ids::{ConversationId, MessageId, UserId};
-use crate::outbox::Frame;
 
 /// `toUserId` (or `withUserId`), or `conversationId`.
 pub(super) fn place(

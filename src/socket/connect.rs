@@ -16,10 +16,10 @@ use super::wire::{Line, Sender};
 use crate::app::App;
 use crate::auth::{self, AuthError, Identity, bearer};
 use crate::config::XUserId;
+use crate::delivery::{Frame, SessionInfo};
 use crate::error::{Failure, Reason};
 use crate::event::{Event, MissedCalls, Role, SessionReady};
 use crate::ids::{DeviceId, SessionId, Short, UserId};
-use crate::outbox::{About, Frame};
 use crate::peer::ClientAddress;
 
 /// What a client says when it connects.
@@ -70,7 +70,7 @@ async fn admit(
             Reason::Draining,
         ));
     }
-    if app.outbox.connections() >= app.config.limits.connections {
+    if app.delivery.connections() >= app.config.limits.connections {
         return Err(Refusal(
             "The server is full; come back in a moment".into(),
             Reason::Unavailable,
@@ -85,12 +85,12 @@ async fn admit(
     check_claim(&app, &identity, &handshake)?;
     let refused = |error: crate::people::PeopleError| {
         let reason = error.reason();
-        let told = if reason.status().is_server_error() {
+        let message = if reason.status().is_server_error() {
             "Authentication service error".into()
         } else {
             error.to_string()
         };
-        Refusal(format!("Authentication error: {told}"), reason)
+        Refusal(format!("Authentication error: {message}"), reason)
     };
     app.people.admit(&identity).await.map_err(refused)?;
     socket.extensions.insert(Admitted { identity, handshake, guest: None });
@@ -165,8 +165,8 @@ fn check_claim(app: &App, identity: &Identity, handshake: &Handshake) -> Result<
     if app.config.compat.x_user_id == XUserId::Ignore || claimed == Some(identity.user_id) {
         return Ok(());
     }
-    let told = "Authentication error: auth.userId is not the user of the token";
-    Err(Refusal(told.into(), Reason::IdentityMismatch))
+    let message = "Authentication error: auth.userId is not the user of the token";
+    Err(Refusal(message.into(), Reason::IdentityMismatch))
 }
 
 fn address(socket: &SocketRef) -> String {
@@ -199,9 +199,9 @@ fn open(app: App, socket: &SocketRef, admitted: Admitted) -> (Arc<Connection>, O
     let Admitted { identity, handshake, guest } = admitted;
     let line = Line::new(socket.clone());
     let about = about(&app, socket, &identity, &handshake);
-    let first = !app.outbox.is_online(identity.user_id);
+    let first = !app.delivery.is_online(identity.user_id);
     let most = app.config.limits.sessions_per_user;
-    let (session, replaced) = app.outbox.open(about, Box::new(Sender(line.clone())), most);
+    let (session, replaced) = app.delivery.open(about, Box::new(Sender(line.clone())), most);
     replaced.iter().for_each(|old| old.end("REPLACED", None));
     if guest.is_none() {
         session.set_expires_at(identity.expires_at);
@@ -231,13 +231,13 @@ fn cursor_of(value: &Value) -> Option<i64> {
     }
 }
 
-fn about(app: &App, socket: &SocketRef, identity: &Identity, handshake: &Handshake) -> About {
+fn about(app: &App, socket: &SocketRef, identity: &Identity, handshake: &Handshake) -> SessionInfo {
     let agent = socket
         .req_parts()
         .headers
         .get(http::header::USER_AGENT)
         .and_then(|value| value.to_str().ok());
-    About {
+    SessionInfo {
         id: SessionId::new(app.clock.id()),
         user: identity.user_id,
         device_id: handshake.device_id.clone().map(DeviceId::into_string),
@@ -247,7 +247,7 @@ fn about(app: &App, socket: &SocketRef, identity: &Identity, handshake: &Handsha
         address: address(socket),
         user_agent: agent.unwrap_or_default().chars().take(256).collect(),
         relays: handshake.capabilities.iter().take(32).any(|it| it.as_str() == "call/relay"),
-        plain: handshake.cursor.as_ref().is_none_or(Value::is_null),
+        legacy: handshake.cursor.as_ref().is_none_or(Value::is_null),
     }
 }
 
@@ -261,7 +261,7 @@ async fn welcome(
     let user = session.about.user;
     let is_guest = user.is_guest();
     let (head, resumes) =
-        if is_guest { (0, false) } else { app.chat.standing(user, cursor).await? };
+        if is_guest { (0, false) } else { app.chat.sync_position(user, cursor).await? };
     let ready = SessionReady {
         session_id: session.about.id,
         user_id: user,
@@ -280,13 +280,13 @@ async fn welcome(
         Some(cursor) if resumes => connection.sync_from(cursor).await?,
         Some(_) => app.chat.reset_to(session, head),
         None => {
-            app.chat.replay_plainly(session, head).await?;
+            app.chat.replay_undelivered(session, head).await?;
             missed_calls(connection).await;
         }
     }
     app.presence.arrived(session, first).await.map_err(crate::chat::ChatError::from)?;
     if let Err(error) = app.calls.session_opened(session).await {
-        tracing::warn!(%error, "calls could not be told of a new connection");
+        tracing::warn!(%error, "calls did not learn of a new connection");
     }
     Ok(())
 }
@@ -305,7 +305,7 @@ async fn missed_calls(connection: &Connection) {
 async fn closed(connection: &Connection, reason: DisconnectReason) {
     let (app, session) = (&connection.app, &connection.session);
     tracing::debug!(session = %session.about.id, ?reason, "disconnected");
-    let last = app.outbox.close(session);
+    let last = app.delivery.close(session);
     app.presence.forget(session);
     app.rooms.lost(session.about.user, session.about.id);
     if session.about.user.is_guest() {
@@ -315,18 +315,18 @@ async fn closed(connection: &Connection, reason: DisconnectReason) {
     // What was written to a connection that had silently died may be lost: it is told again.
     let lost =
         matches!(reason, DisconnectReason::HeartbeatTimeout | DisconnectReason::TransportError);
-    let told = if session.about.plain && !lost { session.told() } else { 0 };
+    let sent = if session.about.legacy && !lost { session.sent_up_to() } else { 0 };
     let (user, now) = (session.about.user, app.clock.now());
-    if !last && told == 0 {
+    if !last && sent == 0 {
         return;
     }
     // The socket lives until this returns, so the grace of presence is waited for elsewhere.
     let (presence, store) = (app.presence.clone(), app.store.clone());
     tokio::spawn(async move {
         let outcome = if last {
-            presence.left(user, told).await
+            presence.left(user, sent).await
         } else {
-            store.touch_user(user, now, told).await
+            store.touch_user(user, now, sent).await
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "a sign of life could not be stored");

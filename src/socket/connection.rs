@@ -13,10 +13,10 @@ use super::wire::Line;
 use crate::app::App;
 use crate::calls::Actor;
 use crate::chat::ChatError;
+use crate::delivery::{Frame, Session};
 use crate::error::{Problem, Reason};
 use crate::event::{Event, Refused, Role};
 use crate::limits::ConnectionLimits;
-use crate::outbox::{Frame, Session};
 
 /// Events of one client that wait for their turn at most.
 const INBOX: usize = 1024;
@@ -165,8 +165,8 @@ impl Connection {
     async fn outcome(self: &Arc<Self>, asked: &Asked) -> Result<Box<RawValue>, Problem> {
         let parts = asked.parts()?;
         if self.guest.is_some() && !open_to_guests(&parts.name) {
-            let told = "A guest has the room:* events of one room, and recording:consent; this one needs an account";
-            return Err(Problem::new(Reason::Forbidden, told));
+            let message = "A guest has the room:* events of one room, and recording:consent; this one needs an account";
+            return Err(Problem::new(Reason::Forbidden, message));
         }
         table::handle(self, &parts).await
     }
@@ -213,7 +213,7 @@ impl Connection {
         let expected = self.app.chat.send_batch(&self.session, cursor).await?;
         let started = self.expect_ack(expected);
         if let (Some(expected), true) = (expected, started) {
-            tokio::spawn(self.clone().lose_patience(expected));
+            tokio::spawn(self.clone().on_ack_timeout(expected));
         }
         Ok(())
     }
@@ -237,7 +237,7 @@ impl Connection {
     }
 
     /// A client that never confirms gets live events all the same, behind a reset.
-    async fn lose_patience(self: Arc<Self>, expected: i64) {
+    async fn on_ack_timeout(self: Arc<Self>, expected: i64) {
         tokio::time::sleep(super::connect::SYNC_PATIENCE).await;
         let waiting = self
             .syncing

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::app::App;
+use crate::delivery::Frame;
 use crate::event::{Event, TokenExpiring};
-use crate::outbox::Frame;
 
 const WARN: Duration = Duration::from_secs(60);
 const CUT: Duration = Duration::from_secs(30);
@@ -18,7 +18,7 @@ pub async fn watch_tokens(app: App) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = app.clock.now();
         let mut ending = HashSet::new();
-        for session in app.outbox.everyone() {
+        for session in app.delivery.everyone() {
             let end = session.expires_at();
             if end.after(CUT) <= now {
                 session.end("TOKEN_EXPIRED", None);

@@ -135,11 +135,11 @@ events! {
     /// Acknowledges missed calls.
     "call:ack-missed" => calls::ack_missed(calls::AckMissed) -> Done,
     /// Passes an offer to the other side.
-    "webrtc:offer" => calls::offer(calls::Offer) -> crate::calls::Delivery,
+    "webrtc:offer" => calls::offer(calls::Offer) -> crate::calls::SignalDelivery,
     /// Passes an answer to the other side.
-    "webrtc:answer" => calls::answer(calls::AnswerSignal) -> crate::calls::Delivery,
+    "webrtc:answer" => calls::answer(calls::AnswerSignal) -> crate::calls::SignalDelivery,
     /// Passes an ICE candidate to the other side; null ends the list.
-    "webrtc:ice-candidate" => calls::candidate(calls::Candidate) -> crate::calls::Delivery,
+    "webrtc:ice-candidate" => calls::candidate(calls::Candidate) -> crate::calls::SignalDelivery,
     /// Records a call or a room; everybody there is told before the first byte is written.
     "recording:start" => recordings::start(recordings::Start) -> recordings::One,
     /// Ends a recording.

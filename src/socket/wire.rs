@@ -6,7 +6,7 @@ use std::time::Duration;
 use socketioxide::extract::SocketRef;
 use socketioxide::{AckError, SendError, SocketError};
 
-use crate::outbox::{Confirm, Frame, Wire, WireError};
+use crate::delivery::{Confirm, Frame, Wire, WireError};
 use crate::peer::AbortHandle;
 
 /// How long a device has to acknowledge a message.
@@ -30,7 +30,7 @@ impl Line {
     }
 }
 
-/// The side of a [`Line`] that the outbox holds.
+/// The side of a [`Line`] that the delivery holds.
 pub(super) struct Sender(pub(super) Arc<Line>);
 
 impl Wire for Sender {

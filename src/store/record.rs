@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::event::recording::{RecordingFile, RecordingMode, RecordingStatus};
 use crate::event::{
-    CallEntry, CallStatus, CallType, ConversationKind, Direction, EndReason, Gender, MessageType,
+    CallEntry, CallStatus, CallType, ConversationKind, EndReason, Gender, MediaPath, MessageType,
     Platform, PresenceMode, Role,
 };
 use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
@@ -45,7 +45,7 @@ pub struct UserRecord {
 
 impl UserRecord {
     /// What the application says of a person, put over what is known.
-    pub(super) fn told(known: Option<Self>, profile: Profile, at: Timestamp) -> Self {
+    pub(super) fn merge(known: Option<Self>, profile: Profile, at: Timestamp) -> Self {
         match known {
             Some(known) => {
                 let name = profile.name.clone().or(known.profile.name);
@@ -426,7 +426,7 @@ pub struct CallRecord {
     pub status: CallStatus,
     pub end_reason: Option<EndReason>,
     pub rev: i64,
-    pub media: Direction,
+    pub media: MediaPath,
     pub client_id: Option<String>,
     pub created_at: Timestamp,
     pub ringing_at: Option<Timestamp>,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use switchboard::clock::Timestamp;
 use switchboard::event::recording::{RecordingMode, RecordingStatus};
-use switchboard::event::{CallStatus, CallType, Direction, EndReason, MessageType, Platform, Role};
+use switchboard::event::{CallStatus, CallType, EndReason, MediaPath, MessageType, Platform, Role};
 use switchboard::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
 use switchboard::store::{
     Anchor, CallEnd, CallHistory, CallRecord, DeviceRecord, DirectoryPage, JobRecord, JobState,
@@ -74,7 +74,7 @@ pub(crate) fn call(from: i64, to: i64, ms: i64) -> CallRecord {
         status: CallStatus::Initiated,
         end_reason: None,
         rev: 1,
-        media: Direction::P2p,
+        media: MediaPath::P2p,
         client_id: None,
         created_at: at(ms),
         ringing_at: None,

@@ -108,7 +108,7 @@ async fn one(
     ms: i64,
     step: usize,
 ) {
-    let told = format!("step {step}: {op:?}");
+    let message = format!("step {step}: {op:?}");
     let nth = |calls: &[CallId], n: usize| calls.get(n % calls.len().max(1)).copied();
     match op {
         Op::Profile { id, uid, named } => {
@@ -120,13 +120,17 @@ async fn one(
             assert_eq!(
                 store.save_profile(new.clone(), at(ms)).await,
                 model.save_profile(new, at(ms)),
-                "{told}"
+                "{message}"
             );
         }
         Op::Settings { id, text, mode } => {
             let settings = Settings { name: None, status_text: text, presence: mode };
             let expected = model.save_settings(user(id), settings.clone(), at(ms));
-            assert_eq!(store.save_settings(user(id), settings, at(ms)).await, expected, "{told}");
+            assert_eq!(
+                store.save_settings(user(id), settings, at(ms)).await,
+                expected,
+                "{message}"
+            );
         }
         Op::Touch { id, cursor } => {
             store.touch_user(user(id), at(ms), cursor).await.unwrap();
@@ -134,12 +138,16 @@ async fn one(
         }
         Op::Device { user: who, id, named } => {
             let new = device(who, &id.to_string(), named.then(|| "Phone".into()), ms);
-            assert_eq!(store.save_device(new.clone()).await, model.save_device(new), "{told}");
-            assert_eq!(store.devices(user(who)).await.unwrap(), model.devices(user(who)), "{told}");
+            assert_eq!(store.save_device(new.clone()).await, model.save_device(new), "{message}");
+            assert_eq!(
+                store.devices(user(who)).await.unwrap(),
+                model.devices(user(who)),
+                "{message}"
+            );
         }
         Op::RemoveDevice { user: who, id } => {
             let expected = model.remove_device(user(who), id.to_string());
-            assert_eq!(store.remove_device(user(who), id.to_string()).await, expected, "{told}");
+            assert_eq!(store.remove_device(user(who), id.to_string()).await, expected, "{message}");
         }
         Op::Send { from, to, .. } if from == to => {}
         Op::Send { from, to, content, key, counts } => {
@@ -149,9 +157,9 @@ async fn one(
             assert_eq!(
                 store.append_message(new.clone()).await,
                 model.append_message(new),
-                "{told}"
+                "{message}"
             );
-            assert_eq!(store.message(id).await.unwrap(), model.message(id), "{told}");
+            assert_eq!(store.message(id).await.unwrap(), model.message(id), "{message}");
         }
         Op::Mark { user: who, peer, .. } if who == peer => {}
         Op::Mark { user: who, peer, kind, up_to } => {
@@ -159,9 +167,13 @@ async fn one(
             assert_eq!(
                 store.mark(talk(who, peer), mark).await,
                 model.mark(talk(who, peer), mark),
-                "{told}"
+                "{message}"
             );
-            assert_eq!(store.unread(user(who)).await.unwrap(), model.unread(user(who)), "{told}");
+            assert_eq!(
+                store.unread(user(who)).await.unwrap(),
+                model.unread(user(who)),
+                "{message}"
+            );
         }
         Op::Page { a, b, .. } if a == b => {}
         Op::Page { a, b, anchor, limit } => {
@@ -169,28 +181,28 @@ async fn one(
             assert_eq!(
                 store.messages(talk(a, b), anchor, limit).await.unwrap(),
                 expected,
-                "{told}"
+                "{message}"
             );
         }
         Op::List { user: who, limit } => {
             let first = store.conversations(user(who), false, None, limit).await.unwrap();
-            assert_eq!(first, model.conversations(user(who), false, None, limit), "{told}");
+            assert_eq!(first, model.conversations(user(who), false, None, limit), "{message}");
             let next = first.last().map(|last| (last.member.last_activity, last.conversation.id));
             let rest = store.conversations(user(who), false, next, limit).await.unwrap();
-            assert_eq!(rest, model.conversations(user(who), false, next, limit), "{told}");
+            assert_eq!(rest, model.conversations(user(who), false, next, limit), "{message}");
         }
         Op::Log { user: who, cursor, limit } => {
             assert_eq!(
                 store.log(user(who), cursor, limit).await.unwrap(),
                 model.log_page(user(who), cursor, limit),
-                "{told}"
+                "{message}"
             );
         }
         Op::Undelivered { user: who, limit } => {
             assert_eq!(
                 store.undelivered(user(who), limit).await.unwrap(),
                 model.undelivered(user(who), limit),
-                "{told}"
+                "{message}"
             );
         }
         Op::Contacts { user: who, since } => {
@@ -198,7 +210,7 @@ async fn one(
             assert_eq!(
                 store.contacts(user(who), at(since), 100).await.unwrap(),
                 expected,
-                "{told}"
+                "{message}"
             );
         }
         Op::Directory { prefix, limit } => {
@@ -206,10 +218,10 @@ async fn one(
             assert_eq!(
                 store.directory(page.clone()).await.unwrap(),
                 model.directory(&page),
-                "{told}"
+                "{message}"
             );
             let all = (1..=4).map(user).collect::<Vec<_>>();
-            assert_eq!(store.users(all.clone()).await.unwrap(), model.users(&all), "{told}");
+            assert_eq!(store.users(all.clone()).await.unwrap(), model.users(&all), "{message}");
         }
         Op::Call { from, to, .. } if from == to => {}
         Op::Call { from, to, key } => {
@@ -220,7 +232,7 @@ async fn one(
                 ..call(from, to, ms)
             };
             let made = store.create_call(new.clone()).await.unwrap();
-            assert_eq!(made, model.create_call(new), "{told}");
+            assert_eq!(made, model.create_call(new), "{message}");
             calls.push(made.id);
         }
         Op::Answer { nth: n, rev } => {
@@ -234,9 +246,9 @@ async fn one(
             assert_eq!(
                 store.save_call(next.clone(), rev).await,
                 model.save_call(next, rev),
-                "{told}"
+                "{message}"
             );
-            assert_eq!(store.live_calls().await.unwrap(), model.live_calls(), "{told}");
+            assert_eq!(store.live_calls().await.unwrap(), model.live_calls(), "{message}");
         }
         Op::Finish { nth: n, entry, missed } => {
             let Some(known) =
@@ -264,7 +276,7 @@ async fn one(
                 entry,
                 missed_by: missed.then_some(known.to),
             };
-            assert_eq!(store.finish_call(end.clone()).await, model.finish_call(end), "{told}");
+            assert_eq!(store.finish_call(end.clone()).await, model.finish_call(end), "{message}");
         }
         Op::History { user: who, outgoing, status, limit } => {
             let (before, since, until, with) = (None, None, None, None);
@@ -282,12 +294,16 @@ async fn one(
             assert_eq!(
                 store.call_history(query.clone()).await.unwrap(),
                 model.call_history(&query),
-                "{told}"
+                "{message}"
             );
         }
         Op::Missed { user: who } => {
             let expected = model.missed_calls(user(who), at(0), 10);
-            assert_eq!(store.missed_calls(user(who), at(0), 10).await.unwrap(), expected, "{told}");
+            assert_eq!(
+                store.missed_calls(user(who), at(0), 10).await.unwrap(),
+                expected,
+                "{message}"
+            );
         }
         Op::Rate { user: who, nth: n, stars } => {
             let Some(id) = nth(calls, n) else { return };
@@ -301,9 +317,9 @@ async fn one(
             assert_eq!(
                 store.rate_call(id, rating.clone()).await,
                 model.rate_call(id, rating),
-                "{told}"
+                "{message}"
             );
-            assert_eq!(store.call(id).await.unwrap(), model.call(id), "{told}");
+            assert_eq!(store.call(id).await.unwrap(), model.call(id), "{message}");
         }
         Op::AckMissed { user: who, nth: n } => {
             let Some(id) = nth(calls, n) else { return };
@@ -312,7 +328,7 @@ async fn one(
         }
         Op::EraseUser { id } => {
             let expected = model.erase_user(user(id), at(ms));
-            assert_eq!(store.erase_user(user(id), at(ms)).await, expected, "{told}");
+            assert_eq!(store.erase_user(user(id), at(ms)).await, expected, "{message}");
         }
         Op::EraseMessages { user: who } => {
             let mut after = None;
@@ -326,9 +342,9 @@ async fn one(
         Op::Job { user: who, id, state } => {
             let new = job(id, who, state, ms);
             store.save_job(new.clone()).await.unwrap();
-            assert_eq!(store.job(new.id).await.unwrap(), Some(new.clone()), "{told}");
+            assert_eq!(store.job(new.id).await.unwrap(), Some(new.clone()), "{message}");
             model.save_job(new);
-            assert_eq!(store.open_jobs().await.unwrap(), model.open_jobs(), "{told}");
+            assert_eq!(store.open_jobs().await.unwrap(), model.open_jobs(), "{message}");
         }
     }
 }

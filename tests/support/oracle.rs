@@ -409,11 +409,11 @@ impl Oracle {
     }
 
     pub(crate) fn undelivered(&self, me: UserId, limit: usize) -> Vec<(i64, MessageRecord)> {
-        let told = self.users.get(&me).map_or(0, |user| user.plain_cursor);
+        let message = self.users.get(&me).map_or(0, |user| user.plain_cursor);
         let mut found = Vec::new();
         for (cursor, entry) in self.logs.get(&me).into_iter().flatten() {
             let conversation = ConversationId::new(entry.place);
-            let waits = entry.what == LogKind::Message && entry.by != me && *cursor > told;
+            let waits = entry.what == LogKind::Message && entry.by != me && *cursor > message;
             if waits && entry.number > self.members[&(conversation, me)].delivered {
                 found.push((*cursor, self.messages[&(conversation, entry.number)].clone()));
             }

@@ -14,10 +14,10 @@ use super::super::{
 };
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::delivery::{Bounds, Delivery};
 use crate::event::room::{Permissions, Track};
 use crate::ids::{RoomId, RoomSessionId, SessionId, TrackId, UserId};
 use crate::incall::InCall;
-use crate::outbox::{Bounds, Outbox};
 use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::sfu::Sfu;
@@ -123,11 +123,11 @@ impl House {
         let clock = Clock::manual(Timestamp(1_700_000_000_000));
         let (recorder, _) = Recorder::new(&config.recordings, clock.clone(), &sfu);
         let bounds = Bounds { entries: 10, bytes: 10_000, time: Duration::from_secs(1) };
-        let outbox = Arc::new(Outbox::new(clock.clone(), bounds));
+        let delivery = Arc::new(Delivery::new(clock.clone(), bounds));
         let (in_call, _) = InCall::new();
         let relay = Arc::new(Relay::start(&config.turn).unwrap());
         let parts = (sfu.clone(), Arc::new(recorder), relay);
-        let rooms = Rooms::new(&config, clock.clone(), parts, outbox, Arc::new(in_call));
+        let rooms = Rooms::new(&config, clock.clone(), parts, delivery, Arc::new(in_call));
         let room = rooms.open(None, &Draft::default()).unwrap().room_id;
         Self { rooms, clock, room, sfu }
     }

@@ -97,12 +97,12 @@ pub(super) async fn undelivered(
 ) -> Result<Vec<(i64, MessageRecord)>> {
     const CHUNK: usize = 200;
     let prefix = user_id(user);
-    let told = reader.get::<UserRecord>(&prefix).await?.map_or(0, |user| user.plain_cursor);
+    let cursor = reader.get::<UserRecord>(&prefix).await?.map_or(0, |user| user.plain_cursor);
     let mut delivered: HashMap<ConversationId, i64> = HashMap::new();
     let mut waiting: Vec<Entry> = Vec::new();
     let mut end = end_of(&prefix);
     loop {
-        let range = doc! { "_id": { "$gt": log_id(user, told), "$lt": &end } };
+        let range = doc! { "_id": { "$gt": log_id(user, cursor), "$lt": &end } };
         let entries = reader.find::<Entry>(range, doc! { "_id": -1 }, CHUNK).await?;
         let (full, last) = (entries.len() == CHUNK, entries.last().map(|last| last.cursor));
         let received =

@@ -26,7 +26,7 @@ pub(super) async fn save_profile(
     if known.is_none() {
         unit.count(|totals: &mut Totals| totals.users += 1).await?;
     }
-    let saved = UserRecord::told(known, profile, at);
+    let saved = UserRecord::merge(known, profile, at);
     put(unit, &saved, earlier.as_deref())?;
     Ok(saved)
 }

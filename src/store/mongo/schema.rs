@@ -32,10 +32,10 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
     let known = within_deadline(meta.find_one(doc! { "_id": "schema" }).into_future()).await?;
     let version = known.and_then(|known| known.get_i64("version").ok()).unwrap_or(0);
     if version > VERSION {
-        let told = format!(
+        let message = format!(
             "the database is of version {version}, this program knows up to {VERSION}; use a newer switchboard"
         );
-        return Err(StoreError::Unavailable(told));
+        return Err(StoreError::Unavailable(message));
     }
     if version == VERSION {
         return Ok(());

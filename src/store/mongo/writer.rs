@@ -202,8 +202,8 @@ async fn one_group(
         let before = unit.bytes();
         let done = (job.work)(unit).await;
         if done.failed && unit.bytes() != before {
-            let told = "a write failed half-way and was rolled back";
-            torn.get_or_insert(StoreError::Unavailable(told.into()));
+            let message = "a write failed half-way and was rolled back";
+            torn.get_or_insert(StoreError::Unavailable(message.into()));
         }
         settles.push(done.settle);
     }

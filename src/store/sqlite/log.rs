@@ -140,10 +140,10 @@ pub(super) fn undelivered(
     user: UserId,
     limit: usize,
 ) -> Result<Vec<(i64, MessageRecord)>> {
-    let told = super::users::user(c, user)?.map_or(0, |user| user.plain_cursor);
+    let cursor = super::users::user(c, user)?.map_or(0, |user| user.plain_cursor);
     let mut query = c.prepare_cached(UNDELIVERED)?;
-    let rows =
-        query.query_map((user, told, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let rows = query
+        .query_map((user, cursor, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let mut found = Vec::new();
     for row in rows {
         let (cursor, conversation, seq) = row?;

@@ -44,7 +44,7 @@ pub(super) fn set(c: &Connection, conversation: ConversationId, mark: Mark) -> R
     let sql = "UPDATE members SET delivered = max(delivered, ?3), read = ?4, unread = ?5 WHERE conv = ?1 AND user_id = ?2";
     c.prepare_cached(sql)?.execute((conversation, mark.user, up_to, read, unread))?;
     put(c, conversation, mark)?;
-    let cursors = tell(c, conversation, mark)?;
+    let cursors = notify(c, conversation, mark)?;
     Ok(Marked { up_to, moved: true, unread, cursors })
 }
 
@@ -73,10 +73,10 @@ pub(super) fn put(c: &Connection, conversation: ConversationId, mark: Mark) -> R
 }
 
 /// A delivery is news for the others; a read mark also for the reader's other devices.
-fn tell(c: &Connection, conversation: ConversationId, mark: Mark) -> Result<Vec<(UserId, i64)>> {
+fn notify(c: &Connection, conversation: ConversationId, mark: Mark) -> Result<Vec<(UserId, i64)>> {
     let members = messages::members(c, conversation)?.into_iter().map(|member| member.user);
-    let told = members.filter(|user| *user != mark.user || mark.kind == MarkKind::Read);
-    told.map(|user| Ok((user, log::mark(c, user, conversation, mark)?))).collect()
+    let notified = members.filter(|user| *user != mark.user || mark.kind == MarkKind::Read);
+    notified.map(|user| Ok((user, log::mark(c, user, conversation, mark)?))).collect()
 }
 
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Mark> {

@@ -30,7 +30,8 @@ pub(super) fn append(c: &Connection, new: NewMessage) -> Result<Appended> {
         brief,
     ))?;
     count(c, "messages", 1)?;
-    let cursors = members.into_iter().map(|user| tell(c, user, &message)).collect::<Result<_>>()?;
+    let cursors =
+        members.into_iter().map(|user| notify(c, user, &message)).collect::<Result<_>>()?;
     Ok(Appended { message, duplicate: false, cursors })
 }
 
@@ -82,7 +83,7 @@ fn remember_client_id(c: &Connection, message: &MessageRecord) -> Result<()> {
     Ok(())
 }
 
-fn tell(c: &Connection, user: UserId, message: &MessageRecord) -> Result<(UserId, i64)> {
+fn notify(c: &Connection, user: UserId, message: &MessageRecord) -> Result<(UserId, i64)> {
     let unread = message.counts && user != message.from;
     let sql = "UPDATE members SET last_activity = ?3, unread = unread + ?4, archived = 0 WHERE conv = ?1 AND user_id = ?2";
     c.prepare_cached(sql)?.execute((message.conversation, user, message.at, unread))?;

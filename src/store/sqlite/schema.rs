@@ -101,10 +101,10 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(super::failed)?;
     if version > STEPS.len() {
         let known = STEPS.len();
-        let told = format!(
+        let message = format!(
             "the file is of version {version}, this program knows up to {known}; use a newer switchboard"
         );
-        return Err(StoreError::Unavailable(told));
+        return Err(StoreError::Unavailable(message));
     }
     for (index, step) in STEPS.iter().enumerate().skip(version) {
         let transaction = connection.transaction().map_err(super::failed)?;

@@ -58,7 +58,7 @@ pub(super) fn save_profile(c: &Connection, profile: Profile, at: Timestamp) -> R
     if known.is_none() {
         count(c, "users", 1)?;
     }
-    let saved = UserRecord::told(known, profile, at);
+    let saved = UserRecord::merge(known, profile, at);
     put(c, &saved)?;
     Ok(saved)
 }

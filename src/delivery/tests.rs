@@ -28,14 +28,14 @@ impl Wire for Tap {
     }
 }
 
-fn outbox(entries: usize) -> Outbox {
+fn delivery(entries: usize) -> Delivery {
     let bounds = Bounds { entries, bytes: 1 << 20, time: Duration::from_secs(5) };
-    Outbox::new(Clock::system(), bounds)
+    Delivery::new(Clock::system(), bounds)
 }
 
-fn connect(outbox: &Outbox) -> (Arc<Session>, Arc<Line>) {
+fn connect(delivery: &Delivery) -> (Arc<Session>, Arc<Line>) {
     let line = Arc::new(Line::default());
-    let about = About {
+    let about = SessionInfo {
         id: SessionId::new(uuid::Uuid::new_v4()),
         user: user(),
         device_id: None,
@@ -45,9 +45,9 @@ fn connect(outbox: &Outbox) -> (Arc<Session>, Arc<Line>) {
         address: String::new(),
         user_agent: String::new(),
         relays: false,
-        plain: false,
+        legacy: false,
     };
-    (outbox.open(about, Box::new(Tap(line.clone())), 10).0, line)
+    (delivery.open(about, Box::new(Tap(line.clone())), 10).0, line)
 }
 
 fn user() -> UserId {
@@ -64,38 +64,38 @@ fn cursors(line: &Line) -> Vec<i64> {
 
 #[tokio::test]
 async fn logged_events_leave_in_the_order_of_the_log_and_once() {
-    let outbox = outbox(100);
-    let (session, line) = connect(&outbox);
+    let delivery = delivery(100);
+    let (session, line) = connect(&delivery);
     for cursor in [6, 5, 4] {
-        outbox.deliver_logged(user(), cursor, &event(), None);
+        delivery.send_logged(user(), cursor, &event(), None);
     }
     assert!(cursors(&line).is_empty(), "nothing before the release");
     assert!(session.release(4), "what the replay has told is not told again");
     for cursor in [8, 7, 7, 5] {
-        outbox.deliver_logged(user(), cursor, &event(), None);
+        delivery.send_logged(user(), cursor, &event(), None);
     }
     assert_eq!(cursors(&line), [5, 6, 7, 8]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_log_entry_does_not_hold_up_the_others() {
-    let outbox = outbox(100);
-    let (session, line) = connect(&outbox);
+    let delivery = delivery(100);
+    let (session, line) = connect(&delivery);
     session.release(0);
-    outbox.deliver_logged(user(), 3, &event(), None);
-    outbox.deliver_logged(user(), 4, &event(), None);
+    delivery.send_logged(user(), 3, &event(), None);
+    delivery.send_logged(user(), 4, &event(), None);
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(cursors(&line), [3, 4]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_client_gets_everything_when_it_reads_again() {
-    let outbox = outbox(100);
-    let (session, line) = connect(&outbox);
+    let delivery = delivery(100);
+    let (session, line) = connect(&delivery);
     session.release(0);
     line.full.store(true, Ordering::SeqCst);
     for cursor in 1..=50 {
-        outbox.deliver_logged(user(), cursor, &event(), None);
+        delivery.send_logged(user(), cursor, &event(), None);
     }
     line.full.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -104,11 +104,11 @@ async fn a_slow_client_gets_everything_when_it_reads_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_cut_at_the_bound() {
-    let outbox = outbox(20);
-    let (_, line) = connect(&outbox);
+    let delivery = delivery(20);
+    let (_, line) = connect(&delivery);
     line.full.store(true, Ordering::SeqCst);
     for _ in 0..22 {
-        outbox.deliver(user(), &event());
+        delivery.send(To::User(user()), &event());
     }
     assert!(line.closed.load(Ordering::SeqCst));
     assert_eq!(line.sent.lock().unwrap().last().map(|(name, _)| *name), Some("session:closed"));
@@ -116,17 +116,17 @@ async fn a_client_that_does_not_read_is_cut_at_the_bound() {
 
 #[tokio::test]
 async fn a_session_too_many_replaces_the_oldest() {
-    let outbox = outbox(20);
-    let first = connect(&outbox).0;
+    let delivery = delivery(20);
+    let first = connect(&delivery).0;
     for _ in 0..9 {
-        connect(&outbox);
+        connect(&delivery);
     }
-    let about = About { id: SessionId::new(uuid::Uuid::new_v4()), ..first.about.clone() };
-    let (_, replaced) = outbox.open(about, Box::new(Tap(Arc::default())), 10);
+    let about = SessionInfo { id: SessionId::new(uuid::Uuid::new_v4()), ..first.about.clone() };
+    let (_, replaced) = delivery.open(about, Box::new(Tap(Arc::default())), 10);
     assert_eq!(
         replaced.iter().map(|session| session.about.id).collect::<Vec<_>>(),
         [first.about.id]
     );
-    assert_eq!(outbox.connections(), 10);
-    assert!(!outbox.close(&first), "a replaced session is not the last one");
+    assert_eq!(delivery.connections(), 10);
+    assert!(!delivery.close(&first), "a replaced session is not the last one");
 }

@@ -68,7 +68,7 @@ pub struct Bounds {
 /// Whose session it is and how it came.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
-pub struct About {
+pub struct SessionInfo {
     pub id: SessionId,
     pub user: UserId,
     pub device_id: Option<String>,
@@ -78,7 +78,7 @@ pub struct About {
     pub address: String,
     pub user_agent: String,
     /// A client of the original, which keeps no cursor.
-    pub plain: bool,
+    pub legacy: bool,
     /// Makes a new connection when a call goes over to the server.
     pub relays: bool,
 }
@@ -89,7 +89,7 @@ pub(super) type Delivered = OnceLock<Box<dyn Fn(UserId, ConversationId, i64) + S
 /// One connection of a user.
 pub struct Session {
     /// Whose session it is and how it came.
-    pub about: About,
+    pub about: SessionInfo,
     wire: Box<dyn Wire>,
     bounds: Bounds,
     clock: Clock,
@@ -104,7 +104,7 @@ pub struct Session {
 #[derive(Default)]
 struct Queue {
     /// The newest log entry that went out; `None` until the session is released.
-    told: Option<i64>,
+    sent: Option<i64>,
     /// Logged events that are not yet their turn.
     early: BTreeMap<i64, Frame>,
     watching_gap: bool,
@@ -117,7 +117,7 @@ struct Queue {
 
 impl Session {
     pub(super) fn new(
-        about: About,
+        about: SessionInfo,
         wire: Box<dyn Wire>,
         bounds: Bounds,
         clock: Clock,
@@ -164,16 +164,16 @@ impl Session {
     }
 
     /// The newest log entry that went out.
-    pub fn told(&self) -> i64 {
-        self.lock().told.unwrap_or(0)
+    pub fn sent_up_to(&self) -> i64 {
+        self.lock().sent.unwrap_or(0)
     }
 
     /// Sends an event: at once, or when it is its turn.
     pub fn deliver(self: &Arc<Self>, frame: Frame) {
         let mut queue = self.lock();
-        match (frame.cursor, queue.told) {
+        match (frame.cursor, queue.sent) {
             (None, _) => self.push(&mut queue, frame),
-            (Some(cursor), Some(told)) if cursor <= told => {}
+            (Some(cursor), Some(sent)) if cursor <= sent => {}
             (Some(cursor), _) => {
                 queue.early.insert(cursor, frame);
                 if queue.early.len() > self.bounds.entries {
@@ -188,19 +188,19 @@ impl Session {
     /// Lets logged events behind `cursor` flow; `false` when more came meanwhile than may wait, and the client must reload.
     pub fn release(self: &Arc<Self>, cursor: i64) -> bool {
         let mut queue = self.lock();
-        queue.told = Some(cursor);
+        queue.sent = Some(cursor);
         queue.early = queue.early.split_off(&(cursor + 1));
         self.flush_in_order(&mut queue);
         !std::mem::take(&mut queue.overrun)
     }
 
     fn flush_in_order(self: &Arc<Self>, queue: &mut Queue) {
-        let Some(mut told) = queue.told else { return };
-        while let Some(frame) = queue.early.remove(&(told + 1)) {
-            told += 1;
+        let Some(mut sent) = queue.sent else { return };
+        while let Some(frame) = queue.early.remove(&(sent + 1)) {
+            sent += 1;
             self.push(queue, frame);
         }
-        queue.told = Some(told);
+        queue.sent = Some(sent);
         if !queue.early.is_empty() && !queue.watching_gap {
             queue.watching_gap = true;
             tokio::spawn(self.clone().give_up_on_gap());
@@ -213,7 +213,7 @@ impl Session {
         let mut queue = self.lock();
         queue.watching_gap = false;
         if let Some((first, _)) = queue.early.first_key_value() {
-            queue.told = Some(first - 1);
+            queue.sent = Some(first - 1);
             self.flush_in_order(&mut queue);
         }
     }
@@ -255,8 +255,8 @@ impl Session {
             return;
         }
         self.unconfirmed.store(0, Ordering::Relaxed);
-        if let Some(told) = self.delivered.get() {
-            told(self.about.user, conversation, seq);
+        if let Some(sent) = self.delivered.get() {
+            sent(self.about.user, conversation, seq);
         }
     }
 

@@ -8,14 +8,36 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-pub use session::{About, Bounds, Confirm, Frame, Session, Wire, WireError};
+pub use session::{Bounds, Confirm, Frame, Session, SessionInfo, Wire, WireError};
 
 use crate::clock::{Clock, Timestamp};
 use crate::event::Event;
 use crate::ids::{ConversationId, SessionId, UserId};
 
+/// Who an event is for, by id: sessions are known in this module only.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum To {
+    /// All sessions of a user.
+    User(UserId),
+    /// All sessions of each of these users.
+    Users(Vec<UserId>),
+    /// All sessions of a user but one: the one that caused the event.
+    UserExcept(UserId, Option<SessionId>),
+    /// One session of a user.
+    Session(UserId, SessionId),
+}
+
+/// Where an event went.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Outcome {
+    /// Sessions that it was queued for.
+    pub delivered: usize,
+    /// Users without any session: for them a push would begin here.
+    pub offline: Vec<UserId>,
+}
+
 /// Delivers events to connected clients.
-pub struct Outbox {
+pub struct Delivery {
     clock: Clock,
     bounds: Bounds,
     users: RwLock<HashMap<UserId, Vec<Arc<Session>>>>,
@@ -23,8 +45,8 @@ pub struct Outbox {
     delivered: Arc<session::Delivered>,
 }
 
-impl Outbox {
-    /// An outbox with nobody connected.
+impl Delivery {
+    /// A delivery with nobody connected.
     pub fn new(clock: Clock, bounds: Bounds) -> Self {
         Self {
             clock,
@@ -36,15 +58,18 @@ impl Outbox {
     }
 
     /// Says who wants to know that a device acknowledged a received message: the receiver, and its place.
-    pub fn on_delivered(&self, told: impl Fn(UserId, ConversationId, i64) + Send + Sync + 'static) {
-        let _ = self.delivered.set(Box::new(told));
+    pub fn on_delivered(
+        &self,
+        callback: impl Fn(UserId, ConversationId, i64) + Send + Sync + 'static,
+    ) {
+        let _ = self.delivered.set(Box::new(callback));
     }
 
     /// Adds a session; logged events wait in it until [`Session::release`]. Gives the sessions that go because the user has
     /// more than `most`.
     pub fn open(
         &self,
-        about: About,
+        about: SessionInfo,
         wire: Box<dyn Wire>,
         most: usize,
     ) -> (Arc<Session>, Vec<Arc<Session>>) {
@@ -130,40 +155,49 @@ impl Outbox {
             .collect()
     }
 
-    /// Sends an event to all sessions of a user.
-    pub fn deliver(&self, user: UserId, event: &Event) {
-        self.deliver_but(user, None, event);
-    }
-
-    /// Sends an event to all sessions of a user but one.
-    pub fn deliver_but(&self, user: UserId, but: Option<SessionId>, event: &Event) {
-        let sessions = self.sessions(user);
-        if sessions.is_empty() {
-            return;
-        }
-        let frame = Frame::new(event);
-        for session in sessions.iter().filter(|session| Some(session.about.id) != but) {
-            session.deliver(frame.clone());
-        }
+    /// Sends an event that is in no log, encoded once whatever the number of sessions.
+    pub fn send(&self, to: To, event: &Event) -> Outcome {
+        self.send_frame(to, || Frame::new(event))
     }
 
     /// Sends an event of the user's log, the `cursor`th, to all sessions of the user, each in the order of the log. A
-    /// received message names its place, so that a device that acknowledges it counts as delivery.
-    pub fn deliver_logged(
+    /// received message names its `place`, so that a device that acknowledges it counts as delivery.
+    pub fn send_logged(
         &self,
         user: UserId,
         cursor: i64,
         event: &Event,
         place: Option<(ConversationId, i64)>,
-    ) {
-        let sessions = self.sessions(user);
-        if sessions.is_empty() {
-            return;
+    ) -> Outcome {
+        let frame = || Frame { cursor: Some(cursor), place, ..Frame::new(event) };
+        self.send_frame(To::User(user), frame)
+    }
+
+    /// As [`Self::send`], for what is encoded already; `frame` runs when at least one session is there.
+    pub fn send_frame(&self, to: To, frame: impl FnOnce() -> Frame) -> Outcome {
+        let mut outcome = Outcome::default();
+        let (mut frame, mut build) = (None, Some(frame));
+        let mut each = |user: UserId, chosen: &dyn Fn(SessionId) -> bool| {
+            let sessions = self.sessions(user);
+            let before = outcome.delivered;
+            for session in sessions.iter().filter(|session| chosen(session.about.id)) {
+                let encoded = frame.get_or_insert_with(|| build.take().map(|build| build()));
+                if let Some(frame) = encoded {
+                    session.deliver(frame.clone());
+                    outcome.delivered += 1;
+                }
+            }
+            if outcome.delivered == before && sessions.is_empty() {
+                outcome.offline.push(user);
+            }
+        };
+        match to {
+            To::User(user) => each(user, &|_| true),
+            To::Users(users) => users.into_iter().for_each(|user| each(user, &|_| true)),
+            To::UserExcept(user, except) => each(user, &|id| Some(id) != except),
+            To::Session(user, session) => each(user, &|id| id == session),
         }
-        let frame = Frame { cursor: Some(cursor), place, ..Frame::new(event) };
-        for session in &sessions {
-            session.deliver(frame.clone());
-        }
+        outcome
     }
 
     /// How long ago the moment was.
