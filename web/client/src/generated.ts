@@ -62,7 +62,7 @@ export interface Call {
   /** Who called. */
   fromUserId: UserId
   /** Which way media takes. */
-  media: Direction
+  media: MediaPath
   /** The newest recording of it. */
   recordingId?: RecordingId | null
   /** Whether it was recorded. */
@@ -350,14 +350,6 @@ export interface Delivered {
   upToSeq: number
 }
 
-/** What became of a signal. */
-export interface Delivery {
-  /** It waits for the other side. */
-  buffered: boolean
-  /** It went to a connection of the other side. */
-  delivered: boolean
-}
-
 /** A registered device. Its push tokens are never returned. */
 export interface Device {
   /** The version of the application on it. */
@@ -375,9 +367,6 @@ export interface Device {
   /** What it runs. */
   platform: Platform
 }
-
-/** Which way a call's media takes. */
-export type Direction = 'p2p' | 'relay' | 'sfu'
 
 /** An acknowledgement without fields. */
 export type Done = Record<string, unknown>
@@ -533,12 +522,15 @@ export type Me = User & {
   permissions: string[]
 }
 
+/** Which way a call's media takes. */
+export type MediaPath = 'p2p' | 'relay' | 'sfu'
+
 /** `call:media-path`. */
-export interface MediaPath {
+export interface MediaPathChanged {
   /** Which call. */
   callId: CallId
   /** Which way media takes. */
-  media: Direction
+  media: MediaPath
   /** Why. */
   reason: string
 }
@@ -1387,6 +1379,14 @@ export interface SessionRefreshAck {
   expiresAt: Timestamp
 }
 
+/** What became of a signal. */
+export interface SignalDelivery {
+  /** It waits for the other side. */
+  buffered: boolean
+  /** It went to a connection of the other side. */
+  delivered: boolean
+}
+
 /** `presence:snapshot`. */
 export interface Snapshot {
   /** One state a person. */
@@ -1673,7 +1673,7 @@ export interface ServerMessages {
   /** The call is stored and on its way; to the caller. */
   'call:initiated': Incoming
   /** Which way media takes. */
-  'call:media-path': MediaPath
+  'call:media-path': MediaPathChanged
   /** Somebody who was added to a call is in it. */
   'call:member-joined': CallMember
   /** Somebody who was added to a call is in it no longer. */
@@ -1905,9 +1905,9 @@ export interface ClientMessages {
   /** Tells the other side that one no longer types. */
   'typing:stop': [TypingReport, Done]
   /** Passes an answer to the other side. */
-  'webrtc:answer': [WebrtcAnswer, Delivery]
+  'webrtc:answer': [WebrtcAnswer, SignalDelivery]
   /** Passes an ICE candidate to the other side; null ends the list. */
-  'webrtc:ice-candidate': [WebrtcIceCandidate, Delivery]
+  'webrtc:ice-candidate': [WebrtcIceCandidate, SignalDelivery]
   /** Passes an offer to the other side. */
-  'webrtc:offer': [WebrtcOffer, Delivery]
+  'webrtc:offer': [WebrtcOffer, SignalDelivery]
 }
