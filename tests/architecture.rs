@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["view"],
     &["recorder"],
     &["auth", "incall", "limits", "delivery", "peer", "quality", "relay", "sfu", "store"],
-    &["config", "clock", "event", "error", "ids"],
+    &["config", "clock", "event", "error", "fact", "ids"],
 ];
 
 /// The program's own files share a row and work together; so do the words of the vocabulary. `http` puts the socket layer
