@@ -1,6 +1,11 @@
 //! The layers of the house: a module imports only from below, rules do not know each other, and clocks and sockets stay in
 //! their rooms. Read from the source, because promises that nothing checks do not last.
 
+mod circles;
+mod size;
+mod source;
+mod words;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
