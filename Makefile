@@ -4,9 +4,10 @@
 # build  the release binary with its pages inside: target/release/switchboard
 # fuzz   the relay's decoders and the whole relay, the SFU's worker, its negotiation and its recorder, a minute each (SECONDS=60)
 # bench  the figures of docs/performance.md
+# figures lines of tests beside lines of code, by area
 # image  a container image from the Dockerfile, with whatever builder there is
 
-.PHONY: run test check build bench fuzz image web e2e lint
+.PHONY: run test check build bench figures fuzz image web e2e lint
 CARGO ?= cargo
 PORT ?= 3001
 
@@ -48,6 +49,9 @@ build: web
 bench: build tests/node_modules/.package-lock.json
 	$(CARGO) build --release --package switchboard-bench
 	benches/run
+
+figures:
+	$(CARGO) test --quiet --test promises figures_of -- --nocapture
 
 # What `cargo fuzz` passes to rustc, without the sanitizers that want another compiler.
 SECONDS ?= 60
