@@ -1,6 +1,8 @@
 //! A whole server without its sockets, for tests of the rules: the services over a store in memory, with a clock that stands still
 //! until a test moves it, and connections that note what they are sent.
 
+pub(crate) mod schema;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -170,7 +172,7 @@ impl World {
         let patience = Duration::from_secs(10);
         let met = async {
             while !what() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(1)).await; // paces the looks
             }
         };
         tokio::time::timeout(patience, met).await.expect("it has not come to be");

@@ -13,6 +13,8 @@ mod recordings;
 mod rooms;
 mod server;
 mod system;
+#[cfg(test)]
+mod tests;
 mod users;
 mod whip;
 
