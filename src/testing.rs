@@ -102,7 +102,9 @@ impl World {
         }
         let relay = Relay::start(&config.turn).unwrap();
         let (sfu, _heard) = Sfu::start(&config.media, None).unwrap();
-        let (app, _changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
+        let (app, changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
+        tokio::spawn(app.recordings.clone().follow(changes.recordable));
+        tokio::spawn(app.clone().show_recordings(changes.recordings));
         Self { app, clock }
     }
 

@@ -39,7 +39,6 @@ const FUNCTIONS: &[(&str, usize)] = &[
     ("src/app.rs new", 95),
     ("src/calls/machine.rs step", 67),
     ("src/config/load.rs check", 61),
-    ("src/recordings/mod.rs start", 64),
     ("src/rooms/moderate.rs carry_out", 68),
     ("src/rooms/whip.rs offer_by_http", 79),
     ("src/serve.rs serve", 67),
