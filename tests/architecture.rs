@@ -2,6 +2,7 @@
 //! their rooms. Read from the source, because promises that nothing checks do not last.
 
 mod circles;
+mod figures;
 mod size;
 mod source;
 mod words;
@@ -18,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["view"],
     &["recorder"],
     &["auth", "incall", "limits", "delivery", "peer", "quality", "relay", "sfu", "store"],
-    &["config", "clock", "event", "error", "ids"],
+    &["config", "clock", "event", "error", "fact", "ids"],
 ];
 
 /// The program's own files share a row and work together; so do the words of the vocabulary. `http` puts the socket layer

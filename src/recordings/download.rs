@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ring::hmac;
+
 use super::{RecordingError, Recordings, Requester, Result, link};
 use crate::clock::Timestamp;
 use crate::event::recording::{RecordingFile, RecordingStatus};
@@ -10,6 +12,10 @@ use crate::ids::{FileId, RecordingId};
 use crate::store::RecordingRecord;
 
 impl Recordings {
+    async fn key(&self) -> Result<&hmac::Key> {
+        Ok(self.key.get_or_try_init(|| link::key(self.shared.store.as_ref())).await?)
+    }
+
     /// A file of a recording, and where it is.
     pub async fn file(
         &self,
@@ -42,15 +48,15 @@ impl Recordings {
     ) -> Result<(String, Timestamp)> {
         let record = self.known(requester, id).await?;
         self.file_of(&record, file)?;
-        Ok(self.signed(id, file))
+        self.signed(id, file).await
     }
 
     /// See [`Self::link`], of a file that is known to be there.
-    pub fn signed(&self, id: RecordingId, file: FileId) -> (String, Timestamp) {
+    pub async fn signed(&self, id: RecordingId, file: FileId) -> Result<(String, Timestamp)> {
         let until = self.shared.clock.now().after(Duration::from_secs(self.shared.config.link_ttl));
-        let signature = link::sign(&self.key, id, file, until);
+        let signature = link::sign(self.key().await?, id, file, until);
         let query = format!("expires={}&signature={signature}", until.0);
-        (format!("/api/recordings/{id}/files/{file}?{query}"), until)
+        Ok((format!("/api/recordings/{id}/files/{file}?{query}"), until))
     }
 
     /// The file that a link is good for.
@@ -61,7 +67,7 @@ impl Recordings {
         (expires, signature): (i64, &str),
     ) -> Result<(RecordingFile, PathBuf)> {
         let until = Timestamp(expires);
-        let good = link::verify(&self.key, id, file, until, signature);
+        let good = link::verify(self.key().await?, id, file, until, signature);
         if !good || until <= self.shared.clock.now() {
             return Err(RecordingError::Link);
         }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 
-use super::machine::Machine;
+use super::machine::{Machine, Moment};
 use super::{RecordingError, RecordingTarget, Recordings, Result, Shared};
 use crate::clock::Clock;
 use crate::config;
 use crate::event::recording::{RecordingStatus, StopReason};
-use crate::ids::RecordingId;
+use crate::ids::{FactId, RecordingId};
 use crate::recorder::{self, Found, Opened, record_policy};
 use crate::store::{RecordingRecord, Store};
 
@@ -80,7 +80,7 @@ impl Shared {
             let due = self.store.expired_recordings(self.clock.now(), SLICE).await?;
             let over: Vec<_> = due.into_iter().filter(|it| !it.status.is_open()).collect();
             for record in &over {
-                self.forget(record.id).await?;
+                self.forget(record, None).await?;
             }
             if over.len() < SLICE {
                 return Ok(());
@@ -121,7 +121,8 @@ pub async fn recover(
         let over = machine.record();
         tracing::info!(recording = %id, status = %over.status, files = over.files.len(), "recovered");
         done.push((id, over.status, over.files.len()));
-        store.save_recording(over.clone()).await?;
+        let moment = Moment { now, fact: FactId::new(clock.id()) };
+        store.save_recording(over.clone(), vec![machine.last_fact(moment)]).await?;
     }
     Ok(done)
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::shown;
 use crate::clock::Timestamp;
 use crate::config;
@@ -11,7 +13,8 @@ use crate::event::recording::{
     ConsentRequest, RecordingFailed, RecordingFile, RecordingNotice, RecordingReady,
     RecordingState, RecordingStatus, StopReason,
 };
-use crate::ids::UserId;
+use crate::fact::{Fact, FactKind};
+use crate::ids::{FactId, UserId};
 use crate::recorder::{RecorderEvent, Unrecorded};
 use crate::store::RecordingRecord;
 
@@ -24,6 +27,13 @@ pub(super) struct Machine {
     retention: Option<Duration>,
     /// It was deleted, or nothing more will happen to it.
     over: bool,
+}
+
+/// When something happened, and the id of the fact of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: Timestamp,
+    pub(super) fact: FactId,
 }
 
 /// What happens to a recording.
@@ -44,8 +54,8 @@ pub(super) enum Input {
 /// What follows from it.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// The record is stored; what comes behind waits for that, and is dropped when it fails.
-    Persist(Box<RecordingRecord>),
+    /// The record is stored with the facts of it; what comes behind waits for that, and is dropped when it fails.
+    Persist(Box<RecordingRecord>, Vec<Fact>),
     /// These users get an event.
     Notify(Vec<UserId>, Event),
     /// The event goes to whoever is there and to every member of the recording.
@@ -83,22 +93,25 @@ impl Machine {
     }
 
     /// Takes what happened. The new state counts once the effects are carried out.
-    pub(super) fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+    pub(super) fn handle(&mut self, input: Input, at: Moment) -> Vec<Effect> {
         match input {
-            Input::Start(present) => self.start(present),
+            Input::Start(present) => self.start(present, at),
             Input::Begun => self.begun(),
-            Input::NotBegun(why) => self.not_begun(why, now),
-            Input::Recorder(RecorderEvent::Entered(user)) => self.entered(user, now),
-            Input::Recorder(RecorderEvent::Stopped(reason)) => self.stopped(reason, now),
+            Input::NotBegun(why) => self.not_begun(why, at),
+            Input::Recorder(RecorderEvent::Entered(user)) => self.entered(user, at),
+            Input::Recorder(RecorderEvent::Stopped(reason)) => self.stopped(reason, at),
             Input::Recorder(RecorderEvent::Finished { files, problem }) => {
-                self.finished(files, problem, now)
+                self.finished(files, problem, at)
             }
-            Input::Erase => self.erase(now),
+            Input::Erase => self.erase(at),
         }
     }
 
-    fn start(&mut self, present: Vec<UserId>) -> Vec<Effect> {
-        vec![self.persist(), Effect::Notify(self.concerned(present), self.started())]
+    fn start(&mut self, present: Vec<UserId>, at: Moment) -> Vec<Effect> {
+        vec![
+            self.persist_as(FactKind::RecordingStarted, at),
+            Effect::Notify(self.concerned(present), self.started()),
+        ]
     }
 
     /// Whoever is there and every member, each once.
@@ -123,7 +136,7 @@ impl Machine {
         request.into_iter().chain([Effect::ShowRoom(RecordingState::Recording)]).collect()
     }
 
-    fn not_begun(&mut self, why: Unrecorded, now: Timestamp) -> Vec<Effect> {
+    fn not_begun(&mut self, why: Unrecorded, at: Moment) -> Vec<Effect> {
         let reason = match why {
             // What was to be recorded ended meanwhile.
             Unrecorded::NoMedia => StopReason::Ended,
@@ -131,22 +144,22 @@ impl Machine {
             Unrecorded::Folder => StopReason::Disk,
             Unrecorded::Already(_) | Unrecorded::Full => StopReason::Overload,
         };
-        self.record.stopped_at = Some(now);
+        self.record.stopped_at = Some(at.now);
         self.record.stop_reason = Some(reason);
-        self.finish(Vec::new(), now);
+        self.finish(Vec::new(), at.now);
         if reason != StopReason::Ended {
             self.record.status = RecordingStatus::Failed;
         }
         self.over = true;
-        vec![self.persist(), Effect::Release, self.failed()]
+        vec![self.persist_as(FactKind::RecordingFailed, at), Effect::Release, self.failed()]
     }
 
-    fn entered(&mut self, user: UserId, now: Timestamp) -> Vec<Effect> {
+    fn entered(&mut self, user: UserId, at: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !user.is_guest() && !self.record.members.contains(&user) {
             self.record.members.push(user);
             self.record.members.sort_unstable();
-            self.record.updated_at = now;
+            self.record.updated_at = at.now;
             effects.push(self.persist());
         }
         let events = [self.started()].into_iter().chain(self.consent_request());
@@ -154,14 +167,14 @@ impl Machine {
         effects
     }
 
-    fn stopped(&mut self, reason: StopReason, now: Timestamp) -> Vec<Effect> {
+    fn stopped(&mut self, reason: StopReason, at: Moment) -> Vec<Effect> {
         self.record.status = RecordingStatus::Processing;
-        self.record.stopped_at = Some(now);
+        self.record.stopped_at = Some(at.now);
         self.record.stop_reason = Some(reason);
-        self.record.updated_at = now;
+        self.record.updated_at = at.now;
         let notice = RecordingNotice { recording: shown(&self.record), by: None };
         vec![
-            self.persist(),
+            self.persist_as(FactKind::RecordingStopped, at),
             Effect::Release,
             Effect::NotifyAll(Event::RecordingStopped(Box::new(notice))),
             Effect::ShowRoom(RecordingState::Stopped),
@@ -172,19 +185,19 @@ impl Machine {
         &mut self,
         files: Vec<RecordingFile>,
         problem: Option<StopReason>,
-        now: Timestamp,
+        at: Moment,
     ) -> Vec<Effect> {
-        if self.record.retention_until.is_some_and(|until| until <= now) {
+        if self.record.retention_until.is_some_and(|until| until <= at.now) {
             self.record.stop_reason = Some(StopReason::Erased);
-            self.finish(Vec::new(), now);
+            self.finish(Vec::new(), at.now);
             self.over = true;
-            return vec![self.persist(), self.failed(), Effect::Delete];
+            return vec![self.persist_last(at), self.failed(), Effect::Delete];
         }
         if let Some(problem) = problem.filter(|_| files.is_empty()) {
             // Something was sent, and this is why nothing of it can be fetched.
             self.record.stop_reason = Some(problem);
         }
-        self.finish(files, now);
+        self.finish(files, at.now);
         self.over = true;
         let last = match self.record.status {
             RecordingStatus::Completed => {
@@ -193,7 +206,7 @@ impl Machine {
             }
             _ => self.failed(),
         };
-        vec![self.persist(), last]
+        vec![self.persist_last(at), last]
     }
 
     fn failed(&self) -> Effect {
@@ -218,14 +231,55 @@ impl Machine {
         record.updated_at = now;
     }
 
-    fn erase(&mut self, now: Timestamp) -> Vec<Effect> {
-        self.record.retention_until = Some(now);
-        self.record.updated_at = now;
+    fn erase(&mut self, at: Moment) -> Vec<Effect> {
+        self.record.retention_until = Some(at.now);
+        self.record.updated_at = at.now;
         vec![self.persist(), Effect::Stop(StopReason::Erased)]
     }
 
     fn persist(&self) -> Effect {
-        Effect::Persist(Box::new(self.record.clone()))
+        Effect::Persist(Box::new(self.record.clone()), Vec::new())
+    }
+
+    fn persist_as(&self, kind: FactKind, at: Moment) -> Effect {
+        let facts = vec![fact(&self.record, kind, at)];
+        Effect::Persist(Box::new(self.record.clone()), facts)
+    }
+
+    fn persist_last(&self, at: Moment) -> Effect {
+        Effect::Persist(Box::new(self.record.clone()), vec![self.last_fact(at)])
+    }
+
+    /// What is to be known of the last state.
+    pub(super) fn last_fact(&self, at: Moment) -> Fact {
+        let kind = match self.record.status {
+            RecordingStatus::Completed => FactKind::RecordingReady,
+            _ => FactKind::RecordingFailed,
+        };
+        fact(&self.record, kind, at)
+    }
+}
+
+/// Something that happened to a recording.
+pub(super) fn fact(record: &RecordingRecord, kind: FactKind, at: Moment) -> Fact {
+    let fact =
+        Fact::new(at.fact, at.now, kind).of_recording(record.id).in_room(record.room.clone());
+    let by = record.started_by.filter(|_| kind == FactKind::RecordingStarted);
+    let data = match kind {
+        FactKind::RecordingStarted => json!({ "mode": record.mode }),
+        FactKind::RecordingReady => {
+            let bytes: u64 = record.files.iter().map(|file| file.bytes).sum();
+            json!({ "files": record.files.len(), "bytes": bytes })
+        }
+        FactKind::RecordingStopped | FactKind::RecordingFailed => {
+            json!({ "reason": record.stop_reason })
+        }
+        _ => Value::Null,
+    };
+    let fact = fact.by(by).with(data);
+    match record.call {
+        Some(call) => fact.of_call(call),
+        None => fact,
     }
 }
 
@@ -236,6 +290,10 @@ mod tests {
     use crate::ids::{CallId, RecordingId, RoomId};
 
     const NOW: Timestamp = Timestamp(1_900_000_000_000);
+
+    fn moment() -> Moment {
+        Moment { now: NOW, fact: FactId::new(uuid::Uuid::from_u128(3)) }
+    }
 
     fn machine() -> Machine {
         let call = CallId::new(uuid::Uuid::from_u128(1));
@@ -261,7 +319,10 @@ mod tests {
     /// What a machine stores and announces, in its order.
     fn steps(effects: &[Effect]) -> Vec<String> {
         let step = |effect: &Effect| match effect {
-            Effect::Persist(record) => format!("store {}", record.status),
+            Effect::Persist(record, facts) => {
+                let facts: String = facts.iter().map(|fact| format!(" {}", fact.kind)).collect();
+                format!("store {}{facts}", record.status)
+            }
             Effect::Notify(_, event) | Effect::NotifyAll(event) => event.name().to_owned(),
             other => format!("{other:?}"),
         };
@@ -272,7 +333,7 @@ mod tests {
         let mut machine = machine();
         let mut last = Vec::new();
         for input in inputs {
-            last = machine.handle(input, NOW);
+            last = machine.handle(input, moment());
         }
         let steps = steps(&last);
         (machine, steps)
@@ -299,37 +360,48 @@ mod tests {
         ];
         for input in all {
             let name = format!("{input:?}");
-            let effects = machine().handle(input, NOW);
-            let stores = effects.iter().filter(|it| matches!(it, Effect::Persist(_))).count();
-            assert!(matches!(effects[0], Effect::Persist(_)) && stores == 1, "{name}");
+            let effects = machine().handle(input, moment());
+            let stores = effects.iter().filter(|it| matches!(it, Effect::Persist(..))).count();
+            assert!(matches!(effects[0], Effect::Persist(..)) && stores == 1, "{name}");
         }
+    }
+
+    #[test]
+    fn a_fact_of_a_recording_says_where_and_why() {
+        let (mut machine, steps) = after(vec![stopped(StopReason::Size)]);
+        assert_eq!(steps[0], "store processing recording.stopped");
+        let effects = machine.handle(finished(None), moment());
+        let Effect::Persist(record, facts) = &effects[0] else { panic!("{effects:?}") };
+        let [fact] = facts.as_slice() else { panic!("{facts:?}") };
+        assert_eq!((fact.recording, fact.call), (Some(record.id), record.call));
+        assert_eq!((fact.at, &fact.data), (NOW, &json!({ "reason": "size" })));
     }
 
     #[test]
     fn a_recording_that_cannot_begin_has_failed_unless_its_call_ended() {
         let (machine, steps) = after(vec![Input::NotBegun(Unrecorded::DiskFull)]);
-        assert_eq!(steps, ["store failed", "Release", "recording:failed"]);
+        assert_eq!(steps, ["store failed recording.failed", "Release", "recording:failed"]);
         assert!(machine.is_over());
         let (_, steps) = after(vec![Input::NotBegun(Unrecorded::NoMedia)]);
-        assert_eq!(steps[0], "store no_recording");
+        assert_eq!(steps[0], "store no_recording recording.failed");
     }
 
     #[test]
     fn without_files_it_depends_on_the_reason_whether_it_failed() {
         let last = |reason, problem| after(vec![stopped(reason), finished(problem)]);
         let (machine, steps) = last(StopReason::Requested, None);
-        assert_eq!(steps, ["store no_recording", "recording:failed"]);
+        assert_eq!(steps, ["store no_recording recording.failed", "recording:failed"]);
         assert!(machine.is_over() && machine.record().retention_until.is_some());
-        assert_eq!(last(StopReason::FolderGone, None).1[0], "store failed");
+        assert_eq!(last(StopReason::FolderGone, None).1[0], "store failed recording.failed");
         let (machine, steps) = last(StopReason::Ended, Some(StopReason::MissingParameterSets));
-        assert_eq!(steps[0], "store failed");
+        assert_eq!(steps[0], "store failed recording.failed");
         assert_eq!(machine.record().stop_reason, Some(StopReason::MissingParameterSets));
     }
 
     #[test]
     fn what_is_erased_is_deleted_instead_of_announced_as_ready() {
         let (_, steps) = after(vec![Input::Erase, stopped(StopReason::Erased), finished(None)]);
-        assert_eq!(steps, ["store no_recording", "recording:failed", "Delete"]);
+        assert_eq!(steps, ["store no_recording recording.failed", "recording:failed", "Delete"]);
     }
 
     #[test]

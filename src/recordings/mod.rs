@@ -15,12 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::hmac;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 pub use self::access::{RecordingTarget, Requester, principal};
 use self::access::{manages, may_see, shown};
 pub use self::error::RecordingError;
 pub use self::follow::recover;
+use self::machine::Moment;
 use self::owner::{Owner, Owners};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
@@ -28,7 +29,8 @@ use crate::delivery::Delivery;
 use crate::event::recording::{
     ActiveRecording, Recording, RecordingMode, RecordingState, RecordingStatus, StopReason,
 };
-use crate::ids::{CallId, RecordingId, RoomId, UserId};
+use crate::fact::FactKind;
+use crate::ids::{CallId, FactId, RecordingId, RoomId, UserId};
 use crate::recorder::{Recorder, RecordingSpec, Unrecorded};
 use crate::store::{RecordingQuery, RecordingRecord, Store};
 
@@ -42,8 +44,8 @@ const CHANGES: usize = 256;
 /// See the module.
 pub struct Recordings {
     shared: Arc<Shared>,
-    /// What links are signed with.
-    key: hmac::Key,
+    /// What links are signed with, once the store has given it.
+    key: OnceCell<hmac::Key>,
 }
 
 /// What the owners of recordings work with.
@@ -105,7 +107,7 @@ impl Recordings {
         let (changes, receiver) = mpsc::channel(CHANGES);
         let (config, owners) = (config.clone(), Owners::default());
         let shared = Shared { store, delivery, clock, recorder, config, owners, changes };
-        (Self { shared: Arc::new(shared), key: link::key() }, receiver)
+        (Self { shared: Arc::new(shared), key: OnceCell::new() }, receiver)
     }
 
     /// What there is now.
@@ -218,7 +220,7 @@ impl Recordings {
         if record.status.is_open() {
             return Err(RecordingError::Running);
         }
-        self.shared.forget(id).await
+        self.shared.forget(&record, Some(requester.user)).await
     }
 
     /// Has everything deleted that a person may be heard in: at once, or as soon as it has ended.
@@ -296,24 +298,30 @@ impl Shared {
         Owner::start(self, record, present, events).await
     }
 
+    fn moment(&self) -> Moment {
+        Moment { now: self.clock.now(), fact: FactId::new(self.clock.id()) }
+    }
+
     /// Has a recording deleted: one that is not over ends first, and its owner deletes it.
     async fn expire(&self, record: RecordingRecord) -> Result<()> {
         if self.owners.erase(record.id).await?.is_none() {
             let retention_until = Some(self.clock.now());
-            self.store.save_recording(RecordingRecord { retention_until, ..record }).await?;
+            let record = RecordingRecord { retention_until, ..record };
+            self.store.save_recording(record, Vec::new()).await?;
         }
         Ok(())
     }
 
-    /// Files first: a row without files can be tried again.
-    async fn forget(&self, id: RecordingId) -> Result<()> {
-        let recorder = self.recorder.clone();
+    /// Deletes a recording, because `by` asked for it or its time has come. Files first: a row without files can be tried again.
+    async fn forget(&self, record: &RecordingRecord, by: Option<UserId>) -> Result<()> {
+        let (recorder, id) = (self.recorder.clone(), record.id);
         let deleted = tokio::task::spawn_blocking(move || recorder.delete(id)).await;
         if !matches!(deleted, Ok(Ok(()))) {
             tracing::error!(recording = %id, ?deleted, "files of a recording could not be deleted");
             return Err(RecordingError::Folder);
         }
-        self.store.remove_recording(id).await?;
+        let fact = machine::fact(record, FactKind::RecordingDeleted, self.moment()).by(by);
+        self.store.remove_recording(id, vec![fact]).await?;
         tracing::info!(recording = %id, "deleted");
         Ok(())
     }

@@ -223,7 +223,7 @@ impl Owner {
 
     fn next(&self, input: Input) -> (Machine, Vec<Effect>) {
         let mut next = self.machine.clone();
-        let effects = next.handle(input, self.shared.clock.now());
+        let effects = next.handle(input, self.shared.moment());
         (next, effects)
     }
 
@@ -231,8 +231,10 @@ impl Owner {
     async fn carry_out(&self, effects: &[Effect]) -> Result<()> {
         for effect in effects {
             match effect {
-                Effect::Persist(record) => {
-                    self.shared.store.save_recording((**record).clone()).await?;
+                Effect::Persist(record, facts) => {
+                    let stored =
+                        self.shared.store.save_recording((**record).clone(), facts.clone());
+                    stored.await?;
                     report(record);
                 }
                 other => self.act(other).await,
@@ -245,7 +247,7 @@ impl Owner {
         let record = self.machine.record();
         let recorder = &self.shared.recorder;
         match effect {
-            Effect::Persist(_) => {}
+            Effect::Persist(..) => {}
             Effect::Notify(users, event) => {
                 self.shared.delivery.send(To::Users(users.clone()), event);
             }
@@ -269,7 +271,7 @@ impl Owner {
             Effect::Release => recorder.release(&record.room, record.id),
             Effect::Delete => {
                 // A deletion that fails is tried again every minute, with all that is due.
-                if let Err(error) = self.shared.forget(record.id).await {
+                if let Err(error) = self.shared.forget(record, None).await {
                     tracing::warn!(recording = %record.id, %error, "not deleted yet");
                 }
             }

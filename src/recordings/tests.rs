@@ -7,7 +7,7 @@ use serde_json::Value;
 use switchboard_media::tap::{Packet, Tapped};
 use switchboard_media::{Codec, RoomKey, TrackKey};
 
-use super::{Listing, RecordingError, RecordingTarget, Requester, recover};
+use super::{Listing, RecordingError, RecordingTarget, Recordings, Requester, recover};
 use crate::config::{Config, Consent, RecordingAuto};
 use crate::event::recording::{Recording, RecordingMode, RecordingStatus, StopReason};
 use crate::ids::{CallId, RecordingId, RoomId, UserId};
@@ -160,6 +160,46 @@ async fn everybody_is_notified_of_the_start_the_end_and_the_files() {
     let (_, path) = world.app.recordings.file(of(2), id, ready.files[0].file_id).await.unwrap();
     assert_eq!(std::fs::metadata(path).unwrap().len(), ready.files[0].bytes);
     assert_eq!(world.app.recordings.stats().unfinished, 0);
+}
+
+#[tokio::test]
+async fn links_outlive_a_restart_and_end_with_their_time() {
+    let world = world(|_| {}).await;
+    let ada = world.connect(person(1)).await;
+    let recording = world.recorded(&ada).await;
+    let (id, file) = (recording.recording_id, recording.files[0].file_id);
+    let (url, until) = world.app.recordings.link(of(2), id, file).await.unwrap();
+    let signature = url.split("signature=").nth(1).unwrap().to_owned();
+    let shared = &world.app.recordings.shared;
+    let (config, recorder) = (&shared.config, shared.recorder.clone());
+    let (store, delivery) = (shared.store.clone(), shared.delivery.clone());
+    let (restarted, _) = Recordings::new(config, world.clock.clone(), store, delivery, recorder);
+    assert!(restarted.linked(id, file, (until.0, &signature)).await.is_ok());
+    let other = recording.files[1].file_id;
+    for (file, expires) in [(other, until.0), (file, until.0 + 1)] {
+        let refused = restarted.linked(id, file, (expires, &signature)).await;
+        assert!(matches!(refused, Err(RecordingError::Link)));
+    }
+    world.clock.advance(Duration::from_secs(shared.config.link_ttl));
+    let late = restarted.linked(id, file, (until.0, &signature)).await;
+    assert!(matches!(late, Err(RecordingError::Link)));
+}
+
+#[tokio::test]
+async fn facts_of_a_recording_come_in_the_order_of_its_life() {
+    let world = world(|_| {}).await;
+    let ada = world.connect(person(1)).await;
+    let id = world.recorded(&ada).await.recording_id;
+    world.app.recordings.delete(of(1), id).await.unwrap();
+    let page = world.app.store.facts_after(0, 100).await.unwrap();
+    let facts = page.facts.iter().map(|placed| &placed.fact);
+    let of_it: Vec<_> = facts.filter(|fact| fact.recording == Some(id)).collect();
+    let kinds: Vec<String> = of_it.iter().map(|fact| fact.kind.to_string()).collect();
+    let expected =
+        ["recording.started", "recording.stopped", "recording.ready", "recording.deleted"];
+    assert_eq!(kinds, expected);
+    assert_eq!((of_it[0].user, of_it[3].user), (Some(person(1)), Some(person(1))));
+    assert!(of_it.iter().all(|fact| fact.call.is_some()));
 }
 
 #[tokio::test]

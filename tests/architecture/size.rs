@@ -47,9 +47,9 @@ const FUNCTIONS: &[(&str, usize)] = &[
 
 const FOLDERS: [&str; 3] = ["src", "media/src", "turn/src"];
 
-fn is_test(path: &Path) -> bool {
+pub(super) fn is_test(path: &Path) -> bool {
     let name = |part: &str| path.components().any(|it| it.as_os_str() == part);
-    name("tests") || name("tests.rs") || name("testing.rs")
+    name("tests") || name("tests.rs") || name("testing.rs") || name("testing")
 }
 
 fn code() -> impl Iterator<Item = (String, Source)> {
