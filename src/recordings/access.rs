@@ -52,7 +52,7 @@ pub(super) fn shown(record: &RecordingRecord) -> Recording {
         status: record.status,
         started_at: record.started_at,
         stopped_at: record.stopped_at,
-        stop_reason: record.stop_reason.clone(),
+        stop_reason: record.stop_reason,
         started_by: record.started_by,
         user_ids: record.members.clone(),
         files: record.files.clone(),

@@ -107,7 +107,7 @@ impl Machine {
         }
     }
 
-    fn start(&mut self, present: Vec<UserId>, at: Moment) -> Vec<Effect> {
+    fn start(&self, present: Vec<UserId>, at: Moment) -> Vec<Effect> {
         vec![
             self.persist_as(FactKind::RecordingStarted, at),
             Effect::Notify(self.concerned(present), self.started()),
