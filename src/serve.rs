@@ -185,10 +185,8 @@ async fn serve_metrics(config: &Config) -> Outcome {
     Ok(())
 }
 
-/// What goes on beside requests: deadlines of calls, ends of tokens, keys, presence of people in calls, and forgetting.
+/// What goes on beside requests: ends of tokens, keys, presence of people in calls, and forgetting.
 fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
-    let calls = app.calls.clone();
-    tokio::spawn(async move { calls.keep_time().await });
     tokio::spawn(socket::watch_tokens(app.clone()));
     let keys = app.clone();
     tokio::spawn(async move { keys.auth.keep_keys_fresh().await });

@@ -1,13 +1,13 @@
 //! A whole server without its sockets, for tests of the rules: the services over a store in memory, with a clock that stands still
 //! until a test moves it, and connections that note what they are sent.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::app::App;
-use crate::calls::{Actor, CallRequest};
+use crate::calls::{CallError, CallRequest, Device};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Secret};
 use crate::delivery::{Confirm, Frame, Session, SessionInfo, Wire, WireError};
@@ -21,16 +21,23 @@ use crate::store::{Profile, Store, sqlite::Sqlite};
 pub(crate) struct World {
     pub(crate) app: App,
     pub(crate) clock: Clock,
+    observer: Observer,
 }
+
+/// Sees every event at the moment at which it is sent, when a test wants it.
+type Observer = Arc<OnceLock<Box<dyn Fn(&'static str, &Value) + Send + Sync>>>;
 
 /// Events that a connection was sent: name and payload.
 type Sent = Arc<Mutex<Vec<(&'static str, Value)>>>;
 
-struct Notebook(Sent);
+struct Notebook(Sent, Observer);
 
 impl Wire for Notebook {
     fn send(&self, frame: &Frame, _: Option<Confirm>) -> Result<(), WireError> {
         let payload = serde_json::from_str(frame.payload.get()).unwrap_or_default();
+        if let Some(observer) = self.1.get() {
+            observer(frame.name, &payload);
+        }
         self.0.lock().unwrap().push((frame.name, payload));
         Ok(())
     }
@@ -41,7 +48,7 @@ impl Wire for Notebook {
 /// A connection of a person.
 pub(crate) struct Client {
     pub(crate) session: Arc<Session>,
-    pub(crate) actor: Actor,
+    pub(crate) device: Device,
     sent: Sent,
 }
 
@@ -78,6 +85,14 @@ pub(crate) fn voice(to: &[UserId]) -> CallRequest {
 impl World {
     /// A server with five people, under a configuration that `change` has changed.
     pub(crate) async fn new(change: impl FnOnce(&mut Config)) -> Self {
+        Self::over(change, |store| store).await
+    }
+
+    /// The same over a store that `wrap` has put something around.
+    pub(crate) async fn over(
+        change: impl FnOnce(&mut Config),
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let mut config = Config::default();
         config.auth.jwt_secret = Secret::new("0123456789abcdef0123456789abcdef-for-tests");
         config.media.host = std::net::Ipv4Addr::LOCALHOST.into();
@@ -86,7 +101,7 @@ impl World {
         config.recordings.dir = folder.to_string_lossy().into_owned();
         change(&mut config);
         let clock = Clock::manual(Timestamp(1_900_000_000_000));
-        let store: Arc<dyn Store> = Arc::new(Sqlite::in_memory().unwrap());
+        let store: Arc<dyn Store> = wrap(Arc::new(Sqlite::in_memory().unwrap()));
         for n in 1..=5 {
             let profile = Profile {
                 user_id: person(n),
@@ -103,11 +118,21 @@ impl World {
         let relay = Relay::start(&config.turn).unwrap();
         let (sfu, _heard) = Sfu::start(&config.media, None).unwrap();
         let (app, _changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
-        Self { app, clock }
+        Self { app, clock, observer: Observer::default() }
+    }
+
+    /// Has every event seen at the moment at which it is sent.
+    pub(crate) fn observe(&self, observer: impl Fn(&'static str, &Value) + Send + Sync + 'static) {
+        let _ = self.observer.set(Box::new(observer));
     }
 
     /// A person connects.
     pub(crate) async fn connect(&self, user: UserId) -> Client {
+        self.connect_as(user, false).await.unwrap()
+    }
+
+    /// A person connects, perhaps with a client of the original; an error, and no connection, when calls cannot learn of it.
+    pub(crate) async fn connect_as(&self, user: UserId, legacy: bool) -> Result<Client, CallError> {
         let sent = Sent::default();
         let about = SessionInfo {
             id: SessionId::new(uuid::Uuid::new_v4()),
@@ -119,13 +144,22 @@ impl World {
             address: String::new(),
             user_agent: String::new(),
             relays: true,
-            legacy: false,
+            legacy,
         };
-        let actor = Actor { user, session: Some(about.id), device_id: None, device_name: None };
-        let (session, _) = self.app.delivery.open(about, Box::new(Notebook(sent.clone())), 10);
+        let device = Device { user, session: Some(about.id), device_id: None, device_name: None };
+        let (session, _) = self.app.delivery.open(
+            about,
+            Box::new(Notebook(sent.clone(), self.observer.clone())),
+            10,
+        );
         session.release(0);
-        self.app.calls.session_opened(&session).await.unwrap();
-        Client { session, actor, sent }
+        let opened = self.app.calls.session_opened(&session).await;
+        let client = Client { session, device, sent };
+        if let Err(error) = opened {
+            self.disconnect(&client).await;
+            return Err(error);
+        }
+        Ok(client)
     }
 
     /// A connection is lost.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::table::{Context, Done, Outcome};
+use super::context::{Context, Done, Outcome};
 use crate::chat::{Place, SendMessage};
 use crate::clock::Timestamp;
 use crate::delivery::Frame;

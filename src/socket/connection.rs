@@ -11,7 +11,7 @@ use super::incoming::{Asked, Incoming};
 use super::table;
 use super::wire::Line;
 use crate::app::App;
-use crate::calls::Actor;
+use crate::calls::Device;
 use crate::chat::ChatError;
 use crate::delivery::{Frame, Session};
 use crate::error::{Problem, Reason};
@@ -66,10 +66,10 @@ impl Connection {
     }
 
     /// Who acts, for the rules of calls.
-    pub(super) fn actor(&self) -> Actor {
+    pub(super) fn device(&self) -> Device {
         let about = &self.session.about;
         let (device_id, device_name) = (about.device_id.clone(), about.device_name.clone());
-        Actor { user: about.user, session: Some(about.id), device_id, device_name }
+        Device { user: about.user, session: Some(about.id), device_id, device_name }
     }
 
     /// Takes an event; the future that comes back does the work, if nobody does it yet.
