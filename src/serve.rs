@@ -225,14 +225,27 @@ async fn forget(app: App) {
             now.before(day.saturating_mul(u32::try_from(chat.log_days).unwrap_or(u32::MAX)));
         let keys_before =
             now.before(day.saturating_mul(u32::try_from(chat.client_id_days).unwrap_or(u32::MAX)));
-        loop {
-            match app.store.retire(log_before, chat.log_entries, keys_before).await {
-                Ok(true) => tokio::time::sleep(Duration::from_millis(50)).await,
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "old entries could not be forgotten");
-                    break;
-                }
+        let fact_days = u32::try_from(app.config.store.fact_days).unwrap_or(u32::MAX);
+        let facts_before = now.before(day.saturating_mul(fact_days));
+        let store = &app.store;
+        in_slices("log entries", || store.retire(log_before, chat.log_entries, keys_before)).await;
+        in_slices("facts", || store.prune_facts(facts_before)).await;
+        in_slices("room tokens", || store.prune_room_tokens(now)).await;
+    }
+}
+
+/// Forgets slice after slice until a slice was the last.
+async fn in_slices<F>(what: &str, forget: impl Fn() -> F)
+where
+    F: Future<Output = switchboard::store::Result<bool>>,
+{
+    loop {
+        match forget().await {
+            Ok(true) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, what, "what is too old could not be forgotten");
+                return;
             }
         }
     }

@@ -7,7 +7,8 @@ use super::error::Result;
 use super::reply::Reply;
 use super::states::{self, Input};
 use crate::event::{
-    Answer, AnsweredElsewhere, EndReason, Event, MediaPathChanged, Responded, Response, Ringing,
+    Answer, AnsweredElsewhere, DeclineReason, EndReason, Event, MediaPathChanged, MediaPathReason,
+    Responded, Response, Ringing,
 };
 use crate::ids::{CallId, UserId};
 
@@ -62,7 +63,7 @@ impl Call {
         self.record.bound().for_each(|user| step.push(Effect::Enter(user)));
         self.notify_responded(by, Answer::Accept, None, step);
         self.notify_group(Event::CallMemberJoined, step);
-        let (media, reason) = (self.record.media, "policy");
+        let (media, reason) = (self.record.media, MediaPathReason::Policy);
         self.notify_both(Event::CallMediaPath(MediaPathChanged { call_id, media, reason }), step);
         let away = self.party(from).is_lost() || self.connections(from, step).is_empty();
         if away && self.record.depends_on(from) {
@@ -75,8 +76,10 @@ impl Call {
     }
 
     fn reject(&mut self, by: &Device, busy: bool, step: &mut Step<'_>) -> Result<()> {
-        let (why, reason) =
-            if busy { (EndReason::Busy, "busy") } else { (EndReason::Rejected, "declined") };
+        let (why, reason) = match busy {
+            true => (EndReason::Busy, DeclineReason::Busy),
+            false => (EndReason::Rejected, DeclineReason::Declined),
+        };
         let input = Input::Reject(by.user, why);
         if let Some(next) = states::step(&self.record, &input, step.now)? {
             self.conclude(next, step);
@@ -90,7 +93,7 @@ impl Call {
         &self,
         by: &Device,
         response: Answer,
-        reason: Option<&'static str>,
+        reason: Option<DeclineReason>,
         step: &mut Step<'_>,
     ) {
         let (call_id, call) = (self.record.id, self.view(step.now));

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::effect::{Connection, Effect, Step, Whom, Write};
 use super::error::{CallError, Result};
+use super::facts;
 use super::party::Party;
 use super::relayed::Relayed;
 use super::rules::Rules;
@@ -14,6 +15,7 @@ use super::states::{self, Input};
 use crate::clock::Timestamp;
 use crate::event::{
     self, CallEnded, CallMember, CallPerson, CallStatus, EndReason, Event, MessageType, NoAnswer,
+    NoAnswerReason,
 };
 use crate::ids::{RoomId, SessionId, UserId};
 use crate::store::{CallEnd, CallRecord, MessageExtra, NewMessage};
@@ -134,7 +136,8 @@ impl Call {
         let Some(next) = states::step(&self.record, input, step.now)? else { return Ok(false) };
         if next.status.is_live() {
             let expected_rev = self.record.rev;
-            step.push(Effect::Persist(Write::Save { call: next.clone(), expected_rev }));
+            let facts = facts::of_change(&self.record, &next, input, step);
+            step.push(Effect::Persist(Write::Save { call: next.clone(), expected_rev, facts }));
             self.record = next;
         } else {
             self.conclude(next, step);
@@ -153,8 +156,8 @@ impl Call {
     pub(super) fn conclude(&mut self, over: CallRecord, step: &mut Step<'_>) {
         let missed_by = states::is_missed(&over).then_some(over.to);
         let entry = self.rules.config.chat.call_entries.then(|| entry(&over, step));
-        let expected_rev = self.record.rev;
-        let end = CallEnd { call: over.clone(), expected_rev, entry, missed_by };
+        let (expected_rev, facts) = (self.record.rev, facts::of_end(&over, step));
+        let end = CallEnd { call: over.clone(), expected_rev, entry, missed_by, facts };
         step.push(Effect::Persist(Write::Finish(Box::new(end))));
         self.record = over;
         self.release(step);
@@ -179,9 +182,10 @@ impl Call {
         let (call_id, end_reason) = (record.id, record.end_reason.unwrap_or(EndReason::Hangup));
         if record.end_reason == Some(EndReason::Timeout) {
             let online = !step.connected.callee.is_empty();
-            let reason = if online { "timeout" } else { "offline" };
-            let message =
-                if online { "Nobody answered" } else { "The person called is not connected" };
+            let (reason, message) = match online {
+                true => (NoAnswerReason::Timeout, "Nobody answered"),
+                false => (NoAnswerReason::Offline, "The person called is not connected"),
+            };
             let no_answer = NoAnswer { call_id, message, reason };
             step.notify(record.from, Event::CallNoAnswer(no_answer));
         }

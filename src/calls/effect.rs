@@ -7,17 +7,18 @@ use switchboard_media::{Command as MediaCommand, PeerKey, RoomKey, TrackKey};
 
 use crate::clock::Timestamp;
 use crate::event::{self, CallSignal, EndReason, Event, SignalKind};
-use crate::ids::{CallId, MessageId, RoomId, SessionId, UserId};
+use crate::fact::Fact;
+use crate::ids::{CallId, FactId, MessageId, RoomId, SessionId, UserId};
 use crate::recorder::{Part, Publisher};
 use crate::store::{CallEnd, CallRecord};
 
-/// A change of the store.
+/// A change of the store, with the facts that it makes.
 #[derive(Clone, Debug)]
 pub(super) enum Write {
     /// A new call.
-    Create(CallRecord),
+    Create(CallRecord, Vec<Fact>),
     /// The next state of a call.
-    Save { call: CallRecord, expected_rev: i64 },
+    Save { call: CallRecord, expected_rev: i64, facts: Vec<Fact> },
     /// The last state of a call, and what it leaves behind.
     Finish(Box<CallEnd>),
 }
@@ -108,6 +109,7 @@ pub(super) trait Keys: Send + Sync {
     fn peer(&self) -> PeerKey;
     fn track(&self) -> TrackKey;
     fn message(&self) -> MessageId;
+    fn fact(&self) -> FactId;
 }
 
 /// A connection of one of the two.

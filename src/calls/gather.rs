@@ -5,7 +5,7 @@ use super::effect::Step;
 use super::error::Result;
 use super::reply::Reply;
 use super::states::Input;
-use crate::event::{Event, MediaPathChanged};
+use crate::event::{Event, MediaPathChanged, MediaPathReason};
 
 impl Call {
     /// Makes an accepted call one of several.
@@ -13,7 +13,7 @@ impl Call {
         self.expect_accepted("add people once it is accepted")?;
         if self.advance(&Input::Gather, step)? {
             let (call_id, media) = (self.record.id, self.record.media);
-            let path = MediaPathChanged { call_id, media, reason: "group" };
+            let path = MediaPathChanged { call_id, media, reason: MediaPathReason::Group };
             self.notify_both(Event::CallMediaPath(path), step);
         }
         Ok(Reply::Call(Box::new(self.view(step.now))))

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::command::Command;
 use super::error::{CallError, Result};
 use super::service::{Calls, first};
 use crate::clock::Timestamp;
 use crate::event::{Call, CallStatus, MediaPath};
-use crate::ids::{CallId, UserId};
+use crate::fact::{Fact, FactKind};
+use crate::ids::{CallId, FactId, UserId};
 use crate::store::{CallHistory, CallRecord, Rating, RecordingQuery, StoreError};
 use crate::view::{cursor, open_cursor};
 
@@ -123,7 +126,9 @@ impl Calls {
             Err(error) => return Err(error),
         }
         let rating = Rating { user: me, stars, issues, comment, at: self.means.clock.now() };
-        self.means.store.rate_call(id, rating).await.map_err(|error| match error {
+        let rated = Fact::new(FactId::new(self.means.clock.id()), rating.at, FactKind::CallRated);
+        let rated = rated.of_call(id).by(Some(me)).with(json!({ "stars": stars }));
+        self.means.store.rate_call(id, rating, vec![rated]).await.map_err(|error| match error {
             StoreError::NotFound => CallError::NotFound,
             other => other.into(),
         })?;

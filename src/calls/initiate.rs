@@ -3,11 +3,14 @@
 use super::call::Call;
 use super::effect::{Effect, FollowUp, Step, Write};
 use super::error::{CallError, Result};
+use super::facts;
 use super::reply::Reply;
 use super::rules::Rules;
 use super::states::Input;
 use crate::clock::Timestamp;
-use crate::event::{Answer, CallMedia, CallStatus, CallType, Event, Incoming, MediaPath, Response};
+use crate::event::{
+    Answer, CallMedia, CallStatus, CallType, DeclineReason, Event, Incoming, MediaPath, Response,
+};
 use crate::ids::{CallId, ClientId, ConversationId, UserId};
 use crate::store::{CallRecord, UserRecord};
 
@@ -96,7 +99,8 @@ impl Call {
         let Initiate { people: (from, to), in_call, .. } = initiate;
         self.record.waiting = *in_call;
         self.stored = true;
-        step.push(Effect::Persist(Write::Create(self.record.clone())));
+        let facts = facts::of_beginning(&self.record, step);
+        step.push(Effect::Persist(Write::Create(self.record.clone(), facts)));
         let call = self.rules.view.call(&self.record, Some((from, to)), step.now);
         let record_policy = self.rules.record_policy(self.record_by);
         let event = |waiting| Box::new(Incoming { call: call.clone(), waiting, record_policy });
@@ -118,7 +122,7 @@ impl Call {
             call_id,
             response: Answer::Reject,
             from_user_id,
-            reason: Some("busy"),
+            reason: Some(DeclineReason::Busy),
             call: call.clone(),
         };
         step.notify(from, Event::CallResponse(Box::new(response)));

@@ -12,7 +12,7 @@ use super::reply::SignalDelivery;
 use super::signal::event;
 use crate::clock::Clock;
 use crate::delivery::{Delivery, To};
-use crate::ids::{CallId, MessageId, UserId};
+use crate::ids::{CallId, FactId, MessageId, UserId};
 use crate::incall::InCall;
 use crate::recorder::Recorder;
 use crate::relay::Relay;
@@ -49,6 +49,10 @@ impl Keys for Means {
     fn message(&self) -> MessageId {
         MessageId::new(self.clock.id())
     }
+
+    fn fact(&self) -> FactId {
+        FactId::new(self.clock.id())
+    }
 }
 
 /// What a write that was made gives.
@@ -73,15 +77,15 @@ impl Means {
     pub(super) async fn write(&self, write: Write) -> Result<Written> {
         let Self { store, directory, .. } = self;
         match write {
-            Write::Create(record) => {
+            Write::Create(record, facts) => {
                 let id = record.id;
-                let stored = store.create_call(record).await?;
+                let stored = store.create_call(record, facts).await?;
                 if stored.id != id {
                     return Ok(Written::Repeat(Box::new(stored)));
                 }
             }
-            Write::Save { call, expected_rev } => {
-                store.save_call(call.clone(), expected_rev).await?;
+            Write::Save { call, expected_rev, facts } => {
+                store.save_call(call.clone(), expected_rev, facts).await?;
                 directory.note(&call);
             }
             Write::Finish(end) => {

@@ -11,6 +11,7 @@ mod directory;
 mod effect;
 mod end;
 mod error;
+mod facts;
 mod gather;
 mod group;
 mod handle;

@@ -32,7 +32,8 @@ impl Call {
                 let expected_rev = found.rev;
                 self.record.rev = expected_rev + 1;
                 let call = self.record.clone();
-                step.push(Effect::Persist(Write::Save { call, expected_rev }));
+                let facts = Vec::new();
+                step.push(Effect::Persist(Write::Save { call, expected_rev, facts }));
             }
         }
         Ok(Reply::Done)

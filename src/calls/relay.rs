@@ -14,7 +14,9 @@ use super::reply::{Reply, SignalDelivery};
 use super::signal::{Signal, signal};
 use super::states::Input;
 use crate::error::{Failure as _, Problem};
-use crate::event::{EndReason, Event, MediaPath, MediaPathChanged, Refused, SignalKind};
+use crate::event::{
+    EndReason, Event, MediaPath, MediaPathChanged, MediaPathReason, Refused, SignalKind,
+};
 use crate::ids::UserId;
 
 /// Media sections of one description.
@@ -161,7 +163,7 @@ impl Call {
     /// Has the server come between the two of a call that runs from one to the other, because of `reason`.
     pub(super) fn switch_to_relay(
         &mut self,
-        reason: &'static str,
+        reason: MediaPathReason,
         step: &mut Step<'_>,
     ) -> Result<()> {
         let [from, to] = [self.record.from, self.record.to];
@@ -183,7 +185,7 @@ impl Call {
         let mut relayed = Relayed::new(&self.rules, step.keys, &self.record);
         let offers = relayed.bridge.take_over(&caller, &callee);
         let offers = offers.map_err(|error| CallError::Codecs(format!("the call {error}")))?;
-        if !self.advance(&Input::Relay, step)? {
+        if !self.advance(&Input::Relay(reason), step)? {
             return Ok(());
         }
         relayed.open(self.record_by, step);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::CallError;
 use crate::clock::Timestamp;
-use crate::event::{CallStatus, CallType, EndReason, MediaPath};
+use crate::event::{CallStatus, CallType, EndReason, MediaPath, MediaPathReason};
 use crate::ids::UserId;
 use crate::store::CallRecord;
 
@@ -26,7 +26,7 @@ pub(super) enum Input {
     /// It becomes a video call or a voice call.
     Change(UserId, CallType),
     /// The server comes between the two.
-    Relay,
+    Relay(MediaPathReason),
     /// Others are added, and media goes through the server's room.
     Gather,
     /// The ringing deadline may have passed.
@@ -87,7 +87,7 @@ fn pending(
         Input::Lost(_) => over(call, Ended, EndReason::Network, None, now),
         Input::Fail => over(call, Ended, EndReason::Failed, None, now),
         Input::Change(..) => return Err(CallError::State(call.status, NOT_IN_STATE)),
-        Input::Shown(_) | Input::Timeout | Input::Relay | Input::Gather => return Ok(None),
+        Input::Shown(_) | Input::Timeout | Input::Relay(_) | Input::Gather => return Ok(None),
     }))
 }
 
@@ -104,7 +104,7 @@ fn accepted(
         Input::End(by, _) if call.group.is_some() && *by == call.from => return Ok(None),
         Input::End(by, reason) => over(call, Ended, *reason, Some(*by), now),
         Input::Change(_, kind) if call.kind != *kind => CallRecord { kind: *kind, ..call.clone() },
-        Input::Relay if call.media == MediaPath::P2p => {
+        Input::Relay(_) if call.media == MediaPath::P2p => {
             CallRecord { media: MediaPath::Relay, ..call.clone() }
         }
         Input::Gather if call.media != MediaPath::Sfu => {
@@ -119,7 +119,7 @@ fn accepted(
         Input::Shown(_)
         | Input::Busy
         | Input::Change(..)
-        | Input::Relay
+        | Input::Relay(_)
         | Input::Gather
         | Input::Timeout => return Ok(None),
     }))

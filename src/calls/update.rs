@@ -5,7 +5,7 @@ use super::effect::Step;
 use super::error::{CallError, Result};
 use super::reply::Reply;
 use super::states::Input;
-use crate::event::{CallMedia, CallType, Event, MediaPath, UpdateRequest};
+use crate::event::{CallMedia, CallType, Event, MediaPath, MediaPathReason, UpdateRequest};
 use crate::ids::UserId;
 
 impl Call {
@@ -34,7 +34,7 @@ impl Call {
                 let why = "call.media of this server is p2p";
                 return Err(CallError::State(self.record.status, why));
             }
-            self.switch_to_relay("ice-failed", step)?;
+            self.switch_to_relay(MediaPathReason::IceFailed, step)?;
         }
         Ok(Reply::Call(Box::new(self.view(step.now))))
     }
@@ -43,7 +43,7 @@ impl Call {
     pub(super) fn record(&mut self, step: &mut Step<'_>) -> Result<Reply> {
         self.expect_accepted("record it once it is accepted")?;
         if self.record.media == MediaPath::P2p {
-            self.switch_to_relay("recording", step)?;
+            self.switch_to_relay(MediaPathReason::Recording, step)?;
         }
         Ok(Reply::Call(Box::new(self.view(step.now))))
     }

@@ -12,6 +12,8 @@ mod recordings;
 mod rooms;
 mod server;
 mod system;
+#[cfg(test)]
+mod tests;
 mod users;
 mod whip;
 

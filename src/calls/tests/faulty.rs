@@ -8,12 +8,14 @@ use async_trait::async_trait;
 use super::dice::Dice;
 use crate::clock::Timestamp;
 use crate::event::CallStatus;
-use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, UserId};
+use crate::fact::Fact;
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
 use crate::store::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DeviceRecord, DirectoryPage, Erased, JobRecord, Listed, LogPage, Mark, Marked, MemberRecord,
-    MessageRecord, NewMessage, Page, Profile, Rating, RecordingQuery, RecordingRecord, Result,
-    Settings, Store, StoreError, Totals, UserRecord,
+    DeviceRecord, DirectoryPage, Erased, FactPage, JobRecord, Listed, LogPage, Mark, Marked,
+    MemberRecord, MessageRecord, NewMessage, Page, Profile, Rating, RecordingQuery,
+    RecordingRecord, Result, RoomTokenRecord, Settings, Store, StoreError, TokenHash, Totals,
+    UserRecord,
 };
 
 /// How often a store fails, in a thousand.
@@ -120,8 +122,8 @@ macro_rules! forward {
 
 forward! {
     calls {
-        fn create_call(call: CallRecord) -> CallRecord, which stores CallRecord::clone;
-        fn save_call(call: CallRecord, expected_rev: i64) -> (), which stores |call: &CallRecord, _: &i64| call.clone();
+        fn create_call(call: CallRecord, facts: Vec<Fact>) -> CallRecord, which stores |call: &CallRecord, _: &Vec<Fact>| call.clone();
+        fn save_call(call: CallRecord, expected_rev: i64, facts: Vec<Fact>) -> (), which stores |call: &CallRecord, _: &i64, _: &Vec<Fact>| call.clone();
         fn finish_call(end: CallEnd) -> CallFinished, which stores |end: &CallEnd| end.call.clone();
     }
     writes {
@@ -130,17 +132,24 @@ forward! {
         fn touch_user(id: UserId, seen: Timestamp, plain_cursor: i64) -> ();
         fn save_device(device: DeviceRecord) -> ();
         fn remove_device(user: UserId, device_id: String) -> ();
-        fn set_disabled(id: UserId, disabled: bool, at: Timestamp) -> ();
-        fn erase_user(id: UserId, at: Timestamp) -> ();
+        fn set_disabled(id: UserId, disabled: bool, at: Timestamp, facts: Vec<Fact>) -> ();
+        fn erase_user(id: UserId, at: Timestamp, facts: Vec<Fact>) -> ();
         fn erase_messages(user: UserId, after: Option<(ConversationId, i64)>, at: Timestamp) -> Erased;
         fn save_job(job: JobRecord) -> ();
         fn append_message(message: NewMessage) -> Appended;
         fn mark(conversation: ConversationId, mark: Mark) -> Marked;
-        fn rate_call(id: CallId, rating: Rating) -> ();
+        fn rate_call(id: CallId, rating: Rating, facts: Vec<Fact>) -> ();
         fn ack_missed(user: UserId, calls: Vec<CallId>) -> ();
-        fn save_recording(recording: RecordingRecord) -> ();
-        fn remove_recording(id: RecordingId) -> ();
+        fn save_recording(recording: RecordingRecord, facts: Vec<Fact>) -> ();
+        fn remove_recording(id: RecordingId, facts: Vec<Fact>) -> ();
         fn retire(log_before: Timestamp, log_keep: i64, keys_before: Timestamp) -> bool;
+        fn record_facts(facts: Vec<Fact>) -> ();
+        fn prune_facts(before: Timestamp) -> bool;
+        fn save_fact_cursor(name: String, position: i64) -> ();
+        fn put_room_token(token: RoomTokenRecord, facts: Vec<Fact>) -> ();
+        fn remove_room_tokens(room: RoomId) -> ();
+        fn prune_room_tokens(now: Timestamp) -> bool;
+        fn server_key(name: String, fresh: Vec<u8>) -> Vec<u8>;
         fn take_over() -> ();
         fn ping() -> ();
     }
@@ -169,6 +178,10 @@ forward! {
         fn recordings(query: RecordingQuery) -> Vec<RecordingRecord>;
         fn open_recordings() -> Vec<RecordingRecord>;
         fn expired_recordings(now: Timestamp, limit: usize) -> Vec<RecordingRecord>;
+        fn facts_after(position: i64, limit: usize) -> FactPage;
+        fn fact_cursor(name: String) -> i64;
+        fn room_token(hash: TokenHash) -> Option<RoomTokenRecord>;
+        fn room_tokens(room: RoomId) -> Vec<RoomTokenRecord>;
         fn totals() -> Totals;
     }
 }
