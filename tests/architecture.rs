@@ -2,6 +2,7 @@
 //! their rooms. Read from the source, because promises that nothing checks do not last.
 
 mod circles;
+mod doors;
 mod figures;
 mod size;
 mod source;
