@@ -4,9 +4,10 @@
 # build  the release binary with its pages inside: target/release/switchboard
 # fuzz   the relay's decoders and the whole relay, the SFU's worker, its negotiation and its recorder, a minute each (SECONDS=60)
 # bench  the figures of docs/performance.md
+# figures lines of tests beside lines of code, by area
 # image  a container image from the Dockerfile, with whatever builder there is
 
-.PHONY: run test tested check build bench fuzz image web e2e debug
+.PHONY: run test tested check build bench figures fuzz image web e2e debug
 CARGO ?= cargo
 PORT ?= 3001
 
@@ -43,10 +44,10 @@ e2e: tests/node_modules/.package-lock.json aiortc pion
 	@if command -v go >/dev/null && (cd tests/mongo && go build -o ../../target/mongo-wire .); then cd tests && npm run test:mongo; \
 	else echo "SKIPPED: the end-to-end tests on MongoDB's protocol. Install Go 1.24 or later." | tee -a $${TEST_NOTES:-/dev/null}; fi
 
-# A WebRTC client and a validator of OpenAPI in Python for the end-to-end tests; they say so where one is missing.
+# A WebRTC client, a Socket.IO client and a validator of OpenAPI in Python for the end-to-end tests; they say so where one is missing.
 .PHONY: aiortc
 aiortc:
-	@test -x target/venv/bin/openapi-spec-validator || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0 openapi-spec-validator==0.9.0; } || rm -rf target/venv
+	@target/venv/bin/python -c 'import socketio, aiohttp, aiortc, openapi_spec_validator' 2>/dev/null || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0 openapi-spec-validator==0.9.0 python-socketio==5.18.1 aiohttp==3.14.5; } || rm -rf target/venv
 
 # And one in Go.
 .PHONY: pion
@@ -60,6 +61,9 @@ build: web
 bench: build tests/node_modules/.package-lock.json
 	$(CARGO) build --release --package switchboard-bench
 	benches/run
+
+figures:
+	$(CARGO) test --quiet --test promises figures_of -- --nocapture
 
 # What `cargo fuzz` passes to rustc, without the sanitizers that want another compiler.
 SECONDS ?= 60

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard::app::App;
+use switchboard::app::{App, Changes};
 use switchboard::auth::{Grant, mint};
 use switchboard::clock::Clock;
 use switchboard::config::{Config, LogFormat};
-use switchboard::event::Role;
+use switchboard::event::recording::StopReason;
+use switchboard::event::{CloseReason, Role, SessionClosed};
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
 use switchboard::relay::{self, Relay};
@@ -64,8 +65,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     }));
     serve_metrics(&setup.config).await?;
     app.recordings.resume().await?;
-    tokio::spawn(app.recordings.clone().follow(changes.recordings));
-    run_background(&app, changes.in_call);
+    run_background(&app, changes);
     let rooms = app.rooms.clone();
     tokio::spawn(async move { rooms.follow(media.rooms).await });
     let calls = app.calls.clone();
@@ -87,7 +87,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
         _ = serving => {}
         () = signals.next() => tracing::warn!("stopping at once"),
     }
-    finish_recordings(&app).await;
+    app.recordings.stop_all(StopReason::Drain, Duration::from_secs(10)).await;
     app.sfu.server().stop();
     if let Some(server) = app.relay.server() {
         server.stop();
@@ -106,22 +106,11 @@ async fn drain(app: &App, sockets: &socket::Sockets) {
     let delay = Duration::from_secs(app.config.server.drain_delay);
     app.rooms.drain(app.clock.now().after(delay));
     tokio::time::sleep(delay).await;
-    let back = app.config.server.reconnect_after;
-    for session in app.delivery.everyone() {
-        session.end("SERVER_DRAIN", Some(back));
-    }
+    let closed = SessionClosed::because(CloseReason::ServerDrain);
+    app.delivery.close_all(&closed.reconnect_after(app.config.server.reconnect_after));
     tokio::time::sleep(Duration::from_millis(200)).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), sockets.close()).await;
     outlast_relayed(app).await;
-}
-
-/// Recordings that run are made whole, for a while; what is not done then is recovered at the next start.
-async fn finish_recordings(app: &App) {
-    let recorder = app.recorder.clone();
-    let patience = Duration::from_secs(10);
-    let _ = tokio::task::spawn_blocking(move || recorder.stop_all("drain", patience)).await;
-    // What they tell last is to be stored.
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// Goes on relaying what is relayed, for a while.
@@ -185,8 +174,11 @@ async fn serve_metrics(config: &Config) -> Outcome {
     Ok(())
 }
 
-/// What goes on beside requests: deadlines of calls, ends of tokens, keys, presence of people in calls, and forgetting.
-fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
+/// What goes on beside requests: recordings, deadlines of calls, ends of tokens, keys, presence of people in calls, and forgetting.
+fn run_background(app: &App, Changes { mut in_call, recordable, recordings, receipts }: Changes) {
+    tokio::spawn(app.recordings.clone().follow(recordable));
+    tokio::spawn(app.clone().show_recordings(recordings));
+    tokio::spawn(app.chat.clone().follow(receipts));
     let calls = app.calls.clone();
     tokio::spawn(async move { calls.keep_time().await });
     tokio::spawn(socket::watch_tokens(app.clone()));
@@ -194,7 +186,7 @@ fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
     tokio::spawn(async move { keys.auth.keep_keys_fresh().await });
     let presence = app.presence.clone();
     tokio::spawn(async move {
-        while let Some(user) = changes.recv().await {
+        while let Some(user) = in_call.recv().await {
             if let Err(error) = presence.announce(user).await {
                 tracing::warn!(%error, "a change of presence could not be announced");
             }
@@ -227,14 +219,27 @@ async fn forget(app: App) {
             now.before(day.saturating_mul(u32::try_from(chat.log_days).unwrap_or(u32::MAX)));
         let keys_before =
             now.before(day.saturating_mul(u32::try_from(chat.client_id_days).unwrap_or(u32::MAX)));
-        loop {
-            match app.store.retire(log_before, chat.log_entries, keys_before).await {
-                Ok(true) => tokio::time::sleep(Duration::from_millis(50)).await,
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "old entries could not be forgotten");
-                    break;
-                }
+        let fact_days = u32::try_from(app.config.store.fact_days).unwrap_or(u32::MAX);
+        let facts_before = now.before(day.saturating_mul(fact_days));
+        let store = &app.store;
+        in_slices("log entries", || store.retire(log_before, chat.log_entries, keys_before)).await;
+        in_slices("facts", || store.prune_facts(facts_before)).await;
+        in_slices("room tokens", || store.prune_room_tokens(now)).await;
+    }
+}
+
+/// Forgets slice after slice until a slice was the last.
+async fn in_slices<F>(what: &str, forget: impl Fn() -> F)
+where
+    F: Future<Output = switchboard::store::Result<bool>>,
+{
+    loop {
+        match forget().await {
+            Ok(true) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, what, "what is too old could not be forgotten");
+                return;
             }
         }
     }
