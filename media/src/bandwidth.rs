@@ -1,4 +1,4 @@
-//! How much a viewer's path takes: packets are numbered (transport-wide), feedback tells which arrived when, and a queue that
+//! How much a viewer's path takes: packets are numbered (transport-wide), feedback says which arrived when, and a queue that
 //! builds up, or loss, lowers what is believed. More is believed after a probe: a burst that shows how far the path spreads it.
 //! What then fits is in [`allocate`].
 

@@ -10,7 +10,7 @@ use crate::numbers::{BitRate, Extended, MediaTime};
 use crate::rtcp::ReportBlock;
 use crate::rtp::Unwrapper;
 use crate::stats::Incoming;
-use crate::succession::{Succession, Turn};
+use crate::succession::{SourceState, Succession};
 
 /// Missing packets that are asked for at the same time.
 const MISSING: usize = 256;
@@ -75,7 +75,7 @@ pub(crate) struct Layer {
     last: Option<Instant>,
     /// Width times height of its last keyframe, where that says.
     pub(crate) pixels: Option<u32>,
-    /// What it is made of, where a dependency descriptor tells.
+    /// What it is made of, where a dependency descriptor says so.
     pub(crate) scalable: Option<Box<Scalable>>,
     keyframe_wanted: bool,
     keyframe_asked: Option<Instant>,
@@ -149,11 +149,11 @@ impl Layer {
     }
 
     /// What a packet's SSRC is to it. The newest one that carries media counts; padding alone begins nothing.
-    pub(crate) fn turn(&mut self, ssrc: u32, media: bool, now: Instant) -> Turn {
+    pub(crate) fn source_state(&mut self, ssrc: u32, media: bool, now: Instant) -> SourceState {
         match self.ssrc() {
             _ if media => self.sources.take(ssrc, now),
-            Some(current) if current == ssrc => Turn::Current,
-            _ => Turn::Late,
+            Some(current) if current == ssrc => SourceState::Current,
+            _ => SourceState::Late,
         }
     }
 
@@ -192,14 +192,14 @@ impl Layer {
     }
 
     /// What a packet with media of `ssrc` would be to it.
-    pub(crate) fn would_turn(&self, ssrc: u32, sequence: u16, now: Instant) -> Turn {
+    pub(crate) fn peek_source(&self, ssrc: u32, sequence: u16, now: Instant) -> SourceState {
         match self.sources.look(ssrc, now) {
-            Turn::Current => {
+            SourceState::Current => {
                 let highest = self.numbers.highest();
                 let ahead = highest.is_none_or(|it| self.numbers.peek(sequence) > it);
-                if ahead { Turn::Current } else { Turn::Late }
+                if ahead { SourceState::Current } else { SourceState::Late }
             }
-            turn => turn,
+            state => state,
         }
     }
 
@@ -216,7 +216,7 @@ impl Layer {
         match highest {
             None if repeated => return Arrival::Useless,
             None => self.first = number,
-            // A retransmission of what was never missed would open a gap that nobody made.
+            // A retransmission of what was never missed would open a gap that is none.
             Some(highest) if repeated && number > highest => return Arrival::Useless,
             Some(highest) if number > highest => self.note_gap(highest.next(), number, now),
             Some(highest) if highest.since(number) >= Some(Seen::NUMBERS) => {
@@ -312,7 +312,7 @@ impl Layer {
         }
     }
 
-    /// Misses nothing any more: somebody else asks for what is lost.
+    /// Misses nothing any more: another worker asks for what is lost.
     pub(crate) fn forgive(&mut self) {
         self.missing.clear();
     }

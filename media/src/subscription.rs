@@ -14,7 +14,7 @@ use crate::sender::{Preferences, Rewritten, Sender};
 
 /// Renumberings that are remembered for packets that come late, and for requests.
 const EPOCHS: usize = 128;
-/// Temporal layers that a descriptor can tell apart (three bits).
+/// Temporal layers that a descriptor can name (three bits).
 const TEMPORAL: u8 = 7;
 /// How long more temporal layers wait for a picture that allows them, before a keyframe is asked for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ impl Epoch {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    /// The viewer and his stream, by their places.
+    /// The viewer and its stream, by their places.
     pub(crate) viewer: usize,
     pub(crate) sender_at: usize,
     /// How the viewer takes the track's codec; `None` when not at all.

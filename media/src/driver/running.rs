@@ -14,7 +14,7 @@ use switchboard_turn::driver::udp::{self, Inbox, Route, UdpSocketState};
 use super::clock;
 use super::directory::Directory;
 use super::foreign_sources::ForeignSources;
-use super::mailbox::{Inlet, Mail, Mailbox, NOTES, Order};
+use super::mailbox::{Inlet, Mail, Mailbox, NOTES, WorkerCommand};
 use super::streams::{Arrived, Streams};
 use crate::worker::Note;
 use crate::{Event, Source, Transmit, Via, Worker};
@@ -29,7 +29,7 @@ const READ: usize = 16 << 10;
 const NOTES_WAITING: usize = 16 * NOTES;
 /// Batches for other workers that are kept for the next packets.
 const KEPT: usize = 16;
-/// How often connections are looked at that belong to nobody.
+/// How often connections are looked at that belong to no peer.
 const SWEEP: Duration = Duration::from_secs(1);
 /// What an event is about: the number of a socket, or one of these with the number of a listener or a connection.
 const WAKE: u64 = u64::MAX;
@@ -294,11 +294,11 @@ impl Hub {
     fn take_orders(&mut self, now: Instant) {
         // Notes are carried out last and taken out first: the orders that they follow from are there already.
         let notes: Vec<Note> = self.inlet.notes.try_iter().take(NOTES).collect();
-        while let Some(order) = self.inlet.order() {
-            match order {
-                Order::Stop => self.stopping = true,
-                Order::Do(command) => self.worker.handle_command(command, now),
-                Order::Fetch(track, owner) => self.worker.expect_track(track, owner),
+        while let Some(command) = self.inlet.command() {
+            match command {
+                WorkerCommand::Stop => self.stopping = true,
+                WorkerCommand::Do(command) => self.worker.handle_command(command, now),
+                WorkerCommand::Fetch(track, owner) => self.worker.expect_track(track, owner),
             }
         }
         for note in notes {

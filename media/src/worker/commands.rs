@@ -486,7 +486,7 @@ impl Worker {
         let Some(peer) = self.peers.try_remove(place) else { return };
         self.peer_of.remove(&peer.key);
         for source in peer.ice.sources() {
-            // Somebody else may be there by now.
+            // Another track may be there by now.
             if self.by_source.get(source) == Some(&place) {
                 self.by_source.remove(source);
             }

@@ -34,7 +34,7 @@ use crate::plan::{PayloadUse, PeerKey, RoomKey, TrackKey};
 use crate::rtcp::{Rtcp, read};
 use crate::rtp::{Values, is_rtcp};
 use crate::stats::{PeerStats, noted};
-use crate::succession::Turn;
+use crate::succession::SourceState;
 use crate::track::{Fresh, Track};
 
 /// Something that happened to a peer or a track.
@@ -95,7 +95,7 @@ pub enum Event {
     },
     /// How the streams of a peer fare: every five seconds, and once at its end.
     Stats(Box<PeerStats>),
-    /// Who is heard, the loudest first.
+    /// Who speaks, the loudest first.
     Speakers {
         /// Where.
         room: RoomKey,
@@ -264,7 +264,7 @@ impl Worker {
     fn handle_dtls(&mut self, place: usize, datagram: &[u8], now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         if peer.plan.fingerprint.is_none() {
-            // Nobody knows yet whose certificate is the right one; the client repeats itself.
+            // The right certificate is not known yet; the client repeats itself.
             return;
         }
         let progress = peer.dtls.read(now, datagram);
@@ -358,22 +358,22 @@ impl Worker {
         let (begun, place_of_track) = (peer.begun, receiver.track);
         let needs_feedback = peer.arrivals.deadline();
         let track = self.tracks.get_mut(place_of_track)?;
-        let turn = match repeated {
-            _ if payload.is_empty() => Turn::Current,
+        let state = match repeated {
+            _ if payload.is_empty() => SourceState::Current,
             // What comes again is of the codec that its first sending had.
-            Some(_) if coded.format != track.format => Turn::Late,
-            Some(_) => Turn::Current,
-            None => track.turn(encoding.layer, &header, coded.format, now),
+            Some(_) if coded.format != track.format => SourceState::Late,
+            Some(_) => SourceState::Current,
+            None => track.format_state(encoding.layer, &header, coded.format, now),
         };
-        let payload = match turn {
-            Turn::Current | Turn::Begins => payload,
+        let payload = match state {
+            SourceState::Current | SourceState::Begins => payload,
             // It is counted as received, and to viewers it is what padding is.
-            Turn::Late => {
+            SourceState::Late => {
                 self.counters.dropped_codec.add(1);
                 &[]
             }
         };
-        if turn == Turn::Begins {
+        if state == SourceState::Begins {
             let (format, sets) = (coded.format, Arc::clone(&coded.parameter_sets));
             self.recode(place_of_track, format, sets, now);
         }
@@ -392,7 +392,7 @@ impl Worker {
             let lost = self.across.hand_over(track, encoding.layer, packet, number.wire(), red);
             self.counters.dropped_full.add(lost);
         }
-        let at_once = (taken.begins || turn == Turn::Begins).then_some(now);
+        let at_once = (taken.begins || state == SourceState::Begins).then_some(now);
         for at in [at_once, taken.asks, needs_feedback].into_iter().flatten() {
             self.schedule(place, at);
         }
