@@ -9,8 +9,8 @@ use switchboard::app::{App, Changes};
 use switchboard::auth::{Grant, mint};
 use switchboard::clock::Clock;
 use switchboard::config::{Config, LogFormat};
-use switchboard::event::Role;
 use switchboard::event::recording::StopReason;
+use switchboard::event::{CloseReason, Role, SessionClosed};
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
 use switchboard::relay::{self, Relay};
@@ -106,10 +106,8 @@ async fn drain(app: &App, sockets: &socket::Sockets) {
     let delay = Duration::from_secs(app.config.server.drain_delay);
     app.rooms.drain(app.clock.now().after(delay));
     tokio::time::sleep(delay).await;
-    let back = app.config.server.reconnect_after;
-    for session in app.delivery.everyone() {
-        session.end("SERVER_DRAIN", Some(back));
-    }
+    let closed = SessionClosed::because(CloseReason::ServerDrain);
+    app.delivery.close_all(&closed.reconnect_after(app.config.server.reconnect_after));
     tokio::time::sleep(Duration::from_millis(200)).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), sockets.close()).await;
     outlast_relayed(app).await;
@@ -177,9 +175,10 @@ async fn serve_metrics(config: &Config) -> Outcome {
 }
 
 /// What goes on beside requests: recordings, deadlines of calls, ends of tokens, keys, presence of people in calls, and forgetting.
-fn run_background(app: &App, Changes { mut in_call, recordable, recordings }: Changes) {
+fn run_background(app: &App, Changes { mut in_call, recordable, recordings, receipts }: Changes) {
     tokio::spawn(app.recordings.clone().follow(recordable));
     tokio::spawn(app.clone().show_recordings(recordings));
+    tokio::spawn(app.chat.clone().follow(receipts));
     let calls = app.calls.clone();
     tokio::spawn(async move { calls.keep_time().await });
     tokio::spawn(socket::watch_tokens(app.clone()));

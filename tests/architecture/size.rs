@@ -13,8 +13,7 @@ const FUNCTION: usize = 60;
 /// Files that are still longer, and by how much; the number may only become smaller.
 const FILES: &[(&str, usize)] = &[
     ("src/calls/mod.rs", 445),
-    ("src/chat/mod.rs", 474),
-    ("src/config/section.rs", 481),
+    ("src/config/section.rs", 475),
     ("src/rooms/media.rs", 519),
     ("src/rooms/mod.rs", 665),
     ("src/store/mongo/mod.rs", 437),
