@@ -146,6 +146,8 @@ reasons! {
     CallEndFailed = "CALL_END_FAILED" 500,
     /// Not now; trying again helps.
     Unavailable = "UNAVAILABLE" 503,
+    /// The room has more before it than it can take; `details.retryAfterMs` says when to try again.
+    RoomBusy = "ROOM_BUSY" 503,
     /// The server is going down; reconnect to its successor.
     Draining = "DRAINING" 503,
     /// The disk is full.

@@ -155,7 +155,7 @@ events! {
     /// Publishes tracks by an offer of the `publish` connection.
     "room:publish" => rooms::publish(rooms::Publish) -> crate::rooms::Publishing,
     /// Publishes fewer tracks: what the new offer no longer sends.
-    "room:unpublish" => rooms::unpublish(rooms::Unpublish) -> crate::rooms::Publishing,
+    "room:unpublish" => rooms::unpublish(rooms::Unpublish) -> crate::rooms::Unpublished,
     /// Asks for tracks; `room:offer` follows.
     "room:subscribe" => rooms::subscribe(rooms::Tracks) -> crate::rooms::Subscribed,
     /// Wants tracks no longer.
@@ -167,7 +167,7 @@ events! {
     /// Begins ICE anew.
     "room:ice-restart" => rooms::restart(rooms::Restart) -> rooms::Restarted,
     /// Says which layer of a track is wanted.
-    "room:layer" => rooms::layer(rooms::Layer) -> Done,
+    "room:layer" => rooms::layer(rooms::Layer) -> rooms::CurrentLayer,
     /// Mutes a track of one's own, or no longer.
     "room:mute" => rooms::mute(rooms::Mute) -> Done,
     /// Mutes somebody else; for moderators.
@@ -175,7 +175,7 @@ events! {
     /// Sends somebody out; for moderators.
     "room:kick" => rooms::kick(rooms::Moderate) -> Done,
     /// Changes what somebody may do; for moderators.
-    "room:permissions" => rooms::permissions(rooms::Moderate) -> Done,
+    "room:permissions" => rooms::permissions(rooms::Permit) -> Done,
     /// Lets somebody in from the lobby, or not; for moderators.
     "room:admit" => rooms::admit(rooms::Moderate) -> Done,
     /// Locks the room, or opens it; for moderators.
