@@ -1,5 +1,8 @@
 //! Erasing a person: the account is closed at once, the rest is a job that survives a restart.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use super::{People, PeopleError};
@@ -75,7 +78,7 @@ impl People {
         let mut next = job.clone();
         next.updated_at = self.clock.now();
         if job.state == JobState::Queued {
-            self.store.erase_user(job.user, next.updated_at).await?;
+            self.store.erase_user(job.user, next.updated_at, Vec::new()).await?;
             self.forget(job.user);
             next.state = if job.messages { JobState::Running } else { JobState::Done };
         } else {

@@ -227,7 +227,7 @@ impl Rooms {
     }
 
     fn is_connected(&self, user: UserId, socket: SessionId) -> bool {
-        self.outside.delivery.sessions(user).iter().any(|session| session.about.id == socket)
+        self.outside.delivery.is_open(user, socket)
     }
 
     fn read(&self, text: &str, sections: usize) -> Result<Description> {

@@ -120,7 +120,7 @@ fn send(outside: &Outside, stay: &Stay, event: &RoomEvent, stamp: Stamp) {
         name: event.name,
         payload: event.stamped(stamp).into(),
         cursor: None,
-        place: None,
+        position: None,
     });
 }
 

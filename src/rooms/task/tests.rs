@@ -126,7 +126,7 @@ async fn a_socket_that_closed_while_its_join_was_on_the_way_is_lost() {
     let world = World::new(|_| {}).await;
     let room = world.room("r").await.room_id;
     let ada = world.connect(person(1)).await;
-    world.app.delivery.close(&ada.session);
+    world.app.delivery.remove(ada.actor.user, ada.session.about.id);
     world.app.rooms.lost(ada.actor.user, ada.session.about.id);
     let _ = world.join(&room, &ada).await;
     let people = world.app.rooms.participants(&room, None).await.unwrap();
