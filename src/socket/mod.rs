@@ -7,6 +7,7 @@ mod connect;
 mod connection;
 mod expiry;
 mod incoming;
+mod moderation;
 mod recordings;
 mod rooms;
 mod session;

@@ -9,14 +9,12 @@ use super::table::{Context, Done, Outcome};
 use crate::error::{Problem, Reason};
 use crate::event::IceServer;
 use crate::event::recording::ActiveRecording;
-use crate::event::room::{
-    Participant, Permissions, Room, SessionDescription, TrackKind, TrackSource,
-};
+use crate::event::room::{Participant, Room, SessionDescription};
 use crate::ids::{CallId, ParticipantId, RoomId, RoomSessionId, Short, TrackId};
 use crate::quality;
 use crate::rooms::{
-    Grant, JoinRequest, LayerRequest, Moderation, Publishing, Resume, RoomError, Subscribed,
-    TrackSpec, Unpublished, Unsent,
+    JoinRequest, LayerRequest, Publishing, Resume, RoomError, Subscribed, TrackSpec, Unpublished,
+    Unsent,
 };
 
 /// A session of a room, named.
@@ -24,7 +22,7 @@ use crate::rooms::{
 #[serde(rename_all = "camelCase")]
 #[schema(as = RoomSession)]
 pub(super) struct Which {
-    session_id: RoomSessionId,
+    pub(super) session_id: RoomSessionId,
 }
 
 /// Where to come in, and how.
@@ -316,98 +314,6 @@ pub(super) async fn mute(context: Context, payload: Mute) -> Outcome<Done> {
     Ok(Done {})
 }
 
-/// Another participant, and what is to become of it.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = RoomModerate)]
-pub(super) struct Moderate {
-    session_id: RoomSessionId,
-    participant_id: ParticipantId,
-    kind: Option<TrackKind>,
-    reason: Option<Short<200>>,
-    #[serde(default = "yes")]
-    admit: bool,
-}
-
-/// What another participant may do from now on; what is left out stays as it is.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = RoomPermit)]
-pub(super) struct Permit {
-    session_id: RoomSessionId,
-    participant_id: ParticipantId,
-    can_publish: Option<bool>,
-    can_subscribe: Option<bool>,
-    can_data: Option<bool>,
-    sources: Option<Vec<TrackSource>>,
-    moderator: Option<bool>,
-    /// All of them at once, as older clients say it; what is left out of this is allowed.
-    permissions: Option<Permissions>,
-}
-
-async fn moderate(context: &Context, session: RoomSessionId, what: Moderation) -> Outcome<Done> {
-    context.app.rooms.moderate(context.session.about.user, session, what).await?;
-    Ok(Done {})
-}
-
-pub(super) async fn mute_remote(context: Context, payload: Moderate) -> Outcome<Done> {
-    let what = Moderation::Mute(payload.participant_id, payload.kind);
-    moderate(&context, payload.session_id, what).await
-}
-
-pub(super) async fn kick(context: Context, payload: Moderate) -> Outcome<Done> {
-    let reason = payload.reason.map(Short::into_string);
-    let what = Moderation::Kick(payload.participant_id, reason);
-    moderate(&context, payload.session_id, what).await
-}
-
-pub(super) async fn permissions(context: Context, payload: Permit) -> Outcome<Done> {
-    let Permit { session_id, participant_id, moderator, .. } = payload;
-    let grant = match payload.permissions {
-        Some(permissions) => Grant::all(permissions, moderator),
-        None => Grant {
-            can_publish: payload.can_publish,
-            can_subscribe: payload.can_subscribe,
-            can_data: payload.can_data,
-            sources: payload.sources,
-            moderator,
-        },
-    };
-    moderate(&context, session_id, Moderation::Permit(participant_id, grant)).await
-}
-
-pub(super) async fn admit(context: Context, payload: Moderate) -> Outcome<Done> {
-    let what = Moderation::Admit(payload.participant_id, payload.admit);
-    moderate(&context, payload.session_id, what).await
-}
-
-/// Whether the room is to be locked.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = RoomLock)]
-pub(super) struct Lock {
-    session_id: RoomSessionId,
-    locked: bool,
-}
-
-pub(super) async fn lock(context: Context, payload: Lock) -> Outcome<Done> {
-    moderate(&context, payload.session_id, Moderation::Lock(payload.locked)).await
-}
-
-/// Which participant is to be in the middle; none, when it is left out.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = RoomSpotlightSet)]
-pub(super) struct Spotlight {
-    session_id: RoomSessionId,
-    participant_id: Option<ParticipantId>,
-}
-
-pub(super) async fn spotlight(context: Context, payload: Spotlight) -> Outcome<Done> {
-    let what = Moderation::Spotlight(payload.participant_id);
-    moderate(&context, payload.session_id, what).await
-}
-
 /// What a client measured on its two connections.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -429,10 +335,6 @@ pub(super) async fn stats(context: Context, payload: Stats) -> Outcome<Done> {
     context.app.rooms.has(context.session.about.user, payload.session_id).await?;
     quality::note(payload.pubs.iter().chain(&payload.subs).map(Leg::measured));
     Ok(Done {})
-}
-
-pub(super) async fn end(context: Context, payload: Which) -> Outcome<Done> {
-    moderate(&context, payload.session_id, Moderation::End).await
 }
 
 /// A hand, raised or lowered.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::connection::Connection;
 use super::incoming::{Parts, parse};
-use super::{calls, chat, recordings, rooms, session};
+use super::{calls, chat, moderation, recordings, rooms, session};
 use crate::error::Problem;
 use crate::event::{Schemas, register};
 
@@ -171,19 +171,19 @@ events! {
     /// Mutes a track of one's own, or no longer.
     "room:mute" => rooms::mute(rooms::Mute) -> Done,
     /// Mutes another participant; for moderators.
-    "room:mute-remote" => rooms::mute_remote(rooms::Moderate) -> Done,
+    "room:mute-remote" => moderation::mute_remote(moderation::Moderate) -> Done,
     /// Removes a participant; for moderators.
-    "room:kick" => rooms::kick(rooms::Moderate) -> Done,
+    "room:kick" => moderation::kick(moderation::Moderate) -> Done,
 /// Changes what a participant may do; for moderators.
-    "room:permissions" => rooms::permissions(rooms::Permit) -> Done,
+    "room:permissions" => moderation::permissions(moderation::Permit) -> Done,
     /// Admits a user from the lobby, or rejects; for moderators.
-    "room:admit" => rooms::admit(rooms::Moderate) -> Done,
+    "room:admit" => moderation::admit(moderation::Moderate) -> Done,
     /// Locks the room, or opens it; for moderators.
-    "room:lock" => rooms::lock(rooms::Lock) -> Done,
+    "room:lock" => moderation::lock(moderation::Lock) -> Done,
     /// Ends the room; for moderators.
-    "room:end" => rooms::end(rooms::Which) -> Done,
+    "room:end" => moderation::end(rooms::Which) -> Done,
     /// Puts a participant in the spotlight for everyone, or ends that; for moderators.
-    "room:spotlight" => rooms::spotlight(rooms::Spotlight) -> Done,
+    "room:spotlight" => moderation::spotlight(moderation::Spotlight) -> Done,
     /// Says what one measured.
     "room:stats" => rooms::stats(rooms::Stats) -> Done,
     /// Raises or lowers one's hand.

@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("socket/calls", "socket/table"),
     ("socket/chat", "socket/table"),
     ("socket/connection", "socket/table"),
+    ("socket/moderation", "socket/table"),
     ("socket/recordings", "socket/table"),
     ("socket/rooms", "socket/table"),
     ("socket/session", "socket/table"),

@@ -21,8 +21,6 @@ const FILES: &[(&str, usize)] = &[
     ("src/calls/mod.rs", 444),
     ("src/chat/mod.rs", 474),
     ("src/config/section.rs", 475),
-    ("src/rooms/media.rs", 519),
-    ("src/rooms/mod.rs", 665),
     ("src/store/mongo/writer.rs", 414),
     ("src/store/record.rs", 477),
     ("turn/src/relay.rs", 453),
@@ -40,8 +38,6 @@ const FUNCTIONS: &[(&str, usize)] = &[
     ("src/calls/machine.rs step", 67),
     ("src/config/load.rs check", 61),
     ("src/recordings/mod.rs start", 64),
-    ("src/rooms/moderate.rs carry_out", 68),
-    ("src/rooms/whip.rs offer_by_http", 79),
     ("src/serve.rs serve", 67),
     ("turn/src/driver/mod.rs start", 68),
 ];
