@@ -251,21 +251,45 @@ impl<const N: usize> ToSchema for Short<N> {
     }
 }
 
-/// Names a room: 1 to 64 letters, digits, `-` and `_`.
-#[derive(Clone, Debug, Display, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
-#[serde(transparent)]
-#[schema(value_type = String, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
-pub struct RoomId(String);
+/// Names a room. That of a call has a name of its own kind, which no other room can have.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum RoomId {
+    /// 1 to 64 letters, digits, `-` and `_`.
+    Named(RoomName),
+    /// The room of a call; `call_` and the call's id on the wire.
+    Call(CallId),
+}
+
+/// The name of a room that is not a call's.
+#[derive(Clone, Debug, Display, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RoomName(String);
 
 impl RoomId {
     /// The room of a call.
     pub fn of_call(call: CallId) -> Self {
-        Self(format!("call_{call}"))
+        Self::Call(call)
     }
 
     /// A fresh name.
     pub fn fresh(id: Uuid) -> Self {
-        Self(id.to_string())
+        Self::Named(RoomName(id.to_string()))
+    }
+
+    /// The call whose room it is.
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Named(_) => None,
+            Self::Call(call) => Some(*call),
+        }
+    }
+}
+
+impl fmt::Display for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(f),
+            Self::Call(call) => write!(f, "call_{call}"),
+        }
     }
 }
 
@@ -273,17 +297,19 @@ impl FromStr for RoomId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if let Some(call) = text.strip_prefix("call_").and_then(|call| call.parse().ok()) {
+            return Ok(Self::Call(call));
+        }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let fits = (1..=64).contains(&text.len()) && text.bytes().all(plain);
         let error = InvalidId("a room id, 1 to 64 letters, digits, - and _");
-        if fits { Ok(Self(text.to_owned())) } else { Err(error) }
+        if fits { Ok(Self::Named(RoomName(text.to_owned()))) } else { Err(error) }
     }
 }
 
-impl RoomId {
-    /// The call whose room it is.
-    pub fn call(&self) -> Option<CallId> {
-        self.0.strip_prefix("call_")?.parse().ok()
+impl Serialize for RoomId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -293,6 +319,17 @@ impl<'de> Deserialize<'de> for RoomId {
         text.parse().map_err(D::Error::custom)
     }
 }
+
+impl utoipa::PartialSchema for RoomId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        let text = utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String);
+        let text = text.max_length(Some(64)).pattern(Some("^[A-Za-z0-9_-]+$"));
+        text.description(Some("Names a room: 1 to 64 letters, digits, `-` and `_`.")).into()
+    }
+}
+
+impl ToSchema for RoomId {}
 
 /// The idempotency key a client gives to a message or a call.
 pub type ClientId = Short<64>;
@@ -314,6 +351,23 @@ mod tests {
             prop_assert_eq!(id.pair(), Some((a.min(b), a.max(b))));
             prop_assert_eq!(id.0.get_version_num(), 8);
             prop_assert_eq!(id.0.get_variant(), uuid::Variant::RFC4122);
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_calls_room_is_nothing_but_that() {
+        let call = CallId::new(Uuid::from_u128(0x0198_f1d0_1111_7222_8333_4444_5555_6666));
+        let text = format!("call_{call}");
+        assert_eq!(RoomId::of_call(call).to_string(), text);
+        for text in [text.clone(), text.replace("call_0198f1d0-", "call_0198F1D0-")] {
+            assert_eq!(text.parse::<RoomId>().unwrap().call(), Some(call), "{text}");
+        }
+        for named in ["call_", "call_1", "calls", "a-b_C9", &"x".repeat(64)] {
+            let room: RoomId = named.parse().unwrap();
+            assert_eq!((room.call(), room.to_string().as_str()), (None, named));
+        }
+        for bad in ["", "a b", "a/b", "é", &"x".repeat(65)] {
+            assert!(bad.parse::<RoomId>().is_err(), "{bad}");
         }
     }
 

@@ -8,6 +8,7 @@ mod connection;
 mod context;
 mod expiry;
 mod incoming;
+mod moderation;
 mod recordings;
 mod rooms;
 mod session;
