@@ -101,13 +101,6 @@ pub(crate) fn voice(to: &[UserId]) -> CallRequest {
 impl World {
     /// A server with five people, under a configuration that `change` has changed.
     pub(crate) async fn new(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.auth.jwt_secret = Secret::new("0123456789abcdef0123456789abcdef-for-tests");
-        config.media.host = std::net::Ipv4Addr::LOCALHOST.into();
-        (config.media.udp_port, config.media.workers) = (0, 1);
-        let folder = std::env::temp_dir().join(format!("switchboard-{}", uuid::Uuid::new_v4()));
-        config.recordings.dir = folder.to_string_lossy().into_owned();
-        change(&mut config);
         let clock = Clock::manual(Timestamp(1_900_000_000_000));
         let store: Arc<dyn Store> = Arc::new(Sqlite::in_memory().unwrap());
         for n in 1..=5 {
@@ -123,6 +116,22 @@ impl World {
             };
             store.save_profile(profile, clock.now()).await.unwrap();
         }
+        Self::start(change, clock, store)
+    }
+
+    /// A server over the store of another one, as after a restart.
+    pub(crate) fn over(store: Arc<dyn Store>) -> Self {
+        Self::start(|_| {}, Clock::manual(Timestamp(1_900_000_000_000)), store)
+    }
+
+    fn start(change: impl FnOnce(&mut Config), clock: Clock, store: Arc<dyn Store>) -> Self {
+        let mut config = Config::default();
+        config.auth.jwt_secret = Secret::new("0123456789abcdef0123456789abcdef-for-tests");
+        config.media.host = std::net::Ipv4Addr::LOCALHOST.into();
+        (config.media.udp_port, config.media.workers) = (0, 1);
+        let folder = std::env::temp_dir().join(format!("switchboard-{}", uuid::Uuid::new_v4()));
+        config.recordings.dir = folder.to_string_lossy().into_owned();
+        change(&mut config);
         let relay = Relay::start(&config.turn).unwrap();
         let (sfu, _heard) = Sfu::start(&config.media, None).unwrap();
         let (app, changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
