@@ -148,6 +148,8 @@ reasons! {
     Unavailable = "UNAVAILABLE" 503,
     /// The room has more before it than it can take; `details.retryAfterMs` says when to try again.
     RoomBusy = "ROOM_BUSY" 503,
+    /// More waits for this call than may; `details.retryAfterMs` says when to try again.
+    CallBusy = "CALL_BUSY" 503,
     /// The server is going down; reconnect to its successor.
     Draining = "DRAINING" 503,
     /// The disk is full.

@@ -10,12 +10,13 @@ use serde::de::DeserializeOwned;
 use super::answer::Refusal;
 use crate::app::App;
 use crate::auth::{self, AuthError, bearer};
-use crate::calls::Actor;
+use crate::calls::Device;
 use crate::config::XUserId;
 use crate::error::{Problem, Reason};
 use crate::event::Role;
 use crate::ids::UserId;
 use crate::peer::ClientAddress;
+use crate::policy::{self, Relation, Verb};
 use crate::rooms::{Guest, Visitor};
 
 /// A person who may come in.
@@ -27,8 +28,8 @@ pub(super) struct Caller {
 
 impl Caller {
     /// The one who acts in a call, over REST.
-    pub(super) fn actor(self) -> Actor {
-        Actor { user: self.id, session: None, device_id: None, device_name: None }
+    pub(super) fn device(self) -> Device {
+        Device { user: self.id, session: None, device_id: None, device_name: None }
     }
 }
 
@@ -125,10 +126,9 @@ impl FromRequestParts<App> for Operator {
             };
         }
         let caller = Caller::from_request_parts(parts, app).await?;
-        if caller.role.is_operator() {
-            return Ok(Self);
-        }
-        Err(Problem::new(Reason::Forbidden, "This needs an admin's or a service's token").into())
+        let actor = policy::Actor::new(caller.id, caller.role);
+        policy::may(actor, Verb::Operate, Relation::Stranger)?;
+        Ok(Self)
     }
 }
 

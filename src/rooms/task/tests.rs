@@ -237,7 +237,8 @@ async fn a_room_token_is_good_after_a_restart_and_not_after_the_room_was_closed(
     let spec = || RoomTokenSpec { moderator: true, ..RoomTokenSpec::default() };
     let (token, _) = rooms.issue_token(&room, None, spec()).await.unwrap();
     // Another process with the same store.
-    let after = World::over(world.app.store.clone());
+    let store = world.app.store.clone();
+    let after = World::over(|_| {}, move |_| store).await;
     assert!(after.app.rooms.guest(&token, "").is_none(), "nobody has opened the room yet");
     after.room("r").await;
     let guest = after.app.rooms.guest(&token, "").unwrap();
