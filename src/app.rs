@@ -133,6 +133,7 @@ impl App {
             rooms: Arc::new(Rooms::new(
                 &config,
                 clock.clone(),
+                store.clone(),
                 (sfu.clone(), recorder.clone(), relay.clone()),
                 delivery.clone(),
                 in_call.clone(),

@@ -11,6 +11,7 @@ use super::handle::RoomHandle;
 use super::{Result, RoomError};
 use crate::clock::Timestamp;
 use crate::ids::{RoomId, SessionId, UserId};
+use crate::store::TokenHash;
 
 /// See the module.
 #[derive(Default)]
@@ -25,9 +26,9 @@ struct Index {
     sockets: HashMap<SessionId, Vec<RoomHandle>>,
     /// How many sessions a guest has.
     guests: HashMap<UserId, usize>,
-    tokens: HashMap<String, (IssuedToken, RoomKey)>,
+    tokens: HashMap<TokenHash, (IssuedToken, RoomKey)>,
     /// The tokens that each room has given out.
-    issued: HashMap<RoomKey, Vec<String>>,
+    issued: HashMap<RoomKey, Vec<TokenHash>>,
 }
 
 impl Directory {
@@ -58,8 +59,8 @@ impl Directory {
         }
         index.keys.remove(&key);
         let mut guests = false;
-        for text in index.issued.remove(&key).unwrap_or_default() {
-            guests |= index.tokens.remove(&text).is_some_and(|(token, _)| token.user.is_none());
+        for hash in index.issued.remove(&key).unwrap_or_default() {
+            guests |= index.tokens.remove(&hash).is_some_and(|(token, _)| token.user.is_none());
         }
         guests
     }
@@ -136,14 +137,15 @@ impl Directory {
 
     pub(super) fn issue(&self, handle: &RoomHandle, token: IssuedToken) {
         let mut index = self.index();
-        index.issued.entry(handle.key()).or_default().push(token.token.clone());
-        index.tokens.insert(token.token.clone(), (token, handle.key()));
+        index.issued.entry(handle.key()).or_default().push(token.hash);
+        index.tokens.insert(token.hash, (token, handle.key()));
     }
 
     /// A token that is good `now`, with the key of its room.
     pub(super) fn token(&self, text: &str, now: Timestamp) -> Option<(IssuedToken, RoomKey)> {
+        let hash = TokenHash::of(text);
         let index = self.index();
-        let found = index.tokens.get(text).filter(|(token, _)| token.until > now);
+        let found = index.tokens.get(&hash).filter(|(token, _)| token.until > now);
         found.cloned()
     }
 }

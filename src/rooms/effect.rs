@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use switchboard_media::{Command, PeerKey, TrackKey};
 
 use crate::clock::Timestamp;
 use crate::event::room::RoomEvent;
+use crate::fact::FactKind;
 use crate::ids::{RoomSessionId, SessionId, UserId};
 use crate::recorder::{Part, Publisher};
+use crate::store::{RoomTokenRecord, TokenHash};
 
 /// See the module.
 #[derive(Debug)]
@@ -28,8 +31,14 @@ pub(super) enum Effect {
     Media(Command),
     /// What the recorder is to know.
     Record(Record),
+    /// A room token that is stored before anything that follows; the reply is an error when it cannot be. `by` asked for it.
+    Persist { token: Box<RoomTokenRecord>, by: Option<UserId> },
     /// A room token lets its bearers in from now on.
     Issue(IssuedToken),
+    /// The tokens of the room are good no longer.
+    RevokeTokens,
+    /// Something that happened, for whoever asks later.
+    Fact(FactKind, Option<UserId>, Value),
     /// The room is over. It is the last effect.
     End,
 }
@@ -64,9 +73,16 @@ pub(super) enum Record {
 /// A room token as it is looked up by whoever connects.
 #[derive(Clone, Debug)]
 pub(super) struct IssuedToken {
-    pub(super) token: String,
+    pub(super) hash: TokenHash,
     /// The only account that it is for.
     pub(super) user: Option<UserId>,
     pub(super) name: Option<String>,
     pub(super) until: Timestamp,
+}
+
+impl From<&RoomTokenRecord> for IssuedToken {
+    fn from(token: &RoomTokenRecord) -> Self {
+        let RoomTokenRecord { hash, user, until, .. } = *token;
+        Self { hash, user, name: token.name.clone(), until }
+    }
 }

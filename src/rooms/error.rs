@@ -3,6 +3,7 @@
 use switchboard_media::DescriptionError;
 
 use crate::error::{Failure, Reason};
+use crate::store::StoreError;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -90,6 +91,9 @@ pub enum RoomError {
     /// More waits for the room than may.
     #[error("The room has too much before it; try again in a moment")]
     Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The server is going down.
     #[error("The server is going down; reconnect")]
     Draining,
@@ -125,6 +129,7 @@ impl Failure for RoomError {
             Self::Description(DescriptionError::Codec { .. }) => Reason::CodecUnsupported,
             Self::NothingInCommon { .. } => Reason::CodecUnsupported,
             Self::Busy => Reason::RoomBusy,
+            Self::Store(error) => error.reason(),
             Self::Draining => Reason::Draining,
         }
     }

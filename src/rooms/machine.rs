@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use switchboard_media::negotiation::Endpoint;
 use switchboard_media::{Codec, Command, Kind, RoomKey};
 
@@ -15,11 +16,13 @@ use super::{Result, RoomError};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{
-    LeaveReason, Permissions, Room as ShownRoom, RoomCloseReason, RoomClosed, RoomEvent, RoomLobby,
+    LeaveReason, Room as ShownRoom, RoomCloseReason, RoomClosed, RoomEvent, RoomLobby,
     RoomParticipant, RoomTrackUnpublished, Stamp, TrackSource,
 };
+use crate::fact::FactKind;
 use crate::ids::{ParticipantId, RoomId, TrackId, UserId};
 use crate::recorder::Part;
+use crate::store::RoomTokenRecord;
 
 /// How long a lost session is waited for.
 pub(super) const LOST: Duration = Duration::from_secs(30);
@@ -40,18 +43,6 @@ pub(super) struct Rules {
     pub(super) replay_bytes: usize,
 }
 
-/// A right to come in, given out by the owner.
-#[derive(Clone, Debug)]
-pub(super) struct RoomToken {
-    pub(super) token: String,
-    /// The only account that it is for.
-    pub(super) user: Option<UserId>,
-    pub(super) name: Option<String>,
-    pub(super) permissions: Permissions,
-    pub(super) moderator: bool,
-    pub(super) until: Timestamp,
-}
-
 /// How a room begins.
 pub(super) struct Opening {
     pub(super) id: RoomId,
@@ -64,6 +55,8 @@ pub(super) struct Opening {
     pub(super) lobby: bool,
     pub(super) most: usize,
     pub(super) codecs: Vec<Codec>,
+    /// What was given out before the server restarted.
+    pub(super) tokens: Vec<RoomTokenRecord>,
 }
 
 /// See the module.
@@ -81,7 +74,7 @@ pub(super) struct Room {
     pub(super) codecs: Vec<Codec>,
     /// Who may come in without a token: everybody, or the people of a call.
     pub(super) invited: Option<Vec<UserId>>,
-    pub(super) tokens: Vec<RoomToken>,
+    pub(super) tokens: Vec<RoomTokenRecord>,
     pub(super) members: Vec<Member>,
     /// The tracks of all members, in the order in which they were published.
     pub(super) tracks: BTreeMap<TrackId, Listed>,
@@ -115,8 +108,11 @@ pub(super) struct Counts {
 impl Room {
     /// A room with nobody in it.
     pub(super) fn new(opening: Opening, rules: Arc<Rules>) -> Self {
-        let Opening { id, key, at, owner, invited, name, expires_at, lobby, most, codecs } =
-            opening;
+        let Opening { id, key, at, owner, invited, name, .. } = opening;
+        let Opening { expires_at, lobby, most, codecs, tokens, .. } = opening;
+        let created = Effect::Fact(FactKind::RoomCreated, owner, Value::Null);
+        let issued = tokens.iter().map(|token| Effect::Issue(token.into()));
+        let effects = [Effect::Record(Record::Open), created].into_iter().chain(issued).collect();
         Self {
             rules,
             id,
@@ -130,7 +126,7 @@ impl Room {
             most,
             codecs,
             invited,
-            tokens: Vec::new(),
+            tokens,
             members: Vec::new(),
             tracks: BTreeMap::new(),
             dominant: None,
@@ -138,7 +134,7 @@ impl Room {
             empty_since: None,
             refilled: at,
             queue: VecDeque::new(),
-            effects: vec![Effect::Record(Record::Open)],
+            effects,
             over: false,
             #[cfg(test)]
             decided: 0,
@@ -303,8 +299,17 @@ impl Room {
         );
     }
 
+    /// Notes for later that a member came in.
+    pub(super) fn note_joined(&mut self, id: ParticipantId) {
+        let Ok(member) = self.member(id) else { return };
+        let user = member.shown().user_id;
+        let data = json!({ "participantId": id });
+        self.effects.push(Effect::Fact(FactKind::RoomJoined, user, data));
+    }
+
     /// Sends the others that somebody is in now.
     pub(super) fn announce(&mut self, id: ParticipantId) {
+        self.note_joined(id);
         let Ok(member) = self.member(id) else { return };
         let (user, participant) = (member.user, member.shown());
         self.effects.push(Effect::Record(Record::Enter(user)));
@@ -386,6 +391,8 @@ impl Room {
         if member.waiting {
             return self.notify_lobby();
         }
+        let left = json!({ "participantId": gone, "reason": reason });
+        self.effects.push(Effect::Fact(FactKind::RoomLeft, member.shown().user_id, left));
         let tracks: Vec<_> = member.tracks.iter().map(|track| track.id).collect();
         self.effects.push(Effect::Record(Record::Sends(member.publisher(), Vec::new())));
         if !self.members.iter().any(|other| other.user == member.user) {
@@ -417,6 +424,9 @@ impl Room {
         }
         self.queue.clear();
         self.over = true;
+        let closed = Effect::Fact(FactKind::RoomClosed, None, json!({ "reason": reason }));
+        self.effects.push(closed);
+        self.effects.extend((!self.tokens.is_empty()).then_some(Effect::RevokeTokens));
         self.effects.extend([Effect::Record(Record::Close), Effect::End]);
     }
 }

@@ -65,6 +65,7 @@ use crate::incall::InCall;
 use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::sfu::{Notices, Sfu};
+use crate::store::{RoomTokenRecord, Store};
 
 type Result<T> = std::result::Result<T, RoomError>;
 
@@ -99,6 +100,7 @@ impl Rooms {
     pub fn new(
         config: &config::Config,
         clock: Clock,
+        store: Arc<dyn Store>,
         (sfu, recorder, relay): (Arc<Sfu>, Arc<Recorder>, Arc<Relay>),
         delivery: Arc<Delivery>,
         in_call: Arc<InCall>,
@@ -111,7 +113,7 @@ impl Rooms {
             replay_bytes: config.replay_bytes,
         };
         let directory = Directory::default();
-        let outside = Outside { clock, sfu, recorder, relay, delivery, in_call, directory };
+        let outside = Outside { clock, store, sfu, recorder, relay, delivery, in_call, directory };
         Self { outside: Arc::new(outside), rules: Arc::new(rules), config, sdp_bytes }
     }
 
@@ -140,6 +142,7 @@ impl Rooms {
             Some(names) => names::codecs(names)?,
         };
         let most = self.most(spec.max_participants)?;
+        let tokens = self.stored_tokens(&id).await?;
         let server = self.outside.sfu.server();
         let key = server.open_room();
         let (handle, inbox) = RoomHandle::new(id.clone(), key);
@@ -158,11 +161,23 @@ impl Rooms {
             lobby: spec.lobby,
             most,
             codecs,
+            tokens,
         };
         let room = Room::new(opening, Arc::clone(&self.rules));
         task::spawn(room, handle.clone(), inbox, Arc::clone(&self.outside));
         // Whoever asks next finds it open everywhere.
         handle.ask(open::Look::by_operator()).await
+    }
+
+    /// Tokens of a room that was open when the server stopped.
+    async fn stored_tokens(&self, id: &RoomId) -> Result<Vec<RoomTokenRecord>> {
+        if id.call().is_some() || self.outside.directory.room(id).is_some() {
+            return Ok(Vec::new());
+        }
+        let now = self.now();
+        let mut tokens = self.outside.store.room_tokens(id.clone()).await?;
+        tokens.retain(|token| token.until > now);
+        Ok(tokens)
     }
 
     fn most(&self, wanted: Option<usize>) -> Result<usize> {

@@ -4,10 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use switchboard_media::driver::Server;
 use switchboard_media::{Command, PeerKey, TrackKey};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::RoomError;
 use super::directory::Directory;
 use super::effect::{Effect, Name, Record, Stay};
 use super::handle::{Asked, Inbox, Input, RoomHandle};
@@ -17,11 +20,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::delivery::{Delivery, Frame, To};
 use crate::event::Event;
 use crate::event::room::{RoomCloseReason, RoomClosed, RoomEvent, Stamp};
-use crate::ids::RoomSessionId;
+use crate::fact::{Fact, FactKind};
+use crate::ids::{FactId, RoomSessionId, UserId};
 use crate::incall::InCall;
 use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::sfu::Sfu;
+use crate::store::{RoomTokenRecord, Store, StoreError};
 
 /// Commands that are answered before the next member is brought up to date, while both wait.
 const ANSWERS: usize = 8;
@@ -33,6 +38,7 @@ const COUNTS: Duration = Duration::from_secs(1);
 /// The capabilities that rooms use.
 pub(super) struct Outside {
     pub(super) clock: Clock,
+    pub(super) store: Arc<dyn Store>,
     pub(super) sfu: Arc<Sfu>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) relay: Arc<Relay>,
@@ -58,6 +64,7 @@ struct RoomTask {
     source: SystemSource,
     ledger: Arc<Mutex<Ledger>>,
     counted: Option<Timestamp>,
+    facts: Facts,
 }
 
 /// Runs a room until it is over. A task that panics ends its room for its members, and nothing else.
@@ -72,6 +79,7 @@ pub(super) fn spawn(room: Room, handle: RoomHandle, inbox: Inbox, outside: Arc<O
         source,
         ledger: Arc::clone(&ledger),
         counted: None,
+        facts: Facts::default(),
     };
     let running = tokio::spawn(task.run());
     tokio::spawn(async move {
@@ -80,13 +88,13 @@ pub(super) fn spawn(room: Room, handle: RoomHandle, inbox: Inbox, outside: Arc<O
         if error.is_panic() {
             tracing::error!(room = %handle.id(), %error, "a room has failed and is closed");
             metrics::counter!("rtc_room_failures_total").increment(1);
-            clean_up(&handle, &outside, &ledger);
+            clean_up(&handle, &outside, &ledger).await;
         }
     });
 }
 
 /// Does for a room whose task has died what the machine would have had done.
-fn clean_up(handle: &RoomHandle, outside: &Outside, ledger: &Mutex<Ledger>) {
+async fn clean_up(handle: &RoomHandle, outside: &Outside, ledger: &Mutex<Ledger>) {
     let ledger = std::mem::take(&mut *lock(ledger));
     if ledger.ended {
         return;
@@ -108,6 +116,35 @@ fn clean_up(handle: &RoomHandle, outside: &Outside, ledger: &Mutex<Ledger>) {
     }
     outside.recorder.close(handle.id(), handle.key());
     end(outside, handle);
+    revoke_tokens(outside, handle).await;
+    let data = json!({ "reason": reason });
+    let closed = fact(outside, handle, FactKind::RoomClosed, None, data);
+    store_facts(Arc::clone(&outside.store), vec![closed]).await;
+}
+
+fn fact(
+    outside: &Outside,
+    handle: &RoomHandle,
+    kind: FactKind,
+    user: Option<UserId>,
+    data: Value,
+) -> Fact {
+    let fact = Fact::new(FactId::new(outside.clock.id()), outside.clock.now(), kind);
+    Fact { user, data, ..fact.in_room(handle.id().clone()) }
+}
+
+async fn store_facts(store: Arc<dyn Store>, facts: Vec<Fact>) {
+    let count = facts.len();
+    if let Err(error) = store.record_facts(facts).await {
+        tracing::error!(%error, count, "facts of a room cannot be stored and are lost");
+        metrics::counter!("rtc_facts_lost_total").increment(count.try_into().unwrap_or(u64::MAX));
+    }
+}
+
+async fn revoke_tokens(outside: &Outside, handle: &RoomHandle) {
+    if let Err(error) = outside.store.remove_room_tokens(handle.id().clone()).await {
+        tracing::error!(room = %handle.id(), %error, "the tokens of a room that is closed stay stored until they end");
+    }
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
@@ -178,7 +215,9 @@ impl RoomTask {
                 None => {}
             }
             self.count(now);
+            self.facts.store(&self.outside.store);
         }
+        self.facts.finish(&self.outside.store).await;
     }
 
     /// Waits for what comes, or for the deadline.
@@ -186,20 +225,27 @@ impl RoomTask {
         if let Some(input) = self.inbox.waiting() {
             return Some(input);
         }
-        let Some(deadline) = self.room.deadline() else { return self.inbox.next().await };
+        let deadline = self.room.deadline();
+        let sleep = async {
+            match deadline {
+                Some(deadline) => self.outside.clock.sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             input = self.inbox.next() => input,
-            () = self.outside.clock.sleep_until(deadline) => None,
+            () = self.facts.written() => None,
+            () = sleep => None,
         }
     }
 
     async fn answer(&mut self, asked: Asked, now: Timestamp) {
         let Asked { command, reply } = asked;
         let outcome = self.room.handle(command, &mut Context { now, source: &mut self.source });
-        self.carry_out().await;
+        let failed = self.carry_out().await;
         // Whoever asked may have gone.
-        let _ = reply.send(outcome);
+        let _ = reply.send(failed.map_or(outcome, Err));
     }
 
     /// Has the counts known, once the room has nothing else to do or they are old.
@@ -211,16 +257,35 @@ impl RoomTask {
         }
     }
 
-    async fn carry_out(&mut self) {
+    /// Does what the machine wants done. When something cannot be stored, what follows from it does not happen.
+    async fn carry_out(&mut self) -> Option<RoomError> {
         for effect in self.room.take_effects() {
             match effect {
                 Effect::Media(command) => self.command(command).await,
+                Effect::Persist { token, by } => {
+                    let hash = token.hash;
+                    if let Err(error) = self.persist(*token, by).await {
+                        self.room.withdraw(hash);
+                        return Some(error.into());
+                    }
+                }
+                Effect::RevokeTokens => revoke_tokens(&self.outside, &self.handle).await,
+                Effect::Fact(kind, user, data) => {
+                    self.facts.waiting.push(fact(&self.outside, &self.handle, kind, user, data));
+                }
                 effect => self.do_at_once(effect),
             }
         }
+        None
     }
 
-    fn do_at_once(&mut self, effect: Effect) {
+    async fn persist(&self, token: RoomTokenRecord, by: Option<UserId>) -> Result<(), StoreError> {
+        let data = json!({ "expiresAt": token.until });
+        let issued = fact(&self.outside, &self.handle, FactKind::RoomTokenIssued, by, data);
+        self.outside.store.put_room_token(token, vec![issued]).await
+    }
+
+    fn do_at_once(&self, effect: Effect) {
         let (outside, handle) = (&*self.outside, &self.handle);
         let mut ledger = lock(&self.ledger);
         match effect {
@@ -264,8 +329,9 @@ impl RoomTask {
                 ledger.ended = true;
                 end(outside, handle);
             }
-            // Carried out where it may wait.
-            Effect::Media(_) => {}
+            // Done where it may wait.
+            Effect::Media(_) | Effect::Persist { .. } | Effect::RevokeTokens | Effect::Fact(..) => {
+            }
         }
     }
 
@@ -281,7 +347,7 @@ impl RoomTask {
     }
 
     /// Has the SFU carry out a command. A worker that has too much before it is waited for; nobody but this room waits with it.
-    async fn command(&mut self, mut command: Command) {
+    async fn command(&self, mut command: Command) {
         for _ in 0..TRIES {
             match self.outside.sfu.server().try_command(self.room.key, command) {
                 Ok(()) => return,
@@ -291,6 +357,43 @@ impl RoomTask {
         }
         metrics::counter!("rtc_rtp_dropped_total", "reason" => "room_commands").increment(1);
         tracing::error!(room = %self.room.id, "a worker of the SFU takes no commands; one is dropped");
+    }
+}
+
+/// What happened in a room and is not stored yet. The room does not wait for it.
+#[derive(Default)]
+struct Facts {
+    waiting: Vec<Fact>,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Facts {
+    /// Has what waits stored, unless something is being stored: then it is the next.
+    fn store(&mut self, store: &Arc<dyn Store>) {
+        let free = self.writing.as_ref().is_none_or(JoinHandle::is_finished);
+        if free && !self.waiting.is_empty() {
+            let facts = std::mem::take(&mut self.waiting);
+            self.writing = Some(tokio::spawn(store_facts(Arc::clone(store), facts)));
+        }
+    }
+
+    /// Waits until what is being stored is, when more waits for that.
+    async fn written(&mut self) {
+        match &mut self.writing {
+            Some(writing) if !self.waiting.is_empty() => drop(writing.await),
+            _ => std::future::pending().await,
+        }
+        self.writing = None;
+    }
+
+    /// Waits until everything is stored.
+    async fn finish(mut self, store: &Arc<dyn Store>) {
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.await;
+        }
+        if !self.waiting.is_empty() {
+            store_facts(Arc::clone(store), self.waiting).await;
+        }
     }
 }
 

@@ -7,12 +7,13 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::effect::{Effect, IssuedToken};
-use super::machine::{Room, RoomToken};
+use super::machine::Room;
 use super::rule::{Context, Rule};
 use super::{Result, RoomError, Rooms};
 use crate::clock::Timestamp;
 use crate::event::room::Permissions;
 use crate::ids::{RoomId, Short, UserId};
+use crate::store::{RoomTokenRecord, TokenHash};
 
 /// Characters of a room token, as [`super::secret`] makes it.
 const TOKEN: usize = 32;
@@ -58,7 +59,7 @@ pub struct CredentialBounds {
 /// Gives out a token.
 pub(super) struct IssueToken {
     me: Option<UserId>,
-    token: RoomToken,
+    token: RoomTokenRecord,
 }
 
 impl Rooms {
@@ -74,15 +75,16 @@ impl Rooms {
             return Err(RoomError::Invalid("ttl", "ttl is 1 to 86400 seconds".into()));
         }
         let until = self.now().after(Duration::from_secs(ttl));
-        let token = RoomToken {
-            token: super::secret(),
+        let text = super::secret();
+        let token = RoomTokenRecord {
+            hash: TokenHash::of(&text),
+            room: id.clone(),
             user: spec.user_id,
             name: spec.name.map(Short::into_string),
             permissions: spec.permissions,
             moderator: spec.moderator,
             until,
         };
-        let text = token.token.clone();
         self.ask(id, IssueToken { me, token }).await?;
         Ok((text, until))
     }
@@ -124,25 +126,32 @@ impl Rule for IssueToken {
             let why = format!("a room has {TOKENS} tokens at most; use shorter ones");
             return Err(RoomError::Invalid("ttl", why));
         }
-        let RoomToken { token: text, user, name, until, .. } = token.clone();
-        room.effects.push(Effect::Issue(IssuedToken { token: text, user, name, until }));
+        let issued = Effect::Issue(IssuedToken::from(&token));
+        room.effects.push(Effect::Persist { token: Box::new(token.clone()), by: me });
+        room.effects.push(issued);
         room.tokens.push(token);
         Ok(())
     }
 }
 
 impl Room {
+    /// Takes a token back that could not be stored.
+    pub(super) fn withdraw(&mut self, hash: TokenHash) {
+        self.tokens.retain(|token| token.hash != hash);
+    }
+
     /// The token of that text for `user`, where one was shown. A guest needs one.
     pub(super) fn token(
         &self,
         text: Option<&str>,
         user: UserId,
         now: Timestamp,
-    ) -> Result<Option<&RoomToken>> {
+    ) -> Result<Option<&RoomTokenRecord>> {
         let Some(text) = text else {
             return if user.is_guest() { Err(RoomError::NotFound) } else { Ok(None) };
         };
-        let token = self.tokens.iter().find(|token| token.token == text && token.until > now);
+        let hash = TokenHash::of(text);
+        let token = self.tokens.iter().find(|token| token.hash == hash && token.until > now);
         let token = token.filter(|token| token.user.is_none_or(|bearer| bearer == user));
         token.map(Some).ok_or(RoomError::Token)
     }

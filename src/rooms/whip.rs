@@ -207,6 +207,7 @@ impl Room {
         };
         let member = self.member(id)?;
         let (participant, etag) = (member.shown(), etag(member)?);
+        self.note_joined(id);
         self.notify(Some(id), |stamp| {
             Event::RoomJoined(Box::new(RoomParticipant { stamp, participant }))
         });
@@ -242,6 +243,7 @@ impl Room {
         member.subscribe = Some(connection);
         let etag = etag(&member)?;
         self.enter(member);
+        self.note_joined(id);
         self.effects.push(Effect::Register(Name::Peer(peer)));
         self.media(Command::Connect { room, peer, plan });
         self.reconcile_member(id);

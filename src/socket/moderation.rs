@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::rooms::Which;
 use super::context::{Context, Done, Outcome};
+use super::rooms::Which;
 use crate::event::room::{Permissions, TrackKind, TrackSource};
 use crate::ids::{ParticipantId, RoomSessionId, Short};
 use crate::rooms::{Grant, Moderation};

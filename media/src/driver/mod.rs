@@ -390,9 +390,9 @@ mod tests {
         let mute = || Command::Mute { track: server.track(), muted: true };
         let taken = (0..).take_while(|_| server.try_command(room, mute()).is_ok()).count();
         assert_eq!(taken, COMMANDS);
-        let (third, order) = connect();
-        assert!(server.try_command(room, order.clone()).is_err());
-        server.command(room, order);
+        let (third, connecting) = connect();
+        assert!(server.try_command(room, connecting.clone()).is_err());
+        server.command(room, connecting);
         assert_eq!(server.counters()["dropped_commands"], 1);
         assert_eq!(server.places().worker(room, &Command::Close { peer: third }), None);
         assert!(server.try_command(room, Command::Close { peer: second }).is_ok());

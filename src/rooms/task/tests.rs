@@ -12,6 +12,7 @@ use super::super::{JoinRequest, RoomError, RoomSpec, RoomTokenSpec, Side, Visito
 use crate::config::RoomCreate;
 use crate::error::Failure;
 use crate::event::room::{Connectivity, Room as ShownRoom};
+use crate::fact::FactKind;
 use crate::ids::{CallId, RoomId, UserId};
 use crate::rooms::Joined;
 use crate::testing::{Client, World, person, voice};
@@ -165,7 +166,7 @@ async fn the_room_of_a_call_is_neither_made_nor_entered_by_its_name() {
     assert_eq!(rooms.stats().rooms, 1, "nobody's was not made");
     assert!(rooms.join(&calls, joins(&cleo)).await.is_ok());
     // Whoever is in a room of a call is in a call, for as long as it is in the room.
-    assert_eq!(rooms.outside.in_call.contains(person(3)), true);
+    assert!(rooms.outside.in_call.contains(person(3)));
     world.handle(&calls).note(Notice::Panic);
     until(|| !rooms.outside.in_call.contains(person(3))).await;
 }
@@ -195,4 +196,56 @@ async fn a_guest_is_known_by_its_token_as_long_as_the_room_is_open() {
     rooms.close(&room, None).await.unwrap();
     assert!(rooms.bounds(&own).is_none());
     assert_eq!(client.events().last().unwrap().1["reason"], "ended");
+}
+
+/// What happened in rooms, and why.
+async fn facts(world: &World) -> Vec<(FactKind, Value)> {
+    let page = world.app.store.facts_after(0, 100).await.unwrap();
+    let facts = page.facts.into_iter().filter(|it| it.fact.room.is_some());
+    facts.map(|it| (it.fact.kind, it.fact.data["reason"].clone())).collect()
+}
+
+#[tokio::test]
+async fn what_happens_in_a_room_is_a_fact_in_order() {
+    let world = World::new(|_| {}).await;
+    let room = world.room("r").await.room_id;
+    let ada = world.connect(person(1)).await;
+    let joined = world.join(&room, &ada).await;
+    world.app.rooms.issue_token(&room, None, RoomTokenSpec::default()).await.unwrap();
+    world.app.rooms.leave(ada.actor.user, joined.session).await.unwrap();
+    world.app.rooms.close(&room, None).await.unwrap();
+    let mut found = Vec::new();
+    for _ in 0..10_000 {
+        found = facts(&world).await;
+        if found.len() == 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // The token's is stored with the token, the others a moment after what they are about.
+    found.retain(|(kind, _)| *kind != FactKind::RoomTokenIssued);
+    let kinds: Vec<_> = found.iter().map(|(kind, _)| kind.to_string()).collect();
+    assert_eq!(kinds, ["room.created", "room.joined", "room.left", "room.closed"]);
+    assert_eq!((&found[2].1, &found[3].1), (&"left".into(), &"ended".into()));
+}
+
+#[tokio::test]
+async fn a_room_token_is_good_after_a_restart_and_not_after_the_room_was_closed() {
+    let world = World::new(|_| {}).await;
+    let room = world.room("r").await.room_id;
+    let rooms = &world.app.rooms;
+    let spec = || RoomTokenSpec { moderator: true, ..RoomTokenSpec::default() };
+    let (token, _) = rooms.issue_token(&room, None, spec()).await.unwrap();
+    // Another process with the same store.
+    let store = world.app.store.clone();
+    let after = World::over(|_| {}, move |_| store).await;
+    assert!(after.app.rooms.guest(&token, "").is_none(), "nobody has opened the room yet");
+    after.room("r").await;
+    let guest = after.app.rooms.guest(&token, "").unwrap();
+    let client = after.connect(guest.user).await;
+    let with = JoinRequest { token: Some(token.clone()), ..joins(&client) };
+    assert!(after.app.rooms.join(&room, with).await.unwrap().own.moderator);
+    after.app.rooms.close(&room, None).await.unwrap();
+    after.room("r").await;
+    assert!(after.app.rooms.guest(&token, "").is_none());
 }

@@ -159,15 +159,19 @@ pub(super) fn opening(at: Timestamp) -> Opening {
         lobby: false,
         most: 100,
         codecs: vec![Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1],
+        tokens: Vec::new(),
     }
 }
+
+/// An event that a session was sent, with its place.
+type Notified = (u64, Arc<RoomEvent>);
 
 /// One room, without a task: what it wants done outside is noted.
 pub(super) struct House {
     room: RefCell<Room>,
     source: RefCell<Counting>,
     now: Cell<Timestamp>,
-    notified: RefCell<HashMap<RoomSessionId, Vec<(u64, Arc<RoomEvent>)>>>,
+    notified: RefCell<HashMap<RoomSessionId, Vec<Notified>>>,
     commands: RefCell<Vec<Command>>,
     outside: RefCell<Outside>,
 }
@@ -211,7 +215,7 @@ impl Outside {
                 assert_eq!(left, 0, "something is left behind");
                 self.over = true;
             }
-            Effect::Media(_) | Effect::Record(_) | Effect::Issue(_) => {}
+            _ => {}
         }
     }
 }
@@ -554,8 +558,13 @@ impl Person<'_> {
     }
 
     pub(super) fn events(&self) -> Vec<(&'static str, Value)> {
+        self.events_from(0)
+    }
+
+    /// What it was notified of, without the first ones.
+    pub(super) fn events_from(&self, first: usize) -> Vec<(&'static str, Value)> {
         let notified = self.house.notified.borrow();
-        let events = notified.get(&self.joined.session).into_iter().flatten();
+        let events = notified.get(&self.joined.session).into_iter().flatten().skip(first);
         let session_id = self.joined.session;
         let decoded = |seq, event: &RoomEvent| {
             serde_json::from_str(event.stamped(Stamp { seq, session_id }).get()).unwrap()

@@ -108,8 +108,7 @@ impl<'a> Client<'a> {
 
     /// Reads what has come since.
     fn read(&mut self) {
-        let events = self.person.events();
-        for (name, event) in events.into_iter().skip(self.read) {
+        for (name, event) in self.person.events_from(self.read) {
             self.read += 1;
             let seq = event["seq"].as_u64().unwrap();
             assert!(seq == self.seq + 1 || name == "room:state", "{name} {seq} after {}", self.seq);
