@@ -17,9 +17,10 @@ const LAYERS: &[&[&str]] = &[
     &["http", "socket"],
     &["app"],
     &["calls", "chat", "people", "presence", "recordings", "rooms"],
-    &["view"],
+    &["membership", "view"],
     &["recorder"],
     &["auth", "incall", "limits", "delivery", "peer", "quality", "relay", "sfu", "store"],
+    &["policy"],
     &["config", "clock", "event", "error", "fact", "ids"],
 ];
 
@@ -130,6 +131,23 @@ fn clocks_and_sockets_stay_in_their_rooms() {
         }
     }
     assert!(wrong.is_empty(), "outside its room:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn sessions_are_known_to_the_delivery_and_the_sockets_only() {
+    let mut wrong = Vec::new();
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words = |line: &str| {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            words.any(|word| word == "Session")
+        };
+        let imports = text.lines().any(|line| line.contains("delivery::") && words(line));
+        if imports && !["delivery", "socket", "testing"].contains(&module(&path).as_str()) {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "rules name sessions by id (`To`):\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::signal::Signal;
 use super::task::Task;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::{Delivery, Session};
+use crate::delivery::{Delivery, SessionInfo};
 use crate::event::{self, CallType};
 use crate::ids::{CallId, RoomId, SessionId, UserId};
 use crate::incall::InCall;
@@ -278,20 +278,20 @@ impl Calls {
     }
 
     /// A connection opened: it rings for calls that ring, and a client of the original is back in the call it was in.
-    pub async fn session_opened(&self, session: &Session) -> Result<()> {
-        let (user, legacy) = (session.about.user, session.about.legacy);
+    pub async fn session_opened(&self, session: &SessionInfo) -> Result<()> {
+        let (user, legacy) = (session.user, session.legacy);
         for (handle, rings) in self.means.directory.of(user) {
             let [from, to] = handle.people;
             let people = if rings { self.people(from, to).await? } else { None };
-            let opened = Opened { user, session: session.about.id, legacy, people };
+            let opened = Opened { user, session: session.id, legacy, people };
             handle.report(Command::SessionOpened(Box::new(opened))).await?;
         }
         Ok(())
     }
 
     /// A connection closed: a side of a call that was on it has a while to come back.
-    pub async fn session_closed(&self, session: &Session) {
-        let (user, id) = (session.about.user, session.about.id);
+    pub async fn session_closed(&self, session: &SessionInfo) {
+        let (user, id) = (session.user, session.id);
         for (handle, _) in self.means.directory.of(user) {
             if let Err(error) = handle.report(Command::SessionClosed(user, id)).await {
                 tracing::warn!(call = %handle.id, %error, "a call did not learn that a connection closed");

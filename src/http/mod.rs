@@ -8,6 +8,7 @@ mod docs;
 mod edge;
 mod extract;
 mod pages;
+mod polling;
 mod recordings;
 mod rooms;
 mod server;
@@ -59,6 +60,7 @@ pub fn router(app: &App) -> (Router, socket::Sockets) {
         .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
         .layer(axum::middleware::from_fn_with_state(app.clone(), edge::deadline))
         .with_state(app.clone())
-        .layer(sockets);
+        .layer(sockets)
+        .layer(axum::middleware::from_fn(polling::end_refused));
     (edge::wrap(router, app), io)
 }

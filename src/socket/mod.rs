@@ -12,7 +12,7 @@ mod recordings;
 mod rooms;
 mod session;
 mod table;
-mod wire;
+mod transport;
 
 use std::time::Duration;
 

@@ -18,7 +18,6 @@ const FILES: &[(&str, usize)] = &[
     ("media/src/subscription.rs", 456),
     ("media/src/worker/commands.rs", 439),
     ("media/src/worker/mod.rs", 549),
-    ("src/chat/mod.rs", 474),
     ("src/config/section.rs", 475),
     ("src/rooms/media.rs", 519),
     ("src/rooms/mod.rs", 665),
