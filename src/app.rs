@@ -194,14 +194,14 @@ impl Services {
     pub async fn start_call(
         &self,
         by: &Device,
-        order: CallRequest,
+        request: CallRequest,
         operates: bool,
     ) -> Result<(Call, Option<Vec<Call>>), Problem> {
         self.limits.call(by.user)?;
-        if order.record {
+        if request.record {
             self.recordings.allows(operates)?;
         }
-        let (call, calls) = self.calls.start(by, order).await?;
+        let (call, calls) = self.calls.start(by, request).await?;
         if calls.is_some() {
             self.open_room(by.user, call.call_id).await?;
         }

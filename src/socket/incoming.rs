@@ -1,6 +1,7 @@
 //! One event as it came: its name, its first argument still as text, and whether the client waits for an acknowledgement.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -42,6 +43,13 @@ impl Incoming {
     pub(super) fn split(self) -> (Asked, Option<AckSender>) {
         (Asked(self.value), self.ack)
     }
+}
+
+/// Events of one client that wait for their turn, and whether one is being handled.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) waiting: VecDeque<Incoming>,
+    pub(super) busy: bool,
 }
 
 /// The text of an event.

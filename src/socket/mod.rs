@@ -6,6 +6,7 @@ mod chat;
 mod connect;
 mod connection;
 mod context;
+mod dispatch;
 mod expiry;
 mod incoming;
 mod moderation;
