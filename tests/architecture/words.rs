@@ -28,11 +28,6 @@ const TYPES: &[&str] = &[
 /// Files in which such words still stand, and how many; the number may only become smaller.
 const CEILINGS: &[(&str, usize)] = &[
     ("src/auth/introspect.rs", 1),
-    ("src/calls/answer.rs", 2),
-    ("src/calls/mod.rs", 2),
-    ("src/calls/relayed.rs", 8),
-    ("src/calls/signal.rs", 5),
-    ("src/calls/start.rs", 3),
     ("src/config/section.rs", 1),
     ("src/http/rooms.rs", 1),
     ("src/rooms/follow.rs", 5),
