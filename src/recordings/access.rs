@@ -20,7 +20,7 @@ pub struct Requester {
 pub struct RecordingTarget {
     /// The room, also of a call.
     pub room: RoomId,
-    /// Everybody who belongs there, whether they are there now or not.
+    /// The users who belong there, whether they are there now or not.
     pub people: Vec<UserId>,
     /// The owner of a room and its moderators.
     pub moderators: Vec<UserId>,
@@ -42,7 +42,7 @@ fn relation(record: &RecordingRecord, user: UserId) -> Relation {
     }
 }
 
-/// Whether the requester may see a recording; to everybody else it does not exist.
+/// Whether the requester may see a recording; to others it does not exist.
 pub(super) fn may_see(record: &RecordingRecord, requester: Requester) -> Result<(), Refusal> {
     may(requester, Verb::SeeRecording, relation(record, requester.user))
 }
@@ -52,7 +52,7 @@ pub(super) fn may_manage(record: &RecordingRecord, requester: Requester) -> Resu
     may(requester, Verb::ManageRecording, relation(record, requester.user))
 }
 
-/// The file that stands for a whole recording where only one can be named: everybody's voice, or the longest.
+/// The file that stands for a whole recording where only one can be named: the mix, or the longest.
 pub fn principal(recording: &Recording) -> Option<&RecordingFile> {
     let mix = recording.files.iter().find(|file| file.kind == FileKind::Mix);
     let tracks = recording.files.iter().filter(|file| file.kind != FileKind::Manifest);

@@ -19,7 +19,7 @@ pub enum RecordingError {
     NoFile,
     #[error("Only {0} may do that")]
     Forbidden(&'static str),
-    #[error("Nobody sends anything through the server there; a call needs media \"relay\"")]
+    #[error("Nothing is sent through the server there; a call needs media \"relay\"")]
     NoMedia,
     #[error("It is recorded already; stop that recording first")]
     Already(RecordingId),

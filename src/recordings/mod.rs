@@ -128,7 +128,7 @@ impl Recordings {
         }
     }
 
-    /// Begins a recording. Everybody there is notified before the first byte is written.
+    /// Begins a recording. Those who are there are notified before the first byte is written.
     pub async fn start(
         &self,
         by: Option<UserId>,
@@ -222,7 +222,7 @@ impl Recordings {
         self.shared.forget(&record, Some(requester.user)).await
     }
 
-    /// Has everything deleted that a person may be heard in: at once, or as soon as it has ended.
+    /// Has every recording deleted that a person may be in: at once, or as soon as it has ended.
     pub async fn erase(&self, user: UserId) -> Result<()> {
         let mut before = None;
         loop {
