@@ -14,6 +14,8 @@ mod recordings;
 mod rooms;
 mod session;
 mod table;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::time::Duration;
