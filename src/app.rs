@@ -18,6 +18,7 @@ use crate::event::{Call, Limits};
 use crate::ids::{CallId, RecordingId, RoomId, UserId};
 use crate::incall::InCall;
 use crate::limits;
+use crate::ops::{self, Snapshot, StoreProbe};
 use crate::people::People;
 use crate::presence::Presence;
 use crate::recorder::{Recorder, RecorderEvent};
@@ -60,6 +61,7 @@ pub struct Services {
     pub rooms: Arc<Rooms>,
     pub recorder: Arc<Recorder>,
     pub recordings: Arc<Recordings>,
+    probe: StoreProbe,
     draining: AtomicBool,
 }
 
@@ -144,6 +146,7 @@ impl App {
             sfu,
             recorder,
             started_at: clock.now(),
+            probe: StoreProbe::default(),
             draining: AtomicBool::new(false),
             config,
             clock,
@@ -278,6 +281,26 @@ impl Services {
         Ok(self.recordings.stop(asking, id, moderates).await?)
     }
 
+    /// What every part says of itself now.
+    pub async fn snapshot(&self) -> Snapshot {
+        let parts = ops::Parts {
+            store: self.store.as_ref(),
+            probe: &self.probe,
+            auth: &self.auth,
+            limits: &self.limits,
+            delivery: &self.delivery,
+            presence: &self.presence,
+            calls: &self.calls,
+            rooms: &self.rooms,
+            recorder: &self.recorder,
+            relay: &self.relay,
+            sfu: &self.sfu,
+            draining: self.is_draining(),
+            started_at: self.started_at,
+        };
+        Snapshot::take(&parts, self.clock.now()).await
+    }
+
     /// Whether the server is going down.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -286,6 +309,5 @@ impl Services {
     /// From now on the server is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        metrics::gauge!("rtc_draining").set(1);
     }
 }

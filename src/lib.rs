@@ -13,6 +13,7 @@ pub mod http;
 pub mod ids;
 pub mod incall;
 pub mod limits;
+pub mod ops;
 pub mod peer;
 pub mod people;
 pub mod presence;

@@ -15,7 +15,7 @@ use switchboard::people::DEV_PEOPLE;
 use switchboard::relay::{self, Relay};
 use switchboard::sfu::Sfu;
 use switchboard::store::Profile;
-use switchboard::{http, socket};
+use switchboard::{http, ops, socket};
 use switchboard_turn::driver::{Descriptors, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,9 +26,9 @@ use super::{Outcome, Setup, open_store, print};
 
 pub(super) async fn serve(setup: Setup) -> Outcome {
     start_log(&setup.config);
-    http::start_metrics();
+    ops::start();
     let store = open_store(&setup).await?;
-    // Whatever a crash left half-way is finished before anybody reads.
+    // What a crash left half-way is finished before the first read.
     store.take_over().await?;
     let clock = Clock::system();
     // Each connection takes a descriptor, and each relayed address.
@@ -62,7 +62,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     let serving = tokio::spawn(http::serve(listener, router, async move {
         let _ = stopped.await;
     }));
-    serve_metrics(&setup.config).await?;
+    serve_metrics(&app).await?;
     app.recordings.resume().await?;
     tokio::spawn(app.recordings.clone().follow(changes.recordings));
     run_background(&app, changes.in_call);
@@ -70,7 +70,6 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     tokio::spawn(async move { rooms.follow(media.rooms).await });
     let calls = app.calls.clone();
     tokio::spawn(async move { calls.follow(media.calls).await });
-    tokio::spawn(app.sfu.clone().keep_counting());
 
     let mut signals = Signals::new()?;
     announce(&setup, local, &app)?;
@@ -97,7 +96,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     Ok(())
 }
 
-/// Readiness goes, balancers notice, clients are told to come back, and what they asked before is answered.
+/// Readiness ends, balancers notice, clients are asked to come back, and requests that run are answered.
 async fn drain(app: &App, sockets: &socket::Sockets) {
     app.drain();
     if let Some(server) = app.relay.server() {
@@ -173,15 +172,15 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
-async fn serve_metrics(config: &Config) -> Outcome {
-    let address = &config.metrics.listen;
+async fn serve_metrics(app: &App) -> Outcome {
+    let address = &app.config.metrics.listen;
     if address.is_empty() {
         return Ok(());
     }
     let listener = TcpListener::bind(address).await;
     let listener =
         listener.map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))?;
-    tokio::spawn(http::serve(listener, http::metrics_router(), std::future::pending()));
+    tokio::spawn(http::serve(listener, http::metrics_router(app), std::future::pending()));
     Ok(())
 }
 
@@ -201,9 +200,17 @@ fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
         }
     });
     tokio::spawn(forget(app.clone()));
-    tokio::spawn(app.relay.clone().keep_counting());
+    tokio::spawn(keep_up_metrics());
     if let Some(server) = app.relay.server().cloned() {
         tokio::spawn(keep_certificate_fresh(server));
+    }
+}
+
+/// Histograms are emptied into their buckets, whether they are scraped or not.
+async fn keep_up_metrics() {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        ops::upkeep();
     }
 }
 

@@ -382,9 +382,9 @@ impl Calls {
         calls
     }
 
-    /// How many calls run.
-    pub fn count(&self) -> usize {
-        self.registry.len()
+    /// What there is now.
+    pub fn stats(&self) -> Stats {
+        self.registry.stats()
     }
 
     /// The calls of `me`, newest first.
@@ -511,6 +511,15 @@ fn position(text: &str) -> Result<(Timestamp, CallId)> {
 /// A named peer must be the peer.
 fn expect_peer(call: &CallRecord, me: UserId, to: Option<UserId>) -> Result<()> {
     if to.is_some_and(|to| to != call.peer_of(me)) { Err(CallError::OtherPeer) } else { Ok(()) }
+}
+
+/// Calls, in numbers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Calls that are not over.
+    pub active: usize,
+    /// Those of them that ring.
+    pub ringing: usize,
 }
 
 fn count_outcome(call: &CallRecord) {

@@ -118,7 +118,6 @@ impl Registry {
                 }
             }
         }
-        report(inner.calls.len());
     }
 
     /// Notes which connections with the server a call has.
@@ -158,8 +157,14 @@ impl Registry {
         calls.filter(|(_, calls)| calls.iter().any(together)).map(|(user, _)| *user).collect()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.inner().calls.len()
+    pub(super) fn stats(&self) -> super::Stats {
+        let inner = self.inner();
+        let mut stats = super::Stats { active: inner.calls.len(), ringing: 0 };
+        for (user, calls) in &inner.by_user {
+            let rings = |call: &&Brief| call.from == *user && call.status.is_pending();
+            stats.ringing += calls.iter().filter(rings).count();
+        }
+        stats
     }
 }
 
@@ -176,12 +181,6 @@ impl Calls {
         }
         let slot = Arc::new(AsyncMutex::new(live));
         self.calls.insert(id, slot.clone());
-        report(self.calls.len());
         slot
     }
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn report(calls: usize) {
-    metrics::gauge!("rtc_calls_active").set(calls as f64);
 }

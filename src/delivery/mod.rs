@@ -2,6 +2,7 @@
 //! a bounded queue of its own and in the order of the user's event log.
 
 mod session;
+mod stats;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use session::{Bounds, Confirm, Frame, Session, SessionInfo, Wire, WireError};
+pub use stats::Stats;
 
 use crate::clock::{Clock, Timestamp};
 use crate::event::Event;
@@ -88,7 +90,6 @@ impl Delivery {
         let replaced = sessions.drain(..excess).collect::<Vec<_>>();
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.connections.fetch_sub(replaced.len(), Ordering::Relaxed);
-        self.report();
         (session, replaced)
     }
 
@@ -99,7 +100,6 @@ impl Delivery {
         let before = sessions.len();
         sessions.retain(|other| other.about.id != session.about.id);
         self.connections.fetch_sub(before - sessions.len(), Ordering::Relaxed);
-        self.report();
         let last = sessions.is_empty() && before > 0;
         if sessions.is_empty() {
             users.remove(&session.about.user);
@@ -107,12 +107,6 @@ impl Delivery {
             sessions.shrink_to_fit();
         }
         last
-    }
-
-    #[allow(clippy::cast_precision_loss)]
-    fn report(&self) {
-        metrics::gauge!("rtc_socket_connections")
-            .set(self.connections.load(Ordering::Relaxed) as f64);
     }
 
     /// The sessions of a user.

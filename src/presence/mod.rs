@@ -1,9 +1,12 @@
 //! Presence: who is there, who is told, and the grace that spares everybody a flicker.
 
+mod stats;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use self::stats::Stats;
 use crate::clock::Clock;
 use crate::config::{self, Audience, Config};
 use crate::delivery::{Delivery, Session, To};

@@ -5,6 +5,7 @@ mod files;
 mod mix;
 mod output;
 mod run;
+mod stats;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 
 pub use self::files::{Found, recover};
 use self::run::{Added, Session};
+pub use self::stats::Stats;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::event::recording::{ActiveRecording, RecordingFile, RecordingMode};

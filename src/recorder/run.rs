@@ -106,7 +106,6 @@ impl Session {
     pub(super) fn run(mut self) {
         // What is recorded has time; what is forwarded has none. Of a process, Linux takes this for one thread alone.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND);
-        metrics::gauge!("rtc_recording_active").increment(1);
         let mut next = self.began + LOOK;
         let reason = loop {
             let left = next.saturating_duration_since(self.parts.clock.instant());
@@ -124,7 +123,6 @@ impl Session {
                 }
             }
         };
-        metrics::gauge!("rtc_recording_active").decrement(1);
         let id = self.parts.id;
         let _ = self.parts.events.blocking_send(RecorderEvent::Stopped { id, reason });
         let files = self.finish(reason);

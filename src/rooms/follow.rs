@@ -5,7 +5,7 @@ use std::time::Duration;
 use switchboard_media::{Command, Event as Media, Format, Gone, PeerKey, TrackKey};
 
 use super::state::{Door, Room};
-use super::{News, Rooms, State, Stats};
+use super::{News, Rooms, State};
 use crate::event::Event;
 use crate::event::room::{
     RoomLayerChanged, RoomPublishLayers, RoomSpeakers, RoomTrackFlow, Speaker, WantedLayer,
@@ -15,21 +15,6 @@ use crate::sfu::Notices;
 
 /// How long nothing has come of a track when the SFU says so.
 const NOTICED: Duration = Duration::from_millis(1500);
-
-impl Stats {
-    /// Keeps Prometheus informed.
-    #[allow(clippy::cast_precision_loss)]
-    fn show(&self) {
-        metrics::gauge!("rtc_rooms").set(self.rooms as f64);
-        metrics::gauge!("rtc_participants").set(self.participants as f64);
-        for (direction, tracks) in [("in", self.published), ("out", self.shown)] {
-            for (kind, count) in ["audio", "video"].into_iter().zip(tracks) {
-                metrics::gauge!("rtc_tracks", "kind" => kind, "direction" => direction)
-                    .set(count as f64);
-            }
-        }
-    }
-}
 
 impl Rooms {
     /// Follows the SFU, and ends what is over; runs as long as the server.
@@ -41,10 +26,7 @@ impl Rooms {
                     Some(event) => self.heard(event),
                     None => return,
                 },
-                _ = second.tick() => {
-                    self.tidy();
-                    self.stats().show();
-                }
+                _ = second.tick() => self.tidy(),
             }
         }
     }
