@@ -84,12 +84,7 @@ impl App {
     ) -> Result<(Self, Changes), AuthError> {
         let (relay, sfu) = (Arc::new(relay), Arc::new(sfu));
         let config = Arc::new(config);
-        let bounds = Bounds {
-            entries: config.socket.queue_entries,
-            bytes: config.socket.queue_bytes,
-            time: std::time::Duration::from_secs(config.socket.queue_seconds),
-        };
-        let delivery = Arc::new(Delivery::new(clock.clone(), bounds));
+        let delivery = Arc::new(Delivery::new(clock.clone(), bounds(&config)));
         let (in_call, changes) = InCall::new();
         let in_call = Arc::new(in_call);
         let (recorder, recorded) = Recorder::new(&config.recordings, clock.clone(), &sfu);
@@ -170,6 +165,14 @@ impl App {
         });
         let changes = Changes { in_call: changes, recordings: recorded };
         Ok((Self(Arc::new(services)), changes))
+    }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        entries: config.socket.queue_entries,
+        bytes: config.socket.queue_bytes,
+        time: std::time::Duration::from_secs(config.socket.queue_seconds),
     }
 }
 

@@ -160,6 +160,10 @@ uuid_id!(
     ConversationId
 );
 uuid_id!(
+    /// Names one fact.
+    FactId
+);
+uuid_id!(
     /// Names one socket connection; `sessionId` on the wire.
     SessionId
 );

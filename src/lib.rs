@@ -9,6 +9,7 @@ pub mod config;
 pub mod delivery;
 pub mod error;
 pub mod event;
+pub mod fact;
 pub mod http;
 pub mod ids;
 pub mod incall;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard::app::App;
+use switchboard::app::{App, Changes};
 use switchboard::auth::{Grant, mint};
 use switchboard::clock::Clock;
 use switchboard::config::{Config, LogFormat};
@@ -13,7 +13,7 @@ use switchboard::event::Role;
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
 use switchboard::relay::{self, Relay};
-use switchboard::sfu::Sfu;
+use switchboard::sfu::{Sfu, SfuEvents};
 use switchboard::store::Profile;
 use switchboard::{http, ops, socket};
 use switchboard_turn::driver::{Descriptors, Server};
@@ -22,26 +22,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
-use super::{Outcome, Setup, open_store, print};
+use super::{Failed, Outcome, Setup, open_store, print};
 
 pub(super) async fn serve(setup: Setup) -> Outcome {
     start_log(&setup.config);
     ops::start();
-    let store = open_store(&setup).await?;
-    // What a crash left half-way is finished before the first read.
-    store.take_over().await?;
-    let clock = Clock::system();
-    // Each connection takes a descriptor, and each relayed address.
-    let _ = Descriptors::raise();
-    for problem in relay::problems(&setup.config.turn) {
-        tracing::warn!("{problem}");
-    }
-    let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
-    let door = relay.server().map(|server| server.door());
-    let (sfu, media) = Sfu::start(&setup.config.media, door.as_ref())
-        .map_err(|error| format!("media: {error}"))?;
-    let (config, parts) = (setup.config.clone(), (relay, sfu));
-    let (app, changes) = App::new(config, clock, store.clone(), parts, setup.dev)?;
+    let (app, changes, media) = build(&setup).await?;
     if let Err(error) = app.auth.refresh_keys().await {
         tracing::warn!(%error, "the JWKS could not be read yet");
     }
@@ -91,9 +77,28 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     if let Some(server) = app.relay.server() {
         server.stop();
     }
-    store.close().await;
+    app.store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Opens the store, the relay and the SFU, and puts the services together.
+async fn build(setup: &Setup) -> Result<(App, Changes, SfuEvents), Failed> {
+    let store = open_store(setup).await?;
+    // What a crash left half-way is finished before the first read.
+    store.take_over().await?;
+    // Each connection takes a descriptor, and each relayed address.
+    let _ = Descriptors::raise();
+    for problem in relay::problems(&setup.config.turn) {
+        tracing::warn!("{problem}");
+    }
+    let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
+    let door = relay.server().map(|server| server.door());
+    let (sfu, media) = Sfu::start(&setup.config.media, door.as_ref())
+        .map_err(|error| format!("media: {error}"))?;
+    let (config, parts) = (setup.config.clone(), (relay, sfu));
+    let (app, changes) = App::new(config, Clock::system(), store, parts, setup.dev)?;
+    Ok((app, changes, media))
 }
 
 /// Readiness ends, balancers notice, clients are asked to come back, and requests that run are answered.
@@ -234,14 +239,27 @@ async fn forget(app: App) {
             now.before(day.saturating_mul(u32::try_from(chat.log_days).unwrap_or(u32::MAX)));
         let keys_before =
             now.before(day.saturating_mul(u32::try_from(chat.client_id_days).unwrap_or(u32::MAX)));
-        loop {
-            match app.store.retire(log_before, chat.log_entries, keys_before).await {
-                Ok(true) => tokio::time::sleep(Duration::from_millis(50)).await,
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "old entries could not be forgotten");
-                    break;
-                }
+        let fact_days = u32::try_from(app.config.store.fact_days).unwrap_or(u32::MAX);
+        let facts_before = now.before(day.saturating_mul(fact_days));
+        let store = &app.store;
+        in_slices("log entries", || store.retire(log_before, chat.log_entries, keys_before)).await;
+        in_slices("facts", || store.prune_facts(facts_before)).await;
+        in_slices("room tokens", || store.prune_room_tokens(now)).await;
+    }
+}
+
+/// Forgets slice after slice until a slice was the last.
+async fn in_slices<F>(what: &str, forget: impl Fn() -> F)
+where
+    F: Future<Output = switchboard::store::Result<bool>>,
+{
+    loop {
+        match forget().await {
+            Ok(true) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, what, "what is too old could not be forgotten");
+                return;
             }
         }
     }

@@ -83,4 +83,11 @@ engines!(
     an_erased_person_leaves_tombstones_and_a_closed_account,
     a_job_is_open_until_it_is_over,
     recordings_are_seen_by_their_members_until_they_are_removed,
+    facts_have_positions_without_a_gap_and_are_read_behind_one,
+    facts_are_stored_with_the_write_they_describe_or_not_at_all,
+    pruned_facts_leave_the_newest_and_the_positions_go_on,
+    each_consumer_of_facts_has_a_cursor_of_its_own,
+    a_room_token_is_kept_as_a_hash_until_it_ends,
+    a_key_of_the_server_is_made_once,
+    erasing_a_person_empties_what_facts_say_of_them,
 );

@@ -109,6 +109,10 @@ impl Timings {
         self.0.push(duration);
     }
 
+    pub fn extend(&mut self, others: &Self) {
+        self.0.extend_from_slice(&others.0);
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -2,7 +2,10 @@
 //! the kernel. The same client runs against ours and against socket.io on Node, one after the other.
 
 mod client;
+mod description;
+mod member;
 mod process;
+mod rooms;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +28,9 @@ async fn main() {
         "idle" => idle().await,
         "history" => history().await,
         "start" => start().await,
+        "rooms" => rooms::rooms().await,
         _ => {
-            eprintln!("usage: switchboard-bench messages|idle|history|start");
+            eprintln!("usage: switchboard-bench messages|idle|history|start|rooms");
             std::process::exit(2);
         }
     }
@@ -108,7 +112,8 @@ async fn idle() {
         "{:<24} {:>12} {:>10} {:>22} {:>26}",
         "server", "connections", "KiB each", "connections/CPU s", "the same people again"
     );
-    for kind in [Kind::Switchboard, Kind::Node] {
+    let kinds = Kind::chosen().into_iter().filter(|kind| *kind != Kind::NodeFull);
+    for kind in kinds {
         let server = Server::start(kind, None).await;
         // The first ones fill pools and tables that the others share.
         let first = Client::connect(&server.address, 1).await;

@@ -90,6 +90,9 @@ impl Server {
             .env("SWITCHBOARD_SERVER__DRAIN_DELAY", "0")
             .env("SWITCHBOARD_SERVER__LOG_LEVEL", "error")
             .env("SWITCHBOARD_LIMITS__RATE_LIMITS", "false")
+            .env("SWITCHBOARD_MEDIA__HOST", "127.0.0.1")
+            .env("SWITCHBOARD_MEDIA__UDP_PORT", "0")
+            .env("SWITCHBOARD_ROOMS__CREATE", "anyone")
             .stdout(std::process::Stdio::piped())
             .kill_on_drop(true);
         if let Some(uri) = uri {

@@ -202,7 +202,7 @@ impl Calls {
             return Ok(None);
         };
         if next.status.is_live() {
-            self.store.save_call(next.clone(), live.record.rev).await?;
+            self.store.save_call(next.clone(), live.record.rev, Vec::new()).await?;
             self.registry.note(&next);
             live.record = next;
             self.arm(live);
@@ -221,7 +221,8 @@ impl Calls {
     ) -> Result<()> {
         let missed_by = machine::is_missed(&over).then_some(over.to);
         let entry = self.config.chat.call_entries.then(|| self.entry(&over));
-        let end = CallEnd { call: over.clone(), expected_rev: live.record.rev, entry, missed_by };
+        let (call, expected_rev, facts) = (over.clone(), live.record.rev, Vec::new());
+        let end = CallEnd { call, expected_rev, entry, missed_by, facts };
         let finished = self.store.finish_call(end).await?;
         let was_in = live.record.accepted_at.is_some();
         live.record = over;
@@ -382,6 +383,11 @@ impl Calls {
         calls
     }
 
+    /// How many calls run.
+    pub fn count(&self) -> usize {
+        self.stats().active
+    }
+
     /// What there is now.
     pub fn stats(&self) -> Stats {
         self.registry.stats()
@@ -443,7 +449,7 @@ impl Calls {
             return Err(CallError::State(live.record.status, "a call is rated when it is over"));
         }
         let rating = Rating { user: me, stars, issues, comment, at: self.clock.now() };
-        self.store.rate_call(id, rating).await.map_err(|error| match error {
+        self.store.rate_call(id, rating, Vec::new()).await.map_err(|error| match error {
             StoreError::NotFound => CallError::NotFound,
             other => other.into(),
         })?;

@@ -149,7 +149,7 @@ impl Calls {
         people: &(UserRecord, UserRecord),
     ) -> Result<Call> {
         live.record.waiting = in_call;
-        let stored = self.store.create_call(live.record.clone()).await;
+        let stored = self.store.create_call(live.record.clone(), Vec::new()).await;
         let stored = stored.inspect_err(|_| self.withdraw(&mut live))?;
         if stored.id != live.record.id {
             self.withdraw(&mut live);

@@ -17,6 +17,8 @@ mod recordings;
 mod rooms;
 mod server;
 mod system;
+#[cfg(test)]
+mod tests;
 mod users;
 mod whip;
 
@@ -65,6 +67,3 @@ pub fn router(app: &App) -> (Router, socket::Sockets) {
         .layer(sockets);
     (edge::wrap(router, app), io)
 }
-
-#[cfg(test)]
-mod tests;

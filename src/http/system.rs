@@ -240,3 +240,6 @@ async fn render(app: &App) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, ops::render(&app.snapshot().await)).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ impl People {
         let mut next = job.clone();
         next.updated_at = self.clock.now();
         if job.state == JobState::Queued {
-            self.store.erase_user(job.user, next.updated_at).await?;
+            self.store.erase_user(job.user, next.updated_at, Vec::new()).await?;
             self.forget(job.user);
             next.state = if job.messages { JobState::Running } else { JobState::Done };
         } else {

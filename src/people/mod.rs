@@ -215,7 +215,7 @@ impl People {
 
     /// Closes or opens an account and ends its sessions.
     pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<(), PeopleError> {
-        let known = self.store.set_disabled(user, disabled, self.clock.now()).await;
+        let known = self.store.set_disabled(user, disabled, self.clock.now(), Vec::new()).await;
         known.map_err(|error| {
             if error == StoreError::NotFound { PeopleError::Unknown } else { error.into() }
         })?;

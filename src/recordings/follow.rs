@@ -78,7 +78,7 @@ impl Recordings {
             let mut members = record.members.clone();
             members.push(user);
             members.sort_unstable();
-            self.store.save_recording(RecordingRecord { members, ..record }).await?;
+            self.store.save_recording(RecordingRecord { members, ..record }, Vec::new()).await?;
         }
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Recordings {
             updated_at: now,
             ..record
         };
-        self.store.save_recording(record.clone()).await?;
+        self.store.save_recording(record.clone(), Vec::new()).await?;
         let present = self.recorder.people(&record.room).unwrap_or_default();
         let notice = RecordingNotice { recording: shown(&record), by: None };
         self.notify(&record, &present, &Event::RecordingStopped(Box::new(notice)));
@@ -115,7 +115,7 @@ impl Recordings {
             record.stop_reason = Some(problem.to_owned());
         }
         let over = finished(record, files, self.clock.now(), &self.config);
-        self.store.save_recording(over.clone()).await?;
+        self.store.save_recording(over.clone(), Vec::new()).await?;
         let present = self.recorder.people(&over.room).unwrap_or_default();
         match over.status {
             RecordingStatus::Completed => {
@@ -212,7 +212,7 @@ pub async fn recover(
         let over = finished(record, files, now, config);
         tracing::info!(recording = %id, status = %over.status, files = over.files.len(), "recovered");
         done.push((id, over.status, over.files.len()));
-        store.save_recording(over).await?;
+        store.save_recording(over, Vec::new()).await?;
     }
     Ok(done)
 }

@@ -149,7 +149,7 @@ impl Recordings {
             retention_until: None,
             updated_at: now,
         };
-        self.store.save_recording(record.clone()).await?;
+        self.store.save_recording(record.clone(), Vec::new()).await?;
         let notice = Event::RecordingStarted(Box::new(RecordingNotice {
             recording: shown(&record),
             by: record.started_by,
@@ -164,7 +164,7 @@ impl Recordings {
                 stopped_at: Some(self.clock.now()),
                 ..record.clone()
             };
-            self.store.save_recording(over.clone()).await?;
+            self.store.save_recording(over.clone(), Vec::new()).await?;
             self.notify_failed(&over, &present, "it could not begin");
             return Err(why.into());
         }
@@ -304,7 +304,9 @@ impl Recordings {
                     self.recorder.stop(&record.room, "erased");
                 }
                 let retention_until = Some(self.clock.now());
-                self.store.save_recording(RecordingRecord { retention_until, ..record }).await?;
+                self.store
+                    .save_recording(RecordingRecord { retention_until, ..record }, Vec::new())
+                    .await?;
             }
             if !full {
                 return self.retire().await;
@@ -321,7 +323,7 @@ impl Recordings {
             tracing::error!(recording = %id, ?deleted, "files of a recording could not be deleted");
             return Err(RecordingError::Folder);
         }
-        self.store.remove_recording(id).await?;
+        self.store.remove_recording(id, Vec::new()).await?;
         tracing::info!(recording = %id, "deleted");
         Ok(())
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     CallRecord, ConversationRecord, DeviceRecord, JobRecord, Mark, MemberRecord, MessageRecord,
-    RecordingRecord, UserRecord,
+    PlacedFact, RecordingRecord, RoomTokenRecord, ServerKey, UserRecord,
 };
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, UserId};
@@ -54,6 +54,14 @@ pub enum Line {
     Job(JobRecord),
     /// By id.
     Recording(RecordingRecord),
+    /// By position.
+    Fact(PlacedFact),
+    /// How far a consumer of facts is; by name.
+    FactCursor { name: String, position: i64 },
+    /// By hash.
+    RoomToken(RoomTokenRecord),
+    /// By name.
+    ServerKey(ServerKey),
 }
 
 /// What an entry of an event log points at.

@@ -1,12 +1,15 @@
 //! What must survive. One trait in use cases, so that engines give identical answers; the engine invents nothing: ids and
 //! times come in as arguments.
 
+mod facts;
 mod line;
 #[cfg(feature = "mongo")]
 pub mod mongo;
 mod record;
+mod secrets;
 pub mod sqlite;
 
+pub use facts::{FactPage, PlacedFact};
 pub use line::{Line, LogKind};
 pub use record::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
@@ -14,13 +17,15 @@ pub use record::{
     Mark, MarkKind, Marked, MemberRecord, MessageExtra, MessageRecord, NewMessage, Page, Profile,
     Rating, RecordingQuery, RecordingRecord, Settings, Totals, UserRecord,
 };
+pub use secrets::{RoomTokenRecord, ServerKey, TokenHash};
 
 use async_trait::async_trait;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::clock::Timestamp;
 use crate::error::{Failure, Reason};
-use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, UserId};
+use crate::fact::Fact;
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
 
 /// Why the store did not do it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -77,7 +82,8 @@ impl Failure for StoreError {
 /// What a store method gives.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// Everything the server remembers. A write has reached the disk when its method returns.
+/// Everything the server remembers. A write has reached the disk when its method returns. The facts that come along with a write
+/// are appended in its transaction: both are stored, or neither.
 ///
 /// Costs use n for all rows of a table and k for rows returned.
 #[async_trait]
@@ -106,10 +112,16 @@ pub trait Store: Send + Sync {
     /// Forgets a device; `NotFound`. O(log n).
     async fn remove_device(&self, user: UserId, device_id: String) -> Result<()>;
     /// Closes or opens an account; `NotFound`. O(log n).
-    async fn set_disabled(&self, id: UserId, disabled: bool, at: Timestamp) -> Result<()>;
-    /// Forgets what is known of a person and the person's devices, and closes the account, which stays as a name that
-    /// nobody else can take; `NotFound`. O(log n + devices).
-    async fn erase_user(&self, id: UserId, at: Timestamp) -> Result<()>;
+    async fn set_disabled(
+        &self,
+        id: UserId,
+        disabled: bool,
+        at: Timestamp,
+        facts: Vec<Fact>,
+    ) -> Result<()>;
+    /// Forgets what is known of a person, the person's devices and room tokens and what facts say of the person, and closes
+    /// the account, which stays as a name that nobody else can take; `NotFound`. O(log n + devices + tokens + facts).
+    async fn erase_user(&self, id: UserId, at: Timestamp, facts: Vec<Fact>) -> Result<()>;
     /// Makes tombstones of a person's messages, in order of conversation and number behind `after`, looking at some hundred
     /// rows a call. O(conversations of the user + rows).
     async fn erase_messages(
@@ -166,14 +178,14 @@ pub trait Store: Send + Sync {
     /// first, with their cursors. O(log n + k log n).
     async fn undelivered(&self, user: UserId, limit: usize) -> Result<Vec<(i64, MessageRecord)>>;
 
-    /// Stores a new call; a repeat of (`from`, `client_id`) gives the first one back. O(log n).
-    async fn create_call(&self, call: CallRecord) -> Result<CallRecord>;
+    /// Stores a new call; a repeat of (`from`, `client_id`) gives the first one back, and appends no facts. O(log n).
+    async fn create_call(&self, call: CallRecord, facts: Vec<Fact>) -> Result<CallRecord>;
     /// Stores a call's next state; `Stale` unless the stored revision is `expected_rev`. O(log n).
-    async fn save_call(&self, call: CallRecord, expected_rev: i64) -> Result<()>;
+    async fn save_call(&self, call: CallRecord, expected_rev: i64, facts: Vec<Fact>) -> Result<()>;
     /// Stores a call's last state and what it leaves behind; `Stale` as above. O(log n).
     async fn finish_call(&self, end: CallEnd) -> Result<CallFinished>;
     /// Keeps what one of the two thought of a call, in place of what that one thought before; `NotFound`. O(log n).
-    async fn rate_call(&self, id: CallId, rating: Rating) -> Result<()>;
+    async fn rate_call(&self, id: CallId, rating: Rating, facts: Vec<Fact>) -> Result<()>;
     /// One call. O(log n).
     async fn call(&self, id: CallId) -> Result<Option<CallRecord>>;
     /// Every call that is not over, oldest first. O(log n + k).
@@ -191,7 +203,7 @@ pub trait Store: Send + Sync {
     async fn ack_missed(&self, user: UserId, calls: Vec<CallId>) -> Result<()>;
 
     /// Stores a recording, or its next state. O((1 + members) × log n).
-    async fn save_recording(&self, recording: RecordingRecord) -> Result<()>;
+    async fn save_recording(&self, recording: RecordingRecord, facts: Vec<Fact>) -> Result<()>;
     /// One recording. O(log n).
     async fn recording(&self, id: RecordingId) -> Result<Option<RecordingRecord>>;
     /// Recordings, newest first. O(log n + recordings that the filters pass over).
@@ -205,7 +217,33 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<RecordingRecord>>;
     /// Forgets a recording; `NotFound`. O((1 + members) × log n).
-    async fn remove_recording(&self, id: RecordingId) -> Result<()>;
+    async fn remove_recording(&self, id: RecordingId, facts: Vec<Fact>) -> Result<()>;
+
+    /// Appends facts that no other write brings along, in their order. O(k log n).
+    async fn record_facts(&self, facts: Vec<Fact>) -> Result<()>;
+    /// The facts behind `position`, at most `limit`. Positions grow by one from fact to fact, and a fact appears only after
+    /// those before it. O(log n + k).
+    async fn facts_after(&self, position: i64, limit: usize) -> Result<FactPage>;
+    /// Forgets the oldest facts, up to the first that is not from before `before`, some hundred a call; true when there is
+    /// more. The newest stays. O(k log n).
+    async fn prune_facts(&self, before: Timestamp) -> Result<bool>;
+    /// The position up to which a consumer has read; 0 for one that has read nothing. O(log n).
+    async fn fact_cursor(&self, name: String) -> Result<i64>;
+    /// Notes how far a consumer has read; a smaller position has it read again. O(log n).
+    async fn save_fact_cursor(&self, name: String, position: i64) -> Result<()>;
+
+    /// Stores a room token, or what has become of it. O(log n).
+    async fn put_room_token(&self, token: RoomTokenRecord, facts: Vec<Fact>) -> Result<()>;
+    /// One room token, ended or not. O(log n).
+    async fn room_token(&self, hash: TokenHash) -> Result<Option<RoomTokenRecord>>;
+    /// The tokens of a room, ended ones as well, in the order of their hashes. O(log n + k).
+    async fn room_tokens(&self, room: RoomId) -> Result<Vec<RoomTokenRecord>>;
+    /// Forgets the tokens of a room. O(log n + k).
+    async fn remove_room_tokens(&self, room: RoomId) -> Result<()>;
+    /// Forgets tokens that have ended by `now`, some hundred a call; true when there is more. O(log n + k).
+    async fn prune_room_tokens(&self, now: Timestamp) -> Result<bool>;
+    /// The server's own key of this name; where there is none yet, `fresh` becomes it. O(log n).
+    async fn server_key(&self, name: String, fresh: Vec<u8>) -> Result<Vec<u8>>;
 
     /// How much there is, from counters. O(1).
     async fn totals(&self) -> Result<Totals>;

@@ -9,6 +9,7 @@ use crate::event::{
     CallEntry, CallStatus, CallType, ConversationKind, EndReason, Gender, MediaPath, MessageType,
     Platform, PresenceMode, Role,
 };
+use crate::fact::Fact;
 use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
 
 /// What the application says of a person; written at first sight of a token and when it changes.
@@ -524,6 +525,8 @@ pub struct CallEnd {
     pub entry: Option<NewMessage>,
     /// Who missed it.
     pub missed_by: Option<UserId>,
+    /// What happened.
+    pub facts: Vec<Fact>,
 }
 
 /// The outcome of ending a call.

@@ -3,11 +3,14 @@ use std::sync::Arc;
 use switchboard::clock::Timestamp;
 use switchboard::event::recording::{RecordingMode, RecordingStatus};
 use switchboard::event::{CallStatus, CallType, EndReason, MediaPath, MessageType, Platform, Role};
-use switchboard::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
+use switchboard::fact::{Fact, FactKind};
+use switchboard::ids::{
+    CallId, ConversationId, FactId, JobId, MessageId, RecordingId, RoomId, UserId,
+};
 use switchboard::store::{
     Anchor, CallEnd, CallHistory, CallRecord, DeviceRecord, DirectoryPage, JobRecord, JobState,
-    Logged, Mark, MarkKind, MessageExtra, NewMessage, Profile, RecordingQuery, RecordingRecord,
-    Store, StoreError,
+    Logged, Mark, MarkKind, MessageExtra, NewMessage, Profile, Rating, RecordingQuery,
+    RecordingRecord, RoomTokenRecord, Store, StoreError, TokenHash,
 };
 use uuid::Uuid;
 
@@ -116,7 +119,13 @@ fn missed(call: &CallRecord) -> CallEnd {
         updated_at: call.deadline.unwrap(),
         ..call.clone()
     };
-    CallEnd { call: over, expected_rev: call.rev, entry: None, missed_by: Some(call.to) }
+    CallEnd {
+        call: over,
+        expected_rev: call.rev,
+        entry: None,
+        missed_by: Some(call.to),
+        facts: Vec::new(),
+    }
 }
 
 fn mark(user_id: i64, kind: MarkKind, up_to: i64, ms: i64) -> Mark {
@@ -439,18 +448,21 @@ pub(crate) async fn conversations_are_listed_by_last_activity(store: S) {
 pub(crate) async fn a_call_moves_only_from_the_revision_it_was_at(store: S) {
     people(&store, [1, 2]).await;
     let made = store
-        .create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 0) })
+        .create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 0) }, vec![])
         .await
         .unwrap();
     let repeat = store
-        .create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 9) })
+        .create_call(CallRecord { client_id: Some("c".into()), ..call(1, 2, 9) }, vec![])
         .await
         .unwrap();
     assert_eq!(repeat, made);
     let ringing = CallRecord { status: CallStatus::Ringing, rev: 2, ..made.clone() };
-    store.save_call(ringing.clone(), 1).await.unwrap();
-    assert_eq!(store.save_call(ringing.clone(), 1).await, Err(StoreError::Stale { current: 2 }));
-    assert_eq!(store.save_call(call(1, 2, 0), 1).await, Err(StoreError::NotFound));
+    store.save_call(ringing.clone(), 1, vec![]).await.unwrap();
+    assert_eq!(
+        store.save_call(ringing.clone(), 1, vec![]).await,
+        Err(StoreError::Stale { current: 2 })
+    );
+    assert_eq!(store.save_call(call(1, 2, 0), 1, vec![]).await, Err(StoreError::NotFound));
     assert_eq!(store.live_calls().await.unwrap(), std::slice::from_ref(&ringing));
     store.finish_call(missed(&ringing)).await.unwrap();
     assert!(store.live_calls().await.unwrap().is_empty());
@@ -458,7 +470,7 @@ pub(crate) async fn a_call_moves_only_from_the_revision_it_was_at(store: S) {
 
 pub(crate) async fn a_missed_call_is_listed_until_acknowledged(store: S) {
     people(&store, [1, 2]).await;
-    let made = store.create_call(call(1, 2, 0)).await.unwrap();
+    let made = store.create_call(call(1, 2, 0), vec![]).await.unwrap();
     let entry = NewMessage { kind: MessageType::Call, ..text(1, 2, "Missed voice call", 45_000) };
     let finished =
         store.finish_call(CallEnd { entry: Some(entry), ..missed(&made) }).await.unwrap();
@@ -481,7 +493,9 @@ pub(crate) async fn call_history_filters_and_pages(store: S) {
     people(&store, [1, 2, 3]).await;
     let mut made = Vec::new();
     for (n, (from, to)) in [(1, 2), (2, 1), (1, 3), (3, 1), (2, 3)].into_iter().enumerate() {
-        made.push(store.create_call(call(from, to, i64::try_from(n).unwrap())).await.unwrap());
+        made.push(
+            store.create_call(call(from, to, i64::try_from(n).unwrap()), vec![]).await.unwrap(),
+        );
     }
     store.finish_call(missed(&made[1])).await.unwrap();
     let all = CallHistory {
@@ -521,7 +535,7 @@ pub(crate) async fn contacts_are_those_one_talked_to(store: S) {
     people(&store, 1..=5).await;
     store.append_message(text(1, 3, "x", 10)).await.unwrap();
     store.append_message(text(4, 1, "x", 20)).await.unwrap();
-    store.create_call(call(2, 1, 30)).await.unwrap();
+    store.create_call(call(2, 1, 30), vec![]).await.unwrap();
     store.append_message(text(4, 5, "x", 40)).await.unwrap();
     assert_eq!(store.contacts(user(1), at(0), 10).await.unwrap(), [user(2), user(3), user(4)]);
     assert_eq!(store.contacts(user(1), at(15), 10).await.unwrap(), [user(2), user(4)]);
@@ -537,10 +551,18 @@ pub(crate) async fn a_dump_goes_into_an_empty_store_and_comes_out_equal(store: S
             .unwrap();
     }
     store.mark(talk(1, 2), mark(2, MarkKind::Read, 2, 9)).await.unwrap();
-    let made = store.create_call(call(1, 3, 20)).await.unwrap();
+    let made = store.create_call(call(1, 3, 20), vec![]).await.unwrap();
     store.finish_call(missed(&made)).await.unwrap();
     let kept = recording(1, RecordingStatus::Completed, &[1, 3]);
-    store.save_recording(kept.clone()).await.unwrap();
+    store.save_recording(kept.clone(), vec![]).await.unwrap();
+    let facts = (1..=5).map(|n| fact(n, FactKind::RoomJoined, n)).collect();
+    store.record_facts(facts).await.unwrap();
+    while store.prune_facts(at(3)).await.unwrap() {}
+    store.save_fact_cursor("webhooks".into(), 4).await.unwrap();
+    for text in ["one", "two", "three"] {
+        store.put_room_token(token(text, "a", None, 10), vec![]).await.unwrap();
+    }
+    store.server_key("links".into(), vec![7; 32]).await.unwrap();
     let lines = dump(&store).await;
     let copy: S = Arc::new(switchboard::store::sqlite::Sqlite::in_memory().unwrap());
     copy.import(&mut lines.clone().into_iter().map(Ok)).await.unwrap();
@@ -550,6 +572,9 @@ pub(crate) async fn a_dump_goes_into_an_empty_store_and_comes_out_equal(store: S
     assert_eq!(copy.recordings(own).await.unwrap(), [kept]);
     let next = copy.append_message(text(2, 1, "goes on", 30)).await.unwrap();
     assert_eq!((next.message.seq, next.cursors), (4, vec![(user(1), 5), (user(2), 5)]));
+    copy.record_facts(vec![fact(6, FactKind::RoomLeft, 30)]).await.unwrap();
+    assert_eq!(facts_behind(&copy, 4, 9).await, [(5, 5), (6, 6)]);
+    assert_eq!(copy.server_key("links".into(), vec![8]).await.unwrap(), [7; 32]);
     copy.close().await;
 }
 
@@ -565,7 +590,7 @@ pub(crate) async fn a_dump_does_not_go_into_a_filled_store(store: S) {
 pub(crate) async fn totals_count(store: S) {
     people(&store, [1, 2, 1]).await;
     store.append_message(text(1, 2, "x", 1)).await.unwrap();
-    store.create_call(call(1, 2, 2)).await.unwrap();
+    store.create_call(call(1, 2, 2), vec![]).await.unwrap();
     let totals = store.totals().await.unwrap();
     assert_eq!((totals.users, totals.messages, totals.calls), (2, 1, 1));
 }
@@ -580,11 +605,11 @@ pub(crate) async fn an_erased_person_leaves_tombstones_and_a_closed_account(stor
     store.append_message(text(1, 3, "a secret", 2000)).await.unwrap();
     store.append_message(text(2, 3, "of others", 2000)).await.unwrap();
 
-    store.erase_user(user(1), at(3000)).await.unwrap();
+    store.erase_user(user(1), at(3000), vec![]).await.unwrap();
     let account = store.user(user(1)).await.unwrap().unwrap();
     assert!(account.disabled && account.profile.name.is_none());
     assert!(store.devices(user(1)).await.unwrap().is_empty());
-    assert_eq!(store.erase_user(user(9), at(0)).await, Err(StoreError::NotFound));
+    assert_eq!(store.erase_user(user(9), at(0), vec![]).await, Err(StoreError::NotFound));
 
     let (mut after, mut calls, mut lefts) = (None, 0, Vec::new());
     loop {
@@ -647,7 +672,7 @@ pub(crate) async fn recordings_are_seen_by_their_members_until_they_are_removed(
         let status =
             if id % 5 == 0 { RecordingStatus::Recording } else { RecordingStatus::Completed };
         let members: &[i64] = if id % 2 == 0 { &[1, 2] } else { &[2, 3] };
-        store.save_recording(recording(id, status, members)).await.unwrap();
+        store.save_recording(recording(id, status, members), vec![]).await.unwrap();
     }
     let ids = |found: Vec<RecordingRecord>| {
         found.iter().map(|it| it.id.uuid().as_u128()).collect::<Vec<_>>()
@@ -683,14 +708,188 @@ pub(crate) async fn recordings_are_seen_by_their_members_until_they_are_removed(
         retention_until: None,
         ..recording(5, RecordingStatus::Completed, &[2, 3, 4])
     };
-    store.save_recording(over.clone()).await.unwrap();
+    store.save_recording(over.clone(), vec![]).await.unwrap();
     assert_eq!(store.recording(over.id).await.unwrap(), Some(over.clone()));
     assert_eq!(ids(store.recordings(of(Some(4), 3)).await.unwrap()), [5]);
     assert_eq!(ids(store.open_recordings().await.unwrap()), [10, 15, 20]);
-    store.remove_recording(over.id).await.unwrap();
+    store.remove_recording(over.id, vec![]).await.unwrap();
     assert_eq!(store.recording(over.id).await.unwrap(), None);
     assert!(store.recordings(of(Some(4), 3)).await.unwrap().is_empty());
-    assert_eq!(store.remove_recording(over.id).await, Err(StoreError::NotFound));
+    assert_eq!(store.remove_recording(over.id, vec![]).await, Err(StoreError::NotFound));
+}
+
+pub(crate) fn fact(n: i64, kind: FactKind, ms: i64) -> Fact {
+    let id = FactId::new(Uuid::from_u128(u128::try_from(n).unwrap()));
+    Fact::new(id, at(ms), kind).with(serde_json::json!({ "n": n }))
+}
+
+/// The numbers that [`fact`] gave to those behind a position, with their positions.
+async fn facts_behind(store: &S, position: i64, limit: usize) -> Vec<(i64, i64)> {
+    let page = store.facts_after(position, limit).await.unwrap();
+    let number = |fact: &Fact| fact.data["n"].as_i64().unwrap();
+    page.facts.iter().map(|it| (it.position, number(&it.fact))).collect()
+}
+
+pub(crate) async fn facts_have_positions_without_a_gap_and_are_read_behind_one(store: S) {
+    assert_eq!(store.facts_after(0, 10).await.unwrap(), switchboard::store::FactPage::default());
+    let writes = (0..20).map(|n| {
+        let store = store.clone();
+        let pair = vec![
+            fact(2 * n, FactKind::RoomJoined, n).by(Some(user(1))),
+            fact(2 * n + 1, FactKind::RoomLeft, n),
+        ];
+        tokio::spawn(async move { store.record_facts(pair).await.unwrap() })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        write.await.unwrap();
+    }
+    store.record_facts(vec![]).await.unwrap();
+    let all = facts_behind(&store, 0, 100).await;
+    assert_eq!(all.iter().map(|(at, _)| *at).collect::<Vec<_>>(), (1..=40).collect::<Vec<_>>());
+    assert!(all.chunks(2).all(|pair| pair[0].1 + 1 == pair[1].1), "a write stays together");
+    let page = store.facts_after(37, 2).await.unwrap();
+    assert_eq!((page.facts.len(), page.facts[0].position, page.head, page.floor), (2, 38, 40, 1));
+    assert!(store.facts_after(40, 2).await.unwrap().facts.is_empty());
+    assert_eq!(store.facts_after(i64::MAX, 2).await.unwrap().head, 40);
+    let kept = fact(7, FactKind::CallEnded, 9)
+        .of_call(CallId::new(Uuid::from_u128(3)))
+        .in_room("lobby".parse().unwrap())
+        .of_recording(RecordingId::new(Uuid::from_u128(4)))
+        .by(Some(user(2)));
+    store.record_facts(vec![kept.clone()]).await.unwrap();
+    assert_eq!(store.facts_after(40, 2).await.unwrap().facts[0].fact, kept);
+}
+
+pub(crate) async fn facts_are_stored_with_the_write_they_describe_or_not_at_all(store: S) {
+    people(&store, [1, 2]).await;
+    let keyed = |ms| CallRecord { client_id: Some("c".into()), ..call(1, 2, ms) };
+    let one = |n, kind| vec![fact(n, kind, 0)];
+    let made = store.create_call(keyed(0), one(1, FactKind::CallInitiated)).await.unwrap();
+    let repeat = store.create_call(keyed(9), one(2, FactKind::CallInitiated)).await.unwrap();
+    assert_eq!(repeat, made);
+    let next = CallRecord { status: CallStatus::Ringing, rev: 2, ..made.clone() };
+    store.save_call(next.clone(), 1, one(3, FactKind::CallRinging)).await.unwrap();
+    let stale = store.save_call(next.clone(), 1, one(4, FactKind::CallRinging)).await;
+    assert_eq!(stale, Err(StoreError::Stale { current: 2 }));
+    let end = CallEnd { facts: one(5, FactKind::CallEnded), ..missed(&next) };
+    store.finish_call(end.clone()).await.unwrap();
+    let again = CallEnd { facts: one(6, FactKind::CallEnded), ..end };
+    assert_eq!(store.finish_call(again).await, Err(StoreError::Stale { current: 3 }));
+    let stars = Rating { user: user(1), stars: 5, issues: Vec::new(), comment: None, at: at(9) };
+    store.rate_call(made.id, stars.clone(), one(7, FactKind::CallRated)).await.unwrap();
+    let stranger = Rating { user: user(3), ..stars };
+    let refused = store.rate_call(made.id, stranger, one(8, FactKind::CallRated)).await;
+    assert_eq!(refused, Err(StoreError::NotFound));
+    let kept = recording(1, RecordingStatus::Completed, &[1]);
+    store.save_recording(kept.clone(), one(9, FactKind::RecordingReady)).await.unwrap();
+    store.remove_recording(kept.id, one(10, FactKind::RecordingDeleted)).await.unwrap();
+    let gone = store.remove_recording(kept.id, one(11, FactKind::RecordingDeleted)).await;
+    assert_eq!(gone, Err(StoreError::NotFound));
+    store.set_disabled(user(1), true, at(1), one(12, FactKind::UserDisabled)).await.unwrap();
+    let nobody = store.set_disabled(user(9), true, at(1), one(13, FactKind::UserDisabled)).await;
+    assert_eq!(nobody, Err(StoreError::NotFound));
+    let stored = facts_behind(&store, 0, 100).await;
+    let expected = [1, 3, 5, 7, 9, 10, 12];
+    assert_eq!(stored.iter().map(|(_, n)| *n).collect::<Vec<_>>(), expected);
+    assert_eq!(stored.iter().map(|(at, _)| *at).collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
+}
+
+pub(crate) async fn pruned_facts_leave_the_newest_and_the_positions_go_on(store: S) {
+    let many = (1..=1200).map(|n| fact(n, FactKind::RoomJoined, n)).collect();
+    store.record_facts(many).await.unwrap();
+    assert!(store.prune_facts(at(1101)).await.unwrap());
+    while store.prune_facts(at(1101)).await.unwrap() {}
+    let page = store.facts_after(0, 3).await.unwrap();
+    assert_eq!((page.floor, page.head, page.facts[0].position), (1101, 1200, 1101));
+    while store.prune_facts(at(5000)).await.unwrap() {}
+    assert_eq!(facts_behind(&store, 0, 10).await, [(1200, 1200)], "the newest stays");
+    store.record_facts(vec![fact(1201, FactKind::RoomLeft, 5001)]).await.unwrap();
+    assert_eq!(facts_behind(&store, 1200, 10).await, [(1201, 1201)]);
+    // One that is young keeps those behind it, so that what is kept has no gap.
+    store.record_facts(vec![fact(1202, FactKind::RoomLeft, 1)]).await.unwrap();
+    assert!(!store.prune_facts(at(5001)).await.unwrap());
+    assert_eq!(facts_behind(&store, 0, 10).await, [(1201, 1201), (1202, 1202)]);
+}
+
+pub(crate) async fn each_consumer_of_facts_has_a_cursor_of_its_own(store: S) {
+    assert_eq!(store.fact_cursor("webhooks".into()).await.unwrap(), 0);
+    store.save_fact_cursor("webhooks".into(), 7).await.unwrap();
+    store.save_fact_cursor("audit".into(), 3).await.unwrap();
+    assert_eq!(store.fact_cursor("webhooks".into()).await.unwrap(), 7);
+    store.save_fact_cursor("webhooks".into(), 5).await.unwrap();
+    assert_eq!(store.fact_cursor("webhooks".into()).await.unwrap(), 5, "to be read again");
+    assert_eq!(store.fact_cursor("audit".into()).await.unwrap(), 3);
+}
+
+pub(crate) fn token(text: &str, room: &str, owner: Option<i64>, ms: i64) -> RoomTokenRecord {
+    RoomTokenRecord {
+        hash: TokenHash::of(text),
+        room: room.parse().unwrap(),
+        user: owner.map(user),
+        name: Some("Visitor".into()),
+        permissions: switchboard::event::room::Permissions::default(),
+        moderator: false,
+        until: at(ms),
+    }
+}
+
+pub(crate) async fn a_room_token_is_kept_as_a_hash_until_it_ends(store: S) {
+    people(&store, [1]).await;
+    let tokens = [
+        token("one", "a", None, 10),
+        token("two", "a", Some(1), 20),
+        token("three", "b", None, 30),
+    ];
+    for token in &tokens {
+        let issued = vec![fact(1, FactKind::RoomTokenIssued, 0)];
+        store.put_room_token(token.clone(), issued).await.unwrap();
+    }
+    assert_eq!(store.facts_after(0, 10).await.unwrap().head, 3);
+    let hashes = |mut tokens: Vec<RoomTokenRecord>| {
+        tokens.sort_by_key(|token| token.hash);
+        tokens
+    };
+    let of = async |room: &str| store.room_tokens(room.parse().unwrap()).await.unwrap();
+    assert_eq!(of("a").await, hashes(tokens[..2].to_vec()));
+    assert_eq!(store.room_token(TokenHash::of("three")).await.unwrap(), Some(tokens[2].clone()));
+    assert_eq!(store.room_token(TokenHash::of("four")).await.unwrap(), None);
+    let lines = dump(&store).await;
+    assert!(lines.iter().all(|line| !line.contains("\"one\"") && !line.contains("three")));
+    assert!(!store.prune_room_tokens(at(10)).await.unwrap());
+    assert_eq!(of("a").await, [tokens[1].clone()]);
+    store.erase_user(user(1), at(11), vec![]).await.unwrap();
+    assert!(of("a").await.is_empty(), "a token that names an erased person is gone");
+    store.remove_room_tokens("b".parse().unwrap()).await.unwrap();
+    assert!(of("b").await.is_empty());
+}
+
+pub(crate) async fn a_key_of_the_server_is_made_once(store: S) {
+    let mut made = std::collections::BTreeSet::new();
+    let asks = (0..20_u8).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move { store.server_key("links".into(), vec![n; 32]).await.unwrap() })
+    });
+    for ask in asks.collect::<Vec<_>>() {
+        made.insert(ask.await.unwrap());
+    }
+    assert_eq!(made.len(), 1);
+    let other = store.server_key("other".into(), vec![99]).await.unwrap();
+    assert_eq!(other, [99]);
+}
+
+pub(crate) async fn erasing_a_person_empties_what_facts_say_of_them(store: S) {
+    people(&store, [1, 2]).await;
+    let facts = (0..600).map(|n| fact(n, FactKind::CallEnded, n).by(Some(user(1 + n % 2))));
+    store.record_facts(facts.collect()).await.unwrap();
+    let erased = vec![fact(600, FactKind::UserErased, 601).by(Some(user(1)))];
+    store.erase_user(user(1), at(601), erased).await.unwrap();
+    let page = store.facts_after(0, 1000).await.unwrap();
+    assert_eq!(page.facts.len(), 601);
+    for (n, it) in page.facts.iter().enumerate().take(600) {
+        assert_eq!(it.fact.user, Some(user(1 + i64::try_from(n).unwrap() % 2)));
+        assert_eq!(it.fact.data.is_null(), n % 2 == 0, "{it:?}");
+    }
+    assert_eq!(page.facts[600].fact.kind, FactKind::UserErased);
 }
 
 /// Every read there is, over some of everything: what a server is asked to explain.
@@ -707,10 +906,10 @@ pub(crate) async fn what_clients_ask(store: S) {
     store.mark(talk(1, 4), mark(4, MarkKind::Read, 5, 40)).await.unwrap();
     store.mark(talk(1, 4), mark(4, MarkKind::Delivered, 8, 41)).await.unwrap();
     for n in 0..3 {
-        let made = store.create_call(call(1, 4, n)).await.unwrap();
+        let made = store.create_call(call(1, 4, n), vec![]).await.unwrap();
         store.finish_call(missed(&made)).await.unwrap();
     }
-    store.create_call(call(2, 4, 9)).await.unwrap();
+    store.create_call(call(2, 4, 9), vec![]).await.unwrap();
     let me = user(4);
     for anchor in [Anchor::Newest, Anchor::Before(5), Anchor::After(2)] {
         store.messages(talk(1, 4), anchor, 5).await.unwrap();
@@ -743,13 +942,22 @@ pub(crate) async fn what_clients_ask(store: S) {
         DirectoryPage { after: Some(("user 1".into(), user(1))), prefix: "u".into(), limit: 2 };
     store.directory(page).await.unwrap();
     store.open_jobs().await.unwrap();
-    store.save_recording(recording(1, RecordingStatus::Recording, &[4])).await.unwrap();
+    store.save_recording(recording(1, RecordingStatus::Recording, &[4]), vec![]).await.unwrap();
     for user in [Some(me), None] {
         let query = RecordingQuery { user, limit: 5, ..RecordingQuery::default() };
         store.recordings(query).await.unwrap();
     }
     store.open_recordings().await.unwrap();
     store.expired_recordings(at(0), 5).await.unwrap();
+    store.record_facts(vec![fact(1, FactKind::CallEnded, 1).by(Some(me))]).await.unwrap();
+    store.facts_after(0, 5).await.unwrap();
+    store.prune_facts(at(1)).await.unwrap();
+    store.fact_cursor("webhooks".into()).await.unwrap();
+    store.put_room_token(token("one", "a", Some(1), 5), vec![]).await.unwrap();
+    store.room_tokens("a".parse().unwrap()).await.unwrap();
+    store.prune_room_tokens(at(1)).await.unwrap();
+    store.remove_room_tokens("a".parse().unwrap()).await.unwrap();
     store.erase_messages(user(1), None, at(50)).await.unwrap();
+    store.erase_user(user(1), at(50), vec![]).await.unwrap();
     store.retire(at(10), 5, at(10)).await.unwrap();
 }

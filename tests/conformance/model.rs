@@ -5,7 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use switchboard::event::{CallStatus, EndReason, MessageType, PresenceMode};
-use switchboard::ids::{CallId, MessageId};
+use switchboard::fact::FactKind;
+use switchboard::ids::{CallId, MessageId, RoomId};
 use switchboard::store::sqlite::Sqlite;
 use switchboard::store::{
     Anchor, CallEnd, CallHistory, CallRecord, DirectoryPage, JobState, Mark, MarkKind, NewMessage,
@@ -13,7 +14,7 @@ use switchboard::store::{
 };
 use uuid::Uuid;
 
-use super::cases::{at, call, device, dump, job, profile, talk, text, user};
+use super::cases::{at, call, device, dump, fact, job, profile, talk, text, token, user};
 use crate::support::Folder;
 use crate::support::oracle::Oracle;
 
@@ -42,6 +43,15 @@ enum Op {
     EraseUser { id: i64 },
     EraseMessages { user: i64 },
     Job { user: i64, id: u8, state: JobState },
+    Disable { id: i64, disabled: bool },
+    Facts { user: i64, count: usize },
+    FactsAfter { position: i64, limit: usize },
+    PruneFacts { before: i64 },
+    FactCursor { name: u8, position: i64 },
+    RoomToken { text: u8, room: u8, user: Option<i64>, lasts: i64 },
+    RemoveRoomTokens { room: u8 },
+    PruneRoomTokens,
+    ServerKey { name: u8 },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -83,6 +93,16 @@ fn op() -> impl Strategy<Value = Op> {
         1 => person().prop_map(|id| Op::EraseUser { id }),
         1 => person().prop_map(|user| Op::EraseMessages { user }),
         1 => (person(), 0..4_u8, state).prop_map(|(user, id, state)| Op::Job { user, id, state }),
+        1 => (person(), any::<bool>()).prop_map(|(id, disabled)| Op::Disable { id, disabled }),
+        2 => (person(), 0..4_usize).prop_map(|(user, count)| Op::Facts { user, count }),
+        2 => (0..60_i64, 1..20_usize).prop_map(|(position, limit)| Op::FactsAfter { position, limit }),
+        1 => (0..200_i64).prop_map(|before| Op::PruneFacts { before }),
+        1 => (0..3_u8, 0..60_i64).prop_map(|(name, position)| Op::FactCursor { name, position }),
+        2 => (0..8_u8, 0..3_u8, prop::option::of(person()), 1..100_i64)
+            .prop_map(|(text, room, user, lasts)| Op::RoomToken { text, room, user, lasts }),
+        1 => (0..3_u8).prop_map(|room| Op::RemoveRoomTokens { room }),
+        1 => Just(Op::PruneRoomTokens),
+        1 => (0..3_u8).prop_map(|name| Op::ServerKey { name }),
     ]
 }
 
@@ -109,6 +129,8 @@ async fn one(
     step: usize,
 ) {
     let message = format!("step {step}: {op:?}");
+    let happened =
+        |kind, who: i64| vec![fact(step.try_into().unwrap(), kind, ms).by(Some(user(who)))];
     let nth = |calls: &[CallId], n: usize| calls.get(n % calls.len().max(1)).copied();
     match op {
         Op::Profile { id, uid, named } => {
@@ -231,12 +253,14 @@ async fn one(
                 client_id: key.map(|key| format!("c{key}")),
                 ..call(from, to, ms)
             };
-            let made = store.create_call(new.clone()).await.unwrap();
-            assert_eq!(made, model.create_call(new), "{message}");
+            let facts = happened(FactKind::CallInitiated, from);
+            let made = store.create_call(new.clone(), facts.clone()).await.unwrap();
+            assert_eq!(made, model.create_call(new, facts), "{message}");
             calls.push(made.id);
         }
         Op::Answer { nth: n, rev } => {
             let Some(known) = nth(calls, n).and_then(|id| model.call(id)) else { return };
+            let facts = happened(FactKind::CallAnswered, known.to.value());
             let next = CallRecord {
                 status: CallStatus::Accepted,
                 rev: known.rev + 1,
@@ -244,8 +268,8 @@ async fn one(
                 ..known
             };
             assert_eq!(
-                store.save_call(next.clone(), rev).await,
-                model.save_call(next, rev),
+                store.save_call(next.clone(), rev, facts.clone()).await,
+                model.save_call(next, rev, facts),
                 "{message}"
             );
             assert_eq!(store.live_calls().await.unwrap(), model.live_calls(), "{message}");
@@ -275,6 +299,7 @@ async fn one(
                 expected_rev: known.rev,
                 entry,
                 missed_by: missed.then_some(known.to),
+                facts: happened(FactKind::CallEnded, from),
             };
             assert_eq!(store.finish_call(end.clone()).await, model.finish_call(end), "{message}");
         }
@@ -307,6 +332,7 @@ async fn one(
         }
         Op::Rate { user: who, nth: n, stars } => {
             let Some(id) = nth(calls, n) else { return };
+            let facts = happened(FactKind::CallRated, who);
             let rating = Rating {
                 user: user(who),
                 stars,
@@ -315,8 +341,8 @@ async fn one(
                 at: at(ms),
             };
             assert_eq!(
-                store.rate_call(id, rating.clone()).await,
-                model.rate_call(id, rating),
+                store.rate_call(id, rating.clone(), facts.clone()).await,
+                model.rate_call(id, rating, facts),
                 "{message}"
             );
             assert_eq!(store.call(id).await.unwrap(), model.call(id), "{message}");
@@ -327,8 +353,9 @@ async fn one(
             model.ack_missed(user(who), &[id]);
         }
         Op::EraseUser { id } => {
-            let expected = model.erase_user(user(id), at(ms));
-            assert_eq!(store.erase_user(user(id), at(ms)).await, expected, "{message}");
+            let facts = happened(FactKind::UserErased, id);
+            let expected = model.erase_user(user(id), at(ms), facts.clone());
+            assert_eq!(store.erase_user(user(id), at(ms), facts).await, expected, "{message}");
         }
         Op::EraseMessages { user: who } => {
             let mut after = None;
@@ -345,6 +372,58 @@ async fn one(
             assert_eq!(store.job(new.id).await.unwrap(), Some(new.clone()), "{message}");
             model.save_job(new);
             assert_eq!(store.open_jobs().await.unwrap(), model.open_jobs(), "{message}");
+        }
+        Op::Disable { id, disabled } => {
+            let kind = if disabled { FactKind::UserDisabled } else { FactKind::UserEnabled };
+            let facts = happened(kind, id);
+            let expected = model.set_disabled(user(id), disabled, at(ms), facts.clone());
+            let answer = store.set_disabled(user(id), disabled, at(ms), facts).await;
+            assert_eq!(answer, expected, "{message}");
+        }
+        Op::Facts { user: who, count } => {
+            let facts: Vec<_> =
+                (0..count).flat_map(|_| happened(FactKind::RoomJoined, who)).collect();
+            store.record_facts(facts.clone()).await.unwrap();
+            model.record_facts(facts);
+        }
+        Op::FactsAfter { position, limit } => {
+            let expected = model.facts_after(position, limit);
+            assert_eq!(store.facts_after(position, limit).await.unwrap(), expected, "{message}");
+        }
+        Op::PruneFacts { before } => {
+            while store.prune_facts(at(before)).await.unwrap() {}
+            model.prune_facts(at(before));
+        }
+        Op::FactCursor { name, position } => {
+            let name = format!("consumer-{name}");
+            let expected = model.fact_cursor(&name);
+            assert_eq!(store.fact_cursor(name.clone()).await.unwrap(), expected, "{message}");
+            store.save_fact_cursor(name.clone(), position).await.unwrap();
+            model.save_fact_cursor(name, position);
+        }
+        Op::RoomToken { text, room, user: owner, lasts } => {
+            let new = token(&format!("t{text}"), &format!("r{room}"), owner, ms + lasts);
+            let facts = happened(FactKind::RoomTokenIssued, 1);
+            let (hash, room) = (new.hash, new.room.clone());
+            store.put_room_token(new.clone(), facts.clone()).await.unwrap();
+            model.put_room_token(new, facts);
+            assert_eq!(store.room_token(hash).await.unwrap(), model.room_token(hash), "{message}");
+            let expected = model.room_tokens(&room);
+            assert_eq!(store.room_tokens(room).await.unwrap(), expected, "{message}");
+        }
+        Op::RemoveRoomTokens { room } => {
+            let room: RoomId = format!("r{room}").parse().unwrap();
+            model.remove_room_tokens(&room);
+            store.remove_room_tokens(room).await.unwrap();
+        }
+        Op::PruneRoomTokens => {
+            while store.prune_room_tokens(at(ms)).await.unwrap() {}
+            model.prune_room_tokens(at(ms));
+        }
+        Op::ServerKey { name } => {
+            let (name, fresh) = (format!("key-{name}"), vec![u8::try_from(step % 256).unwrap()]);
+            let expected = model.server_key(name.clone(), fresh.clone());
+            assert_eq!(store.server_key(name, fresh).await.unwrap(), expected, "{message}");
         }
     }
 }

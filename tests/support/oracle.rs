@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard::clock::Timestamp;
 use switchboard::event::{CallStatus, ConversationKind, PresenceMode};
-use switchboard::ids::{CallId, ConversationId, JobId, MessageId, UserId};
+use switchboard::fact::Fact;
+use switchboard::ids::{CallId, ConversationId, JobId, MessageId, RoomId, UserId};
 use switchboard::store::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DeviceRecord, DirectoryPage, JobRecord, Line, Listed, LogKind, LogPage, LogRecord, Logged,
-    Mark, MarkKind, Marked, MemberRecord, MessageRecord, NewMessage, Page, Profile, Rating, Result,
-    Settings, StoreError, Totals, UserRecord, preview,
+    DeviceRecord, DirectoryPage, FactPage, JobRecord, Line, Listed, LogKind, LogPage, LogRecord,
+    Logged, Mark, MarkKind, Marked, MemberRecord, MessageRecord, NewMessage, Page, PlacedFact,
+    Profile, Rating, Result, RoomTokenRecord, ServerKey, Settings, StoreError, TokenHash, Totals,
+    UserRecord, preview,
 };
 
 /// An entry of an event log, as it is kept.
@@ -37,6 +39,10 @@ pub(crate) struct Oracle {
     /// Outgoing, missed.
     call_members: BTreeMap<(UserId, Timestamp, CallId), (bool, bool)>,
     jobs: BTreeMap<JobId, JobRecord>,
+    facts: BTreeMap<i64, Fact>,
+    fact_cursors: BTreeMap<String, i64>,
+    room_tokens: BTreeMap<TokenHash, RoomTokenRecord>,
+    server_keys: BTreeMap<String, Vec<u8>>,
 }
 
 impl Oracle {
@@ -126,11 +132,92 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn erase_user(&mut self, id: UserId, at: Timestamp) -> Result<()> {
+    pub(crate) fn erase_user(&mut self, id: UserId, at: Timestamp, facts: Vec<Fact>) -> Result<()> {
         let user = self.users.get_mut(&id).ok_or(StoreError::NotFound)?;
         *user = user.clone().erased(at);
         self.devices.retain(|(owner, _), _| *owner != id);
+        self.room_tokens.retain(|_, token| token.user != Some(id));
+        for fact in self.facts.values_mut().filter(|fact| fact.user == Some(id)) {
+            fact.data = serde_json::Value::Null;
+        }
+        self.record_facts(facts);
         Ok(())
+    }
+
+    pub(crate) fn set_disabled(
+        &mut self,
+        id: UserId,
+        disabled: bool,
+        at: Timestamp,
+        facts: Vec<Fact>,
+    ) -> Result<()> {
+        let user = self.users.get_mut(&id).ok_or(StoreError::NotFound)?;
+        (user.disabled, user.updated_at) = (disabled, at);
+        self.record_facts(facts);
+        Ok(())
+    }
+
+    pub(crate) fn record_facts(&mut self, facts: Vec<Fact>) {
+        for fact in facts {
+            let position = self.facts.last_key_value().map_or(1, |(newest, _)| newest + 1);
+            self.facts.insert(position, fact);
+        }
+    }
+
+    pub(crate) fn facts_after(&self, position: i64, limit: usize) -> FactPage {
+        let behind = self.facts.range(position + 1..).take(limit);
+        let placed = |(position, fact): (&i64, &Fact)| PlacedFact {
+            position: *position,
+            fact: fact.clone(),
+        };
+        FactPage {
+            facts: behind.map(placed).collect(),
+            head: self.facts.last_key_value().map_or(0, |(newest, _)| *newest),
+            floor: self.facts.first_key_value().map_or(0, |(oldest, _)| *oldest),
+        }
+    }
+
+    /// All of them at once.
+    pub(crate) fn prune_facts(&mut self, before: Timestamp) {
+        while self.facts.len() > 1
+            && self.facts.first_key_value().is_some_and(|(_, oldest)| oldest.at < before)
+        {
+            self.facts.pop_first();
+        }
+    }
+
+    pub(crate) fn fact_cursor(&self, name: &str) -> i64 {
+        self.fact_cursors.get(name).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn save_fact_cursor(&mut self, name: String, position: i64) {
+        self.fact_cursors.insert(name, position);
+    }
+
+    pub(crate) fn put_room_token(&mut self, token: RoomTokenRecord, facts: Vec<Fact>) {
+        self.room_tokens.insert(token.hash, token);
+        self.record_facts(facts);
+    }
+
+    pub(crate) fn room_token(&self, hash: TokenHash) -> Option<RoomTokenRecord> {
+        self.room_tokens.get(&hash).cloned()
+    }
+
+    pub(crate) fn room_tokens(&self, room: &RoomId) -> Vec<RoomTokenRecord> {
+        self.room_tokens.values().filter(|token| token.room == *room).cloned().collect()
+    }
+
+    pub(crate) fn remove_room_tokens(&mut self, room: &RoomId) {
+        self.room_tokens.retain(|_, token| token.room != *room);
+    }
+
+    /// All of them at once.
+    pub(crate) fn prune_room_tokens(&mut self, now: Timestamp) {
+        self.room_tokens.retain(|_, token| token.until > now);
+    }
+
+    pub(crate) fn server_key(&mut self, name: String, fresh: Vec<u8>) -> Vec<u8> {
+        self.server_keys.entry(name).or_insert(fresh).clone()
     }
 
     /// All of them at once.
@@ -421,7 +508,7 @@ impl Oracle {
         found.split_off(found.len().saturating_sub(limit))
     }
 
-    pub(crate) fn create_call(&mut self, call: CallRecord) -> CallRecord {
+    pub(crate) fn create_call(&mut self, call: CallRecord, facts: Vec<Fact>) -> CallRecord {
         let same =
             |other: &&CallRecord| other.from == call.from && other.client_id == call.client_id;
         if let Some(first) = self.calls.values().find(same).filter(|_| call.client_id.is_some()) {
@@ -431,20 +518,27 @@ impl Oracle {
         for (user, outgoing) in [(call.from, true), (call.to, false)] {
             self.call_members.insert((user, call.created_at, call.id), (outgoing, false));
         }
+        self.record_facts(facts);
         call
     }
 
-    pub(crate) fn save_call(&mut self, call: CallRecord, expected: i64) -> Result<()> {
+    pub(crate) fn save_call(
+        &mut self,
+        call: CallRecord,
+        expected: i64,
+        facts: Vec<Fact>,
+    ) -> Result<()> {
         let current = self.calls.get(&call.id).ok_or(StoreError::NotFound)?.rev;
         if current != expected {
             return Err(StoreError::Stale { current });
         }
         self.calls.insert(call.id, call);
+        self.record_facts(facts);
         Ok(())
     }
 
     pub(crate) fn finish_call(&mut self, end: CallEnd) -> Result<CallFinished> {
-        self.save_call(end.call.clone(), end.expected_rev)?;
+        self.save_call(end.call.clone(), end.expected_rev, end.facts)?;
         let missed_cursor = end.missed_by.map(|user| {
             self.call_members.get_mut(&(user, end.call.created_at, end.call.id)).unwrap().1 = true;
             self.log(
@@ -460,7 +554,7 @@ impl Oracle {
         Ok(CallFinished { entry, missed_cursor })
     }
 
-    pub(crate) fn rate_call(&mut self, id: CallId, rating: Rating) -> Result<()> {
+    pub(crate) fn rate_call(&mut self, id: CallId, rating: Rating, facts: Vec<Fact>) -> Result<()> {
         let call = self
             .calls
             .get_mut(&id)
@@ -468,6 +562,7 @@ impl Oracle {
             .ok_or(StoreError::NotFound)?;
         call.ratings.retain(|earlier| earlier.user != rating.user);
         call.ratings.push(rating);
+        self.record_facts(facts);
         Ok(())
     }
 
@@ -558,6 +653,19 @@ impl Oracle {
             Line::CallMember { user: *user, call: *call, outgoing: *outgoing, missed: *missed }
         }));
         lines.extend(self.jobs.values().cloned().map(Line::Job));
+        lines.extend(self.facts.iter().map(|(position, fact)| {
+            Line::Fact(PlacedFact { position: *position, fact: fact.clone() })
+        }));
+        lines.extend(
+            self.fact_cursors.iter().map(|(name, position)| Line::FactCursor {
+                name: name.clone(),
+                position: *position,
+            }),
+        );
+        lines.extend(self.room_tokens.values().cloned().map(Line::RoomToken));
+        lines.extend(self.server_keys.iter().map(|(name, key)| {
+            Line::ServerKey(ServerKey { name: name.clone(), key: key.clone() })
+        }));
         lines.iter().map(|line| serde_json::to_string(line).unwrap()).collect()
     }
 }

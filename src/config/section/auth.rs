@@ -75,10 +75,18 @@ pub struct Store {
     pub mongodb_uri: Secret,
     /// Seconds that a start waits for that database before it gives up.
     pub mongodb_patience: u64,
+    /// Days for which facts (what happened to calls, rooms, recordings and accounts) are kept, whether consumers have read them or
+    /// not.
+    pub fact_days: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { file: "".into(), mongodb_uri: Secret::default(), mongodb_patience: 30 }
+        Self {
+            file: "".into(),
+            mongodb_uri: Secret::default(),
+            mongodb_patience: 30,
+            fact_days: 30,
+        }
     }
 }

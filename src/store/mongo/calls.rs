@@ -12,9 +12,14 @@ use super::reader::Reader;
 use super::rows::{CallKey, Entry, Kept, Part, call_at, call_member_id, end_of, of_user, user_id};
 use super::unit::Unit;
 use crate::clock::Timestamp;
+use crate::fact::Fact;
 use crate::ids::{CallId, UserId};
 
-pub(super) async fn create(unit: &mut Unit, call: CallRecord) -> Result<CallRecord> {
+pub(super) async fn create(
+    unit: &mut Unit,
+    call: CallRecord,
+    facts: Vec<Fact>,
+) -> Result<CallRecord> {
     if let Some(client_id) = call.client_id.clone() {
         let key = unit.get::<CallKey>(&of_user(call.from, &client_id)).await?;
         if let Some(key) = key {
@@ -28,6 +33,7 @@ pub(super) async fn create(unit: &mut Unit, call: CallRecord) -> Result<CallReco
         unit.insert(&Part::of(&call, user, outgoing, false))?;
     }
     unit.count(|totals: &mut Totals| totals.calls += 1).await?;
+    unit.add_facts(facts).await?;
     Ok(call)
 }
 
@@ -56,6 +62,7 @@ pub(super) async fn finish(unit: &mut Unit, end: CallEnd) -> Result<CallFinished
         Some(entry) => Some(messages::append(unit, entry).await?),
         None => None,
     };
+    unit.add_facts(end.facts).await?;
     Ok(CallFinished { entry, missed_cursor })
 }
 

@@ -4,8 +4,10 @@ use mongodb::bson::doc;
 
 use super::super::{
     CallRecord, ConversationRecord, DeviceRecord, JobRecord, Line, MemberRecord, MessageRecord,
-    RecordingRecord, Result, StoreError, Totals, UserRecord,
+    PlacedFact, RecordingRecord, Result, RoomTokenRecord, ServerKey, StoreError, Totals,
+    UserRecord,
 };
+use super::facts::Cursor;
 use super::reader::Reader;
 use super::rows::{CallKey, ClientKey, Entry, Kept, Part, Step};
 use super::unit::Unit;
@@ -44,7 +46,22 @@ pub(super) async fn export(reader: &Reader, sink: Sink<'_>) -> Result<()> {
     })
     .await?;
     every::<JobRecord>(reader, sink, Line::Job).await?;
-    every::<RecordingRecord>(reader, sink, Line::Recording).await
+    every::<RecordingRecord>(reader, sink, Line::Recording).await?;
+    every::<PlacedFact>(reader, sink, Line::Fact).await?;
+    every::<Cursor>(reader, sink, |Cursor { name, position }| Line::FactCursor { name, position })
+        .await?;
+    // The text of a hash is not in the order of its bytes.
+    let mut tokens = reader.all::<RoomTokenRecord>(doc! {}).await?;
+    tokens.sort_unstable_by_key(|token| token.hash);
+    for token in tokens {
+        write(sink, &Line::RoomToken(token))?;
+    }
+    every::<ServerKey>(reader, sink, Line::ServerKey).await
+}
+
+fn write(sink: Sink<'_>, line: &Line) -> Result<()> {
+    let text = serde_json::to_string(line)?;
+    sink(text).map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
 async fn every<T: Kept>(reader: &Reader, sink: Sink<'_>, line: fn(T) -> Line) -> Result<()> {
@@ -57,8 +74,7 @@ async fn every<T: Kept>(reader: &Reader, sink: Sink<'_>, line: fn(T) -> Line) ->
             after = last.id();
         }
         for row in rows {
-            let text = serde_json::to_string(&line(row))?;
-            sink(text).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            write(sink, &line(row))?;
         }
         if !full {
             return Ok(());
@@ -115,5 +131,9 @@ async fn put(unit: &mut Unit, line: Line) -> Result<()> {
         }
         Line::Job(job) => unit.insert(&job),
         Line::Recording(recording) => recordings::save(unit, &recording),
+        Line::Fact(fact) => unit.insert(&fact),
+        Line::FactCursor { name, position } => unit.put(&Cursor { name, position }),
+        Line::RoomToken(token) => unit.put(&token),
+        Line::ServerKey(key) => unit.insert(&key),
     }
 }

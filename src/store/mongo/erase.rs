@@ -7,7 +7,7 @@ use super::super::{
 };
 use super::rows::{Kept, Uid, end_of, in_conversation, user_id};
 use super::unit::Unit;
-use super::{messages, people};
+use super::{messages, people, secrets};
 use crate::clock::Timestamp;
 use crate::ids::{ConversationId, UserId};
 
@@ -27,7 +27,7 @@ pub(super) async fn user(unit: &mut Unit, id: UserId, at: Timestamp) -> Result<(
     for device in devices {
         unit.remove::<DeviceRecord>(&device.id());
     }
-    Ok(())
+    secrets::erase_tokens(unit, id).await
 }
 
 pub(super) async fn messages(

@@ -4,6 +4,7 @@
 mod calls;
 mod dump;
 mod erase;
+mod facts;
 mod log;
 mod messages;
 mod observe;
@@ -12,6 +13,7 @@ mod reader;
 mod recordings;
 mod rows;
 mod schema;
+mod secrets;
 mod unit;
 mod writer;
 
@@ -32,12 +34,14 @@ use self::unit::Unit;
 use self::writer::{PATIENCE, Write, Writer, need};
 use super::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DeviceRecord, DirectoryPage, Erased, JobRecord, Listed, LogPage, Mark, Marked, MemberRecord,
-    MessageRecord, NewMessage, Page, Profile, Rating, RecordingQuery, RecordingRecord, Result,
-    Settings, Store, StoreError, Totals, UserRecord,
+    DeviceRecord, DirectoryPage, Erased, FactPage, JobRecord, Listed, LogPage, Mark, Marked,
+    MemberRecord, MessageRecord, NewMessage, Page, Profile, Rating, RecordingQuery,
+    RecordingRecord, Result, RoomTokenRecord, Settings, Store, StoreError, TokenHash, Totals,
+    UserRecord,
 };
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, UserId};
+use crate::fact::Fact;
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
 
 /// The MongoDB engine.
 pub struct Mongo {
@@ -184,12 +188,32 @@ impl Store for Mongo {
         })
         .await
     }
-    async fn set_disabled(&self, id: UserId, disabled: bool, at: Timestamp) -> Result<()> {
+    async fn set_disabled(
+        &self,
+        id: UserId,
+        disabled: bool,
+        at: Timestamp,
+        facts: Vec<Fact>,
+    ) -> Result<()> {
         let needs = vec![need::<UserRecord>(user_id(id))];
-        self.write(needs, move |unit| Box::pin(people::set_disabled(unit, id, disabled, at))).await
+        self.write(needs, move |unit| {
+            Box::pin(async move {
+                people::set_disabled(unit, id, disabled, at).await?;
+                unit.add_facts(facts).await
+            })
+        })
+        .await
     }
-    async fn erase_user(&self, id: UserId, at: Timestamp) -> Result<()> {
-        self.write_alone(move |unit| Box::pin(erase::user(unit, id, at))).await
+    async fn erase_user(&self, id: UserId, at: Timestamp, facts: Vec<Fact>) -> Result<()> {
+        // What facts say of the person goes in slices of its own; a crash between them is followed by another try.
+        while self.write_alone(move |unit| Box::pin(facts::erase(unit, id))).await? {}
+        self.write_alone(move |unit| {
+            Box::pin(async move {
+                erase::user(unit, id, at).await?;
+                unit.add_facts(facts).await
+            })
+        })
+        .await
     }
     async fn erase_messages(
         &self,
@@ -260,12 +284,15 @@ impl Store for Mongo {
         log::undelivered(&self.reader, user, limit).await
     }
 
-    async fn create_call(&self, call: CallRecord) -> Result<CallRecord> {
-        self.write(Vec::new(), move |unit| Box::pin(calls::create(unit, call))).await
+    async fn create_call(&self, call: CallRecord, facts: Vec<Fact>) -> Result<CallRecord> {
+        self.write(Vec::new(), move |unit| Box::pin(calls::create(unit, call, facts))).await
     }
-    async fn save_call(&self, call: CallRecord, expected_rev: i64) -> Result<()> {
+    async fn save_call(&self, call: CallRecord, expected_rev: i64, facts: Vec<Fact>) -> Result<()> {
         self.write(vec![need::<CallRecord>(call.id())], move |unit| {
-            Box::pin(async move { calls::save(unit, &call, expected_rev).await })
+            Box::pin(async move {
+                calls::save(unit, &call, expected_rev).await?;
+                unit.add_facts(facts).await
+            })
         })
         .await
     }
@@ -275,8 +302,14 @@ impl Store for Mongo {
         })
         .await
     }
-    async fn rate_call(&self, id: CallId, rating: Rating) -> Result<()> {
-        self.write(Vec::new(), move |unit| Box::pin(calls::rate(unit, id, rating))).await
+    async fn rate_call(&self, id: CallId, rating: Rating, facts: Vec<Fact>) -> Result<()> {
+        self.write(Vec::new(), move |unit| {
+            Box::pin(async move {
+                calls::rate(unit, id, rating).await?;
+                unit.add_facts(facts).await
+            })
+        })
+        .await
     }
     async fn call(&self, id: CallId) -> Result<Option<CallRecord>> {
         self.reader.get(&id.to_string()).await
@@ -302,9 +335,12 @@ impl Store for Mongo {
         .await
     }
 
-    async fn save_recording(&self, recording: RecordingRecord) -> Result<()> {
+    async fn save_recording(&self, recording: RecordingRecord, facts: Vec<Fact>) -> Result<()> {
         self.write(Vec::new(), move |unit| {
-            Box::pin(async move { recordings::save(unit, &recording) })
+            Box::pin(async move {
+                recordings::save(unit, &recording)?;
+                unit.add_facts(facts).await
+            })
         })
         .await
     }
@@ -325,11 +361,60 @@ impl Store for Mongo {
         let due = doc! { "until": { "$lte": now.0, "$gt": 0_i64 } };
         self.reader.find(due, doc! { "until": 1, "_id": 1 }, limit).await
     }
-    async fn remove_recording(&self, id: RecordingId) -> Result<()> {
+    async fn remove_recording(&self, id: RecordingId, facts: Vec<Fact>) -> Result<()> {
         self.write(Vec::new(), move |unit| {
-            Box::pin(async move { recordings::remove(unit, id).await })
+            Box::pin(async move {
+                recordings::remove(unit, id).await?;
+                unit.add_facts(facts).await
+            })
         })
         .await
+    }
+
+    async fn record_facts(&self, facts: Vec<Fact>) -> Result<()> {
+        self.write(Vec::new(), move |unit| Box::pin(unit.add_facts(facts))).await
+    }
+    async fn facts_after(&self, position: i64, limit: usize) -> Result<FactPage> {
+        facts::after(&self.reader, position, limit).await
+    }
+    async fn prune_facts(&self, before: Timestamp) -> Result<bool> {
+        self.write_alone(move |unit| Box::pin(facts::prune(unit, before))).await
+    }
+    async fn fact_cursor(&self, name: String) -> Result<i64> {
+        let cursor = self.reader.get::<facts::Cursor>(&name).await?;
+        Ok(cursor.map_or(0, |cursor| cursor.position))
+    }
+    async fn save_fact_cursor(&self, name: String, position: i64) -> Result<()> {
+        let cursor = facts::Cursor { name, position };
+        self.write(Vec::new(), move |unit| Box::pin(async move { unit.put(&cursor) })).await
+    }
+
+    async fn put_room_token(&self, token: RoomTokenRecord, facts: Vec<Fact>) -> Result<()> {
+        self.write(Vec::new(), move |unit| {
+            Box::pin(async move {
+                unit.put(&token)?;
+                unit.add_facts(facts).await
+            })
+        })
+        .await
+    }
+    async fn room_token(&self, hash: TokenHash) -> Result<Option<RoomTokenRecord>> {
+        self.reader.get(&hash.to_string()).await
+    }
+    async fn room_tokens(&self, room: RoomId) -> Result<Vec<RoomTokenRecord>> {
+        secrets::tokens(&self.reader, &room).await
+    }
+    async fn remove_room_tokens(&self, room: RoomId) -> Result<()> {
+        self.write_alone(move |unit| {
+            Box::pin(async move { secrets::remove_tokens(unit, &room).await })
+        })
+        .await
+    }
+    async fn prune_room_tokens(&self, now: Timestamp) -> Result<bool> {
+        self.write_alone(move |unit| Box::pin(secrets::prune_tokens(unit, now))).await
+    }
+    async fn server_key(&self, name: String, fresh: Vec<u8>) -> Result<Vec<u8>> {
+        self.write(Vec::new(), move |unit| Box::pin(secrets::key_or(unit, name, fresh))).await
     }
 
     async fn totals(&self) -> Result<Totals> {

@@ -30,7 +30,7 @@ pub(super) trait Kept: Serialize + DeserializeOwned + Send + Sync {
 }
 
 /// A number in keys: of one width, so that text order is the order of numbers.
-fn wide(number: i64) -> String {
+pub(super) fn wide(number: i64) -> String {
     format!("{number:016}")
 }
 

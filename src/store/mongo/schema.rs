@@ -7,10 +7,10 @@ use super::super::{Result, StoreError};
 use super::reader::within_deadline;
 
 /// The version of this program.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Collection and keys of every index beside that of `_id`.
-fn indexes() -> [(&'static str, Document); 11] {
+fn indexes() -> [(&'static str, Document); 15] {
     [
         ("users", doc! { "name_key": 1, "_id": 1 }),
         ("members", doc! { "user": 1, "archived": 1, "last_activity": -1, "conversation": -1 }),
@@ -23,6 +23,10 @@ fn indexes() -> [(&'static str, Document); 11] {
         ("recordings", doc! { "open": 1, "_id": 1 }),
         ("recordings", doc! { "call": 1, "_id": -1 }),
         ("recordings", doc! { "until": 1, "_id": 1 }),
+        ("facts", doc! { "data_of": 1, "_id": 1 }),
+        ("room_tokens", doc! { "room": 1, "_id": 1 }),
+        ("room_tokens", doc! { "user": 1, "_id": 1 }),
+        ("room_tokens", doc! { "until": 1, "_id": 1 }),
     ]
 }
 
@@ -52,7 +56,7 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
 }
 
 /// The collections that writes may name.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 20] = [
     "users",
     "uids",
     "devices",
@@ -68,6 +72,10 @@ const NAMES: [&str; 16] = [
     "jobs",
     "recordings",
     "recording_members",
+    "facts",
+    "fact_cursors",
+    "room_tokens",
+    "server_keys",
     "meta",
 ];
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use mongodb::bson::{RawDocument, RawDocumentBuf, doc};
 
-use super::super::{Result, Totals};
+use super::super::{PlacedFact, Result, Totals};
 use super::reader::Reader;
 use super::rows::{Entry, Kept, document, end_of, record, user_id};
+use crate::fact::Fact;
 use crate::ids::UserId;
 
 /// How many documents are remembered from group to group, and of which collections: those that writes ask for again.
@@ -36,13 +37,16 @@ pub(super) struct Unit {
     pub(super) changes: Changes,
     known: Known,
     heads: HashMap<UserId, i64>,
+    /// The position of the newest fact, once it was asked for.
+    newest_fact: Option<i64>,
     bytes: usize,
 }
 
 impl Unit {
     pub(super) fn new(reader: Reader) -> Self {
         let (known, heads) = (Known::new(), HashMap::new());
-        Self { reader, group: 0, changes: Changes::new(), known, heads, bytes: 0 }
+        let changes = Changes::new();
+        Self { reader, group: 0, changes, known, heads, newest_fact: None, bytes: 0 }
     }
 
     /// Begins the next group.
@@ -61,6 +65,7 @@ impl Unit {
     pub(super) fn forget_all(&mut self) {
         self.known.clear();
         self.heads.clear();
+        self.newest_fact = None;
     }
 
     /// Bytes that the group writes so far.
@@ -169,6 +174,23 @@ impl Unit {
         let head = newest(&self.reader, user).await?;
         self.heads.insert(user, head);
         Ok(head)
+    }
+
+    /// Appends facts behind the newest.
+    pub(super) async fn add_facts(&mut self, facts: Vec<Fact>) -> Result<()> {
+        if facts.is_empty() {
+            return Ok(());
+        }
+        let mut position = match self.newest_fact {
+            Some(position) => position,
+            None => super::facts::head(&self.reader).await?,
+        };
+        for fact in facts {
+            position += 1;
+            self.insert(&PlacedFact { position, fact })?;
+        }
+        self.newest_fact = Some(position);
+        Ok(())
     }
 
     /// Adds to the counters.

@@ -398,7 +398,8 @@ fn changes_of(intent: &RawDocument) -> Result<Changes> {
 /// Carries out a group, rows before what points at them. Doing it again, also late, changes nothing: a document that a later
 /// group wrote is left alone.
 async fn apply(database: &Database, group: i64, changes: &Changes, again: Again) -> Result<()> {
-    let points = |collection: &str| matches!(collection, "members" | "log" | "call_members");
+    let points =
+        |collection: &str| matches!(collection, "members" | "log" | "call_members" | "facts");
     for pointing in [false, true] {
         let stage = changes.iter().filter(|(collection, _)| points(collection) == pointing);
         let writes =
@@ -417,28 +418,34 @@ async fn write(
     changes: &std::collections::BTreeMap<String, Change>,
     again: Again,
 ) -> Result<()> {
-    let (mut inserts, mut puts, mut removes) = (RawArrayBuf::new(), Vec::new(), RawArrayBuf::new());
-    let mut counts = (0, 0);
+    let (mut inserts, mut puts, mut removes) = (Vec::new(), Vec::new(), RawArrayBuf::new());
+    let mut removed = 0;
     for (id, change) in changes {
         let older = rawdoc! { "_id": id.as_str(), "g": { "$lt": group } };
         match change {
             Change::Insert(document) => {
                 inserts.push(document.as_ref());
-                counts.0 += 1;
             }
             Change::Put(document) => {
                 puts.push(rawdoc! { "q": older, "u": document.clone(), "upsert": true });
             }
             Change::Remove => {
                 removes.push(rawdoc! { "q": older, "limit": 1 });
-                counts.1 += 1;
+                removed += 1;
             }
         }
     }
     let concern = rawdoc! { "w": "majority", "j": true };
-    if counts.0 > 0 {
-        let insert = rawdoc! { "insert": collection, "documents": inserts, "ordered": false, "writeConcern": concern.clone() };
-        command(database, insert, again).await?;
+    if !inserts.is_empty() {
+        // Facts appear in the order of their positions, so that a consumer that reads meanwhile passes over none.
+        let ordered = collection == "facts";
+        let at_once = if ordered && again == Again::Yes { 1 } else { inserts.len() };
+        for inserts in inserts.chunks(at_once) {
+            let mut documents = RawArrayBuf::new();
+            inserts.iter().for_each(|insert| documents.push(*insert));
+            let insert = rawdoc! { "insert": collection, "documents": documents, "ordered": ordered, "writeConcern": concern.clone() };
+            command(database, insert, again).await?;
+        }
     }
     // A put that was done before is an error, at which some servers leave the rest undone, ordered or not.
     let at_once = if again == Again::Yes { 1 } else { puts.len().max(1) };
@@ -448,7 +455,7 @@ async fn write(
         let update = rawdoc! { "update": collection, "updates": updates, "ordered": false, "writeConcern": concern.clone() };
         command(database, update, again).await?;
     }
-    if counts.1 > 0 {
+    if removed > 0 {
         let delete = rawdoc! { "delete": collection, "deletes": removes, "ordered": false, "writeConcern": concern };
         command(database, delete, again).await?;
     }

@@ -4,11 +4,12 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{CallEnd, CallFinished, CallHistory, CallRecord, Rating, Result, StoreError};
-use super::{Doc, count, log, messages};
+use super::{Doc, count, facts, log, messages};
 use crate::clock::Timestamp;
+use crate::fact::Fact;
 use crate::ids::{CallId, UserId};
 
-pub(super) fn create(c: &Connection, call: CallRecord) -> Result<CallRecord> {
+pub(super) fn create(c: &Connection, call: CallRecord, facts: &[Fact]) -> Result<CallRecord> {
     if let Some(client_id) = &call.client_id {
         let sql = "SELECT doc FROM calls WHERE from_user = ?1 AND client_id = ?2";
         let first = c
@@ -24,6 +25,7 @@ pub(super) fn create(c: &Connection, call: CallRecord) -> Result<CallRecord> {
         put_member(c, &call, user, outgoing, false)?;
     }
     count(c, "calls", 1)?;
+    facts::append(c, facts)?;
     Ok(call)
 }
 
@@ -80,6 +82,7 @@ pub(super) fn finish(c: &Connection, end: CallEnd) -> Result<CallFinished> {
         None => None,
     };
     let entry = end.entry.map(|entry| messages::append(c, entry)).transpose()?;
+    facts::append(c, &end.facts)?;
     Ok(CallFinished { entry, missed_cursor })
 }
 

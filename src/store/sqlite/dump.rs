@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, Row, ToSql};
 
-use super::super::{Line, Result, StoreError};
-use super::{Doc, calls, count, erase, log, marks, messages, recordings, users};
+use super::super::{Line, Result, ServerKey, StoreError};
+use super::{Doc, calls, count, erase, facts, log, marks, messages, recordings, secrets, users};
 
 /// Rows a slice.
 const SLICE: usize = 1000;
@@ -17,7 +17,7 @@ pub(super) struct Position {
 
 type Read = fn(&Row<'_>) -> rusqlite::Result<Line>;
 
-fn tables() -> [(String, Read); 12] {
+fn tables() -> [(String, Read); 16] {
     [
         (messages::select(users::COLUMNS, "FROM users ORDER BY user_id"), |row| Ok(Line::User(users::from_row(row, 0)?))),
         ("SELECT doc FROM devices ORDER BY user_id, device_id".into(), |row| {
@@ -65,6 +65,17 @@ fn tables() -> [(String, Read); 12] {
         ("SELECT doc FROM recordings ORDER BY id".into(), |row| {
             let Doc(recording) = row.get(0)?;
             Ok(Line::Recording(recording))
+        }),
+        ("SELECT position, doc FROM facts ORDER BY position".into(), |row| Ok(Line::Fact(facts::from_row(row)?))),
+        ("SELECT name, position FROM fact_cursors ORDER BY name".into(), |row| {
+            Ok(Line::FactCursor { name: row.get(0)?, position: row.get(1)? })
+        }),
+        ("SELECT doc FROM room_tokens ORDER BY hash".into(), |row| {
+            let Doc(token) = row.get(0)?;
+            Ok(Line::RoomToken(token))
+        }),
+        ("SELECT name, key FROM server_keys ORDER BY name".into(), |row| {
+            Ok(Line::ServerKey(ServerKey { name: row.get(0)?, key: row.get(1)? }))
         }),
     ]
 }
@@ -122,6 +133,10 @@ fn put(c: &Connection, line: Line) -> Result<()> {
         }
         Line::Job(job) => erase::save_job(c, &job),
         Line::Recording(recording) => recordings::save(c, &recording),
+        Line::Fact(it) => facts::put(c, it.position, &it.fact),
+        Line::FactCursor { name, position } => facts::save_cursor(c, &name, position),
+        Line::RoomToken(token) => secrets::put_token(c, &token),
+        Line::ServerKey(key) => secrets::put_key(c, &key),
     }
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{Erased, JobRecord, Result, StoreError};
-use super::{Doc, messages, users};
+use super::{Doc, messages, secrets, users};
 use crate::clock::Timestamp;
 use crate::ids::{ConversationId, JobId, UserId};
 
@@ -18,7 +18,7 @@ pub(super) fn user(c: &Connection, id: UserId, at: Timestamp) -> Result<()> {
     }
     users::put(c, &erased)?;
     c.prepare_cached("DELETE FROM devices WHERE user_id = ?1")?.execute([id])?;
-    Ok(())
+    secrets::erase_tokens(c, id)
 }
 
 const FROM: &str = "SELECT min(conv) FROM members WHERE user_id = ?1 AND conv >= ?2";

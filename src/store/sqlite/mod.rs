@@ -3,6 +3,7 @@
 mod calls;
 mod dump;
 mod erase;
+mod facts;
 mod log;
 mod marks;
 mod messages;
@@ -10,6 +11,7 @@ mod plans;
 mod readers;
 mod recordings;
 mod schema;
+mod secrets;
 mod users;
 mod writer;
 
@@ -27,12 +29,14 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DeviceRecord, DirectoryPage, Erased, JobRecord, Listed, LogPage, Mark, Marked, MemberRecord,
-    MessageRecord, NewMessage, Page, Profile, Rating, RecordingQuery, RecordingRecord, Result,
-    Settings, Store, StoreError, Totals, UserRecord,
+    DeviceRecord, DirectoryPage, Erased, FactPage, JobRecord, Listed, LogPage, Mark, Marked,
+    MemberRecord, MessageRecord, NewMessage, Page, Profile, Rating, RecordingQuery,
+    RecordingRecord, Result, RoomTokenRecord, Settings, Store, StoreError, TokenHash, Totals,
+    UserRecord,
 };
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, UserId};
+use crate::fact::Fact;
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
 
 pub use plans::explain;
 
@@ -62,6 +66,20 @@ impl Sqlite {
         tune(&connection).map_err(failed)?;
         schema::migrate(&mut connection)?;
         Ok(Self { writer: Writer::start(connection, false)?, readers: None })
+    }
+
+    /// A write, and the facts that it brings along.
+    async fn write_with<T: Send + 'static>(
+        &self,
+        facts: Vec<Fact>,
+        job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let with_facts = move |c: &Connection| {
+            let outcome = job(c)?;
+            facts::append(c, &facts)?;
+            Ok(outcome)
+        };
+        self.writer.write(with_facts).await
     }
 
     async fn read<T: Send + 'static>(
@@ -220,11 +238,19 @@ impl Store for Sqlite {
     async fn remove_device(&self, user: UserId, device_id: String) -> Result<()> {
         self.writer.write(move |c| users::remove_device(c, user, &device_id)).await
     }
-    async fn set_disabled(&self, id: UserId, disabled: bool, at: Timestamp) -> Result<()> {
-        self.writer.write(move |c| users::set_disabled(c, id, disabled, at)).await
+    async fn set_disabled(
+        &self,
+        id: UserId,
+        disabled: bool,
+        at: Timestamp,
+        facts: Vec<Fact>,
+    ) -> Result<()> {
+        self.write_with(facts, move |c| users::set_disabled(c, id, disabled, at)).await
     }
-    async fn erase_user(&self, id: UserId, at: Timestamp) -> Result<()> {
-        self.writer.write(move |c| erase::user(c, id, at)).await
+    async fn erase_user(&self, id: UserId, at: Timestamp, facts: Vec<Fact>) -> Result<()> {
+        // What facts say of the person goes in slices of its own; a crash between them is followed by another try.
+        while self.writer.write(move |c| facts::erase(c, id)).await? {}
+        self.write_with(facts, move |c| erase::user(c, id, at)).await
     }
     async fn erase_messages(
         &self,
@@ -293,17 +319,17 @@ impl Store for Sqlite {
         self.read(move |c| log::undelivered(c, user, limit)).await
     }
 
-    async fn create_call(&self, call: CallRecord) -> Result<CallRecord> {
-        self.writer.write(move |c| calls::create(c, call)).await
+    async fn create_call(&self, call: CallRecord, facts: Vec<Fact>) -> Result<CallRecord> {
+        self.writer.write(move |c| calls::create(c, call, &facts)).await
     }
-    async fn save_call(&self, call: CallRecord, expected_rev: i64) -> Result<()> {
-        self.writer.write(move |c| calls::save(c, &call, expected_rev)).await
+    async fn save_call(&self, call: CallRecord, expected_rev: i64, facts: Vec<Fact>) -> Result<()> {
+        self.write_with(facts, move |c| calls::save(c, &call, expected_rev)).await
     }
     async fn finish_call(&self, end: CallEnd) -> Result<CallFinished> {
         self.writer.write(move |c| calls::finish(c, end)).await
     }
-    async fn rate_call(&self, id: CallId, rating: Rating) -> Result<()> {
-        self.writer.write(move |c| calls::rate(c, id, rating)).await
+    async fn rate_call(&self, id: CallId, rating: Rating, facts: Vec<Fact>) -> Result<()> {
+        self.write_with(facts, move |c| calls::rate(c, id, rating)).await
     }
     async fn call(&self, id: CallId) -> Result<Option<CallRecord>> {
         self.read(move |c| calls::call(c, id)).await
@@ -326,8 +352,8 @@ impl Store for Sqlite {
         self.writer.write(move |c| calls::ack_missed(c, user, &calls)).await
     }
 
-    async fn save_recording(&self, recording: RecordingRecord) -> Result<()> {
-        self.writer.write(move |c| recordings::save(c, &recording)).await
+    async fn save_recording(&self, recording: RecordingRecord, facts: Vec<Fact>) -> Result<()> {
+        self.write_with(facts, move |c| recordings::save(c, &recording)).await
     }
     async fn recording(&self, id: RecordingId) -> Result<Option<RecordingRecord>> {
         self.read(move |c| recordings::recording(c, id)).await
@@ -345,8 +371,43 @@ impl Store for Sqlite {
     ) -> Result<Vec<RecordingRecord>> {
         self.read(move |c| recordings::expired(c, now, limit)).await
     }
-    async fn remove_recording(&self, id: RecordingId) -> Result<()> {
-        self.writer.write(move |c| recordings::remove(c, id)).await
+    async fn remove_recording(&self, id: RecordingId, facts: Vec<Fact>) -> Result<()> {
+        self.write_with(facts, move |c| recordings::remove(c, id)).await
+    }
+
+    async fn record_facts(&self, facts: Vec<Fact>) -> Result<()> {
+        self.write_with(facts, |_| Ok(())).await
+    }
+    async fn facts_after(&self, position: i64, limit: usize) -> Result<FactPage> {
+        self.read(move |c| facts::after(c, position, limit)).await
+    }
+    async fn prune_facts(&self, before: Timestamp) -> Result<bool> {
+        self.writer.write(move |c| facts::prune(c, before)).await
+    }
+    async fn fact_cursor(&self, name: String) -> Result<i64> {
+        self.read(move |c| facts::cursor(c, &name)).await
+    }
+    async fn save_fact_cursor(&self, name: String, position: i64) -> Result<()> {
+        self.writer.write(move |c| facts::save_cursor(c, &name, position)).await
+    }
+
+    async fn put_room_token(&self, token: RoomTokenRecord, facts: Vec<Fact>) -> Result<()> {
+        self.write_with(facts, move |c| secrets::put_token(c, &token)).await
+    }
+    async fn room_token(&self, hash: TokenHash) -> Result<Option<RoomTokenRecord>> {
+        self.read(move |c| secrets::token(c, hash)).await
+    }
+    async fn room_tokens(&self, room: RoomId) -> Result<Vec<RoomTokenRecord>> {
+        self.read(move |c| secrets::tokens(c, &room)).await
+    }
+    async fn remove_room_tokens(&self, room: RoomId) -> Result<()> {
+        self.writer.write(move |c| secrets::remove_tokens(c, &room)).await
+    }
+    async fn prune_room_tokens(&self, now: Timestamp) -> Result<bool> {
+        self.writer.write(move |c| secrets::prune_tokens(c, now)).await
+    }
+    async fn server_key(&self, name: String, fresh: Vec<u8>) -> Result<Vec<u8>> {
+        self.writer.write(move |c| secrets::key_or(c, &name, fresh)).await
     }
 
     async fn totals(&self) -> Result<Totals> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::super::Result;
-use super::{calls, erase, log, marks, messages, recordings, users};
+use super::{calls, erase, facts, log, marks, messages, recordings, secrets, users};
 
 /// Each query with the lines of its `EXPLAIN QUERY PLAN`, for the store in `path`.
 pub fn explain(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
@@ -43,6 +43,13 @@ fn queries() -> Vec<String> {
         recordings::ALL.into(),
         recordings::OPEN.into(),
         recordings::EXPIRED.into(),
+        facts::AFTER.into(),
+        facts::OLDEST.into(),
+        facts::WITH_DATA_OF.into(),
+        secrets::OF_ROOM.into(),
+        secrets::REMOVE_OF_ROOM.into(),
+        secrets::PRUNE.into(),
+        secrets::ERASE.into(),
     ]
 }
 

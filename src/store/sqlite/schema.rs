@@ -93,6 +93,17 @@ CREATE INDEX recordings_by_end ON recordings (until, id) WHERE until IS NOT NULL
 CREATE TABLE recording_members (
     user_id INTEGER NOT NULL, recording BLOB NOT NULL, PRIMARY KEY (user_id, recording)
 ) WITHOUT ROWID;
+", "
+CREATE TABLE facts (position INTEGER PRIMARY KEY, at INTEGER NOT NULL, data_of INTEGER, doc TEXT NOT NULL);
+CREATE INDEX facts_with_data ON facts (data_of, position) WHERE data_of IS NOT NULL;
+CREATE TABLE fact_cursors (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE room_tokens (
+    hash BLOB PRIMARY KEY, room TEXT NOT NULL, user_id INTEGER, until INTEGER NOT NULL, doc TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX room_tokens_by_room ON room_tokens (room, hash);
+CREATE INDEX room_tokens_by_end ON room_tokens (until, hash);
+CREATE INDEX room_tokens_by_user ON room_tokens (user_id) WHERE user_id IS NOT NULL;
+CREATE TABLE server_keys (name TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
 "];
 
 /// Brings the file to the version of this program; a newer file is refused.
