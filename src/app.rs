@@ -11,7 +11,7 @@ use crate::calls::{Actor, CallRequest, Calls, WebrtcConfig};
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::delivery::{Bounds, Delivery};
+use crate::delivery::{Delivery, QueueBounds, Receipts};
 use crate::error::Problem;
 use crate::event::recording::{Recording, RecordingMode};
 use crate::event::{Call, Limits};
@@ -35,6 +35,8 @@ pub struct Changes {
     pub in_call: mpsc::Receiver<UserId>,
     /// What becomes of recordings.
     pub recordings: mpsc::Receiver<RecorderEvent>,
+    /// Which messages devices acknowledged.
+    pub receipts: Receipts,
 }
 
 /// A cheap handle to everything.
@@ -84,7 +86,8 @@ impl App {
     ) -> Result<(Self, Changes), AuthError> {
         let (relay, sfu) = (Arc::new(relay), Arc::new(sfu));
         let config = Arc::new(config);
-        let delivery = Arc::new(Delivery::new(clock.clone(), bounds(&config)));
+        let (delivery, receipts) = Delivery::new(clock.clone(), bounds(&config));
+        let delivery = Arc::new(delivery);
         let (in_call, changes) = InCall::new();
         let in_call = Arc::new(in_call);
         let (recorder, recorded) = Recorder::new(&config.recordings, clock.clone(), &sfu);
@@ -150,26 +153,17 @@ impl App {
             delivery,
             relay,
         };
-        let chat = services.chat.clone();
-        services.delivery.on_delivered(move |user, conversation, seq| {
-            let chat = chat.clone();
-            tokio::spawn(async move {
-                if let Err(error) = chat.delivered(user, conversation, seq).await {
-                    tracing::debug!(%error, "a delivery could not be noted");
-                }
-            });
-        });
         let rooms = services.rooms.clone();
         services.recordings.on_change(move |room, id, state, active| {
             rooms.notify_recording(room, id, state, active);
         });
-        let changes = Changes { in_call: changes, recordings: recorded };
+        let changes = Changes { in_call: changes, recordings: recorded, receipts };
         Ok((Self(Arc::new(services)), changes))
     }
 }
 
-fn bounds(config: &Config) -> Bounds {
-    Bounds {
+fn bounds(config: &Config) -> QueueBounds {
+    QueueBounds {
         entries: config.socket.queue_entries,
         bytes: config.socket.queue_bytes,
         time: std::time::Duration::from_secs(config.socket.queue_seconds),

@@ -9,7 +9,7 @@ use switchboard::app::{App, Changes};
 use switchboard::auth::{Grant, mint};
 use switchboard::clock::Clock;
 use switchboard::config::{Config, LogFormat};
-use switchboard::event::Role;
+use switchboard::event::{CloseReason, Role, SessionClosed};
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
 use switchboard::relay::{self, Relay};
@@ -51,6 +51,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     serve_metrics(&app).await?;
     app.recordings.resume().await?;
     tokio::spawn(app.recordings.clone().follow(changes.recordings));
+    tokio::spawn(app.chat.clone().follow(changes.receipts));
     run_background(&app, changes.in_call);
     let rooms = app.rooms.clone();
     tokio::spawn(async move { rooms.follow(media.rooms).await });
@@ -110,10 +111,8 @@ async fn drain(app: &App, sockets: &socket::Sockets) {
     let delay = Duration::from_secs(app.config.server.drain_delay);
     app.rooms.drain(app.clock.now().after(delay));
     tokio::time::sleep(delay).await;
-    let back = app.config.server.reconnect_after;
-    for session in app.delivery.everyone() {
-        session.end("SERVER_DRAIN", Some(back));
-    }
+    let closed = SessionClosed::because(CloseReason::ServerDrain);
+    app.delivery.close_all(&closed.reconnect_after(app.config.server.reconnect_after));
     tokio::time::sleep(Duration::from_millis(200)).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), sockets.close()).await;
     outlast_relayed(app).await;

@@ -6,14 +6,14 @@ pub(crate) mod schema;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::calls::{Actor, CallRequest};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Secret};
-use crate::delivery::{Confirm, Frame, Session, SessionInfo, Wire, WireError};
-use crate::event::{CallType, Role};
+use crate::delivery::{Frame, OnAck, Opened, Session, SessionInfo, Transport, TransportError};
+use crate::event::{CallType, Message, Role};
 use crate::ids::{SessionId, UserId};
 use crate::relay::Relay;
 use crate::sfu::Sfu;
@@ -28,12 +28,19 @@ pub(crate) struct World {
 /// Events that a connection was sent: name and payload.
 type Sent = Arc<Mutex<Vec<(&'static str, Value)>>>;
 
-struct Notebook(Sent);
+struct Notebook {
+    sent: Sent,
+    asked: Asked,
+}
 
-impl Wire for Notebook {
-    fn send(&self, frame: &Frame, _: Option<Confirm>) -> Result<(), WireError> {
+/// Acknowledgements that a connection was asked for.
+type Asked = Arc<Mutex<Vec<OnAck>>>;
+
+impl Transport for Notebook {
+    fn send(&self, frame: &Frame, on_ack: Option<OnAck>) -> Result<(), TransportError> {
         let payload = serde_json::from_str(frame.payload.get()).unwrap_or_default();
-        self.0.lock().unwrap().push((frame.name, payload));
+        self.sent.lock().unwrap().push((frame.name, payload));
+        self.asked.lock().unwrap().extend(on_ack);
         Ok(())
     }
 
@@ -45,12 +52,26 @@ pub(crate) struct Client {
     pub(crate) session: Arc<Session>,
     pub(crate) actor: Actor,
     sent: Sent,
+    asked: Asked,
 }
 
 impl Client {
     /// What it was sent since this was asked last.
     pub(crate) fn events(&self) -> Vec<(&'static str, Value)> {
         std::mem::take(&mut *self.sent.lock().unwrap())
+    }
+
+    /// What it was sent of one name since it was asked for events last; the others are forgotten.
+    pub(crate) fn named(&self, name: &str) -> Vec<Value> {
+        let named = self.events().into_iter().filter(|(other, _)| *other == name);
+        named.map(|(_, payload)| payload).collect()
+    }
+
+    /// Acknowledges the messages that it was sent.
+    pub(crate) fn acknowledge(&self) {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+            .into_iter()
+            .for_each(|answer| answer(true));
     }
 
     /// The names of what it was sent since this was asked last.
@@ -104,13 +125,22 @@ impl World {
         }
         let relay = Relay::start(&config.turn).unwrap();
         let (sfu, _heard) = Sfu::start(&config.media, None).unwrap();
-        let (app, _changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
+        let (app, changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
+        tokio::spawn(app.chat.clone().follow(changes.receipts));
         Self { app, clock }
     }
 
     /// A person connects.
     pub(crate) async fn connect(&self, user: UserId) -> Client {
-        let sent = Sent::default();
+        let client = self.open(user);
+        client.session.release(0);
+        self.app.calls.session_opened(&client.session.about).await.unwrap();
+        client
+    }
+
+    /// A connection that waits for its replay.
+    pub(crate) fn open(&self, user: UserId) -> Client {
+        let (sent, asked) = (Sent::default(), Asked::default());
         let about = SessionInfo {
             id: SessionId::new(uuid::Uuid::new_v4()),
             user,
@@ -118,22 +148,40 @@ impl World {
             device_name: None,
             websocket: true,
             connected_at: self.clock.now(),
+            last_activity: self.clock.now(),
             address: String::new(),
             user_agent: String::new(),
             relays: true,
             legacy: false,
         };
         let actor = Actor { user, session: Some(about.id), device_id: None, device_name: None };
-        let (session, _) = self.app.delivery.open(about, Box::new(Notebook(sent.clone())), 10);
-        session.release(0);
-        self.app.calls.session_opened(&session).await.unwrap();
-        Client { session, actor, sent }
+        let transport = Box::new(Notebook { sent: sent.clone(), asked: asked.clone() });
+        let Opened { session, .. } = self.app.delivery.open(about, transport, 10);
+        Client { session, actor, sent, asked }
+    }
+
+    /// One person writes to another.
+    pub(crate) async fn write(&self, from: UserId, to: UserId, text: &str) -> Message {
+        let message = json!({ "toUserId": to, "content": text });
+        let message = serde_json::from_value(message).unwrap();
+        self.app.chat.send(from, message).await.unwrap().message
+    }
+
+    /// Waits until something is so that others do on their own; fails after 10 s.
+    pub(crate) async fn until(&self, mut what: impl FnMut() -> bool) {
+        let patience = Duration::from_secs(10);
+        let met = async {
+            while !what() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(patience, met).await.expect("it has not come to be");
     }
 
     /// A connection is lost.
     pub(crate) async fn disconnect(&self, client: &Client) {
-        self.app.delivery.close(&client.session);
-        self.app.calls.session_closed(&client.session).await;
+        self.app.delivery.remove(client.session.about.user, client.session.about.id);
+        self.app.calls.session_closed(&client.session.about).await;
     }
 
     /// Time passes, and what is due happens.

@@ -17,9 +17,10 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["ops"],
     &["calls", "chat", "people", "presence", "recordings", "rooms"],
-    &["view"],
+    &["membership", "view"],
     &["recorder"],
     &["auth", "incall", "limits", "delivery", "peer", "quality", "relay", "sfu", "store"],
+    &["policy"],
     &["config", "clock", "event", "error", "fact", "ids"],
 ];
 

@@ -175,9 +175,7 @@ impl Calls {
         live.side(me).take_waiting();
         if let Some(before) = before.filter(|before| *before != session) {
             let moved = Event::CallMoved(CallReference { call_id: id });
-            let sessions = self.delivery.sessions(me);
-            let old = sessions.iter().find(|other| other.about.id == before);
-            old.into_iter().for_each(|old| old.deliver(crate::delivery::Frame::new(&moved)));
+            self.delivery.send(To::Session(me, before), &moved);
         }
         Ok(self.shown(&live.record))
     }

@@ -238,8 +238,8 @@ impl Calls {
         // As long as the old way works, a connection stays with it and with the keys of the other: only a new one goes over.
         for user in [from, to] {
             let session = live.side(user).session;
-            let sessions = self.delivery.sessions(user);
-            if !sessions.iter().any(|it| Some(it.about.id) == session && it.about.relays) {
+            let session = session.and_then(|session| self.delivery.session(user, session));
+            if !session.is_some_and(|session| session.relays) {
                 return Err(CallError::Direct);
             }
         }

@@ -1,16 +1,14 @@
 //! What connections that come and go mean for calls.
 
-use std::sync::Arc;
-
 use super::{Calls, Guard, Result};
-use crate::delivery::{Frame, Session, To};
+use crate::delivery::{SessionInfo, To};
 use crate::event::{CallPerson, CallStatus, Event, Incoming};
 use crate::ids::UserId;
 
 impl Calls {
     /// A connection opened: it rings for calls that ring, and a client of the original is back in the call it was in.
-    pub async fn session_opened(&self, session: &Arc<Session>) -> Result<()> {
-        let user = session.about.user;
+    pub async fn session_opened(&self, session: &SessionInfo) -> Result<()> {
+        let user = session.user;
         for id in self.registry.of(user) {
             let Some(mut live) = self.registry.lock(id).await else { continue };
             if live.record.status.is_pending() && live.record.to == user {
@@ -22,10 +20,11 @@ impl Calls {
                 );
                 let record_policy = self.record_policy(live.record_by);
                 let incoming = Incoming { call, waiting: live.record.waiting, record_policy };
-                session.deliver(Frame::new(&Event::CallIncoming(Box::new(incoming))));
+                let incoming = Event::CallIncoming(Box::new(incoming));
+                self.delivery.send(To::Session(user, session.id), &incoming);
             }
-            if session.about.legacy && live.side(user).is_lost() {
-                live.side(user).session = Some(session.about.id);
+            if session.legacy && live.side(user).is_lost() {
+                live.side(user).session = Some(session.id);
                 self.come_back(&mut live, user);
                 self.flush(&mut live, user);
             }
@@ -34,12 +33,12 @@ impl Calls {
     }
 
     /// A connection closed: a side of an accepted call that was on it has a while to come back.
-    pub async fn session_closed(&self, session: &Session) {
-        let user = session.about.user;
+    pub async fn session_closed(&self, session: &SessionInfo) {
+        let user = session.user;
         for id in self.registry.of(user) {
             let Some(mut live) = self.registry.lock(id).await else { continue };
-            live.shown.remove(&session.about.id);
-            if live.user_on(session.about.id) != Some(user) {
+            live.shown.remove(&session.id);
+            if live.user_on(session.id) != Some(user) {
                 continue;
             }
             let accepted = live.record.status == CallStatus::Accepted;

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::live::{Live, signal};
 use super::{Actor, CallError, Calls, Guard, Result, expect_peer, sdp};
-use crate::delivery::Frame;
+use crate::delivery::To;
 use crate::event::{Call, CallSignal, CallStatus, Event, MediaPath, SignalKind};
 use crate::ids::{CallId, SessionId, UserId};
 
@@ -91,23 +91,16 @@ impl Calls {
 
     /// Sends an event to the connection a side is on, or to all of them while nobody knows which; false when there is none.
     fn hand_over(&self, user: UserId, session: Option<SessionId>, event: &Event) -> bool {
-        let frame = Frame::new(event);
-        let mut handed = false;
-        for other in self.delivery.sessions(user) {
-            if session.is_none_or(|session| other.about.id == session) {
-                other.deliver(frame.clone());
-                handed = true;
-            }
-        }
-        handed
+        let to = session.map_or(To::User(user), |session| To::Session(user, session));
+        self.delivery.send(to, event).delivered > 0
     }
 
     /// The side of `me` is on this connection from now on, unless it is on another that still lives.
     fn adopt(&self, live: &mut Guard, me: UserId, session: Option<SessionId>) -> Result<()> {
         let Some(session) = session else { return Ok(()) };
         let current = live.side(me).session;
-        let lives = |id| self.delivery.sessions(me).iter().any(|other| other.about.id == id);
-        if current.is_some_and(|current| current != session && lives(current)) {
+        let elsewhere = |other| other != session && self.delivery.is_open(me, other);
+        if current.is_some_and(elsewhere) {
             return Err(CallError::AnsweredElsewhere);
         }
         live.side(me).session = Some(session);

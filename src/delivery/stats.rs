@@ -1,4 +1,3 @@
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Delivery;
@@ -17,7 +16,7 @@ pub struct Stats {
 impl Delivery {
     /// What there is now.
     pub fn stats(&self) -> Stats {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = self.users.read();
         let guests = users.keys().filter(|user| user.is_guest()).count();
         Stats {
             connections: self.connections.load(Ordering::Relaxed),

@@ -13,6 +13,7 @@ mod extract;
 mod forwarded;
 mod origin;
 mod pages;
+mod polling;
 mod recordings;
 mod rooms;
 mod server;
@@ -64,6 +65,7 @@ pub fn router(app: &App) -> (Router, socket::Sockets) {
         .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
         .layer(axum::middleware::from_fn_with_state(app.clone(), edge::deadline))
         .with_state(app.clone())
-        .layer(sockets);
+        .layer(sockets)
+        .layer(axum::middleware::from_fn(polling::end_refused));
     (edge::wrap(router, app), io)
 }

@@ -1,5 +1,8 @@
 //! Erasing a person: the account is closed at once, the rest is a job that survives a restart.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use super::{People, PeopleError};

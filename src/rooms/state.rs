@@ -9,7 +9,7 @@ use switchboard_media::{Codec, Format, Kind, PeerKey, RoomKey, TrackKey};
 use tracing::Span;
 
 use crate::clock::Timestamp;
-use crate::delivery::{Delivery, Frame};
+use crate::delivery::{Delivery, To};
 use crate::event::Event;
 use crate::event::room::{
     Participant as Shown, Permissions, Reached, Room as ShownRoom, Stamp, Track as ShownTrack,
@@ -298,10 +298,7 @@ impl Member {
 }
 
 fn send(delivery: &Delivery, user: UserId, socket: SessionId, event: &Event) {
-    let sessions = delivery.sessions(user);
-    if let Some(session) = sessions.iter().find(|session| session.about.id == socket) {
-        session.deliver(Frame::new(event));
-    }
+    delivery.send(To::Session(user, socket), event);
 }
 
 impl Published {

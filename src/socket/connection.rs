@@ -1,22 +1,27 @@
 //! One connection: its events are handled one after the other, in the order in which they came.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use socketioxide::extract::AckSender;
+use tracing::{Instrument as _, Span};
 
 use super::incoming::{Asked, Incoming};
 use super::table;
-use super::wire::Line;
 use crate::app::App;
 use crate::calls::Actor;
 use crate::chat::ChatError;
 use crate::delivery::{Frame, Session};
 use crate::error::{Problem, Reason};
-use crate::event::{Event, Refused, Role};
+use crate::event::{CloseReason, Event, Refused, Role, SessionClosed};
+use crate::ids::UserId;
 use crate::limits::ConnectionLimits;
+use crate::policy::{self, Relation, Verb};
 
 /// Events of one client that wait for their turn at most.
 const INBOX: usize = 1024;
@@ -29,10 +34,13 @@ pub(super) struct Connection {
     pub(super) session: Arc<Session>,
     /// What the token says about its bearer.
     pub(super) role: Role,
-    /// The room token and the name of somebody without an account.
+    /// Of a guest, who has no account: the room token and the name.
     pub(super) guest: Option<(String, String)>,
     pub(super) limits: ConnectionLimits,
-    pub(super) line: Arc<Line>,
+    /// What its log lines have in common.
+    pub(super) span: Span,
+    /// Held while a message is on its way into the queue of the store: whoever waits for it is served in order.
+    pub(super) sending: tokio::sync::Mutex<()>,
     inbox: Mutex<Inbox>,
     /// The cursor that the next `sync:ack` confirms, while a replay runs.
     syncing: Mutex<Option<i64>>,
@@ -49,20 +57,32 @@ impl Connection {
         app: App,
         session: Arc<Session>,
         role: Role,
-        line: Arc<Line>,
         guest: Option<(String, String)>,
     ) -> Self {
         let limits = app.limits.for_connection();
+        let (id, user) = (session.about.id, session.about.user);
+        let span = tracing::info_span!("connection", session = %id, %user);
         Self {
             app,
             session,
             role,
             guest,
             limits,
-            line,
+            span,
+            sending: tokio::sync::Mutex::default(),
             inbox: Mutex::default(),
             syncing: Mutex::default(),
         }
+    }
+
+    /// Whose connection it is.
+    pub(super) fn user(&self) -> UserId {
+        self.session.about.user
+    }
+
+    /// Who acts, for the table of who may do what.
+    pub(super) fn policy_actor(&self) -> policy::Actor {
+        policy::Actor::new(self.user(), self.role)
     }
 
     /// Who acts, for the rules of calls.
@@ -72,17 +92,18 @@ impl Connection {
         Actor { user: about.user, session: Some(about.id), device_id, device_name }
     }
 
-    /// Takes an event; the future that comes back does the work, if nobody does it yet.
+    /// Takes an event; the future that comes back does the work, unless an earlier one is at it.
     pub(super) fn receive(
         self: Arc<Self>,
         incoming: Incoming,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let begins = self.enqueue(incoming);
-        async move {
+        let (begins, span) = (self.enqueue(incoming), self.span.clone());
+        let work = async move {
             if begins {
                 self.work().await;
             }
-        }
+        };
+        work.instrument(span)
     }
 
     /// Puts an event into the inbox. Floods are refused before anything is parsed. True when the inbox was idle.
@@ -95,8 +116,9 @@ impl Connection {
             let (asked, ack) = incoming.split();
             self.refuse(&asked.name(), ack, &refused.into());
             if self.limits.is_flood() {
-                tracing::warn!(session = %self.session.about.id, user = %self.session.about.user, "a flood is cut");
-                self.session.end("PROTOCOL_ERROR", Some(5000));
+                tracing::warn!(parent: &self.span, "the client floods and is disconnected");
+                let closed = SessionClosed::because(CloseReason::ProtocolError);
+                self.session.close(closed.reconnect_after(5000));
             }
             return false;
         }
@@ -125,7 +147,7 @@ impl Connection {
             let connection = self.clone();
             let mut handling = Box::pin(async move { connection.handle(asked, ack).await });
             if futures_util::poll!(&mut handling).is_pending() {
-                tokio::spawn(handling);
+                tokio::spawn(handling.in_current_span());
             }
         }
     }
@@ -140,44 +162,51 @@ impl Connection {
     }
 
     async fn handle(self: &Arc<Self>, asked: Asked, ack: Option<AckSender>) {
-        let asked = Arc::new(asked);
-        let (connection, theirs) = (self.clone(), asked.clone());
-        let mut outcome = Box::pin(async move { connection.outcome(&theirs).await });
-        let outcome = match tokio::time::timeout(DEADLINE, &mut outcome).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                // It goes on without its client: dropped half-way, it could leave a change stored that nobody knows of.
-                tokio::spawn(outcome);
-                let late = "The event took longer than 5 seconds and may still take effect; ask again in a moment";
-                Err(Problem::new(Reason::Unavailable, late))
-            }
-        };
-        match outcome {
+        let name = asked.name();
+        match self.answer(asked).await {
             Ok(answer) => {
                 if let Some(ack) = ack {
                     self.acknowledge(ack, &answer);
                 }
             }
-            Err(problem) => self.refuse(&asked.name(), ack, &problem),
+            Err(problem) => self.refuse(&name, ack, &problem),
+        }
+    }
+
+    /// The answer to an event, within the deadline.
+    async fn answer(self: &Arc<Self>, asked: Asked) -> Result<Box<RawValue>, Problem> {
+        let connection = self.clone();
+        let mut outcome = Box::pin(async move { connection.outcome(&asked).await });
+        match tokio::time::timeout(DEADLINE, &mut outcome).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                metrics::counter!("rtc_socket_events_late_total").increment(1);
+                // It goes on without its client: dropped half-way, it could leave a change stored and not announced.
+                tokio::spawn(outcome.in_current_span());
+                let seconds = DEADLINE.as_secs();
+                let late = format!(
+                    "The event took longer than {seconds} seconds and may still take effect; ask again in a moment"
+                );
+                Err(Problem::new(Reason::Unavailable, late))
+            }
         }
     }
 
     async fn outcome(self: &Arc<Self>, asked: &Asked) -> Result<Box<RawValue>, Problem> {
         let parts = asked.parts()?;
-        if self.guest.is_some() && !open_to_guests(&parts.name) {
-            let message = "A guest has the room:* events of one room, and recording:consent; this one needs an account";
-            return Err(Problem::new(Reason::Forbidden, message));
-        }
+        policy::may(self.policy_actor(), verb(&parts.name), Relation::Stranger)?;
         table::handle(self, &parts).await
     }
 
     fn acknowledge(&self, ack: AckSender, answer: &RawValue) {
         if ack.send(answer).is_err() {
-            tracing::debug!(session = %self.session.about.id, "an acknowledgement found no room");
+            tracing::debug!(
+                "an acknowledgement was not sent: the connection's buffer is full or it is gone"
+            );
         }
     }
 
-    /// Says no: in the acknowledgement when the client waits for one, as an event otherwise.
+    /// Refuses an event: in the acknowledgement when the client waits for one, as an event otherwise.
     fn refuse(&self, name: &str, ack: Option<AckSender>, problem: &Problem) {
         metrics::counter!("rtc_socket_events_total", "event" => table::known(name), "result" => problem.reason.code()).increment(1);
         let now = self.app.clock.now();
@@ -185,7 +214,7 @@ impl Connection {
             let _ = ack.send(&problem.ack(now));
             return;
         }
-        // What happened has already been told by the events of the call itself.
+        // The events of the call itself have said what happened.
         if matches!(problem.reason, Reason::CallMerged | Reason::UserBusy) {
             return;
         }
@@ -210,7 +239,7 @@ impl Connection {
 
     /// Begins or goes on with the replay of what was missed.
     pub(super) async fn sync_from(self: &Arc<Self>, cursor: i64) -> Result<(), ChatError> {
-        let expected = self.app.chat.send_batch(&self.session, cursor).await?;
+        let expected = self.app.chat.send_batch(self.user(), self.session.about.id, cursor).await?;
         let started = self.expect_ack(expected);
         if let (Some(expected), true) = (expected, started) {
             tokio::spawn(self.clone().on_ack_timeout(expected));
@@ -223,7 +252,7 @@ impl Connection {
         expected.is_some()
     }
 
-    /// The client confirmed a batch: the next one follows. A confirmation nobody waits for changes nothing.
+    /// The client confirmed a batch: the next one follows. A confirmation that is not waited for changes nothing.
     pub(super) async fn confirm_batch(self: &Arc<Self>, cursor: i64) -> Result<(), ChatError> {
         let expected = self
             .syncing
@@ -245,12 +274,15 @@ impl Connection {
             .unwrap_or_else(PoisonError::into_inner)
             .take_if(|cursor| *cursor == expected);
         if waiting.is_some() && !self.session.is_closed() {
-            let _ = self.app.chat.reset(&self.session).await;
+            let _ = self.app.chat.reset(self.user(), self.session.about.id).await;
         }
     }
 }
 
-/// What somebody without an account may ask for.
-fn open_to_guests(event: &str) -> bool {
-    event.starts_with("room:") || event == "recording:consent"
+/// What a client does by sending this event.
+fn verb(event: &str) -> Verb {
+    match event.starts_with("room:") || event == "recording:consent" {
+        true => Verb::UseRoom,
+        false => Verb::UseAccount,
+    }
 }

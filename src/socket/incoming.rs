@@ -47,6 +47,14 @@ impl Incoming {
 /// The text of an event.
 pub(super) struct Asked(Value);
 
+#[cfg(test)]
+impl Asked {
+    /// An event with this name and argument.
+    pub(super) fn event(name: &str, payload: &serde_json::Value) -> Self {
+        Self(Value::Str(serde_json::json!([name, payload]).to_string().into(), None))
+    }
+}
+
 impl Asked {
     /// The event's name and its first argument; further ones are ignored.
     pub(super) fn parts(&self) -> Result<Parts<'_>, Problem> {
@@ -70,7 +78,7 @@ impl Asked {
         }
     }
 
-    /// The event's name, as far as it can be told.
+    /// The event's name, as far as it can be read.
     pub(super) fn name(&self) -> String {
         serde_json::from_str::<Name>(self.text())
             .map(|Name(name)| name.chars().take(64).collect())

@@ -11,7 +11,7 @@ mod recordings;
 mod rooms;
 mod session;
 mod table;
-mod wire;
+mod transport;
 
 use std::time::Duration;
 

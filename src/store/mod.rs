@@ -141,7 +141,7 @@ pub trait Store: Send + Sync {
 
     /// Stores a message with its conversation head, its members' heads and their logs; a repeat of (`from`, `client_id`)
     /// gives the first one back, `Conflict("clientId")` if it says something else. `UnknownUser` for a peer that does not
-    /// exist, `NotFound` for a group that does not. O(log n × (1 + members)).
+    /// exist or was erased, `NotFound` for a group that does not. O(log n × (1 + members)).
     async fn append_message(&self, message: NewMessage) -> Result<Appended>;
     /// One message. O(log n).
     async fn message(&self, id: MessageId) -> Result<Option<MessageRecord>>;

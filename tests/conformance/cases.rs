@@ -626,6 +626,11 @@ pub(crate) async fn an_erased_person_leaves_tombstones_and_a_closed_account(stor
         "{lefts:?}"
     );
 
+    let unknown = Err(StoreError::UnknownUser(user(1)));
+    assert_eq!(store.append_message(text(2, 1, "too late", 3000)).await, unknown);
+    assert_eq!(store.append_message(text(4, 1, "too late", 3000)).await, unknown);
+    assert!(store.conversation(talk(4, 1)).await.unwrap().is_none());
+
     let page = store.messages(talk(1, 2), Anchor::Newest, 1000).await.unwrap();
     assert_eq!(page.messages.len(), 600);
     for message in &page.messages {

@@ -262,6 +262,11 @@ impl Oracle {
             return if same { Ok(appended) } else { Err(StoreError::Conflict("clientId")) };
         }
         let (low, high) = new.conversation.pair().ok_or(StoreError::NotFound)?;
+        if let Some(user) = new.addressee()
+            && self.users.get(&user).is_some_and(|user| user.is_erased())
+        {
+            return Err(StoreError::UnknownUser(user));
+        }
         if !self.conversations.contains_key(&new.conversation) {
             for user in [low, high] {
                 if !self.users.contains_key(&user) {

@@ -14,7 +14,7 @@ use super::super::{
 };
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::delivery::{Bounds, Delivery};
+use crate::delivery::{Delivery, QueueBounds};
 use crate::event::room::{Permissions, Track};
 use crate::ids::{RoomId, RoomSessionId, SessionId, TrackId, UserId};
 use crate::incall::InCall;
@@ -122,8 +122,8 @@ impl House {
         let sfu = Arc::new(sfu);
         let clock = Clock::manual(Timestamp(1_700_000_000_000));
         let (recorder, _) = Recorder::new(&config.recordings, clock.clone(), &sfu);
-        let bounds = Bounds { entries: 10, bytes: 10_000, time: Duration::from_secs(1) };
-        let delivery = Arc::new(Delivery::new(clock.clone(), bounds));
+        let bounds = QueueBounds { entries: 10, bytes: 10_000, time: Duration::from_secs(1) };
+        let delivery = Arc::new(Delivery::new(clock.clone(), bounds).0);
         let (in_call, _) = InCall::new();
         let relay = Arc::new(Relay::start(&config.turn).unwrap());
         let parts = (sfu.clone(), Arc::new(recorder), relay);

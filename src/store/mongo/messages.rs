@@ -26,6 +26,9 @@ pub(super) fn needs(new: &NewMessage) -> Vec<(&'static str, String)> {
             needs.push(need::<MemberRecord>(in_conversation(new.conversation, user.value())));
         }
     }
+    if let Some(user) = new.addressee() {
+        needs.push(need::<UserRecord>(user_id(user)));
+    }
     if let Some(client_id) = &new.client_id {
         needs.push(need::<ClientKey>(of_user(new.from, client_id)));
     }
@@ -35,6 +38,11 @@ pub(super) fn needs(new: &NewMessage) -> Vec<(&'static str, String)> {
 pub(super) async fn append(unit: &mut Unit, new: NewMessage) -> Result<Appended> {
     if let Some(earlier) = earlier_send(unit, &new).await? {
         return Ok(Appended { message: earlier, duplicate: true, cursors: Vec::new() });
+    }
+    if let Some(user) = new.addressee()
+        && unit.get::<UserRecord>(&user_id(user)).await?.is_some_and(|user| user.is_erased())
+    {
+        return Err(StoreError::UnknownUser(user));
     }
     let (mut head, members) = place(unit, &new).await?;
     let message = new.placed(head.seq + 1);

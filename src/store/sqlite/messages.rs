@@ -14,6 +14,11 @@ pub(super) fn append(c: &Connection, new: NewMessage) -> Result<Appended> {
     if let Some(earlier) = earlier_send(c, &new)? {
         return Ok(Appended { message: earlier, duplicate: true, cursors: Vec::new() });
     }
+    if let Some(user) = new.addressee()
+        && users::is_erased(c, user)?
+    {
+        return Err(StoreError::UnknownUser(user));
+    }
     let (seq, members) = next_place(c, &new)?;
     let message = new.placed(seq);
     put(c, &message)?;
