@@ -525,7 +525,7 @@ pub struct Stats {
     /// Calls that are not over.
     pub active: usize,
     /// Those of them that ring.
-    pub ringing: usize,
+    pub pending: usize,
 }
 
 fn count_outcome(call: &CallRecord) {

@@ -159,10 +159,10 @@ impl Registry {
 
     pub(super) fn stats(&self) -> super::Stats {
         let inner = self.inner();
-        let mut stats = super::Stats { active: inner.calls.len(), ringing: 0 };
+        let mut stats = super::Stats { active: inner.calls.len(), pending: 0 };
         for (user, calls) in &inner.by_user {
             let rings = |call: &&Brief| call.from == *user && call.status.is_pending();
-            stats.ringing += calls.iter().filter(rings).count();
+            stats.pending += calls.iter().filter(rings).count();
         }
         stats
     }

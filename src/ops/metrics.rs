@@ -73,7 +73,7 @@ fn write(now: &Snapshot) {
     gauge("rtc_socket_connections", now.delivery.connections as f64);
     gauge("rtc_presence_subscriptions", now.presence.subscriptions as f64);
     gauge("rtc_calls_active", now.calls.active as f64);
-    gauge("rtc_calls_ringing", now.calls.ringing as f64);
+    gauge("rtc_calls_ringing", now.calls.pending as f64);
     for (kind, count) in [("account", now.delivery.users), ("guest", now.delivery.guests)] {
         metrics::gauge!("rtc_users_online", "kind" => kind).set(count as f64);
     }
