@@ -1,9 +1,11 @@
 //! The endpoints of a whole server over a store in memory: what they say of it, and what surrounds every request.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -372,4 +374,30 @@ async fn engine_io_refuses_as_the_reference_server_does() {
     let method = house.send(method, Body::empty()).await;
     assert_eq!(method.json(), json!({ "code": 2, "message": "Bad handshake method" }));
     assert_eq!(get("EIO=4&transport=polling").await.0, 200);
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_the_forwarded_name_and_address_count() {
+    let house = House::new(|config| {
+        config.server.trusted_proxies = ["10.0.0.0/8"].into_iter().collect();
+        config.limits.anonymous_per_minute = 1;
+    })
+    .await;
+    let status = async |peer: [u8; 4], client: &str| {
+        let request = Request::get("/api/me")
+            .extension(ConnectInfo(SocketAddr::from((peer, 4711))))
+            .header("host", "127.0.0.1:3001")
+            .header("origin", "https://chat.example")
+            .header("x-forwarded-host", "chat.example")
+            .header("x-forwarded-for", client);
+        house.send(request, Body::empty()).await.status
+    };
+    let (proxy, other) = ([10, 0, 0, 2], [192, 0, 2, 1]);
+    assert_eq!(status(other, "203.0.113.7").await, 403, "the origin is not this server's name");
+    assert_eq!(status(proxy, "203.0.113.7").await, 401, "it is, and the token is missing");
+    assert_eq!(status(proxy, "203.0.113.7").await, 429, "the client has had its one try");
+    assert_eq!(status(proxy, "198.51.100.9, 203.0.113.7, 10.1.1.1").await, 429, "so it has here");
+    assert_eq!(status(proxy, "198.51.100.9").await, 401, "another client has not");
+    assert_eq!(status(proxy, "2001:db8::1").await, 401);
+    assert_eq!(status(proxy, "2001:db8::2").await, 429, "a network of IPv6 is one client");
 }
