@@ -44,10 +44,10 @@ e2e: tests/node_modules/.package-lock.json aiortc pion
 	@if command -v go >/dev/null && (cd tests/mongo && go build -o ../../target/mongo-wire .); then cd tests && npm run test:mongo; \
 	else echo "SKIPPED: the end-to-end tests on MongoDB's protocol. Install Go 1.24 or later." | tee -a $${TEST_NOTES:-/dev/null}; fi
 
-# A WebRTC client and a validator of OpenAPI in Python for the end-to-end tests; they say so where one is missing.
+# A WebRTC client, a Socket.IO client and a validator of OpenAPI in Python for the end-to-end tests; they say so where one is missing.
 .PHONY: aiortc
 aiortc:
-	@test -x target/venv/bin/openapi-spec-validator || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0 openapi-spec-validator==0.9.0; } || rm -rf target/venv
+	@target/venv/bin/python -c 'import socketio, aiohttp, aiortc, openapi_spec_validator' 2>/dev/null || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0 openapi-spec-validator==0.9.0 python-socketio==5.18.1 aiohttp==3.14.5; } || rm -rf target/venv
 
 # And one in Go.
 .PHONY: pion

@@ -67,9 +67,7 @@ pub enum Verb {
     Type,
     /// To see whether a person is there.
     SeePresence,
-    /// To create, change, disable and erase accounts.
-    ManageAccounts,
-    /// To see what goes on in the server: allocations, figures, other people's sessions.
+    /// What operators do: to change and erase accounts, to see figures and allocations.
     Operate,
     /// To see, answer, signal or end a call.
     TakePartInCall,
@@ -156,8 +154,7 @@ const fn rule(verb: Verb) -> Rule {
         | Verb::MarkMessages
         | Verb::Type                => (INSIDE,   false, false, NOT_A_MEMBER),
         Verb::SeePresence           => (KNOWN,    true,  false, NOT_FOR_STRANGERS),
-        Verb::ManageAccounts
-        | Verb::Operate             => (NONE,     true,  false, OPERATORS_ONLY),
+        Verb::Operate               => (NONE,     true,  false, OPERATORS_ONLY),
         Verb::TakePartInCall        => (INSIDE,   false, false, NO_CALL),
         Verb::RecordCall            => (INSIDE,   true,  false, NO_RECORDER),
         Verb::SeeRoom               => (INSIDE,   true,  true,  NO_ROOM),
@@ -204,7 +201,6 @@ mod tests {
         Verb::MarkMessages,
         Verb::Type,
         Verb::SeePresence,
-        Verb::ManageAccounts,
         Verb::Operate,
         Verb::TakePartInCall,
         Verb::RecordCall,
@@ -258,7 +254,6 @@ WriteMessage: user=mdo moderator=mdo admin=mdo service=mdo guest=-
 MarkMessages: user=mdo moderator=mdo admin=mdo service=mdo guest=-
 Type: user=mdo moderator=mdo admin=mdo service=mdo guest=-
 SeePresence: user=ci moderator=ci admin=scimdo service=scimdo guest=-
-ManageAccounts: user=- moderator=- admin=scimdo service=scimdo guest=-
 Operate: user=- moderator=- admin=scimdo service=scimdo guest=-
 TakePartInCall: user=mdo moderator=mdo admin=mdo service=mdo guest=-
 RecordCall: user=mdo moderator=mdo admin=scimdo service=scimdo guest=-

@@ -172,7 +172,7 @@ impl World {
         let patience = Duration::from_secs(10);
         let met = async {
             while !what() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(1)).await; // paces the looks
             }
         };
         tokio::time::timeout(patience, met).await.expect("it has not come to be");

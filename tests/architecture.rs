@@ -133,6 +133,23 @@ fn clocks_and_sockets_stay_in_their_rooms() {
 }
 
 #[test]
+fn sessions_are_known_to_the_delivery_and_the_sockets_only() {
+    let mut wrong = Vec::new();
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words = |line: &str| {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            words.any(|word| word == "Session")
+        };
+        let imports = text.lines().any(|line| line.contains("delivery::") && words(line));
+        if imports && !["delivery", "socket", "testing"].contains(&module(&path).as_str()) {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "rules name sessions by id (`To`):\n{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_check_sees_an_arrow_when_there_is_one() {
     let found = imports(
         "use crate::chat::Chat;\nuse crate::{calls, store::Store};\n// use crate::nothing;\nlet x = crate::app::App;",

@@ -16,6 +16,7 @@ use crate::error::{Problem, Reason};
 use crate::event::Role;
 use crate::ids::UserId;
 use crate::peer::ClientAddress;
+use crate::policy::{self, Relation, Verb};
 use crate::rooms::{Guest, Visitor};
 
 /// The person whose token came with the request.
@@ -126,10 +127,9 @@ impl FromRequestParts<App> for Operator {
             };
         }
         let caller = Caller::from_request_parts(parts, app).await?;
-        if caller.role.is_operator() {
-            return Ok(Self);
-        }
-        Err(Problem::new(Reason::Forbidden, "This needs an admin's or a service's token").into())
+        let actor = policy::Actor::new(caller.id, caller.role);
+        policy::may(actor, Verb::Operate, Relation::Stranger)?;
+        Ok(Self)
     }
 }
 

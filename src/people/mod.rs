@@ -13,7 +13,8 @@ use crate::config::{Config, Limits};
 use crate::delivery::Delivery;
 use crate::error::{Failure, Reason};
 use crate::event::{CloseReason, Gender, PresenceMode, Role, SessionClosed, User};
-use crate::ids::UserId;
+use crate::fact::{Fact, FactKind};
+use crate::ids::{FactId, UserId};
 use crate::relay::Relay;
 use crate::store::{Profile, Settings, Store, StoreError, UserRecord};
 use crate::view::{Detail, View};
@@ -124,7 +125,9 @@ impl People {
 
     /// Disables an account and ends its sessions, or enables it again.
     pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<(), PeopleError> {
-        let known = self.store.set_disabled(user, disabled, self.clock.now(), Vec::new()).await;
+        let kind = if disabled { FactKind::UserDisabled } else { FactKind::UserEnabled };
+        let facts = vec![self.fact(kind, user)];
+        let known = self.store.set_disabled(user, disabled, self.clock.now(), facts).await;
         known.map_err(|error| {
             if error == StoreError::NotFound { PeopleError::Unknown } else { error.into() }
         })?;
@@ -137,6 +140,11 @@ impl People {
             self.delivery.close_user(user, &closed);
         }
         Ok(())
+    }
+
+    /// What happened to an account.
+    fn fact(&self, kind: FactKind, user: UserId) -> Fact {
+        Fact::new(FactId::new(self.clock.id()), self.clock.now(), kind).by(Some(user))
     }
 
     /// One person.

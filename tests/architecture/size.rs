@@ -19,7 +19,6 @@ const FILES: &[(&str, usize)] = &[
     ("media/src/worker/commands.rs", 439),
     ("media/src/worker/mod.rs", 549),
     ("src/calls/mod.rs", 444),
-    ("src/chat/mod.rs", 474),
     ("src/rooms/media.rs", 519),
     ("src/rooms/mod.rs", 665),
     ("src/store/mongo/writer.rs", 414),

@@ -159,7 +159,7 @@ async fn a_conversation_of_others_and_one_that_does_not_exist_look_the_same() {
 async fn nothing_can_be_written_to_an_erased_account_and_what_was_written_stays() {
     let world = World::new(|_| {}).await;
     let kept = world.write(person(1), person(2), "before").await;
-    world.app.store.erase_user(person(2), world.clock.now()).await.unwrap();
+    world.app.store.erase_user(person(2), world.clock.now(), Vec::new()).await.unwrap();
     for to in [json!({ "toUserId": 2 }), json!({ "conversationId": kept.conversation_id })] {
         let mut message = to;
         message["content"] = json!("after");

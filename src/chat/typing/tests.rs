@@ -6,7 +6,7 @@ use crate::testing::{World, person};
 /// Time passes on both clocks: the rules' own, and the one that tasks sleep by.
 async fn pass(world: &World, time: Duration) {
     world.clock.advance(time);
-    tokio::time::sleep(time).await;
+    tokio::time::sleep(time).await; // paces a paused clock
 }
 
 async fn two() -> (World, crate::testing::Client, ConversationRef) {

@@ -76,7 +76,7 @@ async fn what_another_way_changed_is_seen_after_half_a_minute_at_the_latest() {
     let people = &world.app.people;
     people.admit_again(&token(1)).await.unwrap();
     // Past this server, as another one of a cluster would.
-    world.app.store.set_disabled(person(1), true, world.clock.now()).await.unwrap();
+    world.app.store.set_disabled(person(1), true, world.clock.now(), Vec::new()).await.unwrap();
     people.admit_again(&token(1)).await.unwrap();
     world.clock.advance(Duration::from_secs(31));
     assert!(matches!(people.admit_again(&token(1)).await, Err(PeopleError::Disabled)));

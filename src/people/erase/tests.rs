@@ -1,6 +1,7 @@
 use crate::auth::Identity;
 use crate::clock::Timestamp;
 use crate::event::{Platform, Role};
+use crate::fact::FactKind;
 use crate::ids::JobId;
 use crate::membership::ConversationRef;
 use crate::people::PeopleError;
@@ -40,6 +41,10 @@ async fn an_erased_person_is_gone_and_cannot_come_back_by_an_old_token() {
     assert!(client.session.is_closed());
     assert_eq!(finished(&world, job).await.state, JobState::Done);
     assert!(people.devices(person(1)).await.unwrap().is_empty());
+    let facts = world.app.store.facts_after(0, 10).await.unwrap().facts;
+    let kinds: Vec<_> = facts.iter().map(|it| (it.fact.kind, it.fact.user)).collect();
+    let user = Some(person(1));
+    assert_eq!(kinds, [(FactKind::UserDisabled, user), (FactKind::UserErased, user)]);
     let left = people.person(person(1)).await.unwrap();
     assert_eq!((left.name, left.uid.as_str()), (None, "erased:1"));
     let token = Identity {
