@@ -127,6 +127,8 @@ impl World {
         let (sfu, _heard) = Sfu::start(&config.media, None).unwrap();
         let (app, changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
         tokio::spawn(app.chat.clone().follow(changes.receipts));
+        tokio::spawn(app.recordings.clone().follow(changes.recordable));
+        tokio::spawn(app.clone().show_recordings(changes.recordings));
         Self { app, clock }
     }
 

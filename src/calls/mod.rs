@@ -49,6 +49,7 @@ pub use start::CallRequest;
 use live::Live;
 use machine::Input;
 use registry::Registry;
+pub use registry::Stats;
 use timer::Timer;
 
 /// What a method about calls gives.
@@ -388,11 +389,6 @@ impl Calls {
         self.stats().active
     }
 
-    /// What there is now.
-    pub fn stats(&self) -> Stats {
-        self.registry.stats()
-    }
-
     /// The calls of `me`, newest first.
     pub async fn history(&self, me: UserId, query: HistoryQuery) -> Result<History> {
         let limit = query.limit.unwrap_or(20).clamp(1, self.config.limits.page_max);
@@ -517,15 +513,6 @@ fn position(text: &str) -> Result<(Timestamp, CallId)> {
 /// A named peer must be the peer.
 fn expect_peer(call: &CallRecord, me: UserId, to: Option<UserId>) -> Result<()> {
     if to.is_some_and(|to| to != call.peer_of(me)) { Err(CallError::OtherPeer) } else { Ok(()) }
-}
-
-/// Calls, in numbers.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Stats {
-    /// Calls that are not over.
-    pub active: usize,
-    /// Those of them that ring.
-    pub pending: usize,
 }
 
 fn count_outcome(call: &CallRecord) {

@@ -156,10 +156,22 @@ impl Registry {
         let calls = inner.by_user.iter();
         calls.filter(|(_, calls)| calls.iter().any(together)).map(|(user, _)| *user).collect()
     }
+}
 
-    pub(super) fn stats(&self) -> super::Stats {
-        let inner = self.inner();
-        let mut stats = super::Stats { active: inner.calls.len(), pending: 0 };
+/// Calls, in numbers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Calls that are not over.
+    pub active: usize,
+    /// Those of them that ring.
+    pub pending: usize,
+}
+
+impl super::Calls {
+    /// What there is now.
+    pub fn stats(&self) -> Stats {
+        let inner = self.registry.inner();
+        let mut stats = Stats { active: inner.calls.len(), pending: 0 };
         for (user, calls) in &inner.by_user {
             let rings = |call: &&Brief| call.from == *user && call.status.is_pending();
             stats.pending += calls.iter().filter(rings).count();

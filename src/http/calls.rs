@@ -300,7 +300,8 @@ async fn recording(
             details: Some(json!({ "recordingStatus": status })),
         }));
     };
-    let (recording_url, expires_at) = app.recordings.signed(found.recording_id, file.file_id);
+    let (recording_url, expires_at) =
+        app.recordings.signed(found.recording_id, file.file_id).await?;
     let view = CallRecording {
         call_id: id,
         recording_id: found.recording_id,

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Router, routing::get};
-use serde_json::Value;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
@@ -96,7 +95,7 @@ pub(super) fn complete(description: &mut OpenApi) {
 }
 
 /// What a request to an unknown path may try instead, as the original lists it: `METHOD /path` each.
-pub(super) fn endpoints(dev: bool) -> Value {
+pub(super) fn endpoints(dev: bool) -> Vec<String> {
     static ALL: OnceLock<Vec<String>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
         let mut description = super::api().into_openapi();
@@ -106,7 +105,7 @@ pub(super) fn endpoints(dev: bool) -> Value {
         }
         all
     });
-    all.iter().filter(|name| dev || !name.contains("/dev-token")).map(String::as_str).collect()
+    all.iter().filter(|name| dev || !name.contains("/dev-token")).cloned().collect()
 }
 
 fn methods(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {

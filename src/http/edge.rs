@@ -100,16 +100,14 @@ fn detach(request: &mut Request) {
 fn refusal(app: &App, problem: &Problem, id: &str) -> Response {
     let now = app.clock.now();
     let mut status = problem.reason.status();
-    let mut body = serde_json::to_value(problem.body(now, Some(id.to_owned()))).unwrap_or_default();
+    let mut body = problem.body(now, Some(id.to_owned()));
     let invalid_token = matches!(problem.reason, Reason::TokenInvalid | Reason::TokenExpired);
     if invalid_token && app.config.compat.invalid_token_403 {
         status = StatusCode::FORBIDDEN;
-        body.as_object_mut().map(|body| body.insert("code".into(), 403.into()));
+        body.code = status.as_u16();
     }
-    if problem.reason == Reason::NoRoute
-        && let Some(fields) = body.as_object_mut()
-    {
-        fields.insert("availableEndpoints".into(), docs::endpoints(app.dev));
+    if problem.reason == Reason::NoRoute {
+        body.available_endpoints = Some(docs::endpoints(app.dev));
     }
     let mut response = (status, Json(body)).into_response();
     if let Some(wait) = problem.retry_after_ms() {

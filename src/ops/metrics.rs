@@ -115,7 +115,7 @@ fn write_store(now: &Snapshot) {
 #[allow(clippy::cast_precision_loss)]
 fn write_media(now: &Snapshot) {
     if now.records() {
-        metrics::gauge!("rtc_recording_active").set(now.recorder.running as f64);
+        metrics::gauge!("rtc_recording_active").set(now.recordings.active as f64);
     }
     if !now.receives_media() {
         return;

@@ -18,12 +18,12 @@ use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::limits::Limits;
 use crate::presence::Presence;
-use crate::recorder::Recorder;
+use crate::recordings::Recordings;
 use crate::relay::Relay;
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
 use crate::store::Store;
-use crate::{auth, calls, delivery, limits, presence, recorder, relay, rooms, sfu};
+use crate::{auth, calls, delivery, limits, presence, recordings, relay, rooms, sfu};
 
 /// The name under which the server presents itself.
 pub const SERVICE: &str = "switchboard";
@@ -41,7 +41,7 @@ pub struct Parts<'a> {
     pub presence: &'a Presence,
     pub calls: &'a Calls,
     pub rooms: &'a Rooms,
-    pub recorder: &'a Recorder,
+    pub recordings: &'a Recordings,
     pub relay: &'a Relay,
     pub sfu: &'a Sfu,
     pub draining: bool,
@@ -62,7 +62,7 @@ pub struct Snapshot {
     pub presence: presence::Stats,
     pub calls: calls::Stats,
     pub rooms: rooms::Stats,
-    pub recorder: recorder::Stats,
+    pub recordings: recordings::Stats,
     pub relay: relay::Stats,
     pub sfu: sfu::Stats,
 }
@@ -82,7 +82,7 @@ impl Snapshot {
             presence: parts.presence.stats(),
             calls: parts.calls.stats(),
             rooms: parts.rooms.stats(),
-            recorder: parts.recorder.stats(),
+            recordings: parts.recordings.stats(),
             relay: parts.relay.stats(),
             sfu: parts.sfu.stats(),
         }
@@ -95,7 +95,7 @@ impl Snapshot {
 
     /// Whether something can be recorded.
     pub fn records(&self) -> bool {
-        self.receives_media() && self.recorder.most > 0
+        self.receives_media() && self.recordings.enabled
     }
 
     /// Whether the server should be sent work.

@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("socket/recordings", "socket/table"),
     ("socket/rooms", "socket/table"),
     ("socket/session", "socket/table"),
+    ("store/mongo/facts", "store/mongo/unit"),
     ("store/sqlite/calls", "store/sqlite/log"),
     ("store/sqlite/log", "store/sqlite/marks"),
     ("store/sqlite/log", "store/sqlite/messages"),

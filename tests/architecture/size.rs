@@ -18,11 +18,13 @@ const FILES: &[(&str, usize)] = &[
     ("media/src/subscription.rs", 456),
     ("media/src/worker/commands.rs", 439),
     ("media/src/worker/mod.rs", 549),
-    ("src/calls/mod.rs", 444),
+    ("src/calls/mod.rs", 446),
     ("src/rooms/media.rs", 519),
     ("src/rooms/mod.rs", 665),
-    ("src/store/mongo/writer.rs", 414),
-    ("src/store/record.rs", 477),
+    ("src/store/mongo/mod.rs", 437),
+    ("src/store/mongo/writer.rs", 420),
+    ("src/store/record.rs", 479),
+    ("src/store/sqlite/mod.rs", 431),
     ("turn/src/relay.rs", 453),
 ];
 
@@ -34,11 +36,11 @@ const FUNCTIONS: &[(&str, usize)] = &[
     ("media/src/worker/mod.rs next_burst", 67),
     ("media/src/worker/mod.rs pass_on", 71),
     ("media/src/worker/timeouts.rs report_to_publisher", 77),
-    ("src/app.rs new", 95),
+    ("src/app.rs new", 92),
     ("src/calls/machine.rs step", 67),
-    ("src/recordings/mod.rs start", 64),
     ("src/rooms/moderate.rs carry_out", 68),
     ("src/rooms/whip.rs offer_by_http", 79),
+    ("src/store/sqlite/dump.rs tables", 62),
     ("turn/src/driver/mod.rs start", 68),
 ];
 

@@ -245,7 +245,7 @@ async fn every_metric_of_a_part_that_runs_is_there_with_its_labels_and_no_other(
     assert_eq!((now.calls.active, now.calls.pending), (2, 1));
     assert_eq!((now.delivery.connections, now.delivery.users, now.delivery.guests), (3, 2, 0));
     assert_eq!((now.rooms.rooms, now.rooms.participants, now.rooms.published), (1, 1, [1, 1]));
-    assert_eq!((now.recorder.running, now.sfu.workers), (1, 1));
+    assert_eq!((now.recordings.active, now.sfu.workers), (1, 1));
     assert_eq!(
         now.relay.embedded.as_ref().map(|relay| (relay.allocations, relay.ports)),
         Some((0, 0))
