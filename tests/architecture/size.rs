@@ -23,7 +23,7 @@ const FILES: &[(&str, usize)] = &[
     ("src/rooms/mod.rs", 665),
     ("src/store/mongo/mod.rs", 437),
     ("src/store/mongo/writer.rs", 420),
-    ("src/store/record.rs", 479),
+    ("src/store/record.rs", 488),
     ("src/store/sqlite/mod.rs", 431),
     ("turn/src/relay.rs", 453),
 ];

@@ -213,9 +213,12 @@ async fn health_counts_what_there_is() {
     assert_eq!((ready.status, &ready.json()["checks"]["draining"]), (503, &json!(true)));
 }
 
-/// The series of a text of Prometheus: family, kind, and the labels and value of each.
-fn families(text: &str) -> BTreeMap<String, (String, Vec<(Vec<String>, f64)>)> {
-    let mut families = BTreeMap::<String, (String, Vec<_>)>::new();
+/// The labels and the value of each series.
+type Series = Vec<(Vec<String>, f64)>;
+
+/// The families of a text of Prometheus, each with its kind.
+fn families(text: &str) -> BTreeMap<String, (String, Series)> {
+    let mut families = BTreeMap::<String, (String, Series)>::new();
     for line in text.lines() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|it| it.split_once(' ')) {
             families.insert(name.to_owned(), (kind.to_owned(), Vec::new()));
