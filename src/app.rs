@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 use crate::auth::{Auth, AuthError};
-use crate::calls::{Actor, CallRequest, Calls, WebrtcConfig};
+use crate::calls::{CallRequest, Calls, Device, WebrtcConfig};
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -198,7 +198,7 @@ impl Services {
     /// Begins a call, by whichever way it is asked for: a call of several has its room before anybody comes.
     pub async fn start_call(
         &self,
-        by: &Actor,
+        by: &Device,
         order: CallRequest,
         operates: bool,
     ) -> Result<(Call, Option<Vec<Call>>), Problem> {

@@ -178,13 +178,11 @@ async fn serve_metrics(app: &App) -> Outcome {
     Ok(())
 }
 
-/// What goes on beside requests: recordings, deadlines of calls, ends of tokens, keys, presence of people in calls, and forgetting.
+/// What goes on beside requests: recordings, ends of tokens, keys, presence of people in calls, and forgetting.
 fn run_background(app: &App, Changes { mut in_call, recordable, recordings, receipts }: Changes) {
     tokio::spawn(app.recordings.clone().follow(recordable));
     tokio::spawn(app.clone().show_recordings(recordings));
     tokio::spawn(app.chat.clone().follow(receipts));
-    let calls = app.calls.clone();
-    tokio::spawn(async move { calls.keep_time().await });
     tokio::spawn(socket::watch_tokens(app.clone()));
     let keys = app.clone();
     tokio::spawn(async move { keys.auth.keep_keys_fresh().await });

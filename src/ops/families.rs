@@ -91,6 +91,8 @@ families! {
     Server Histogram "rtc_message_ack_seconds" "from the arrival of a message to its acknowledgement",
     Server Gauge "rtc_calls_active" "calls that are not over",
     Server Gauge "rtc_calls_ringing" "calls that ring",
+    Server Counter "rtc_call_commands_refused_total" "commands for which the queue of a call had no room",
+    Server Counter "rtc_call_panics_total" "panics of the task of a call",
     Server Counter "rtc_calls_total" ["outcome"] "calls that are over",
     Server Counter "rtc_call_ratings_total" ["stars"] "opinions on calls",
     Server Histogram "rtc_call_setup_seconds" "from the beginning of a call to its acceptance",

@@ -190,10 +190,20 @@ impl Server {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A name for a new room, which [`Self::open`] opens.
+    pub fn room(&self) -> RoomKey {
+        RoomKey(self.key())
+    }
+
+    /// Opens a room under its name.
+    pub fn open(&self, room: RoomKey) {
+        self.places().open(room);
+    }
+
     /// Opens a room.
     pub fn open_room(&self) -> RoomKey {
-        let key = RoomKey(self.key());
-        self.places().open(key);
+        let key = self.room();
+        self.open(key);
         key
     }
 
