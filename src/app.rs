@@ -18,6 +18,7 @@ use crate::event::{Call, Limits};
 use crate::ids::{CallId, RecordingId, RoomId, UserId};
 use crate::incall::InCall;
 use crate::limits;
+use crate::ops::{self, Snapshot, StoreProbe};
 use crate::people::People;
 use crate::presence::Presence;
 use crate::recorder::{Opened, Recorder};
@@ -64,6 +65,7 @@ pub struct Services {
     pub rooms: Arc<Rooms>,
     pub recorder: Arc<Recorder>,
     pub recordings: Arc<Recordings>,
+    probe: StoreProbe,
     draining: AtomicBool,
 }
 
@@ -86,12 +88,7 @@ impl App {
     ) -> Result<(Self, Changes), AuthError> {
         let (relay, sfu) = (Arc::new(relay), Arc::new(sfu));
         let config = Arc::new(config);
-        let bounds = QueueBounds {
-            entries: config.socket.queue_entries,
-            bytes: config.socket.queue_bytes,
-            time: std::time::Duration::from_secs(config.socket.queue_seconds),
-        };
-        let (delivery, receipts) = Delivery::new(clock.clone(), bounds);
+        let (delivery, receipts) = Delivery::new(clock.clone(), bounds(&config));
         let delivery = Arc::new(delivery);
         let (in_call, changes) = InCall::new();
         let in_call = Arc::new(in_call);
@@ -133,6 +130,7 @@ impl App {
             rooms: Arc::new(Rooms::new(
                 &config,
                 clock.clone(),
+                store.clone(),
                 (sfu.clone(), recorder.clone(), relay.clone()),
                 delivery.clone(),
                 in_call.clone(),
@@ -150,6 +148,7 @@ impl App {
             sfu,
             recorder,
             started_at: clock.now(),
+            probe: StoreProbe::default(),
             draining: AtomicBool::new(false),
             config,
             clock,
@@ -160,6 +159,14 @@ impl App {
         };
         let changes = Changes { in_call: changes, recordable, recordings: recorded, receipts };
         Ok((Self(Arc::new(services)), changes))
+    }
+}
+
+fn bounds(config: &Config) -> QueueBounds {
+    QueueBounds {
+        entries: config.socket.queue_entries,
+        bytes: config.socket.queue_bytes,
+        time: std::time::Duration::from_secs(config.socket.queue_seconds),
     }
 }
 
@@ -193,14 +200,14 @@ impl Services {
     pub async fn start_call(
         &self,
         by: &Device,
-        order: CallRequest,
+        request: CallRequest,
         operates: bool,
     ) -> Result<(Call, Option<Vec<Call>>), Problem> {
         self.limits.call(by.user)?;
-        if order.record {
+        if request.record {
             self.recordings.allows(operates)?;
         }
-        let (call, calls) = self.calls.start(by, order).await?;
+        let (call, calls) = self.calls.start(by, request).await?;
         if calls.is_some() {
             self.open_room(by.user, call.call_id).await?;
         }
@@ -210,7 +217,7 @@ impl Services {
     /// Opens the room of a call for its people, unless it is open.
     pub async fn open_room(&self, me: UserId, call: CallId) -> Result<RoomId, Problem> {
         let (room, people) = self.calls.meeting(me, call).await?;
-        self.rooms.open_call(&room, &people)?;
+        self.rooms.open_call(&room, &people).await?;
         Ok(room)
     }
 
@@ -265,14 +272,10 @@ impl Services {
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
         let by = self.may_begin(asking)?;
-        self.rooms.may_record(room, by)?;
-        let moderators = self.rooms.moderators(room);
-        self.record(
-            by,
-            RecordingTarget { room: room.clone(), people: Vec::new(), moderators },
-            mode,
-        )
-        .await
+        self.rooms.may_record(room, by).await?;
+        let moderators = self.rooms.moderators(room).await;
+        let target = RecordingTarget { room: room.clone(), people: Vec::new(), moderators };
+        self.record(by, target, mode).await
     }
 
     /// Ends a recording.
@@ -282,8 +285,28 @@ impl Services {
         id: RecordingId,
     ) -> Result<Recording, Problem> {
         let room = self.recordings.room_of(asking, id).await?;
-        let moderates = self.rooms.may_record(&room, Some(asking.user)).is_ok();
+        let moderates = self.rooms.may_record(&room, Some(asking.user)).await.is_ok();
         Ok(self.recordings.stop(asking, id, moderates).await?)
+    }
+
+    /// What every part says of itself now.
+    pub async fn snapshot(&self) -> Snapshot {
+        let parts = ops::Parts {
+            store: self.store.as_ref(),
+            probe: &self.probe,
+            auth: &self.auth,
+            limits: &self.limits,
+            delivery: &self.delivery,
+            presence: &self.presence,
+            calls: &self.calls,
+            rooms: &self.rooms,
+            recordings: &self.recordings,
+            relay: &self.relay,
+            sfu: &self.sfu,
+            draining: self.is_draining(),
+            started_at: self.started_at,
+        };
+        Snapshot::take(&parts, self.clock.now()).await
     }
 
     /// Whether the server is going down.
@@ -294,6 +317,5 @@ impl Services {
     /// From now on the server is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        metrics::gauge!("rtc_draining").set(1);
     }
 }
