@@ -391,4 +391,76 @@ mod tests {
             assert!(serde_json::from_str::<UserId>(bad).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn the_peer_of_a_conversation_is_the_other_of_its_two_people() {
+        let [a, b, c] = [1, 2, 3].map(UserId);
+        let id = ConversationId::direct(b, a);
+        assert_eq!((id.peer_of(a), id.peer_of(b), id.peer_of(c)), (Some(b), Some(a), None));
+        let group = ConversationId::new(Uuid::nil());
+        assert_eq!((group.pair(), group.peer_of(a)), (None, None));
+    }
+
+    #[test]
+    fn a_uuid_that_looks_like_a_direct_conversation_has_two_different_people_in_order() {
+        let genuine = ConversationId::direct(UserId(7), UserId(9)).uuid().as_u128();
+        for bit in 0..128 {
+            let altered = ConversationId::new(Uuid::from_u128(genuine ^ (1 << bit)));
+            if let Some((low, high)) = altered.pair() {
+                assert!(low < high && ConversationId::direct(low, high) == altered, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_guest_is_nobody_on_the_wire_and_cannot_be_sent_by_a_client() {
+        let guest = UserId::guest(u64::MAX);
+        assert!(guest.is_guest() && !UserId(1).is_guest());
+        assert_eq!(serde_json::to_string(&guest).unwrap(), "null");
+        assert_eq!(serde_json::to_string(&UserId(4711)).unwrap(), "4711");
+        let text = guest.value().to_string();
+        assert!(serde_json::from_str::<UserId>(&text).is_err() && text.parse::<UserId>().is_err());
+        assert!((0..1000).all(|seed| UserId::guest(seed).is_guest()));
+    }
+
+    #[test]
+    fn a_short_text_counts_characters_and_has_no_control_characters() {
+        let read = |text: &str| serde_json::from_value::<Short<4>>(text.into());
+        for good in ["a", "abcd", "ä🦀ß€", "a b"] {
+            assert_eq!(read(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "abcde", "🦀🦀🦀🦀🦀", "a\nb", "\u{0}", "\u{7f}"] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.contains("1 to 4 characters"), "{bad:?}: {error}");
+        }
+        assert!(serde_json::from_str::<Short<4>>("7").is_err());
+        assert_eq!(serde_json::to_string(&Short::<4>::new("ab").unwrap()).unwrap(), "\"ab\"");
+    }
+
+    #[test]
+    fn a_room_id_is_plain_enough_for_a_path_and_says_whose_call_it_is() {
+        let longest = "x".repeat(64);
+        for good in ["a", "Stand-up_7", &longest] {
+            assert_eq!(good.parse::<RoomId>().unwrap().to_string(), good);
+        }
+        for bad in ["", "a b", "a/b", "..", "ä", "a\n", "a%2f", &format!("{longest}x")] {
+            assert!(bad.parse::<RoomId>().is_err(), "{bad:?}");
+            assert!(serde_json::from_value::<RoomId>(bad.into()).is_err(), "{bad:?}");
+        }
+        let call = CallId::new(Uuid::from_u128(7));
+        assert_eq!(RoomId::of_call(call).call(), Some(call));
+        assert_eq!(RoomId::fresh(Uuid::from_u128(7)).call(), None);
+        assert_eq!("call_nonsense".parse::<RoomId>().unwrap().call(), None);
+    }
+
+    #[test]
+    fn a_uuid_is_read_as_it_is_written_and_nothing_else_is_one() {
+        let id = MessageId::new(Uuid::from_u128(u128::MAX / 3));
+        assert_eq!(id.to_string().parse::<MessageId>().unwrap(), id);
+        assert_eq!(serde_json::from_value::<MessageId>(id.to_string().into()).unwrap(), id);
+        for bad in ["", "7", "0190a0b0-0000-7000-8000", "0190a0b0-0000-7000-8000-00000000000g"] {
+            let error = bad.parse::<MessageId>().unwrap_err();
+            assert_eq!(error.to_string(), "expected a UUID");
+        }
+    }
 }

@@ -30,7 +30,7 @@ impl Call {
             let incoming = Incoming {
                 call: self.rules.view.call(&self.record, people, step.now),
                 waiting: self.record.waiting,
-                record_policy: self.rules.record_policy(self.record_by),
+                record_policy: self.rules.record_policy(self.record_by.is_some()),
             };
             let event = Event::CallIncoming(Box::new(incoming));
             step.push(Effect::Notify(Whom::Session(*user, *session), event));

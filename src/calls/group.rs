@@ -43,14 +43,18 @@ impl Calls {
     }
 
     /// Calls several people at once: the first answer does not end the ringing of the others.
-    pub(super) async fn start_group(&self, by: &Device, order: &CallRequest) -> Result<Vec<Call>> {
-        if order.to.len() > PEOPLE {
+    pub(super) async fn start_group(
+        &self,
+        by: &Device,
+        request: &CallRequest,
+    ) -> Result<Vec<Call>> {
+        if request.to.len() > PEOPLE {
             return Err(CallError::People(PEOPLE));
         }
         let first = CallId::new(self.means.clock.id());
         // A caller's key names one call.
-        let order = CallRequest { client_id: None, ..order.clone() };
-        let (ringing, refused) = self.ring_all(by, first, &order).await;
+        let request = CallRequest { client_id: None, ..request.clone() };
+        let (ringing, refused) = self.ring_all(by, first, &request).await;
         match refused.into_iter().next() {
             Some((_, error)) if ringing.is_empty() => Err(error),
             _ => Ok(ringing),

@@ -102,7 +102,7 @@ impl Call {
         let facts = facts::of_beginning(&self.record, step);
         step.push(Effect::Persist(Write::Create(self.record.clone(), facts)));
         let call = self.rules.view.call(&self.record, Some((from, to)), step.now);
-        let record_policy = self.rules.record_policy(self.record_by);
+        let record_policy = self.rules.record_policy(self.record_by.is_some());
         let event = |waiting| Box::new(Incoming { call: call.clone(), waiting, record_policy });
         step.notify(self.record.from, Event::CallInitiated(event(false)));
         if *in_call && !initiate.waiting {

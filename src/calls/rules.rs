@@ -6,9 +6,10 @@ use std::time::Duration;
 use switchboard_media::Codec;
 use switchboard_media::negotiation::Endpoint;
 
-use crate::config::{Config, RecordingAuto};
+use crate::config::Config;
 use crate::event::CallMedia;
-use crate::ids::UserId;
+use crate::event::recording::RecordPolicy;
+use crate::recorder::record_policy;
 use crate::view::CallView;
 
 /// See the module.
@@ -34,21 +35,16 @@ impl Rules {
     }
 
     /// Which way media takes: where the server is to be in between, nobody gets around it.
-    pub(super) fn media(&self, wanted: Option<CallMedia>, record: bool) -> CallMedia {
-        let policy = self.config.recordings.auto == RecordingAuto::Accepted;
+    pub(super) fn media(&self, wanted: Option<CallMedia>, requested: bool) -> CallMedia {
         match self.config.call.media {
             CallMedia::Relay => CallMedia::Relay,
-            _ if record || policy => CallMedia::Relay,
+            _ if self.record_policy(requested).records() => CallMedia::Relay,
             otherwise => wanted.unwrap_or(otherwise),
         }
     }
 
-    /// Whether a call is recorded from the beginning, and at whose request, for those whom it rings.
-    pub(super) fn record_policy(&self, record_by: Option<UserId>) -> &'static str {
-        match self.config.recordings.auto {
-            RecordingAuto::Accepted => "accepted",
-            RecordingAuto::Off if record_by.is_some() => "requested",
-            RecordingAuto::Off => "off",
-        }
+    /// Whether a call is recorded from the beginning, given whether its caller `requested` that.
+    pub(super) fn record_policy(&self, requested: bool) -> RecordPolicy {
+        record_policy(&self.config.recordings, requested)
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
-use crate::event::recording::RecordingStatus;
+use crate::event::recording::{RecordPolicy, RecordingStatus};
 use crate::ids::{CallId, ConversationId, RecordingId, RoomId, UserId};
 
 /// What a call carries.
@@ -193,7 +193,7 @@ pub struct Incoming {
     /// Whether the receiver is in another call.
     pub waiting: bool,
     /// Whether the call will be recorded.
-    pub record_policy: &'static str,
+    pub record_policy: RecordPolicy,
 }
 
 /// Accept or reject.

@@ -36,7 +36,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 /// Made by oneself, or made to oneself.
 #[derive(Clone, Copy, Deserialize, Eq, PartialEq, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Way {
+enum Direction {
     In,
     Out,
 }
@@ -57,7 +57,7 @@ pub(super) struct HistoryParams {
     status: Option<CallStatus>,
     /// `in` or `out`.
     #[param(inline)]
-    direction: Option<Way>,
+    direction: Option<Direction>,
     /// Only calls with this person.
     with_user_id: Option<UserId>,
     /// Only calls made since then.
@@ -78,7 +78,7 @@ async fn history(
         page: params.page.unwrap_or(1),
         limit: params.limit,
         status: params.status,
-        outgoing: params.direction.map(|way| way == Way::Out),
+        outgoing: params.direction.map(|direction| direction == Direction::Out),
         with: params.with_user_id,
         since: params.since,
         until: params.until,
@@ -120,7 +120,7 @@ async fn initiate(
     caller: Caller,
     Body(body): Body<InitiateBody>,
 ) -> Answer<Call> {
-    let order = CallRequest {
+    let request = CallRequest {
         to: CallRequest::people(body.to_user_id, body.to_user_ids),
         kind: body.call_type,
         client_id: body.client_id,
@@ -129,7 +129,7 @@ async fn initiate(
         media: body.media,
         record: body.record,
     };
-    let (call, _) = app.start_call(&caller.device(), order, caller.operates()).await?;
+    let (call, _) = app.start_call(&caller.device(), request, caller.operates()).await?;
     Ok(ok(call, "Call initiated successfully"))
 }
 
@@ -330,5 +330,5 @@ async fn record(
     Path(id): Path<CallId>,
     Body(body): Body<RecordBody>,
 ) -> Result<Response, Refusal> {
-    Ok(started(app.record_call(caller.asking(), id, body.mode).await?))
+    Ok(started(app.record_call(caller.requester(), id, body.mode).await?))
 }

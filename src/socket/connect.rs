@@ -1,7 +1,6 @@
 //! The handshake: who connects, whether there is room, and what the client is sent first.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -344,6 +343,3 @@ async fn closed(connection: &Connection, reason: DisconnectReason) {
         }
     });
 }
-
-/// How long a client may take to go on with its replay.
-pub(super) const SYNC_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,33 +1,22 @@
-//! One connection: its events are handled one after the other, in the order in which they came.
+//! One connection: whose it is, what may wait for it, and how far its replay has come.
 
-#[cfg(test)]
-mod tests;
-
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-use socketioxide::extract::AckSender;
-use tracing::{Instrument as _, Span};
+use tracing::Span;
 
-use super::incoming::{Asked, Incoming};
-use super::table;
+use super::incoming::Inbox;
 use crate::app::App;
 use crate::calls::Device;
 use crate::chat::ChatError;
-use crate::delivery::{Frame, Session};
-use crate::error::{Problem, Reason};
-use crate::event::{CloseReason, Event, Refused, Role, SessionClosed};
+use crate::delivery::Session;
+use crate::event::Role;
 use crate::ids::UserId;
 use crate::limits::ConnectionLimits;
-use crate::policy::{self, Relation, Verb};
+use crate::policy;
 
-/// Events of one client that wait for their turn at most.
-const INBOX: usize = 1024;
-
-/// How long a client waits for the answer to an event at most.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a client may take to go on with its replay.
+const SYNC_PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Connection {
     pub(super) app: App,
@@ -41,15 +30,9 @@ pub(super) struct Connection {
     pub(super) span: Span,
     /// Held while a message is on its way into the queue of the store: whoever waits for it is served in order.
     pub(super) sending: tokio::sync::Mutex<()>,
-    inbox: Mutex<Inbox>,
+    pub(super) inbox: Mutex<Inbox>,
     /// The cursor that the next `sync:ack` confirms, while a replay runs.
     syncing: Mutex<Option<i64>>,
-}
-
-#[derive(Default)]
-struct Inbox {
-    waiting: VecDeque<Incoming>,
-    busy: bool,
 }
 
 impl Connection {
@@ -92,151 +75,6 @@ impl Connection {
         Device { user: about.user, session: Some(about.id), device_id, device_name }
     }
 
-    /// Takes an event; the future that comes back does the work, unless an earlier one is at it.
-    pub(super) fn receive(
-        self: Arc<Self>,
-        incoming: Incoming,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let (begins, span) = (self.enqueue(incoming), self.span.clone());
-        let work = async move {
-            if begins {
-                self.work().await;
-            }
-        };
-        work.instrument(span)
-    }
-
-    /// Puts an event into the inbox. Floods are refused before anything is parsed. True when the inbox was idle.
-    fn enqueue(&self, incoming: Incoming) -> bool {
-        if self.session.is_closed() {
-            return false;
-        }
-        self.session.touch();
-        if let Err(refused) = self.limits.event() {
-            let (asked, ack) = incoming.split();
-            self.refuse(&asked.name(), ack, &refused.into());
-            if self.limits.is_flood() {
-                tracing::warn!(parent: &self.span, "the client floods and is disconnected");
-                let closed = SessionClosed::because(CloseReason::ProtocolError);
-                self.session.close(closed.reconnect_after(5000));
-            }
-            return false;
-        }
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if inbox.waiting.len() >= INBOX {
-            drop(inbox);
-            let (asked, ack) = incoming.split();
-            let full = Problem::new(
-                Reason::RateLimited,
-                format!("More than {INBOX} events wait; send fewer at once"),
-            );
-            self.refuse(&asked.name(), ack, &full);
-            return false;
-        }
-        inbox.waiting.push_back(incoming);
-        !std::mem::replace(&mut inbox.busy, true)
-    }
-
-    async fn work(self: Arc<Self>) {
-        while let Some(incoming) = self.next() {
-            let (asked, ack) = incoming.split();
-            if !asked.parts().is_ok_and(|parts| table::is_pipelined(&parts.name)) {
-                self.handle(asked, ack).await;
-                continue;
-            }
-            let connection = self.clone();
-            let mut handling = Box::pin(async move { connection.handle(asked, ack).await });
-            if futures_util::poll!(&mut handling).is_pending() {
-                tokio::spawn(handling.in_current_span());
-            }
-        }
-    }
-
-    fn next(&self) -> Option<Incoming> {
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = inbox.waiting.pop_front();
-        if next.is_none() {
-            *inbox = Inbox::default();
-        }
-        next
-    }
-
-    async fn handle(self: &Arc<Self>, asked: Asked, ack: Option<AckSender>) {
-        let name = asked.name();
-        match self.answer(asked).await {
-            Ok(answer) => {
-                if let Some(ack) = ack {
-                    self.acknowledge(ack, &answer);
-                }
-            }
-            Err(problem) => self.refuse(&name, ack, &problem),
-        }
-    }
-
-    /// The answer to an event, within the deadline.
-    async fn answer(self: &Arc<Self>, asked: Asked) -> Result<Box<RawValue>, Problem> {
-        let connection = self.clone();
-        let mut outcome = Box::pin(async move { connection.outcome(&asked).await });
-        match tokio::time::timeout(DEADLINE, &mut outcome).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                metrics::counter!("rtc_socket_events_late_total").increment(1);
-                // It goes on without its client: dropped half-way, it could leave a change stored and not announced.
-                tokio::spawn(outcome.in_current_span());
-                let seconds = DEADLINE.as_secs();
-                let late = format!(
-                    "The event took longer than {seconds} seconds and may still take effect; ask again in a moment"
-                );
-                Err(Problem::new(Reason::Unavailable, late))
-            }
-        }
-    }
-
-    async fn outcome(self: &Arc<Self>, asked: &Asked) -> Result<Box<RawValue>, Problem> {
-        let parts = asked.parts()?;
-        policy::may(self.policy_actor(), verb(&parts.name), Relation::Stranger)?;
-        table::handle(self, &parts).await
-    }
-
-    fn acknowledge(&self, ack: AckSender, answer: &RawValue) {
-        if ack.send(answer).is_err() {
-            tracing::debug!(
-                "an acknowledgement was not sent: the connection's buffer is full or it is gone"
-            );
-        }
-    }
-
-    /// Refuses an event: in the acknowledgement when the client waits for one, as an event otherwise.
-    fn refuse(&self, name: &str, ack: Option<AckSender>, problem: &Problem) {
-        metrics::counter!("rtc_socket_events_total", "event" => table::known(name), "result" => problem.reason.code()).increment(1);
-        let now = self.app.clock.now();
-        if let Some(ack) = ack {
-            let _ = ack.send(&problem.ack(now));
-            return;
-        }
-        // The events of the call itself have said what happened.
-        if matches!(problem.reason, Reason::CallMerged | Reason::UserBusy) {
-            return;
-        }
-        let refused = Refused {
-            message: problem.message.clone(),
-            code: problem.reason.code(),
-            error: problem.message.clone(),
-            status: problem.reason.status().as_u16(),
-            event: name.to_owned(),
-            timestamp: now,
-            call_id: None,
-            details: problem.details.clone(),
-        };
-        let is_call = name.starts_with("call:") || name.starts_with("webrtc:");
-        let event = if is_call {
-            Event::CallFailed(Box::new(refused))
-        } else {
-            Event::Error(Box::new(refused))
-        };
-        self.session.deliver(Frame::new(&event));
-    }
-
     /// Begins or goes on with the replay of what was missed.
     pub(super) async fn sync_from(self: &Arc<Self>, cursor: i64) -> Result<(), ChatError> {
         let expected = self.app.chat.send_batch(self.user(), self.session.about.id, cursor).await?;
@@ -267,7 +105,7 @@ impl Connection {
 
     /// A client that never confirms gets live events all the same, behind a reset.
     async fn on_ack_timeout(self: Arc<Self>, expected: i64) {
-        tokio::time::sleep(super::connect::SYNC_PATIENCE).await;
+        tokio::time::sleep(SYNC_PATIENCE).await;
         let waiting = self
             .syncing
             .lock()
@@ -276,13 +114,5 @@ impl Connection {
         if waiting.is_some() && !self.session.is_closed() {
             let _ = self.app.chat.reset(self.user(), self.session.about.id).await;
         }
-    }
-}
-
-/// What a client does by sending this event.
-fn verb(event: &str) -> Verb {
-    match event.starts_with("room:") || event == "recording:consent" {
-        true => Verb::UseRoom,
-        false => Verb::UseAccount,
     }
 }

@@ -1,6 +1,7 @@
 //! One event as it came: its name, its first argument still as text, and whether the client waits for an acknowledgement.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +45,13 @@ impl Incoming {
     }
 }
 
+/// Events of one client that wait for their turn, and whether one is being handled.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) waiting: VecDeque<Incoming>,
+    pub(super) busy: bool,
+}
+
 /// The text of an event.
 pub(super) struct Asked(Value);
 
@@ -56,6 +64,12 @@ impl Asked {
 }
 
 impl Asked {
+    /// An event as its text, for tests.
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Self {
+        Self(Value::Str(text.to_owned().into(), None))
+    }
+
     /// The event's name and its first argument; further ones are ignored.
     pub(super) fn parts(&self) -> Result<Parts<'_>, Problem> {
         match &self.0 {

@@ -6,6 +6,7 @@ mod chat;
 mod connect;
 mod connection;
 mod context;
+mod dispatch;
 mod expiry;
 mod incoming;
 mod moderation;
@@ -13,6 +14,8 @@ mod recordings;
 mod rooms;
 mod session;
 mod table;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::time::Duration;
@@ -21,7 +24,7 @@ use socketioxide::{ParserConfig, SocketIo, layer::SocketIoLayer};
 
 use crate::app::App;
 
-pub use api::describe;
+pub use api::{client_events, describe};
 pub use expiry::watch_tokens;
 
 /// A handle by which everything is closed at the end.

@@ -31,12 +31,14 @@ pub(super) struct Faulty {
     dice: Mutex<(Dice, Faults)>,
     /// Every state of a call that was stored.
     states: Mutex<HashSet<(CallId, i64, CallStatus)>>,
+    /// Writes that failed before they were made, and after.
+    failed: Mutex<(usize, usize)>,
 }
 
 impl Faulty {
     pub(super) fn new(inner: Arc<dyn Store>, seed: u64) -> Self {
         let dice = Mutex::new((Dice::new(seed), Faults::default()));
-        Self { inner, dice, states: Mutex::default() }
+        Self { inner, dice, states: Mutex::default(), failed: Mutex::default() }
     }
 
     pub(super) fn set(&self, faults: Faults) {
@@ -62,7 +64,15 @@ impl Faulty {
         let (dice, faults) = &mut *self.dice.lock().unwrap();
         let fails = dice.chance(faults.writes);
         let after = dice.chance(500);
-        (fails && !after, fails && after)
+        let (before, after) = (fails && !after, fails && after);
+        let failed = &mut *self.failed.lock().unwrap();
+        (failed.0, failed.1) = (failed.0 + usize::from(before), failed.1 + usize::from(after));
+        (before, after)
+    }
+
+    /// How many writes failed before they were made, and how many after.
+    pub(super) fn failures(&self) -> (usize, usize) {
+        *self.failed.lock().unwrap()
     }
 }
 

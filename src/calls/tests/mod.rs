@@ -3,6 +3,7 @@
 mod dice;
 mod faulty;
 mod model;
+mod steps;
 mod storms;
 
 use std::time::Duration;

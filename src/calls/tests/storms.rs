@@ -1,6 +1,7 @@
 //! The store fails under running calls, by chance and as often as chance wants. Nobody is sent what is not stored, nobody waits for
 //! ever, and once the store is back, it and the calls say the same.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ struct Seen {
     calls: Vec<CallId>,
     /// Events about what is not stored.
     wrong: Vec<String>,
+    /// How often calls were announced in each state.
+    states: HashMap<CallStatus, usize>,
 }
 
 impl Seen {
@@ -55,6 +58,7 @@ impl Seen {
             self.wrong.push(format!("{name}: {payload}"));
         }
         self.calls.push(id);
+        *self.states.entry(status).or_default() += 1;
     }
 
     /// One of the calls that were seen last.
@@ -199,6 +203,11 @@ async fn storm(seed: u64) {
         storm.world.wait(SECOND).await;
     }
     agree(&storm, seed).await;
+    let states = storm.seen.lock().unwrap().states.clone();
+    println!("announced {states:?}, failed {:?}", storm.store.failures());
+    let often = |status| states.get(&status).copied().unwrap_or_default() > 5;
+    assert!([CallStatus::Accepted, CallStatus::Ended, CallStatus::Rejected].into_iter().all(often));
+    assert!(storm.store.failures().0 > 5 && storm.store.failures().1 > 5);
 
     while !storm.clients.is_empty() {
         storm.disconnect(0).await;
@@ -243,7 +252,8 @@ async fn a_call_whose_task_panics_ends_and_the_others_go_on() {
     world.accept(&ben, call).await;
     ben.events();
     let handle = world.app.calls.means.directory.handle(call).unwrap();
-    assert!(handle.ask(Command::Panic).await.is_err());
+    // The call may be over by the time at which the reply is missed.
+    assert!(!matches!(handle.ask(Command::Panic).await, Ok(Some(_))));
     while !ben.names().contains(&"call:ended") {
         tokio::task::yield_now().await;
     }

@@ -19,7 +19,7 @@ use crate::testing::{Client, World, person, voice};
 
 fn joins(client: &Client) -> JoinRequest {
     JoinRequest {
-        user: client.session.about.user,
+        user: client.device.user,
         operator: false,
         socket: client.session.about.id,
         name: "somebody".into(),
@@ -87,7 +87,7 @@ async fn a_room_that_fails_is_closed_for_its_members_and_the_server_lives() {
     assert_eq!(events[0].1["reason"], "failed");
     assert_eq!(sequence(&events), last + 1);
     assert_eq!(ben.events().last().unwrap().1["reason"], "failed");
-    assert_eq!(rooms.has(ada.session.about.user, joined.session).await, Err(RoomError::NotInRoom));
+    assert_eq!(rooms.has(ada.device.user, joined.session).await, Err(RoomError::NotInRoom));
     assert!(rooms.guest(&token, "").is_none());
     assert!(rooms.room(&other, None).await.is_ok());
     assert_eq!(rooms.stats().rooms, 1);
@@ -127,8 +127,8 @@ async fn a_socket_that_closed_while_its_join_was_on_the_way_is_lost() {
     let world = World::new(|_| {}).await;
     let room = world.room("r").await.room_id;
     let ada = world.connect(person(1)).await;
-    world.app.delivery.remove(ada.session.about.user, ada.session.about.id);
-    world.app.rooms.lost(ada.session.about.user, ada.session.about.id);
+    world.app.delivery.remove(ada.device.user, ada.session.about.id);
+    world.app.rooms.lost(ada.device.user, ada.session.about.id);
     let _ = world.join(&room, &ada).await;
     let people = world.app.rooms.participants(&room, None).await.unwrap();
     assert_eq!(people[0].connection, Connectivity::Reconnecting);
@@ -212,7 +212,7 @@ async fn what_happens_in_a_room_is_a_fact_in_order() {
     let ada = world.connect(person(1)).await;
     let joined = world.join(&room, &ada).await;
     world.app.rooms.issue_token(&room, None, RoomTokenSpec::default()).await.unwrap();
-    world.app.rooms.leave(ada.session.about.user, joined.session).await.unwrap();
+    world.app.rooms.leave(ada.actor.user, joined.session).await.unwrap();
     world.app.rooms.close(&room, None).await.unwrap();
     let mut found = Vec::new();
     for _ in 0..10_000 {

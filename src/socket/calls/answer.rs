@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::common::{OneCall, Which};
 use crate::calls::Respond as Answering;
+use crate::event::DeclineReason;
 use crate::ids::{CallId, UserId};
 use crate::socket::context::{Context, Done, Outcome};
 
@@ -21,24 +22,16 @@ pub(in crate::socket) struct Respond {
     call_id: CallId,
     response: String,
     to_user_id: Option<UserId>,
-    reason: Option<Declined>,
+    reason: Option<DeclineReason>,
     #[serde(default)]
     hold_other: bool,
-}
-
-/// Why a call is refused.
-#[derive(Clone, Copy, Deserialize, Eq, PartialEq, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Declined {
-    Busy,
-    Declined,
 }
 
 pub(in crate::socket) async fn respond(context: Context, payload: Respond) -> Outcome<OneCall> {
     let answering = Answering {
         call: payload.call_id,
         accept: payload.response == "accept",
-        busy: payload.reason == Some(Declined::Busy),
+        busy: payload.reason == Some(DeclineReason::Busy),
         to: payload.to_user_id,
         hold_other: payload.hold_other,
     };

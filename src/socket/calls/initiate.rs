@@ -41,7 +41,7 @@ fn yes() -> bool {
 }
 
 pub(in crate::socket) async fn initiate(context: Context, payload: Initiate) -> Outcome<Initiated> {
-    let order = CallRequest {
+    let request = CallRequest {
         to: CallRequest::people(payload.to_user_id, payload.to_user_ids),
         kind: payload.call_type,
         client_id: payload.client_id,
@@ -51,6 +51,6 @@ pub(in crate::socket) async fn initiate(context: Context, payload: Initiate) -> 
         record: payload.record,
     };
     let operates = context.role.is_operator();
-    let (call, calls) = context.app.start_call(&context.device(), order, operates).await?;
+    let (call, calls) = context.app.start_call(&context.device(), request, operates).await?;
     Ok(Initiated { call, calls })
 }

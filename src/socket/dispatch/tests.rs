@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::event::Role;
+use crate::ids::UserId;
 use crate::testing::{World, person};
 
 async fn connection(world: &World, guest: bool) -> (Arc<Connection>, crate::testing::Client) {
