@@ -158,6 +158,11 @@ impl World {
         self.connect_as(user, false).await.unwrap()
     }
 
+    /// A connection that waits for its replay.
+    pub(crate) fn open(&self, user: UserId) -> Client {
+        self.open_as(user, false)
+    }
+
     /// A person connects, perhaps with a client of the original; an error, and no connection, when calls cannot learn of it.
     pub(crate) async fn connect_as(&self, user: UserId, legacy: bool) -> Result<Client, CallError> {
         let client = self.open_as(user, legacy);
@@ -167,11 +172,6 @@ impl World {
             return Err(error);
         }
         Ok(client)
-    }
-
-    /// A connection that waits for its replay.
-    pub(crate) fn open(&self, user: UserId) -> Client {
-        self.open_as(user, false)
     }
 
     fn open_as(&self, user: UserId, legacy: bool) -> Client {
@@ -190,11 +190,9 @@ impl World {
             legacy,
         };
         let device = Device { user, session: Some(about.id), device_id: None, device_name: None };
-        let transport = Box::new(Notebook {
-            sent: sent.clone(),
-            asked: asked.clone(),
-            observer: self.observer.clone(),
-        });
+        let (sent_to, asked_of) = (sent.clone(), asked.clone());
+        let observer = self.observer.clone();
+        let transport = Box::new(Notebook { sent: sent_to, asked: asked_of, observer });
         let Opened { session, .. } = self.app.delivery.open(about, transport, 10);
         Client { session, device, sent, asked }
     }

@@ -57,7 +57,7 @@ impl Keys for Means {
 
 /// What a write that was made gives.
 pub(super) enum Written {
-    Done(CallFinished),
+    Done(Box<CallFinished>),
     /// The store has the call under another id: the request came before.
     Repeat(Box<CallRecord>),
 }
@@ -66,8 +66,8 @@ impl Means {
     /// The connections of the two.
     pub(super) fn connected(&self, call: &CallRecord) -> Connected {
         let of = |user: UserId| {
-            let sessions = self.delivery.sessions(user).into_iter();
-            sessions.map(|it| Connection { id: it.id, relays: it.relays }).collect()
+            let sessions = self.delivery.sessions(user);
+            sessions.iter().map(|it| Connection { id: it.id, relays: it.relays }).collect()
         };
         Connected { caller: of(call.from), callee: of(call.to) }
     }
@@ -91,10 +91,10 @@ impl Means {
                 let record = end.call.clone();
                 let finished = store.finish_call(*end).await?;
                 count_outcome(&record);
-                return Ok(Written::Done(finished));
+                return Ok(Written::Done(Box::new(finished)));
             }
         }
-        Ok(Written::Done(CallFinished::default()))
+        Ok(Written::Done(Box::default()))
     }
 
     /// Sends a signal; one that reaches no connection waits for its side. Gives what became of it where that is so.

@@ -53,7 +53,7 @@ async fn until(what: &str, done: impl Fn() -> bool) {
         if done() {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await; // paces looks: up to ten seconds
     }
     panic!("never: {what}");
 }
@@ -66,7 +66,7 @@ async fn up_to(client: &Client, last: &str) -> Vec<(&'static str, Value)> {
         if all.iter().any(|(name, _)| *name == last) {
             return all;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await; // paces looks: up to ten seconds
     }
     panic!("never: {last} after {all:?}");
 }
