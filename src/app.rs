@@ -133,6 +133,7 @@ impl App {
             rooms: Arc::new(Rooms::new(
                 &config,
                 clock.clone(),
+                store.clone(),
                 (sfu.clone(), recorder.clone(), relay.clone()),
                 delivery.clone(),
                 in_call.clone(),
@@ -210,7 +211,7 @@ impl Services {
     /// Opens the room of a call for its people, unless it is open.
     pub async fn open_room(&self, me: UserId, call: CallId) -> Result<RoomId, Problem> {
         let (room, people) = self.calls.meeting(me, call).await?;
-        self.rooms.open_call(&room, &people)?;
+        self.rooms.open_call(&room, &people).await?;
         Ok(room)
     }
 
@@ -265,14 +266,10 @@ impl Services {
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
         let by = self.may_begin(asking)?;
-        self.rooms.may_record(room, by)?;
-        let moderators = self.rooms.moderators(room);
-        self.record(
-            by,
-            RecordingTarget { room: room.clone(), people: Vec::new(), moderators },
-            mode,
-        )
-        .await
+        self.rooms.may_record(room, by).await?;
+        let moderators = self.rooms.moderators(room).await;
+        let target = RecordingTarget { room: room.clone(), people: Vec::new(), moderators };
+        self.record(by, target, mode).await
     }
 
     /// Ends a recording.
@@ -282,7 +279,7 @@ impl Services {
         id: RecordingId,
     ) -> Result<Recording, Problem> {
         let room = self.recordings.room_of(asking, id).await?;
-        let moderates = self.rooms.may_record(&room, Some(asking.user)).is_ok();
+        let moderates = self.rooms.may_record(&room, Some(asking.user)).await.is_ok();
         Ok(self.recordings.stop(asking, id, moderates).await?)
     }
 

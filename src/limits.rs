@@ -221,3 +221,101 @@ impl ConnectionLimits {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(n: i64) -> UserId {
+        UserId::new(n).unwrap()
+    }
+
+    fn limits(change: impl FnOnce(&mut config::Limits)) -> Limits {
+        let mut config = config::Limits::default();
+        change(&mut config);
+        Limits::new(&config)
+    }
+
+    #[test]
+    fn what_goes_over_a_limit_is_refused_with_the_limit_and_the_wait() {
+        let limits = limits(|it| (it.messages_per_second, it.messages_burst) = (1, 3));
+        for _ in 0..3 {
+            assert_eq!(limits.message(user(1)), Ok(()));
+        }
+        let refused = limits.message(user(1)).unwrap_err();
+        assert_eq!((refused.what, refused.limit.as_str()), ("messages", "1 a second, 3 at once"));
+        assert!((1..=1000).contains(&refused.retry_after_ms), "{refused}");
+        let problem = crate::error::Problem::from(refused.clone());
+        assert_eq!(problem.reason, Reason::RateLimited);
+        assert_eq!(problem.retry_after_ms(), Some(refused.retry_after_ms));
+        assert!(problem.message.contains("at most 1 a second, 3 at once"), "{}", problem.message);
+    }
+
+    #[test]
+    fn nobody_uses_up_what_belongs_to_another() {
+        let limits = limits(|it| {
+            (it.calls_per_minute, it.rest_per_minute, it.typing_per_second) = (1, 1, 1);
+            it.anonymous_per_minute = 1;
+        });
+        for n in 1..=3 {
+            for take in [Limits::call, Limits::rest, Limits::typing] {
+                assert_eq!(take(&limits, user(n)), Ok(()));
+                assert!(take(&limits, user(n)).is_err());
+            }
+            let address = format!("192.0.2.{n}");
+            assert_eq!(limits.anonymous(&address), Ok(()));
+            assert!(limits.anonymous(&address).is_err());
+        }
+        limits.shrink();
+        assert!(limits.call(user(1)).is_err(), "what is used up stays so");
+    }
+
+    #[test]
+    fn a_limit_by_the_minute_counts_beside_the_one_by_the_second() {
+        let limits = limits(|it| {
+            (it.messages_per_second, it.messages_burst, it.messages_per_minute) = (1000, 1000, 5);
+        });
+        let passed = (0..20).filter(|_| limits.message(user(1)).is_ok()).count();
+        assert_eq!(passed, 5);
+    }
+
+    #[test]
+    fn a_connection_that_goes_on_after_refusals_is_a_flood() {
+        let limits = limits(|it| (it.events_per_second, it.signals_burst) = (10, 10));
+        let connection = limits.for_connection();
+        let passed = (0..10).filter(|_| connection.event().is_ok()).count();
+        assert_eq!(passed, 10);
+        assert!(!connection.is_flood());
+        let refused = (0..2000).filter(|_| connection.event().is_err()).count();
+        assert!(refused > 100 && connection.is_flood(), "{refused}");
+        let other = limits.for_connection();
+        assert!(other.event().is_ok() && !other.is_flood());
+    }
+
+    #[test]
+    fn signals_have_a_limit_of_their_own() {
+        let limits = limits(|it| (it.signals_per_second, it.signals_burst) = (1, 4));
+        let connection = limits.for_connection();
+        assert_eq!((0..10).filter(|_| connection.signal().is_ok()).count(), 4);
+        assert_eq!(connection.signal().unwrap_err().limit, "1 a second, 4 at once");
+        assert_eq!(connection.event(), Ok(()));
+    }
+
+    #[test]
+    fn a_load_test_may_switch_all_of_them_off() {
+        let limits =
+            limits(|it| (it.rate_limits, it.messages_burst, it.rest_per_minute) = (false, 1, 1));
+        let connection = limits.for_connection();
+        for _ in 0..5000 {
+            assert!(limits.message(user(1)).is_ok() && limits.rest(user(1)).is_ok());
+            assert!(connection.event().is_ok() && connection.signal().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_limit_of_nothing_lets_one_through_at_a_time() {
+        let limits = limits(|it| it.calls_per_minute = 0);
+        assert_eq!(limits.call(user(1)), Ok(()));
+        assert!(limits.call(user(1)).is_err());
+    }
+}

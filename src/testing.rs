@@ -41,12 +41,30 @@ struct Notebook {
 /// Acknowledgements that a connection was asked for.
 type Asked = Arc<Mutex<Vec<OnAck>>>;
 
+/// What is wrong with an event by the server's own description.
+fn faults(name: &str, payload: &Value) -> Vec<String> {
+    static DESCRIBED: OnceLock<schema::Schemas> = OnceLock::new();
+    let schemas = DESCRIBED.get_or_init(|| schema::Schemas::new(crate::socket::describe()));
+    let message = &schemas.document()["components"]["messages"][format!("server.{name}")];
+    if message.is_null() {
+        return vec!["it is not described".into()];
+    }
+    let mut faults = schemas.faults(&message["payload"], payload);
+    for entry in payload["events"].as_array().into_iter().flatten().filter(|_| name == "sync:batch")
+    {
+        faults.extend(self::faults(entry["event"].as_str().unwrap(), &entry["payload"]));
+    }
+    faults
+}
+
 impl Transport for Notebook {
     fn send(&self, frame: &Frame, on_ack: Option<OnAck>) -> Result<(), TransportError> {
         let payload = serde_json::from_str(frame.payload.get()).unwrap_or_default();
         if let Some(observer) = self.observer.get() {
             observer(frame.name, &payload);
         }
+        let wrong = faults(frame.name, &payload);
+        assert!(wrong.is_empty(), "{} is not as described: {wrong:?}; it is {payload}", frame.name);
         self.sent.lock().unwrap().push((frame.name, payload));
         self.asked.lock().unwrap().extend(on_ack);
         Ok(())

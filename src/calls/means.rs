@@ -66,8 +66,8 @@ impl Means {
     /// The connections of the two.
     pub(super) fn connected(&self, call: &CallRecord) -> Connected {
         let of = |user: UserId| {
-            let sessions = self.delivery.sessions(user);
-            sessions.iter().map(|it| Connection { id: it.id, relays: it.relays }).collect()
+            let sessions = self.delivery.sessions(user).into_iter();
+            sessions.map(|it| Connection { id: it.id, relays: it.relays }).collect()
         };
         Connected { caller: of(call.from), callee: of(call.to) }
     }

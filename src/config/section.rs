@@ -567,6 +567,9 @@ pub struct Rooms {
     pub max_viewers: usize,
     /// Tracks that one participant may publish.
     pub tracks_per_participant: usize,
+    /// Bytes of events that are kept for each participant in case its connection is lost, besides 500 events at most. What was not
+    /// kept comes as `room:state`.
+    pub replay_bytes: usize,
     /// Where a person is sent who gets a room token, with `{roomId}` and `{token}` in it; the token belongs behind a `#`, which
     /// browsers keep to themselves. The answer of `POST /api/rooms/{roomId}/tokens` has it as `joinUrl`; empty: no such field.
     /// `--dev` sends people to the demo.
@@ -581,6 +584,7 @@ impl Default for Rooms {
             max_participants: 100,
             max_viewers: 1000,
             tracks_per_participant: 6,
+            replay_bytes: 256 << 10,
             join_url: String::new(),
         }
     }

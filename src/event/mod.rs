@@ -244,7 +244,7 @@ events! {
     RoomModerated(room::RoomModerated) = "room:moderated",
     /// The room is over.
     RoomClosed(room::RoomClosed) = "room:closed",
-    /// The whole room, where not all that was missed could be told.
+    /// The whole room, where not all events that were missed are kept.
     RoomState(Box<room::RoomState>) = "room:state",
 }
 

@@ -15,7 +15,7 @@ pub enum RecordingMode {
     #[default]
     #[display("tracks")]
     Tracks,
-    /// One file with everybody's voice.
+    /// One file with all voices.
     #[display("audio-mix")]
     AudioMix,
     /// Both.
@@ -24,7 +24,7 @@ pub enum RecordingMode {
 }
 
 impl RecordingMode {
-    /// Whether everybody's voice is mixed.
+    /// Whether all voices are mixed.
     pub fn mixes(self) -> bool {
         self != Self::Tracks
     }
@@ -93,7 +93,7 @@ pub enum StopReason {
     Overload,
     /// The server stops.
     Drain,
-    /// A person who may be heard in it is erased.
+    /// A person in it is erased.
     Erased,
     /// The process that wrote it was cut off; the files were made whole afterwards.
     Recovered,
@@ -157,7 +157,7 @@ pub enum FileKind {
     Audio,
     /// Pictures of one participant, with the sound that belongs to them.
     Video,
-    /// Everybody's voice.
+    /// All voices.
     Mix,
     /// What the other files are and how they fit together, as JSON.
     Manifest,
@@ -171,7 +171,7 @@ pub struct RecordingFile {
     pub file_id: FileId,
     /// What it holds.
     pub kind: FileKind,
-    /// Whom it shows; null for guests and for what is of everybody.
+    /// Who is in it; null for guests, and for what is of all participants.
     #[serde(default)]
     pub user_id: Option<UserId>,
     /// The participant of a room.
@@ -227,7 +227,7 @@ pub struct Recording {
     pub stop_reason: Option<StopReason>,
     /// Who started it; null for the server's own policy.
     pub started_by: Option<UserId>,
-    /// Everybody who may have been recorded.
+    /// The users who may have been recorded.
     pub user_ids: Vec<UserId>,
     /// What there is to download, once it is completed.
     pub files: Vec<RecordingFile>,
@@ -269,7 +269,7 @@ pub struct ConsentRequest {
     pub recording: Recording,
 }
 
-/// What everybody in a room sees of a recording.
+/// What the participants of a room see of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActiveRecording {

@@ -330,5 +330,5 @@ async fn record(
     Path(id): Path<CallId>,
     Body(body): Body<RecordBody>,
 ) -> Result<Response, Refusal> {
-    Ok(started(app.record_call(caller.asking(), id, body.mode).await?))
+    Ok(started(app.record_call(caller.requester(), id, body.mode).await?))
 }

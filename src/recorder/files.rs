@@ -94,7 +94,7 @@ pub(super) fn name(id: FileId, container: &str) -> String {
     format!("{}.{container}", id.uuid().simple())
 }
 
-/// A new file that nobody else may read.
+/// A new file that no other user of the machine may read.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
@@ -192,7 +192,7 @@ pub(super) fn settle(
     })
 }
 
-/// Adds a file with everybody's voice where one is wanted; those of the participants go where only that one is.
+/// Adds the mix where one is wanted; the files of the participants go where nothing else is.
 pub(super) fn add_mix(
     folder: &Path,
     mode: RecordingMode,
@@ -214,7 +214,7 @@ pub(super) fn add_mix(
     Ok(())
 }
 
-/// Mixes the voices of whole files into one more; `None` where nobody is heard.
+/// Mixes the voices of whole files into one more; `None` where there is no sound.
 fn mix(folder: &Path, files: &[RecordingFile]) -> io::Result<Option<RecordingFile>> {
     let id = FileId::new(uuid::Uuid::new_v4());
     let (draft, to) = (folder.join(name(id, "part")), folder.join(name(id, "webm")));
@@ -243,7 +243,7 @@ fn mix(folder: &Path, files: &[RecordingFile]) -> io::Result<Option<RecordingFil
     }))
 }
 
-/// A file that is of everybody.
+/// A file that is of all participants.
 fn of_all(id: FileId, kind: FileKind, path: &Path, duration_ms: u64) -> io::Result<RecordingFile> {
     let (codec, container) = match kind {
         FileKind::Manifest => ("json", "json"),

@@ -299,7 +299,7 @@ impl Recorder {
         source.reserve(spec, self.config.consent == config::Consent::Required, owner)
     }
 
-    /// Begins a recording whose place is reserved, once everybody there is notified. It waits for the disk, while nothing else does.
+    /// Begins a recording whose place is reserved, once those who are there are notified. It waits for the disk, while nothing else does.
     pub fn begin(&self, room: &RoomId, spec: &RecordingSpec) -> Result<(), Unrecorded> {
         let begun = self.capture(room, spec).and_then(|setup| self.run(setup));
         if begun.is_err() {

@@ -1,7 +1,9 @@
 //! Who asks, what is recorded, and who may see and manage it.
 
+use crate::event::Role;
 use crate::event::recording::{FileKind, Recording, RecordingFile};
 use crate::ids::{RoomId, UserId};
+use crate::policy::{Actor, Refusal, Relation, Verb, may};
 use crate::store::RecordingRecord;
 
 /// The one who asks for something.
@@ -18,24 +20,39 @@ pub struct Requester {
 pub struct RecordingTarget {
     /// The room, also of a call.
     pub room: RoomId,
-    /// Everybody who belongs there, whether they are there now or not.
+    /// The users who belong there, whether they are there now or not.
     pub people: Vec<UserId>,
     /// The owner of a room and its moderators.
     pub moderators: Vec<UserId>,
 }
 
-/// Whether a recording exists for the requester.
-pub(super) fn may_see(record: &RecordingRecord, requester: Requester) -> bool {
-    manages(record, requester) || record.members.contains(&requester.user)
+impl From<Requester> for Actor {
+    fn from(Requester { user, operator }: Requester) -> Self {
+        Self::new(user, if operator { Role::Admin } else { Role::User })
+    }
 }
 
-/// Whether the requester may stop and delete a recording, wherever they were while it ran.
-pub(super) fn manages(record: &RecordingRecord, requester: Requester) -> bool {
-    let own = record.started_by == Some(requester.user);
-    requester.operator || own || record.moderators.contains(&requester.user)
+/// What a user is to a recording, wherever they were while it ran.
+fn relation(record: &RecordingRecord, user: UserId) -> Relation {
+    match () {
+        () if record.started_by == Some(user) => Relation::Owner,
+        () if record.moderators.contains(&user) => Relation::Moderator,
+        () if record.members.contains(&user) => Relation::Member,
+        () => Relation::Stranger,
+    }
 }
 
-/// The file that stands for a whole recording where only one can be named: everybody's voice, or the longest.
+/// Whether the requester may see a recording; to others it does not exist.
+pub(super) fn may_see(record: &RecordingRecord, requester: Requester) -> Result<(), Refusal> {
+    may(requester, Verb::SeeRecording, relation(record, requester.user))
+}
+
+/// Whether the requester may delete a recording, and stop one of a room.
+pub(super) fn may_manage(record: &RecordingRecord, requester: Requester) -> Result<(), Refusal> {
+    may(requester, Verb::ManageRecording, relation(record, requester.user))
+}
+
+/// The file that stands for a whole recording where only one can be named: the mix, or the longest.
 pub fn principal(recording: &Recording) -> Option<&RecordingFile> {
     let mix = recording.files.iter().find(|file| file.kind == FileKind::Mix);
     let tracks = recording.files.iter().filter(|file| file.kind != FileKind::Manifest);

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::error::{Failure, Reason};
 use crate::event::recording::RecordingStatus;
 use crate::ids::RecordingId;
+use crate::policy::Refusal;
 use crate::recorder::Unrecorded;
 use crate::store::StoreError;
 
@@ -18,7 +19,7 @@ pub enum RecordingError {
     NoFile,
     #[error("Only {0} may do that")]
     Forbidden(&'static str),
-    #[error("Nobody sends anything through the server there; a call needs media \"relay\"")]
+    #[error("Nothing is sent through the server there; a call needs media \"relay\"")]
     NoMedia,
     #[error("It is recorded already; stop that recording first")]
     Already(RecordingId),
@@ -41,6 +42,8 @@ pub enum RecordingError {
     #[error("This cursor was not given by this server; start again without it")]
     Cursor,
     #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -54,6 +57,7 @@ impl Failure for RecordingError {
             Self::DiskFull => Reason::DiskFull,
             Self::Full | Self::Folder | Self::Busy => Reason::Unavailable,
             Self::Cursor => Reason::InvalidCursor,
+            Self::Refused(refusal) => refusal.reason(),
             Self::Store(error) => error.reason(),
         }
     }

@@ -47,7 +47,7 @@ pub(super) enum Input {
     NotBegun(Unrecorded),
     /// The recorder says so.
     Recorder(RecorderEvent),
-    /// A person who may be heard in it is erased.
+    /// A person in it is erased.
     Erase,
 }
 
@@ -221,7 +221,7 @@ impl Machine {
         record.status = match record.stop_reason {
             _ if !files.is_empty() => RecordingStatus::Completed,
             Some(reason) if reason.is_failure() => RecordingStatus::Failed,
-            // Nobody sent anything: no error, and nothing to fetch.
+            // Nothing was sent: no error, and nothing to fetch.
             _ => RecordingStatus::NoRecording,
         };
         record.files = files;

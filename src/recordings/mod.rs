@@ -18,7 +18,7 @@ use ring::hmac;
 use tokio::sync::{OnceCell, mpsc};
 
 pub use self::access::{RecordingTarget, Requester, principal};
-use self::access::{manages, may_see, shown};
+use self::access::{may_manage, may_see, shown};
 pub use self::error::RecordingError;
 pub use self::follow::recover;
 use self::machine::Moment;
@@ -128,7 +128,7 @@ impl Recordings {
         }
     }
 
-    /// Begins a recording. Everybody there is notified before the first byte is written.
+    /// Begins a recording. Those who are there are notified before the first byte is written.
     pub async fn start(
         &self,
         by: Option<UserId>,
@@ -141,7 +141,8 @@ impl Recordings {
     /// A recording that the requester may know of.
     async fn known(&self, requester: Requester, id: RecordingId) -> Result<RecordingRecord> {
         let record = self.shared.store.recording(id).await?;
-        record.filter(|record| may_see(record, requester)).ok_or(RecordingError::NotFound)
+        let known = record.filter(|record| may_see(record, requester).is_ok());
+        known.ok_or(RecordingError::NotFound)
     }
 
     /// The room of a recording that the requester may know of.
@@ -157,8 +158,8 @@ impl Recordings {
         moderates: bool,
     ) -> Result<Recording> {
         let record = self.known(requester, id).await?;
-        if !(manages(&record, requester) || moderates || record.call.is_some()) {
-            return Err(RecordingError::Forbidden("who started it, or a moderator"));
+        if !moderates && record.call.is_none() {
+            may_manage(&record, requester)?;
         }
         let stopping = self.shared.owners.stop(id, StopReason::Requested).await?;
         Ok(stopping.unwrap_or_else(|| shown(&record)))
@@ -214,16 +215,14 @@ impl Recordings {
     /// Deletes a recording with its files: who started it, who moderated the room then, or an operator.
     pub async fn delete(&self, requester: Requester, id: RecordingId) -> Result<()> {
         let record = self.known(requester, id).await?;
-        if !manages(&record, requester) {
-            return Err(RecordingError::Forbidden("who started it, a moderator, or an operator"));
-        }
+        may_manage(&record, requester)?;
         if record.status.is_open() {
             return Err(RecordingError::Running);
         }
         self.shared.forget(&record, Some(requester.user)).await
     }
 
-    /// Has everything deleted that a person may be heard in: at once, or as soon as it has ended.
+    /// Has every recording deleted that a person may be in: at once, or as soon as it has ended.
     pub async fn erase(&self, user: UserId) -> Result<()> {
         let mut before = None;
         loop {

@@ -19,7 +19,7 @@ use crate::store::RecordingRecord;
 const COMMANDS: usize = 64;
 /// Users who may come before a recording's owner has looked at the first of them.
 pub(super) const EVENTS: usize = 1024;
-/// Between two attempts to store what happened, which nobody can be asked to repeat.
+/// Between two attempts to store what happened, which no client can be asked to repeat.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 

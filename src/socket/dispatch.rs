@@ -125,7 +125,7 @@ impl Connection {
         }
     }
 
-    async fn outcome(self: &Arc<Self>, asked: &Asked) -> Result<Box<RawValue>, Problem> {
+    pub(super) async fn outcome(self: &Arc<Self>, asked: &Asked) -> Result<Box<RawValue>, Problem> {
         let parts = asked.parts()?;
         policy::may(self.policy_actor(), verb(&parts.name), Relation::Stranger)?;
         table::handle(self, &parts).await

@@ -64,6 +64,12 @@ impl Asked {
 }
 
 impl Asked {
+    /// An event as its text, for tests.
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Self {
+        Self(Value::Str(text.to_owned().into(), None))
+    }
+
     /// The event's name and its first argument; further ones are ignored.
     pub(super) fn parts(&self) -> Result<Parts<'_>, Problem> {
         match &self.0 {

@@ -9,10 +9,13 @@ mod context;
 mod dispatch;
 mod expiry;
 mod incoming;
+mod moderation;
 mod recordings;
 mod rooms;
 mod session;
 mod table;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::time::Duration;

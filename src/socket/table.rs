@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::context::{Context, Done, Outcome};
 use super::incoming::{Parts, parse};
-use super::{calls, chat, recordings, rooms, session};
+use super::{calls, chat, moderation, recordings, rooms, session};
 use crate::error::Problem;
 use crate::event::{Schemas, register};
 
@@ -143,7 +143,7 @@ events! {
     /// Publishes tracks by an offer of the `publish` connection.
     "room:publish" => rooms::publish(rooms::Publish) -> crate::rooms::Publishing,
     /// Publishes fewer tracks: what the new offer no longer sends.
-    "room:unpublish" => rooms::unpublish(rooms::Unpublish) -> crate::rooms::Publishing,
+    "room:unpublish" => rooms::unpublish(rooms::Unpublish) -> crate::rooms::Unpublished,
     /// Asks for tracks; `room:offer` follows.
     "room:subscribe" => rooms::subscribe(rooms::Tracks) -> crate::rooms::Subscribed,
     /// Wants tracks no longer.
@@ -155,23 +155,23 @@ events! {
     /// Begins ICE anew.
     "room:ice-restart" => rooms::restart(rooms::Restart) -> rooms::Restarted,
     /// Says which layer of a track is wanted.
-    "room:layer" => rooms::layer(rooms::Layer) -> Done,
+    "room:layer" => rooms::layer(rooms::Layer) -> rooms::CurrentLayer,
     /// Mutes a track of one's own, or no longer.
     "room:mute" => rooms::mute(rooms::Mute) -> Done,
     /// Mutes another participant; for moderators.
-    "room:mute-remote" => rooms::mute_remote(rooms::Moderate) -> Done,
+    "room:mute-remote" => moderation::mute_remote(moderation::Moderate) -> Done,
     /// Removes a participant; for moderators.
-    "room:kick" => rooms::kick(rooms::Moderate) -> Done,
-    /// Changes what a participant may do; for moderators.
-    "room:permissions" => rooms::permissions(rooms::Moderate) -> Done,
+    "room:kick" => moderation::kick(moderation::Moderate) -> Done,
+/// Changes what a participant may do; for moderators.
+    "room:permissions" => moderation::permissions(moderation::Permit) -> Done,
     /// Admits a user from the lobby, or rejects; for moderators.
-    "room:admit" => rooms::admit(rooms::Moderate) -> Done,
+    "room:admit" => moderation::admit(moderation::Moderate) -> Done,
     /// Locks the room, or opens it; for moderators.
-    "room:lock" => rooms::lock(rooms::Lock) -> Done,
+    "room:lock" => moderation::lock(moderation::Lock) -> Done,
     /// Ends the room; for moderators.
-    "room:end" => rooms::end(rooms::Which) -> Done,
+    "room:end" => moderation::end(rooms::Which) -> Done,
     /// Puts a participant in the spotlight for everyone, or ends that; for moderators.
-    "room:spotlight" => rooms::spotlight(rooms::Spotlight) -> Done,
+    "room:spotlight" => moderation::spotlight(moderation::Spotlight) -> Done,
     /// Says what one measured.
     "room:stats" => rooms::stats(rooms::Stats) -> Done,
     /// Raises or lowers one's hand.

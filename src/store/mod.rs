@@ -1,6 +1,7 @@
 //! What must survive. One trait in use cases, so that engines give identical answers; the engine invents nothing: ids and
 //! times come in as arguments.
 
+mod erased;
 mod facts;
 mod line;
 #[cfg(feature = "mongo")]

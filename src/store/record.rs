@@ -79,34 +79,6 @@ impl UserRecord {
     pub fn name_key(&self) -> String {
         self.profile.name.as_deref().unwrap_or_default().to_lowercase()
     }
-
-    /// Whether this is what is left of a person who was erased.
-    pub fn is_erased(&self) -> bool {
-        self.profile.uid == erased_uid(self.profile.user_id)
-    }
-
-    /// What is left of a person who was erased: a closed account whose id nobody can take.
-    #[must_use]
-    pub fn erased(self, at: Timestamp) -> Self {
-        let user_id = self.profile.user_id;
-        let profile = Profile {
-            user_id,
-            uid: erased_uid(user_id),
-            email: None,
-            name: None,
-            mobile: None,
-            gender: None,
-            user_type: None,
-            role: Role::User,
-        };
-        let (status_text, presence, disabled) = (None, PresenceMode::Auto, true);
-        Self { profile, status_text, presence, disabled, updated_at: at, ..self }
-    }
-}
-
-/// The uid of an account whose person was erased.
-pub(super) fn erased_uid(user: UserId) -> String {
-    format!("erased:{user}")
 }
 
 /// A device that a person registered. Its push tokens never leave the server.
@@ -272,11 +244,6 @@ impl NewMessage {
             archived: false,
             last_activity: self.at,
         }
-    }
-
-    /// Who gets it in a direct conversation, when a person wrote it: nothing can be written to a person who was erased.
-    pub fn addressee(&self) -> Option<UserId> {
-        self.conversation.peer_of(self.from).filter(|_| self.kind.is_for_clients())
     }
 
     /// Whether `stored` is this message, sent before.

@@ -172,5 +172,5 @@ async fn a_call_of_several_has_its_room_however_it_is_begun() {
     let (call, calls) = world.app.start_call(&by_rest, order, false).await.unwrap();
     assert_eq!(calls.map(|calls| calls.len()), Some(2));
     let (room, _) = world.app.calls.meeting(person(1), call.call_id).await.unwrap();
-    assert!(world.app.rooms.room(&room, None).is_ok());
+    assert!(world.app.rooms.room(&room, None).await.is_ok());
 }

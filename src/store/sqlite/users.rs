@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::record::erased_uid;
+use super::super::erased;
 use super::super::{
     DeviceRecord, DirectoryPage, Profile, Result, Settings, StoreError, UserRecord,
 };
@@ -31,7 +31,7 @@ pub(super) fn exists(c: &Connection, id: UserId) -> Result<bool> {
 
 pub(super) fn is_erased(c: &Connection, id: UserId) -> Result<bool> {
     let sql = "SELECT 1 FROM users WHERE user_id = ?1 AND uid = ?2";
-    Ok(c.prepare_cached(sql)?.exists((id, erased_uid(id)))?)
+    Ok(c.prepare_cached(sql)?.exists((id, erased::uid(id)))?)
 }
 
 pub(super) fn put(c: &Connection, user: &UserRecord) -> Result<()> {
