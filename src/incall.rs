@@ -1,7 +1,7 @@
 //! Who is in a call: calls and rooms count it, presence shows it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -42,26 +42,8 @@ impl InCall {
         }
     }
 
-    /// One more call of `user`, for as long as the result lives.
-    pub fn present(self: &Arc<Self>, user: UserId) -> Present {
-        self.enter(user);
-        Present { calls: Arc::clone(self), user }
-    }
-
     /// Whether `user` is in a call.
     pub fn contains(&self, user: UserId) -> bool {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&user)
-    }
-}
-
-/// A user is in a call.
-pub struct Present {
-    calls: Arc<InCall>,
-    user: UserId,
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.calls.leave(self.user);
     }
 }
