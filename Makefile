@@ -4,14 +4,20 @@
 # build  the release binary with its pages inside: target/release/switchboard
 # fuzz   the relay's decoders and the whole relay, the SFU's worker, its negotiation and its recorder, a minute each (SECONDS=60)
 # bench  the figures of docs/performance.md
+# figures lines of tests beside lines of code, by area
 # image  a container image from the Dockerfile, with whatever builder there is
 
-.PHONY: run test check build bench fuzz image web e2e lint
+.PHONY: run test tested check build bench figures fuzz image web e2e debug
 CARGO ?= cargo
 PORT ?= 3001
 
-run: web
+# Pages and program side by side: a debug build reads the pages from the disk.
+run:
+	@$(MAKE) --no-print-directory -j2 web debug
 	$(CARGO) run --quiet -- serve --dev
+
+debug:
+	$(CARGO) build --quiet
 
 check:
 	$(CARGO) fmt --check
@@ -19,9 +25,16 @@ check:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --quiet
 	$(CARGO) test --quiet
 
+# What was skipped, and what passed at the second try only: printed at the very end, whatever came of the rest.
+NOTES = $(CURDIR)/target/test-notes
+test: export TEST_NOTES = $(NOTES)
+test:
+	@mkdir -p $(dir $(NOTES)) && rm -f $(NOTES)
+	@$(MAKE) --no-print-directory tested; code=$$?; if [ -s $(NOTES) ]; then echo; cat $(NOTES); fi; exit $$code
+
 # The inner loop runs two of the ten long sequences against MongoDB's protocol.
-test: export MODEL_SEQUENCES = 10
-test: check web
+tested: export MODEL_SEQUENCES = 10
+tested: check web
 	cd web && npm test
 	$(MAKE) e2e
 
@@ -29,18 +42,18 @@ e2e: tests/node_modules/.package-lock.json aiortc pion
 	$(CARGO) build --quiet
 	cd tests && npm test
 	@if command -v go >/dev/null && (cd tests/mongo && go build -o ../../target/mongo-wire .); then cd tests && npm run test:mongo; \
-	else echo; echo "SKIPPED: the end-to-end tests on MongoDB's protocol. Install Go 1.24 or later."; echo; fi
+	else echo "SKIPPED: the end-to-end tests on MongoDB's protocol. Install Go 1.24 or later." | tee -a $${TEST_NOTES:-/dev/null}; fi
 
-# A WebRTC client and a validator of OpenAPI in Python for the end-to-end tests; they say so where one is missing.
+# A WebRTC client, a Socket.IO client and a validator of OpenAPI in Python for the end-to-end tests; they say so where one is missing.
 .PHONY: aiortc
 aiortc:
-	@test -x target/venv/bin/openapi-spec-validator || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0 openapi-spec-validator==0.9.0; } || rm -rf target/venv
+	@target/venv/bin/python -c 'import socketio, aiohttp, aiortc, openapi_spec_validator' 2>/dev/null || { python3 -m venv target/venv && target/venv/bin/pip install --quiet --disable-pip-version-check aiortc==1.16.0 openapi-spec-validator==0.9.0 python-socketio==5.18.1 aiohttp==3.14.5; } || rm -rf target/venv
 
 # And one in Go.
 .PHONY: pion
 pion:
 	@if command -v go >/dev/null && (cd tests/pion && go build -o ../../target/pion .); then :; \
-	else rm -f target/pion; echo; echo "SKIPPED: the end-to-end tests with pion. Install Go 1.24 or later."; echo; fi
+	else rm -f target/pion; echo "SKIPPED: the end-to-end tests with pion. Install Go 1.24 or later." | tee -a $${TEST_NOTES:-/dev/null}; fi
 
 build: web
 	$(CARGO) build --release
@@ -48,6 +61,9 @@ build: web
 bench: build tests/node_modules/.package-lock.json
 	$(CARGO) build --release --package switchboard-bench
 	benches/run
+
+figures:
+	$(CARGO) test --quiet --test promises figures_of -- --nocapture
 
 # What `cargo fuzz` passes to rustc, without the sanitizers that want another compiler.
 SECONDS ?= 60

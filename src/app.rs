@@ -7,21 +7,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 use crate::auth::{Auth, AuthError};
-use crate::calls::{Actor, CallRequest, Calls, WebrtcConfig};
+use crate::calls::{CallRequest, Calls, Device, WebrtcConfig};
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::delivery::{Bounds, Delivery};
+use crate::delivery::{Delivery, QueueBounds, Receipts};
 use crate::error::Problem;
 use crate::event::recording::{Recording, RecordingMode};
 use crate::event::{Call, Limits};
 use crate::ids::{CallId, RecordingId, RoomId, UserId};
 use crate::incall::InCall;
 use crate::limits;
+use crate::ops::{self, Snapshot, StoreProbe};
 use crate::people::People;
 use crate::presence::Presence;
-use crate::recorder::{Recorder, RecorderEvent};
-use crate::recordings::{Place, Recordings, Requester};
+use crate::recorder::{Opened, Recorder};
+use crate::recordings::{RecordingChange, RecordingTarget, Recordings, Requester};
 use crate::relay::Relay;
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
@@ -32,8 +33,12 @@ use crate::view::View;
 pub struct Changes {
     /// Who entered or left calls.
     pub in_call: mpsc::Receiver<UserId>,
-    /// What becomes of recordings.
-    pub recordings: mpsc::Receiver<RecorderEvent>,
+    /// Calls and rooms that can be recorded from now on.
+    pub recordable: mpsc::Receiver<Opened>,
+    /// What participants of rooms are to see of recordings.
+    pub recordings: mpsc::Receiver<RecordingChange>,
+    /// Which messages devices acknowledged.
+    pub receipts: Receipts,
 }
 
 /// A cheap handle to everything.
@@ -60,6 +65,7 @@ pub struct Services {
     pub rooms: Arc<Rooms>,
     pub recorder: Arc<Recorder>,
     pub recordings: Arc<Recordings>,
+    probe: StoreProbe,
     draining: AtomicBool,
 }
 
@@ -82,16 +88,19 @@ impl App {
     ) -> Result<(Self, Changes), AuthError> {
         let (relay, sfu) = (Arc::new(relay), Arc::new(sfu));
         let config = Arc::new(config);
-        let bounds = Bounds {
-            entries: config.socket.queue_entries,
-            bytes: config.socket.queue_bytes,
-            time: std::time::Duration::from_secs(config.socket.queue_seconds),
-        };
-        let delivery = Arc::new(Delivery::new(clock.clone(), bounds));
+        let (delivery, receipts) = Delivery::new(clock.clone(), bounds(&config));
+        let delivery = Arc::new(delivery);
         let (in_call, changes) = InCall::new();
         let in_call = Arc::new(in_call);
-        let (recorder, recorded) = Recorder::new(&config.recordings, clock.clone(), &sfu);
+        let (recorder, recordable) = Recorder::new(&config.recordings, clock.clone(), &sfu);
         let recorder = Arc::new(recorder);
+        let (recordings, recorded) = Recordings::new(
+            &config.recordings,
+            clock.clone(),
+            store.clone(),
+            delivery.clone(),
+            recorder.clone(),
+        );
         let view = View::new(config.clone(), delivery.clone(), in_call.clone());
         let services = Services {
             auth: Auth::new(config.auth.clone(), clock.clone())?,
@@ -121,17 +130,12 @@ impl App {
             rooms: Arc::new(Rooms::new(
                 &config,
                 clock.clone(),
+                store.clone(),
                 (sfu.clone(), recorder.clone(), relay.clone()),
                 delivery.clone(),
                 in_call.clone(),
             )),
-            recordings: Arc::new(Recordings::new(
-                &config.recordings,
-                clock.clone(),
-                store.clone(),
-                delivery.clone(),
-                recorder.clone(),
-            )),
+            recordings: Arc::new(recordings),
             calls: Arc::new(Calls::new(
                 config.clone(),
                 clock.clone(),
@@ -144,6 +148,7 @@ impl App {
             sfu,
             recorder,
             started_at: clock.now(),
+            probe: StoreProbe::default(),
             draining: AtomicBool::new(false),
             config,
             clock,
@@ -152,21 +157,26 @@ impl App {
             delivery,
             relay,
         };
-        let chat = services.chat.clone();
-        services.delivery.on_delivered(move |user, conversation, seq| {
-            let chat = chat.clone();
-            tokio::spawn(async move {
-                if let Err(error) = chat.delivered(user, conversation, seq).await {
-                    tracing::debug!(%error, "a delivery could not be noted");
-                }
-            });
-        });
-        let rooms = services.rooms.clone();
-        services.recordings.on_change(move |room, id, state, active| {
-            rooms.notify_recording(room, id, state, active);
-        });
-        let changes = Changes { in_call: changes, recordings: recorded };
+        let changes = Changes { in_call: changes, recordable, recordings: recorded, receipts };
         Ok((Self(Arc::new(services)), changes))
+    }
+}
+
+fn bounds(config: &Config) -> QueueBounds {
+    QueueBounds {
+        entries: config.socket.queue_entries,
+        bytes: config.socket.queue_bytes,
+        time: std::time::Duration::from_secs(config.socket.queue_seconds),
+    }
+}
+
+impl App {
+    /// Has the participants of rooms see what becomes of their recordings, for as long as the server runs.
+    pub async fn show_recordings(self, mut changes: mpsc::Receiver<RecordingChange>) {
+        while let Some(change) = changes.recv().await {
+            let RecordingChange { room, recording, state, active } = change;
+            self.rooms.notify_recording(&room, recording, state.word(), active.as_ref());
+        }
     }
 }
 
@@ -189,15 +199,15 @@ impl Services {
     /// Begins a call, by whichever way it is asked for: a call of several has its room before anybody comes.
     pub async fn start_call(
         &self,
-        by: &Actor,
-        order: CallRequest,
+        by: &Device,
+        request: CallRequest,
         operates: bool,
     ) -> Result<(Call, Option<Vec<Call>>), Problem> {
         self.limits.call(by.user)?;
-        if order.record {
+        if request.record {
             self.recordings.allows(operates)?;
         }
-        let (call, calls) = self.calls.start(by, order).await?;
+        let (call, calls) = self.calls.start(by, request).await?;
         if calls.is_some() {
             self.open_room(by.user, call.call_id).await?;
         }
@@ -207,7 +217,7 @@ impl Services {
     /// Opens the room of a call for its people, unless it is open.
     pub async fn open_room(&self, me: UserId, call: CallId) -> Result<RoomId, Problem> {
         let (room, people) = self.calls.meeting(me, call).await?;
-        self.rooms.open_call(&room, &people)?;
+        self.rooms.open_call(&room, &people).await?;
         Ok(room)
     }
 
@@ -230,7 +240,7 @@ impl Services {
     ) -> Result<Recording, Problem> {
         let by = self.may_begin(asking)?;
         let (room, people) = self.calls.recordable(by, call).await?;
-        self.record(by, Place { room, people, moderators: Vec::new() }, mode).await
+        self.record(by, RecordingTarget { room, people, moderators: Vec::new() }, mode).await
     }
 
     /// Who is said to begin: nobody, when it is an operator. Each recording costs a row, a folder and a thread: people begin as
@@ -247,11 +257,11 @@ impl Services {
     async fn record(
         &self,
         by: Option<UserId>,
-        place: Place,
+        target: RecordingTarget,
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
         let mode = mode.unwrap_or(self.config.recordings.mode);
-        Ok(self.recordings.start(by, &place, mode).await?)
+        Ok(self.recordings.start(by, target, mode).await?)
     }
 
     /// Records a room.
@@ -262,9 +272,10 @@ impl Services {
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
         let by = self.may_begin(asking)?;
-        self.rooms.may_record(room, by)?;
-        let moderators = self.rooms.moderators(room);
-        self.record(by, Place { room: room.clone(), people: Vec::new(), moderators }, mode).await
+        self.rooms.may_record(room, by).await?;
+        let moderators = self.rooms.moderators(room).await;
+        let target = RecordingTarget { room: room.clone(), people: Vec::new(), moderators };
+        self.record(by, target, mode).await
     }
 
     /// Ends a recording.
@@ -274,8 +285,28 @@ impl Services {
         id: RecordingId,
     ) -> Result<Recording, Problem> {
         let room = self.recordings.room_of(asking, id).await?;
-        let moderates = self.rooms.may_record(&room, Some(asking.user)).is_ok();
+        let moderates = self.rooms.may_record(&room, Some(asking.user)).await.is_ok();
         Ok(self.recordings.stop(asking, id, moderates).await?)
+    }
+
+    /// What every part says of itself now.
+    pub async fn snapshot(&self) -> Snapshot {
+        let parts = ops::Parts {
+            store: self.store.as_ref(),
+            probe: &self.probe,
+            auth: &self.auth,
+            limits: &self.limits,
+            delivery: &self.delivery,
+            presence: &self.presence,
+            calls: &self.calls,
+            rooms: &self.rooms,
+            recordings: &self.recordings,
+            relay: &self.relay,
+            sfu: &self.sfu,
+            draining: self.is_draining(),
+            started_at: self.started_at,
+        };
+        Snapshot::take(&parts, self.clock.now()).await
     }
 
     /// Whether the server is going down.
@@ -286,6 +317,5 @@ impl Services {
     /// From now on the server is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        metrics::gauge!("rtc_draining").set(1);
     }
 }

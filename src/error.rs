@@ -146,6 +146,10 @@ reasons! {
     CallEndFailed = "CALL_END_FAILED" 500,
     /// Not now; trying again helps.
     Unavailable = "UNAVAILABLE" 503,
+    /// More waits for this call than may; `details.retryAfterMs` says when to try again.
+    CallBusy = "CALL_BUSY" 503,
+    /// The room has more before it than it can take; `details.retryAfterMs` says when to try again.
+    RoomBusy = "ROOM_BUSY" 503,
     /// The server is going down; reconnect to its successor.
     Draining = "DRAINING" 503,
     /// The disk is full.
@@ -197,6 +201,7 @@ impl Problem {
             timestamp: at,
             request_id,
             details: self.details.clone(),
+            available_endpoints: None,
         }
     }
 
@@ -245,4 +250,89 @@ pub struct ErrorBody {
     /// Particulars such as `field`, `limit`, `retryAfterMs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
+    /// With `NO_ROUTE`: what there is, `METHOD /path` each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub available_endpoints: Option<Vec<String>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the cause is X")]
+    struct Broken(Reason);
+
+    impl Failure for Broken {
+        fn reason(&self) -> Reason {
+            self.0
+        }
+
+        fn details(&self) -> Option<Value> {
+            Some(serde_json::json!({ "field": "place", "retryAfterMs": 1500 }))
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_code_of_its_own_and_a_status_of_an_error() {
+        let mut codes = HashSet::new();
+        for reason in Reason::ALL {
+            let code = reason.code();
+            assert!(codes.insert(code), "{code} stands twice");
+            assert!(code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{code}");
+            assert!(
+                reason.status().is_client_error() || reason.status().is_server_error(),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_reason_stands_in_the_protocol() {
+        let protocol = include_str!("../docs/protocol.md");
+        let missing: Vec<_> = Reason::ALL
+            .iter()
+            .map(|it| it.code())
+            .filter(|code| !protocol.contains(code))
+            .collect();
+        assert!(missing.is_empty(), "docs/protocol.md does not name {missing:?}");
+    }
+
+    #[test]
+    fn the_cause_of_an_internal_error_is_not_shown() {
+        for reason in Reason::ALL {
+            let problem = Problem::from(Broken(*reason));
+            let internal = reason.status() == StatusCode::INTERNAL_SERVER_ERROR;
+            assert_eq!(problem.message.contains("cause"), !internal, "{}", reason.code());
+            assert_eq!(problem.details.is_none(), internal, "{}", reason.code());
+        }
+    }
+
+    #[test]
+    fn an_error_has_the_same_shape_in_an_answer_and_in_an_acknowledgement() {
+        let problem = Problem::from(Broken(Reason::CallState));
+        let body = serde_json::to_value(problem.body(Timestamp(0), Some("r-1".into()))).unwrap();
+        let wanted = serde_json::json!({
+            "error": "the cause is X", "code": 409, "reason": "CALL_STATE",
+            "timestamp": "1970-01-01T00:00:00.000Z", "requestId": "r-1",
+            "details": { "field": "place", "retryAfterMs": 1500 },
+        });
+        assert_eq!(body, wanted.clone());
+        let mut ack = problem.ack(Timestamp(0));
+        assert_eq!(ack.as_object_mut().unwrap().remove("ok"), Some(false.into()));
+        let mut without = wanted;
+        without.as_object_mut().unwrap().remove("requestId");
+        assert_eq!(ack, without);
+        assert_eq!(problem.retry_after_ms(), Some(1500));
+    }
+
+    #[test]
+    fn an_invalid_value_is_named_by_its_place() {
+        let problem = Problem::invalid("toUserId", "toUserId is required");
+        assert_eq!(problem.reason, Reason::InvalidData);
+        assert_eq!(problem.details.as_ref().unwrap()["field"], "toUserId");
+        assert_eq!(Problem::new(Reason::NotFound, "no").retry_after_ms(), None);
+    }
 }

@@ -251,21 +251,45 @@ impl<const N: usize> ToSchema for Short<N> {
     }
 }
 
-/// Names a room: 1 to 64 letters, digits, `-` and `_`.
-#[derive(Clone, Debug, Display, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
-#[serde(transparent)]
-#[schema(value_type = String, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
-pub struct RoomId(String);
+/// Names a room. That of a call has a name of its own kind, which no other room can have.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum RoomId {
+    /// 1 to 64 letters, digits, `-` and `_`.
+    Named(RoomName),
+    /// The room of a call; `call_` and the call's id on the wire.
+    Call(CallId),
+}
+
+/// The name of a room that is not a call's.
+#[derive(Clone, Debug, Display, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RoomName(String);
 
 impl RoomId {
     /// The room of a call.
     pub fn of_call(call: CallId) -> Self {
-        Self(format!("call_{call}"))
+        Self::Call(call)
     }
 
     /// A fresh name.
     pub fn fresh(id: Uuid) -> Self {
-        Self(id.to_string())
+        Self::Named(RoomName(id.to_string()))
+    }
+
+    /// The call whose room it is.
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Named(_) => None,
+            Self::Call(call) => Some(*call),
+        }
+    }
+}
+
+impl fmt::Display for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(f),
+            Self::Call(call) => write!(f, "call_{call}"),
+        }
     }
 }
 
@@ -273,17 +297,19 @@ impl FromStr for RoomId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if let Some(call) = text.strip_prefix("call_").and_then(|call| call.parse().ok()) {
+            return Ok(Self::Call(call));
+        }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let fits = (1..=64).contains(&text.len()) && text.bytes().all(plain);
         let error = InvalidId("a room id, 1 to 64 letters, digits, - and _");
-        if fits { Ok(Self(text.to_owned())) } else { Err(error) }
+        if fits { Ok(Self::Named(RoomName(text.to_owned()))) } else { Err(error) }
     }
 }
 
-impl RoomId {
-    /// The call whose room it is.
-    pub fn call(&self) -> Option<CallId> {
-        self.0.strip_prefix("call_")?.parse().ok()
+impl Serialize for RoomId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -293,6 +319,17 @@ impl<'de> Deserialize<'de> for RoomId {
         text.parse().map_err(D::Error::custom)
     }
 }
+
+impl utoipa::PartialSchema for RoomId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        let text = utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String);
+        let text = text.max_length(Some(64)).pattern(Some("^[A-Za-z0-9_-]+$"));
+        text.description(Some("Names a room: 1 to 64 letters, digits, `-` and `_`.")).into()
+    }
+}
+
+impl ToSchema for RoomId {}
 
 /// The idempotency key a client gives to a message or a call.
 pub type ClientId = Short<64>;
@@ -318,6 +355,23 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_calls_room_is_nothing_but_that() {
+        let call = CallId::new(Uuid::from_u128(0x0198_f1d0_1111_7222_8333_4444_5555_6666));
+        let text = format!("call_{call}");
+        assert_eq!(RoomId::of_call(call).to_string(), text);
+        for text in [text.clone(), text.replace("call_0198f1d0-", "call_0198F1D0-")] {
+            assert_eq!(text.parse::<RoomId>().unwrap().call(), Some(call), "{text}");
+        }
+        for named in ["call_", "call_1", "calls", "a-b_C9", &"x".repeat(64)] {
+            let room: RoomId = named.parse().unwrap();
+            assert_eq!((room.call(), room.to_string().as_str()), (None, named));
+        }
+        for bad in ["", "a b", "a/b", "é", &"x".repeat(65)] {
+            assert!(bad.parse::<RoomId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_user_id_is_a_positive_safe_integer_or_its_decimal_text() {
         for good in ["7", "\"7\"", "9007199254740991"] {
             assert!(serde_json::from_str::<UserId>(good).is_ok(), "{good}");
@@ -335,6 +389,78 @@ mod tests {
             "null",
         ] {
             assert!(serde_json::from_str::<UserId>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_peer_of_a_conversation_is_the_other_of_its_two_people() {
+        let [a, b, c] = [1, 2, 3].map(UserId);
+        let id = ConversationId::direct(b, a);
+        assert_eq!((id.peer_of(a), id.peer_of(b), id.peer_of(c)), (Some(b), Some(a), None));
+        let group = ConversationId::new(Uuid::nil());
+        assert_eq!((group.pair(), group.peer_of(a)), (None, None));
+    }
+
+    #[test]
+    fn a_uuid_that_looks_like_a_direct_conversation_has_two_different_people_in_order() {
+        let genuine = ConversationId::direct(UserId(7), UserId(9)).uuid().as_u128();
+        for bit in 0..128 {
+            let altered = ConversationId::new(Uuid::from_u128(genuine ^ (1 << bit)));
+            if let Some((low, high)) = altered.pair() {
+                assert!(low < high && ConversationId::direct(low, high) == altered, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_guest_is_nobody_on_the_wire_and_cannot_be_sent_by_a_client() {
+        let guest = UserId::guest(u64::MAX);
+        assert!(guest.is_guest() && !UserId(1).is_guest());
+        assert_eq!(serde_json::to_string(&guest).unwrap(), "null");
+        assert_eq!(serde_json::to_string(&UserId(4711)).unwrap(), "4711");
+        let text = guest.value().to_string();
+        assert!(serde_json::from_str::<UserId>(&text).is_err() && text.parse::<UserId>().is_err());
+        assert!((0..1000).all(|seed| UserId::guest(seed).is_guest()));
+    }
+
+    #[test]
+    fn a_short_text_counts_characters_and_has_no_control_characters() {
+        let read = |text: &str| serde_json::from_value::<Short<4>>(text.into());
+        for good in ["a", "abcd", "ä🦀ß€", "a b"] {
+            assert_eq!(read(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "abcde", "🦀🦀🦀🦀🦀", "a\nb", "\u{0}", "\u{7f}"] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.contains("1 to 4 characters"), "{bad:?}: {error}");
+        }
+        assert!(serde_json::from_str::<Short<4>>("7").is_err());
+        assert_eq!(serde_json::to_string(&Short::<4>::new("ab").unwrap()).unwrap(), "\"ab\"");
+    }
+
+    #[test]
+    fn a_room_id_is_plain_enough_for_a_path_and_says_whose_call_it_is() {
+        let longest = "x".repeat(64);
+        for good in ["a", "Stand-up_7", &longest] {
+            assert_eq!(good.parse::<RoomId>().unwrap().to_string(), good);
+        }
+        for bad in ["", "a b", "a/b", "..", "ä", "a\n", "a%2f", &format!("{longest}x")] {
+            assert!(bad.parse::<RoomId>().is_err(), "{bad:?}");
+            assert!(serde_json::from_value::<RoomId>(bad.into()).is_err(), "{bad:?}");
+        }
+        let call = CallId::new(Uuid::from_u128(7));
+        assert_eq!(RoomId::of_call(call).call(), Some(call));
+        assert_eq!(RoomId::fresh(Uuid::from_u128(7)).call(), None);
+        assert_eq!("call_nonsense".parse::<RoomId>().unwrap().call(), None);
+    }
+
+    #[test]
+    fn a_uuid_is_read_as_it_is_written_and_nothing_else_is_one() {
+        let id = MessageId::new(Uuid::from_u128(u128::MAX / 3));
+        assert_eq!(id.to_string().parse::<MessageId>().unwrap(), id);
+        assert_eq!(serde_json::from_value::<MessageId>(id.to_string().into()).unwrap(), id);
+        for bad in ["", "7", "0190a0b0-0000-7000-8000", "0190a0b0-0000-7000-8000-00000000000g"] {
+            let error = bad.parse::<MessageId>().unwrap_err();
+            assert_eq!(error.to_string(), "expected a UUID");
         }
     }
 }

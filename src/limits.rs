@@ -1,16 +1,21 @@
-//! How fast one client may ask. Buckets are kept by `governor`; what is full says how long to wait.
+//! How fast one client may send requests. Buckets are kept by `governor`; a full one says how long to wait.
 
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::config;
 use crate::error::{Failure, Reason};
 use crate::ids::UserId;
+
+/// Stands for an address that is not known.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Too much, too fast.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -55,6 +60,10 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         })
     }
 
+    fn len(&self) -> usize {
+        self.buckets.as_ref().map_or(0, RateLimiter::len)
+    }
+
     fn shrink(&self) {
         if let Some(buckets) = &self.buckets {
             buckets.retain_recent();
@@ -66,6 +75,14 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 fn too_many(what: &'static str, limit: &str, wait: Duration) -> TooMany {
     let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
     TooMany { what, limit: limit.to_owned(), retry_after_ms }
+}
+
+/// What counts as one client: an IPv4 address, or the 64 bits that name an IPv6 network (RFC 6177), of which every host may take as
+/// many addresses as it likes.
+fn network(address: &str) -> IpNet {
+    let address = address.parse::<IpAddr>().map_or(UNKNOWN, |address| address.to_canonical());
+    let bits = if address.is_ipv6() { 64 } else { 32 };
+    IpNet::new(address, bits).map_or_else(|_| address.into(), |network| network.trunc())
 }
 
 fn at_least_one(n: u32) -> NonZeroU32 {
@@ -80,6 +97,15 @@ fn per_minute(rate: u32) -> Quota {
     Quota::per_minute(at_least_one(rate))
 }
 
+/// Limits, in numbers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Whether they are on.
+    pub on: bool,
+    /// Users and networks that are counted at present.
+    pub counted: usize,
+}
+
 /// All the limits on speed.
 pub struct Limits {
     config: config::Limits,
@@ -88,7 +114,7 @@ pub struct Limits {
     typing: Buckets<UserId>,
     calls: Buckets<UserId>,
     rest: Buckets<UserId>,
-    anonymous: Buckets<String>,
+    anonymous: Buckets<IpNet>,
 }
 
 impl Limits {
@@ -158,7 +184,14 @@ impl Limits {
 
     /// One more request or connection without a valid token.
     pub fn anonymous(&self, address: &str) -> Result<(), TooMany> {
-        self.anonymous.take(&address.to_owned())
+        self.anonymous.take(&network(address))
+    }
+
+    /// What there is now.
+    pub fn stats(&self) -> Stats {
+        let users = [&self.messages, &self.messages_minute, &self.typing, &self.calls, &self.rest];
+        let counted = users.into_iter().map(Buckets::len).sum::<usize>() + self.anonymous.len();
+        Stats { on: self.config.rate_limits, counted }
     }
 
     /// The buckets of one connection.
@@ -219,5 +252,117 @@ impl ConnectionLimits {
             let (rate, burst) = self.signals_limit;
             too_many("signals", &format!("{rate} a second, {burst} at once"), wait)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client_and_an_ipv4_address_is_one() {
+        let config = config::Limits { anonymous_per_minute: 2, ..config::Limits::default() };
+        let limits = Limits::new(&config);
+        let three = |addresses: [&str; 3]| addresses.map(|it| limits.anonymous(it).is_ok());
+        assert_eq!(
+            three(["2001:db8::1", "2001:db8::2:3", "2001:db8:0:0:ffff::"]),
+            [true, true, false]
+        );
+        assert_eq!(three(["2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"]), [true, true, true]);
+        assert_eq!(three(["::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2"]), [true, false, true]);
+        assert_eq!(limits.stats(), Stats { on: true, counted: 4 });
+    }
+
+    fn user(n: i64) -> UserId {
+        UserId::new(n).unwrap()
+    }
+
+    fn limits(change: impl FnOnce(&mut config::Limits)) -> Limits {
+        let mut config = config::Limits::default();
+        change(&mut config);
+        Limits::new(&config)
+    }
+
+    #[test]
+    fn what_goes_over_a_limit_is_refused_with_the_limit_and_the_wait() {
+        let limits = limits(|it| (it.messages_per_second, it.messages_burst) = (1, 3));
+        for _ in 0..3 {
+            assert_eq!(limits.message(user(1)), Ok(()));
+        }
+        let refused = limits.message(user(1)).unwrap_err();
+        assert_eq!((refused.what, refused.limit.as_str()), ("messages", "1 a second, 3 at once"));
+        assert!((1..=1000).contains(&refused.retry_after_ms), "{refused}");
+        let problem = crate::error::Problem::from(refused.clone());
+        assert_eq!(problem.reason, Reason::RateLimited);
+        assert_eq!(problem.retry_after_ms(), Some(refused.retry_after_ms));
+        assert!(problem.message.contains("at most 1 a second, 3 at once"), "{}", problem.message);
+    }
+
+    #[test]
+    fn nobody_uses_up_what_belongs_to_another() {
+        let limits = limits(|it| {
+            (it.calls_per_minute, it.rest_per_minute, it.typing_per_second) = (1, 1, 1);
+            it.anonymous_per_minute = 1;
+        });
+        for n in 1..=3 {
+            for take in [Limits::call, Limits::rest, Limits::typing] {
+                assert_eq!(take(&limits, user(n)), Ok(()));
+                assert!(take(&limits, user(n)).is_err());
+            }
+            let address = format!("192.0.2.{n}");
+            assert_eq!(limits.anonymous(&address), Ok(()));
+            assert!(limits.anonymous(&address).is_err());
+        }
+        limits.shrink();
+        assert!(limits.call(user(1)).is_err(), "what is used up stays so");
+    }
+
+    #[test]
+    fn a_limit_by_the_minute_counts_beside_the_one_by_the_second() {
+        let limits = limits(|it| {
+            (it.messages_per_second, it.messages_burst, it.messages_per_minute) = (1000, 1000, 5);
+        });
+        let passed = (0..20).filter(|_| limits.message(user(1)).is_ok()).count();
+        assert_eq!(passed, 5);
+    }
+
+    #[test]
+    fn a_connection_that_goes_on_after_refusals_is_a_flood() {
+        let limits = limits(|it| (it.events_per_second, it.signals_burst) = (10, 10));
+        let connection = limits.for_connection();
+        let passed = (0..10).filter(|_| connection.event().is_ok()).count();
+        assert_eq!(passed, 10);
+        assert!(!connection.is_flood());
+        let refused = (0..2000).filter(|_| connection.event().is_err()).count();
+        assert!(refused > 100 && connection.is_flood(), "{refused}");
+        let other = limits.for_connection();
+        assert!(other.event().is_ok() && !other.is_flood());
+    }
+
+    #[test]
+    fn signals_have_a_limit_of_their_own() {
+        let limits = limits(|it| (it.signals_per_second, it.signals_burst) = (1, 4));
+        let connection = limits.for_connection();
+        assert_eq!((0..10).filter(|_| connection.signal().is_ok()).count(), 4);
+        assert_eq!(connection.signal().unwrap_err().limit, "1 a second, 4 at once");
+        assert_eq!(connection.event(), Ok(()));
+    }
+
+    #[test]
+    fn a_load_test_may_switch_all_of_them_off() {
+        let limits =
+            limits(|it| (it.rate_limits, it.messages_burst, it.rest_per_minute) = (false, 1, 1));
+        let connection = limits.for_connection();
+        for _ in 0..5000 {
+            assert!(limits.message(user(1)).is_ok() && limits.rest(user(1)).is_ok());
+            assert!(connection.event().is_ok() && connection.signal().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_limit_of_nothing_lets_one_through_at_a_time() {
+        let limits = limits(|it| it.calls_per_minute = 0);
+        assert_eq!(limits.call(user(1)), Ok(()));
+        assert!(limits.call(user(1)).is_err());
     }
 }

@@ -5,43 +5,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard::app::App;
+use switchboard::app::{App, Changes};
 use switchboard::auth::{Grant, mint};
 use switchboard::clock::Clock;
 use switchboard::config::{Config, LogFormat};
-use switchboard::event::Role;
+use switchboard::event::recording::StopReason;
+use switchboard::event::{CloseReason, Role, SessionClosed};
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
 use switchboard::relay::{self, Relay};
-use switchboard::sfu::Sfu;
+use switchboard::sfu::{Sfu, SfuEvents};
 use switchboard::store::Profile;
-use switchboard::{http, socket};
+use switchboard::{http, ops, socket};
 use switchboard_turn::driver::{Descriptors, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
-use super::{Outcome, Setup, open_store, print};
+use super::{Failed, Outcome, Setup, open_store, print};
 
 pub(super) async fn serve(setup: Setup) -> Outcome {
     start_log(&setup.config);
-    http::start_metrics();
-    let store = open_store(&setup).await?;
-    // Whatever a crash left half-way is finished before anybody reads.
-    store.take_over().await?;
-    let clock = Clock::system();
-    // Each connection takes a descriptor, and each relayed address.
-    let _ = Descriptors::raise();
-    for problem in relay::problems(&setup.config.turn) {
-        tracing::warn!("{problem}");
-    }
-    let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
-    let door = relay.server().map(|server| server.door());
-    let (sfu, media) = Sfu::start(&setup.config.media, door.as_ref())
-        .map_err(|error| format!("media: {error}"))?;
-    let (config, parts) = (setup.config.clone(), (relay, sfu));
-    let (app, changes) = App::new(config, clock, store.clone(), parts, setup.dev)?;
+    ops::start();
+    let (app, changes, media) = build(&setup).await?;
     if let Err(error) = app.auth.refresh_keys().await {
         tracing::warn!(%error, "the JWKS could not be read yet");
     }
@@ -62,15 +49,13 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     let serving = tokio::spawn(http::serve(listener, router, async move {
         let _ = stopped.await;
     }));
-    serve_metrics(&setup.config).await?;
+    serve_metrics(&app).await?;
     app.recordings.resume().await?;
-    tokio::spawn(app.recordings.clone().follow(changes.recordings));
-    run_background(&app, changes.in_call);
+    run_background(&app, changes);
     let rooms = app.rooms.clone();
     tokio::spawn(async move { rooms.follow(media.rooms).await });
     let calls = app.calls.clone();
     tokio::spawn(async move { calls.follow(media.calls).await });
-    tokio::spawn(app.sfu.clone().keep_counting());
 
     let mut signals = Signals::new()?;
     announce(&setup, local, &app)?;
@@ -87,17 +72,36 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
         _ = serving => {}
         () = signals.next() => tracing::warn!("stopping at once"),
     }
-    finish_recordings(&app).await;
+    app.recordings.stop_all(StopReason::Drain, Duration::from_secs(10)).await;
     app.sfu.server().stop();
     if let Some(server) = app.relay.server() {
         server.stop();
     }
-    store.close().await;
+    app.store.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Readiness goes, balancers notice, clients are told to come back, and what they asked before is answered.
+/// Opens the store, the relay and the SFU, and puts the services together.
+async fn build(setup: &Setup) -> Result<(App, Changes, SfuEvents), Failed> {
+    let store = open_store(setup).await?;
+    // What a crash left half-way is finished before the first read.
+    store.take_over().await?;
+    // Each connection takes a descriptor, and each relayed address.
+    let _ = Descriptors::raise();
+    for problem in relay::problems(&setup.config.turn) {
+        tracing::warn!("{problem}");
+    }
+    let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
+    let door = relay.server().map(|server| server.door());
+    let (sfu, media) = Sfu::start(&setup.config.media, door.as_ref())
+        .map_err(|error| format!("media: {error}"))?;
+    let (config, parts) = (setup.config.clone(), (relay, sfu));
+    let (app, changes) = App::new(config, Clock::system(), store, parts, setup.dev)?;
+    Ok((app, changes, media))
+}
+
+/// Readiness ends, balancers notice, clients are asked to come back, and requests that run are answered.
 async fn drain(app: &App, sockets: &socket::Sockets) {
     app.drain();
     if let Some(server) = app.relay.server() {
@@ -106,22 +110,11 @@ async fn drain(app: &App, sockets: &socket::Sockets) {
     let delay = Duration::from_secs(app.config.server.drain_delay);
     app.rooms.drain(app.clock.now().after(delay));
     tokio::time::sleep(delay).await;
-    let back = app.config.server.reconnect_after;
-    for session in app.delivery.everyone() {
-        session.end("SERVER_DRAIN", Some(back));
-    }
+    let closed = SessionClosed::because(CloseReason::ServerDrain);
+    app.delivery.close_all(&closed.reconnect_after(app.config.server.reconnect_after));
     tokio::time::sleep(Duration::from_millis(200)).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), sockets.close()).await;
     outlast_relayed(app).await;
-}
-
-/// Recordings that run are made whole, for a while; what is not done then is recovered at the next start.
-async fn finish_recordings(app: &App) {
-    let recorder = app.recorder.clone();
-    let patience = Duration::from_secs(10);
-    let _ = tokio::task::spawn_blocking(move || recorder.stop_all("drain", patience)).await;
-    // What they tell last is to be stored.
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// Goes on relaying what is relayed, for a while.
@@ -173,37 +166,46 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
-async fn serve_metrics(config: &Config) -> Outcome {
-    let address = &config.metrics.listen;
+async fn serve_metrics(app: &App) -> Outcome {
+    let address = &app.config.metrics.listen;
     if address.is_empty() {
         return Ok(());
     }
     let listener = TcpListener::bind(address).await;
     let listener =
         listener.map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))?;
-    tokio::spawn(http::serve(listener, http::metrics_router(), std::future::pending()));
+    tokio::spawn(http::serve(listener, http::metrics_router(app), std::future::pending()));
     Ok(())
 }
 
-/// What goes on beside requests: deadlines of calls, ends of tokens, keys, presence of people in calls, and forgetting.
-fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
-    let calls = app.calls.clone();
-    tokio::spawn(async move { calls.keep_time().await });
+/// What goes on beside requests: recordings, ends of tokens, keys, presence of people in calls, and forgetting.
+fn run_background(app: &App, Changes { mut in_call, recordable, recordings, receipts }: Changes) {
+    tokio::spawn(app.recordings.clone().follow(recordable));
+    tokio::spawn(app.clone().show_recordings(recordings));
+    tokio::spawn(app.chat.clone().follow(receipts));
     tokio::spawn(socket::watch_tokens(app.clone()));
     let keys = app.clone();
     tokio::spawn(async move { keys.auth.keep_keys_fresh().await });
     let presence = app.presence.clone();
     tokio::spawn(async move {
-        while let Some(user) = changes.recv().await {
+        while let Some(user) = in_call.recv().await {
             if let Err(error) = presence.announce(user).await {
                 tracing::warn!(%error, "a change of presence could not be announced");
             }
         }
     });
     tokio::spawn(forget(app.clone()));
-    tokio::spawn(app.relay.clone().keep_counting());
+    tokio::spawn(keep_up_metrics());
     if let Some(server) = app.relay.server().cloned() {
         tokio::spawn(keep_certificate_fresh(server));
+    }
+}
+
+/// Histograms are emptied into their buckets, whether they are scraped or not.
+async fn keep_up_metrics() {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        ops::upkeep();
     }
 }
 

@@ -8,13 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Position};
 use crate::event::recording::RecordingStatus;
 use crate::event::{
     AnsweredBy, Call, Conversation, Delivered, Event, LogEntry, MarkedRead, Message, Person,
     Presence, PresenceMode, Read, User, UserStatus,
 };
-use crate::ids::{ConversationId, RoomId, UserId};
+use crate::ids::{ConversationId, MessageId, RoomId, UserId};
 use crate::incall::InCall;
 use crate::store::{
     Appended, CallRecord, Listed, LogRecord, Logged, Mark, MarkKind, MessageRecord, UserRecord,
@@ -31,7 +31,7 @@ pub struct View {
 /// How much of a person to show.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Detail {
-    /// What everybody may see.
+    /// What everyone may see.
     Public,
     /// What the person, and operators, may see.
     Full,
@@ -77,15 +77,14 @@ impl View {
     /// How a person is.
     pub fn status(&self, record: &UserRecord) -> UserStatus {
         let user_id = record.profile.user_id;
-        let sessions = self.delivery.sessions(user_id);
-        let is_online = !sessions.is_empty();
+        let active = self.delivery.last_activity(user_id);
+        let is_online = active.is_some();
         let presence = match record.presence {
             _ if !is_online => Presence::Offline,
             PresenceMode::Auto => Presence::Online,
             PresenceMode::Away => Presence::Away,
             PresenceMode::Dnd => Presence::Dnd,
         };
-        let active = sessions.iter().map(|session| session.last_activity()).max();
         UserStatus {
             user_id,
             is_online,
@@ -96,7 +95,7 @@ impl View {
         }
     }
 
-    /// A message with the marks that tell when it was delivered and read.
+    /// A message with the marks that say when it was delivered and read.
     pub fn message(&self, record: &MessageRecord, marks: &[Mark]) -> Message {
         let to = record.conversation.peer_of(record.from);
         let first = |kind: Option<MarkKind>| {
@@ -166,13 +165,13 @@ impl View {
         }
     }
 
-    /// The event that tells `user` of a mark.
+    /// The event about a mark for `user`: `up_to` is the message that a read mark stands at.
     pub fn mark(
         &self,
         user: UserId,
         conversation: ConversationId,
         mark: Mark,
-        unread: i64,
+        (up_to, unread): (Option<MessageId>, i64),
         cursor: Option<i64>,
     ) -> Event {
         let cursor = cursor.map(|cursor| cursor.to_string());
@@ -194,6 +193,7 @@ impl View {
             MarkKind::Read => Event::MessageRead(Read {
                 by_user_id: mark.user,
                 conversation_id: conversation,
+                up_to,
                 up_to_seq: mark.up_to,
                 read_at: mark.at,
                 cursor,
@@ -201,7 +201,7 @@ impl View {
         }
     }
 
-    /// The event that tells `user` of a message.
+    /// The event about a message for `user`.
     pub fn message_event(
         &self,
         user: UserId,
@@ -218,24 +218,31 @@ impl View {
         }
     }
 
-    /// Tells every member of a stored message, each at its place in the event log.
+    /// Sends a stored message to every member, to each at its place in the event log.
     pub fn notify(&self, appended: &Appended) {
         let message = &appended.message;
         for (user, cursor) in &appended.cursors {
             let event = self.message_event(*user, message, &[], *cursor);
-            let place = (*user != message.from).then_some((message.conversation, message.seq));
-            self.delivery.send_logged(*user, *cursor, &event, place);
+            let position = (*user != message.from)
+                .then_some(Position { conversation: message.conversation, seq: message.seq });
+            self.delivery.send_logged(*user, *cursor, &event, position);
         }
     }
 
-    /// An entry of `user`'s event log as it is replayed.
-    pub fn log_entry(&self, user: UserId, record: &LogRecord, now: Timestamp) -> LogEntry {
+    /// An entry of `user`'s event log as it is replayed; `up_to` as for [`Self::mark`].
+    pub fn log_entry(
+        &self,
+        user: UserId,
+        record: &LogRecord,
+        up_to: Option<MessageId>,
+        now: Timestamp,
+    ) -> LogEntry {
         let event = match &record.what {
             Logged::Message(message, marks) => {
                 self.message_event(user, message, marks, record.cursor)
             }
             Logged::Mark { conversation, mark } => {
-                self.mark(user, *conversation, *mark, 0, Some(record.cursor))
+                self.mark(user, *conversation, *mark, (up_to, 0), Some(record.cursor))
             }
             Logged::Missed(call) => Event::CallMissed(Box::new(self.call(call, None, now))),
         };
@@ -254,9 +261,36 @@ impl View {
         people: Option<(&UserRecord, &UserRecord)>,
         now: Timestamp,
     ) -> Call {
+        self.calls().call(record, people, now)
+    }
+
+    /// How calls are shown.
+    pub fn calls(&self) -> CallView {
+        CallView {
+            mongo_ids: self.config.compat.mongo_ids,
+            expose_contact: self.config.directory.expose_contact,
+        }
+    }
+}
+
+/// How calls are shown, for rules that have nothing else of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct CallView {
+    mongo_ids: bool,
+    expose_contact: bool,
+}
+
+impl CallView {
+    /// A call; with `people`, caller and callee in full.
+    pub fn call(
+        &self,
+        record: &CallRecord,
+        people: Option<(&UserRecord, &UserRecord)>,
+        now: Timestamp,
+    ) -> Call {
         Call {
             call_id: record.id,
-            mongo_id: self.mongo(record.id),
+            mongo_id: self.mongo_ids.then_some(record.id),
             from_user_id: record.from,
             to_user_id: Some(record.to),
             user_ids: vec![record.from, record.to],
@@ -291,7 +325,7 @@ impl View {
             id: profile.user_id,
             user_id: profile.user_id,
             name: profile.name.clone(),
-            email: profile.email.clone().filter(|_| self.config.directory.expose_contact),
+            email: profile.email.clone().filter(|_| self.expose_contact),
             user_type: profile.user_type.clone(),
         }
     }

@@ -11,3 +11,4 @@ mod architecture;
 mod conformance;
 mod plans;
 mod support;
+mod waits;

@@ -1,6 +1,8 @@
 //! Load for the figures of docs/performance.md: starts a server, drives it over real websockets, and reads what it cost from
 //! the kernel. The same client runs against ours and against socket.io on Node, one after the other.
 
+#![expect(clippy::disallowed_methods, reason = "this measures")]
+
 mod client;
 mod description;
 mod member;

@@ -1,12 +1,13 @@
-//! What a user missed: from the event log with a cursor, or plainly for clients that keep none.
+//! What a user missed: from the event log with a cursor, or as single messages for clients that keep none.
 
-use std::sync::Arc;
+#[cfg(test)]
+mod tests;
 
 use super::{Chat, ChatError, Result};
-use crate::delivery::{Frame, Session};
+use crate::delivery::{Frame, Position, To};
 use crate::event::{Event, SyncBatch, SyncReset};
-use crate::ids::UserId;
-use crate::store::LogPage;
+use crate::ids::{SessionId, UserId};
+use crate::store::{LogPage, Logged};
 
 /// Events a `sync:batch` holds at most.
 const BATCH: usize = 100;
@@ -39,8 +40,17 @@ impl Chat {
         }
         let end = page.entries.last().map_or(cursor, |last| last.cursor);
         let now = self.clock.now();
-        let events =
-            page.entries.iter().map(|entry| self.view.log_entry(user, entry, now)).collect();
+        let mut events = Vec::with_capacity(page.entries.len());
+        for entry in &page.entries {
+            let up_to = match &entry.what {
+                // One's own marks do not name the message.
+                Logged::Mark { conversation, mark } if mark.user != user => {
+                    self.read_up_to(*conversation, *mark).await?
+                }
+                _ => None,
+            };
+            events.push(self.view.log_entry(user, entry, up_to, now));
+        }
         Ok(Missed {
             batch: SyncBatch { events, cursor: end.to_string(), more: end < page.head },
             cursor: end,
@@ -49,45 +59,56 @@ impl Chat {
 
     /// Sends the next batch of what a resuming session missed; when it is the last, live events follow. Gives the cursor
     /// that `sync:ack` is expected to name, `None` when the session is up to date.
-    pub async fn send_batch(&self, session: &Arc<Session>, cursor: i64) -> Result<Option<i64>> {
-        let missed = match self.missed(session.about.user, cursor, BATCH).await {
-            Err(ChatError::CursorTooOld) => return self.reset(session).await.map(|()| None),
+    pub async fn send_batch(
+        &self,
+        user: UserId,
+        session: SessionId,
+        cursor: i64,
+    ) -> Result<Option<i64>> {
+        let missed = match self.missed(user, cursor, BATCH).await {
+            Err(ChatError::CursorTooOld) => return self.reset(user, session).await.map(|()| None),
             outcome => outcome?,
         };
         let (end, more) = (missed.cursor, missed.batch.more);
-        session.deliver(Frame::new(&Event::SyncBatch(missed.batch)));
+        self.delivery.send(To::Session(user, session), &Event::SyncBatch(missed.batch));
         if more {
             return Ok(Some(end));
         }
-        if !session.release(end) {
-            self.reset(session).await?;
+        if !self.delivery.release(user, session, end) {
+            self.reset(user, session).await?;
         }
         Ok(None)
     }
 
-    /// Tells a session to reload, and lets live events flow from here on.
-    pub async fn reset(&self, session: &Arc<Session>) -> Result<()> {
-        let (head, _) = self.sync_position(session.about.user, None).await?;
-        self.reset_to(session, head);
+    /// Has a session reload, and lets live events flow from here on.
+    pub async fn reset(&self, user: UserId, session: SessionId) -> Result<()> {
+        let (head, _) = self.sync_position(user, None).await?;
+        self.reset_to(user, session, head);
         Ok(())
     }
 
     /// The same, when it is known where the log stands.
-    pub fn reset_to(&self, session: &Arc<Session>, head: i64) {
-        session.deliver(Frame::new(&Event::SyncReset(SyncReset { cursor: head.to_string() })));
-        session.release(head);
+    pub fn reset_to(&self, user: UserId, session: SessionId, head: i64) {
+        let reset = Event::SyncReset(SyncReset { cursor: head.to_string() });
+        self.delivery.send(To::Session(user, session), &reset);
+        self.delivery.release(user, session, head);
     }
 
     /// Sends a client without a cursor the messages that reached no device yet, oldest first, then lets live events flow.
-    pub async fn replay_undelivered(&self, session: &Arc<Session>, head: i64) -> Result<()> {
-        let user = session.about.user;
+    pub async fn replay_undelivered(
+        &self,
+        user: UserId,
+        session: SessionId,
+        head: i64,
+    ) -> Result<()> {
         let undelivered = self.store.undelivered(user, self.config.replay_limit).await?;
         for (cursor, message) in undelivered.iter().filter(|(cursor, _)| *cursor <= head) {
             let event = self.view.message_event(user, message, &[], *cursor);
-            let place = Some((message.conversation, message.seq));
-            session.deliver(Frame { place, ..Frame::new(&event) });
+            let position = Position { conversation: message.conversation, seq: message.seq };
+            let frame = || Frame { position: Some(position), ..Frame::new(&event) };
+            self.delivery.send_frame(To::Session(user, session), frame);
         }
-        session.release(head);
+        self.delivery.release(user, session, head);
         Ok(())
     }
 }

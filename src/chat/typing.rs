@@ -1,14 +1,19 @@
-//! Who is typing; a start that is never followed by a stop ends by itself.
+//! `typing:start` and `typing:stop`; a start that is never followed by a stop ends by itself.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Chat, Place, Result, locate};
+use super::{Chat, Result};
 use crate::clock::Timestamp;
 use crate::delivery::To;
 use crate::event::{Event, Typing};
 use crate::ids::{ConversationId, UserId};
+use crate::membership::{ConversationRef, Seat};
+use crate::policy::Verb;
 
 /// How long after the last start the server stops it.
 const LASTS: Duration = Duration::from_secs(6);
@@ -22,51 +27,50 @@ impl Typists {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends typing without a word: the message says it.
+    /// Ends typing without an event: the message says it.
     pub(super) fn forget(&self, user: UserId, conversation: ConversationId) {
         self.lock().remove(&(user, conversation));
     }
 }
 
 impl Chat {
-    /// Tells the other side that `me` types, until a stop, a message, or 6 s have passed.
-    pub fn start_typing(self: &Arc<Self>, me: UserId, place: Place) -> Result<()> {
-        let conversation = locate(me, place)?;
-        let already = self.typists.lock().insert((me, conversation), self.clock.now());
-        self.notify_typing(me, conversation, true);
+    /// Shows the others that `me` types, until a stop, a message, or 6 s have passed.
+    pub async fn start_typing(self: &Arc<Self>, me: UserId, named: ConversationRef) -> Result<()> {
+        let seat = self.seat(me, named, Verb::Type).await?;
+        let typist = (me, seat.conversation);
+        let already = self.typists.lock().insert(typist, self.clock.now());
+        self.notify_typing(&seat, true);
         if already.is_none() {
-            tokio::spawn(self.clone().watch(me, conversation));
+            tokio::spawn(self.clone().watch(seat));
         }
         Ok(())
     }
 
-    /// Tells the other side that `me` no longer types.
-    pub fn stop_typing(&self, me: UserId, place: Place) -> Result<()> {
-        let conversation = locate(me, place)?;
-        self.typists.forget(me, conversation);
-        self.notify_typing(me, conversation, false);
+    /// Shows the others that `me` no longer types.
+    pub async fn stop_typing(&self, me: UserId, named: ConversationRef) -> Result<()> {
+        let seat = self.seat(me, named, Verb::Type).await?;
+        self.typists.forget(me, seat.conversation);
+        self.notify_typing(&seat, false);
         Ok(())
     }
 
-    async fn watch(self: Arc<Self>, me: UserId, conversation: ConversationId) {
+    async fn watch(self: Arc<Self>, seat: Seat) {
+        let typist = (seat.user, seat.conversation);
         loop {
-            let Some(since) = self.typists.lock().get(&(me, conversation)).copied() else { return };
+            let Some(since) = self.typists.lock().get(&typist).copied() else { return };
             let left = since.after(LASTS).since(self.clock.now());
             if left.is_zero() {
                 break;
             }
             tokio::time::sleep(left).await;
         }
-        self.typists.forget(me, conversation);
-        self.notify_typing(me, conversation, false);
+        self.typists.forget(seat.user, seat.conversation);
+        self.notify_typing(&seat, false);
     }
 
-    fn notify_typing(&self, me: UserId, conversation: ConversationId, on: bool) {
-        let Some(peer) = conversation.peer_of(me) else { return };
-        let typing = Typing { from_user_id: me, conversation_id: conversation };
-        self.delivery.send(
-            To::User(peer),
-            &if on { Event::TypingStart(typing) } else { Event::TypingStop(typing) },
-        );
+    fn notify_typing(&self, seat: &Seat, on: bool) {
+        let typing = Typing { from_user_id: seat.user, conversation_id: seat.conversation };
+        let event = if on { Event::TypingStart(typing) } else { Event::TypingStop(typing) };
+        self.delivery.send(To::Users(seat.others().collect()), &event);
     }
 }

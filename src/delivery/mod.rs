@@ -1,20 +1,36 @@
 //! Who is connected, and the way to them: every event to a user goes through here to all of the user's sessions, each with
-//! a bounded queue of its own and in the order of the user's event log.
+//! a bounded queue of its own and in the order of the user's event log. Others name users and sessions by id.
 
+mod backlog;
+mod frame;
+mod order;
+mod receipts;
 mod session;
+mod stats;
+mod transport;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-pub use session::{Bounds, Confirm, Frame, Session, SessionInfo, Wire, WireError};
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+
+pub use backlog::QueueBounds;
+pub use frame::{Frame, Position};
+pub use receipts::{Receipt, Receipts};
+pub use session::{Session, SessionInfo};
+pub use stats::Stats;
+pub use transport::{OnAck, Transport, TransportError};
 
 use crate::clock::{Clock, Timestamp};
-use crate::event::Event;
-use crate::ids::{ConversationId, SessionId, UserId};
+use crate::event::{CloseReason, Event, SessionClosed};
+use crate::ids::{SessionId, UserId};
 
-/// Who an event is for, by id: sessions are known in this module only.
+/// Who an event is for, by id.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum To {
     /// All sessions of a user.
@@ -36,103 +52,105 @@ pub struct Outcome {
     pub offline: Vec<UserId>,
 }
 
+/// A session that was opened.
+pub struct Opened {
+    /// The handle by which its connection feeds and ends it.
+    pub session: Arc<Session>,
+    /// Whether the user had no other.
+    pub first: bool,
+}
+
 /// Delivers events to connected clients.
 pub struct Delivery {
     clock: Clock,
-    bounds: Bounds,
+    bounds: QueueBounds,
     users: RwLock<HashMap<UserId, Vec<Arc<Session>>>>,
     connections: AtomicUsize,
-    delivered: Arc<session::Delivered>,
+    receipts: mpsc::Sender<Receipt>,
 }
 
 impl Delivery {
-    /// A delivery with nobody connected.
-    pub fn new(clock: Clock, bounds: Bounds) -> Self {
-        Self {
-            clock,
-            bounds,
-            users: RwLock::default(),
-            connections: AtomicUsize::new(0),
-            delivered: Arc::default(),
-        }
+    /// A delivery without sessions, and the receipts of devices that acknowledge messages.
+    pub fn new(clock: Clock, bounds: QueueBounds) -> (Self, Receipts) {
+        let (receipts, received) = mpsc::channel(receipts::WAITING);
+        let (users, connections) = (RwLock::default(), AtomicUsize::new(0));
+        (Self { clock, bounds, users, connections, receipts }, received)
     }
 
-    /// Says who wants to know that a device acknowledged a received message: the receiver, and its place.
-    pub fn on_delivered(
-        &self,
-        callback: impl Fn(UserId, ConversationId, i64) + Send + Sync + 'static,
-    ) {
-        let _ = self.delivered.set(Box::new(callback));
-    }
-
-    /// Adds a session; logged events wait in it until [`Session::release`]. Gives the sessions that go because the user has
-    /// more than `most`.
-    pub fn open(
-        &self,
-        about: SessionInfo,
-        wire: Box<dyn Wire>,
-        most: usize,
-    ) -> (Arc<Session>, Vec<Arc<Session>>) {
+    /// Adds a session; logged events wait in it until [`Session::release`]. The oldest sessions of a user who then has more
+    /// than `most` are closed.
+    pub fn open(&self, about: SessionInfo, transport: Box<dyn Transport>, most: usize) -> Opened {
         let user = about.user;
-        let session = Arc::new(Session::new(
-            about,
-            wire,
-            self.bounds,
-            self.clock.clone(),
-            self.delivered.clone(),
-        ));
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let (bounds, clock, receipts) = (self.bounds, self.clock.clone(), self.receipts.clone());
+        let session = Arc::new(Session::new(about, transport, bounds, clock, receipts));
+        let mut users = self.users.write();
         let sessions = users.entry(user).or_default();
+        let first = sessions.is_empty();
         sessions.push(session.clone());
         let excess = sessions.len().saturating_sub(most);
         let replaced = sessions.drain(..excess).collect::<Vec<_>>();
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.connections.fetch_sub(replaced.len(), Ordering::Relaxed);
-        self.report();
-        (session, replaced)
+        drop(users);
+        replaced.iter().for_each(|old| old.close(SessionClosed::because(CloseReason::Replaced)));
+        Opened { session, first }
     }
 
-    /// Forgets a session; true when it was the user's last.
-    pub fn close(&self, session: &Session) -> bool {
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(sessions) = users.get_mut(&session.about.user) else { return false };
+    /// Forgets a session whose connection is gone; true when it was the user's last.
+    pub fn remove(&self, user: UserId, session: SessionId) -> bool {
+        let mut users = self.users.write();
+        let Some(sessions) = users.get_mut(&user) else { return false };
         let before = sessions.len();
-        sessions.retain(|other| other.about.id != session.about.id);
+        sessions.retain(|other| other.about.id != session);
         self.connections.fetch_sub(before - sessions.len(), Ordering::Relaxed);
-        self.report();
         let last = sessions.is_empty() && before > 0;
         if sessions.is_empty() {
-            users.remove(&session.about.user);
+            users.remove(&user);
         } else {
             sessions.shrink_to_fit();
         }
         last
     }
 
-    #[allow(clippy::cast_precision_loss)]
-    fn report(&self) {
-        metrics::gauge!("rtc_socket_connections")
-            .set(self.connections.load(Ordering::Relaxed) as f64);
+    fn of(&self, user: UserId) -> Vec<Arc<Session>> {
+        let users = self.users.read();
+        users.get(&user).cloned().unwrap_or_default()
     }
 
-    /// The sessions of a user.
-    pub fn sessions(&self, user: UserId) -> Vec<Arc<Session>> {
-        self.users
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&user)
-            .cloned()
-            .unwrap_or_default()
+    fn find(&self, user: UserId, session: SessionId) -> Option<Arc<Session>> {
+        let users = self.users.read();
+        users.get(&user)?.iter().find(|other| other.about.id == session).cloned()
+    }
+
+    /// The sessions of a user, oldest first.
+    pub fn sessions(&self, user: UserId) -> Vec<SessionInfo> {
+        self.of(user).iter().map(|session| session.info()).collect()
+    }
+
+    /// One session of a user, while it is open.
+    pub fn session(&self, user: UserId, session: SessionId) -> Option<SessionInfo> {
+        self.find(user, session).map(|session| session.info())
+    }
+
+    /// Whether the session is open.
+    pub fn is_open(&self, user: UserId, session: SessionId) -> bool {
+        self.find(user, session).is_some()
     }
 
     /// Whether the user has a session.
     pub fn is_online(&self, user: UserId) -> bool {
-        self.users.read().unwrap_or_else(PoisonError::into_inner).contains_key(&user)
+        self.users.read().contains_key(&user)
+    }
+
+    /// The last sign of life of a user who has a session.
+    pub fn last_activity(&self, user: UserId) -> Option<Timestamp> {
+        let users = self.users.read();
+        users.get(&user)?.iter().map(|session| session.last_activity()).max()
     }
 
     /// Everyone with an account and a session, in order of id.
     pub fn online(&self) -> Vec<UserId> {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = self.users.read();
         let mut online: Vec<_> = users.keys().filter(|user| !user.is_guest()).copied().collect();
         drop(users);
         online.sort_unstable();
@@ -144,15 +162,32 @@ impl Delivery {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Every session there is.
-    pub fn everyone(&self) -> Vec<Arc<Session>> {
-        self.users
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .flatten()
-            .cloned()
-            .collect()
+    /// Every open session, for the socket layer, which watches over their tokens.
+    pub fn open_sessions(&self) -> Vec<Arc<Session>> {
+        let users = self.users.read();
+        users.values().flatten().cloned().collect()
+    }
+
+    /// Ends one session; false when it is not open.
+    pub fn close(&self, user: UserId, session: SessionId, closed: SessionClosed) -> bool {
+        let found = self.find(user, session);
+        found.inspect(|session| session.close(closed)).is_some()
+    }
+
+    /// Ends all sessions of a user.
+    pub fn close_user(&self, user: UserId, closed: &SessionClosed) {
+        self.of(user).iter().for_each(|session| session.close(closed.clone()));
+    }
+
+    /// Ends all sessions.
+    pub fn close_all(&self, closed: &SessionClosed) {
+        self.open_sessions().iter().for_each(|session| session.close(closed.clone()));
+    }
+
+    /// Lets the logged events behind `cursor` flow to a session; `false` when more came meanwhile than may wait, and its
+    /// client must reload.
+    pub fn release(&self, user: UserId, session: SessionId, cursor: i64) -> bool {
+        self.find(user, session).is_none_or(|session| session.release(cursor))
     }
 
     /// Sends an event that is in no log, encoded once whatever the number of sessions.
@@ -161,25 +196,24 @@ impl Delivery {
     }
 
     /// Sends an event of the user's log, the `cursor`th, to all sessions of the user, each in the order of the log. A
-    /// received message names its `place`, so that a device that acknowledges it counts as delivery.
+    /// received message names its `position`, so that a device that acknowledges it counts as delivery.
     pub fn send_logged(
         &self,
         user: UserId,
         cursor: i64,
         event: &Event,
-        place: Option<(ConversationId, i64)>,
+        position: Option<Position>,
     ) -> Outcome {
-        let frame = || Frame { cursor: Some(cursor), place, ..Frame::new(event) };
+        let frame = || Frame { cursor: Some(cursor), position, ..Frame::new(event) };
         self.send_frame(To::User(user), frame)
     }
 
-    /// As [`Self::send`], for what is encoded already; `frame` runs when at least one session is there.
+    /// As [`Self::send`], for what is encoded already; `frame` runs at most once, and only when a session is there.
     pub fn send_frame(&self, to: To, frame: impl FnOnce() -> Frame) -> Outcome {
         let mut outcome = Outcome::default();
         let (mut frame, mut build) = (None, Some(frame));
         let mut each = |user: UserId, chosen: &dyn Fn(SessionId) -> bool| {
-            let sessions = self.sessions(user);
-            let before = outcome.delivered;
+            let sessions = self.of(user);
             for session in sessions.iter().filter(|session| chosen(session.about.id)) {
                 let encoded = frame.get_or_insert_with(|| build.take().map(|build| build()));
                 if let Some(frame) = encoded {
@@ -187,7 +221,7 @@ impl Delivery {
                     outcome.delivered += 1;
                 }
             }
-            if outcome.delivered == before && sessions.is_empty() {
+            if sessions.is_empty() {
                 outcome.offline.push(user);
             }
         };
@@ -199,12 +233,4 @@ impl Delivery {
         }
         outcome
     }
-
-    /// How long ago the moment was.
-    pub fn age(&self, moment: Timestamp) -> Duration {
-        self.clock.now().since(moment)
-    }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,69 +1,23 @@
-//! One connection: its queue, its bounds, and the order in which logged events leave it.
+//! One connection of a user: what goes out on it, in which order, and its end.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
+use tokio::sync::mpsc;
 
+use super::backlog::Backlog;
+use super::order::LogOrder;
+use super::receipts::{Acknowledgements, Receipt};
+use super::{Frame, QueueBounds, Transport, TransportError};
 use crate::clock::{Clock, Timestamp};
-use crate::event::{Event, SessionClosed};
-use crate::ids::{ConversationId, SessionId, UserId};
+use crate::event::{CloseReason, Event, SessionClosed};
+use crate::ids::{SessionId, UserId};
 
 /// How long an event whose predecessor is missing waits for it.
 const GAP: Duration = Duration::from_secs(1);
-/// How many received messages a device may leave unacknowledged before it is no longer asked to.
-const SILENT: u32 = 8;
-
-/// The transport of a session.
-pub trait Wire: Send + Sync {
-    /// Hands one event over, or says why not. With `confirm`, the client is asked to acknowledge.
-    fn send(&self, frame: &Frame, confirm: Option<Confirm>) -> Result<(), WireError>;
-    /// Ends the connection.
-    fn close(&self);
-}
-
-/// What is to be called when the client acknowledges (`true`) or does not (`false`).
-pub type Confirm = Box<dyn FnOnce(bool) + Send>;
-
-/// Why the transport took no event.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum WireError {
-    /// Its buffer is full; try again.
-    Full,
-    /// It is gone.
-    Closed,
-}
-
-/// An encoded event.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    /// The event's name.
-    pub name: &'static str,
-    /// The payload.
-    pub payload: Arc<RawValue>,
-    /// Its place in the user's log.
-    pub cursor: Option<i64>,
-    /// Where a received message stands.
-    pub place: Option<(ConversationId, i64)>,
-}
-
-impl Frame {
-    /// Encodes an event that is in no log.
-    pub fn new(event: &Event) -> Self {
-        Self { name: event.name(), payload: event.encode().into(), cursor: None, place: None }
-    }
-}
-
-/// What may wait for a slow client.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
-pub struct Bounds {
-    pub entries: usize,
-    pub bytes: usize,
-    pub time: Duration,
-}
+/// How often a transport that was full is tried again.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Whose session it is and how it came.
 #[derive(Clone, Debug)]
@@ -75,67 +29,59 @@ pub struct SessionInfo {
     pub device_name: Option<String>,
     pub websocket: bool,
     pub connected_at: Timestamp,
+    /// The client's last sign of life, as of when this was asked for.
+    pub last_activity: Timestamp,
     pub address: String,
     pub user_agent: String,
     /// A client of the original, which keeps no cursor.
     pub legacy: bool,
-    /// Makes a new connection when a call goes over to the server.
+    /// Makes a new peer connection when a call goes over to the server.
     pub relays: bool,
 }
-
-/// Who wants to know that a device acknowledged a received message; set once for all sessions.
-pub(super) type Delivered = OnceLock<Box<dyn Fn(UserId, ConversationId, i64) + Send + Sync>>;
 
 /// One connection of a user.
 pub struct Session {
     /// Whose session it is and how it came.
     pub about: SessionInfo,
-    wire: Box<dyn Wire>,
-    bounds: Bounds,
+    transport: Box<dyn Transport>,
+    bounds: QueueBounds,
     clock: Clock,
     queue: Mutex<Queue>,
+    acknowledgements: Arc<Acknowledgements>,
     expires_at: AtomicI64,
     activity: AtomicI64,
     closed: AtomicBool,
-    unconfirmed: AtomicU32,
-    delivered: Arc<Delivered>,
 }
 
-#[derive(Default)]
 struct Queue {
-    /// The newest log entry that went out; `None` until the session is released.
-    sent: Option<i64>,
-    /// Logged events that are not yet their turn.
-    early: BTreeMap<i64, Frame>,
-    watching_gap: bool,
-    /// More was early than may wait: the client must reload.
-    overrun: bool,
-    waiting: VecDeque<Frame>,
-    waiting_bytes: usize,
-    waiting_since: Timestamp,
+    order: LogOrder,
+    backlog: Backlog,
 }
 
 impl Session {
     pub(super) fn new(
         about: SessionInfo,
-        wire: Box<dyn Wire>,
-        bounds: Bounds,
+        transport: Box<dyn Transport>,
+        bounds: QueueBounds,
         clock: Clock,
-        delivered: Arc<Delivered>,
+        receipts: mpsc::Sender<Receipt>,
     ) -> Self {
-        let activity = AtomicI64::new(about.connected_at.0);
         Self {
-            about,
-            wire,
+            transport,
             bounds,
             clock,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { order: LogOrder::new(bounds), backlog: Backlog::default() }),
+            acknowledgements: Acknowledgements::new(about.user, receipts),
             expires_at: AtomicI64::new(i64::MAX),
-            activity,
+            activity: AtomicI64::new(about.connected_at.0),
             closed: AtomicBool::new(false),
-            unconfirmed: AtomicU32::new(0),
-            delivered,
+            about,
         }
+    }
+
+    /// All that is known of it at this moment.
+    pub fn info(&self) -> SessionInfo {
+        SessionInfo { last_activity: self.last_activity(), ..self.about.clone() }
     }
 
     /// When the token of this session ends.
@@ -149,7 +95,7 @@ impl Session {
     }
 
     /// The last sign of life.
-    pub fn last_activity(&self) -> Timestamp {
+    pub(super) fn last_activity(&self) -> Timestamp {
         Timestamp(self.activity.load(Ordering::Relaxed))
     }
 
@@ -165,21 +111,16 @@ impl Session {
 
     /// The newest log entry that went out.
     pub fn sent_up_to(&self) -> i64 {
-        self.lock().sent.unwrap_or(0)
+        self.lock().order.position()
     }
 
-    /// Sends an event: at once, or when it is its turn.
+    /// Sends an event: at once, or when the log has come to it.
     pub fn deliver(self: &Arc<Self>, frame: Frame) {
         let mut queue = self.lock();
-        match (frame.cursor, queue.sent) {
-            (None, _) => self.push(&mut queue, frame),
-            (Some(cursor), Some(sent)) if cursor <= sent => {}
-            (Some(cursor), _) => {
-                queue.early.insert(cursor, frame);
-                if queue.early.len() > self.bounds.entries {
-                    queue.early.clear();
-                    queue.overrun = true;
-                }
+        match frame.cursor {
+            None => self.push(&mut queue, frame),
+            Some(cursor) => {
+                queue.order.accept(cursor, frame);
                 self.flush_in_order(&mut queue);
             }
         }
@@ -188,99 +129,64 @@ impl Session {
     /// Lets logged events behind `cursor` flow; `false` when more came meanwhile than may wait, and the client must reload.
     pub fn release(self: &Arc<Self>, cursor: i64) -> bool {
         let mut queue = self.lock();
-        queue.sent = Some(cursor);
-        queue.early = queue.early.split_off(&(cursor + 1));
+        let complete = queue.order.release(cursor);
         self.flush_in_order(&mut queue);
-        !std::mem::take(&mut queue.overrun)
+        complete
     }
 
     fn flush_in_order(self: &Arc<Self>, queue: &mut Queue) {
-        let Some(mut sent) = queue.sent else { return };
-        while let Some(frame) = queue.early.remove(&(sent + 1)) {
-            sent += 1;
+        while let Some(frame) = queue.order.next() {
             self.push(queue, frame);
         }
-        queue.sent = Some(sent);
-        if !queue.early.is_empty() && !queue.watching_gap {
-            queue.watching_gap = true;
+        if queue.order.begins_gap() {
             tokio::spawn(self.clone().give_up_on_gap());
         }
     }
 
-    /// A log entry that never came here (its sender died between storing and telling) must not hold up the others.
     async fn give_up_on_gap(self: Arc<Self>) {
         tokio::time::sleep(GAP).await;
         let mut queue = self.lock();
-        queue.watching_gap = false;
-        if let Some((first, _)) = queue.early.first_key_value() {
-            queue.sent = Some(first - 1);
-            self.flush_in_order(&mut queue);
-        }
+        queue.order.skip_gap();
+        self.flush_in_order(&mut queue);
     }
 
     fn push(self: &Arc<Self>, queue: &mut Queue, frame: Frame) {
-        if queue.waiting.is_empty() {
+        if queue.backlog.is_empty() {
             match self.send(&frame) {
-                Ok(()) | Err(WireError::Closed) => return,
-                Err(WireError::Full) => {
-                    queue.waiting_since = self.clock.now();
+                Ok(()) | Err(TransportError::Closed) => return,
+                Err(TransportError::Full) => {
                     tokio::spawn(self.clone().drain());
                 }
             }
         }
-        queue.waiting_bytes += frame.payload.get().len();
-        queue.waiting.push_back(frame);
-        if queue.waiting.len() > self.bounds.entries || queue.waiting_bytes > self.bounds.bytes {
+        let now = self.clock.now();
+        queue.backlog.push(frame, now);
+        if queue.backlog.exceeds(&self.bounds, now) {
             self.cut_off(queue);
         }
     }
 
-    fn send(self: &Arc<Self>, frame: &Frame) -> Result<(), WireError> {
-        let confirm = frame
-            .place
-            .filter(|_| self.unconfirmed.load(Ordering::Relaxed) < SILENT)
-            .map(|(conversation, seq)| {
-                let session = Arc::downgrade(self);
-                Box::new(move |acknowledged| {
-                    let Some(session) = session.upgrade() else { return };
-                    session.confirmed(acknowledged, conversation, seq);
-                }) as Confirm
-            });
-        self.wire.send(frame, confirm)
-    }
-
-    fn confirmed(&self, acknowledged: bool, conversation: ConversationId, seq: i64) {
-        if !acknowledged {
-            self.unconfirmed.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        self.unconfirmed.store(0, Ordering::Relaxed);
-        if let Some(sent) = self.delivered.get() {
-            sent(self.about.user, conversation, seq);
-        }
+    fn send(&self, frame: &Frame) -> Result<(), TransportError> {
+        self.transport.send(frame, self.acknowledgements.ask(frame))
     }
 
     /// Feeds a slow client for as long as it is within bounds.
     async fn drain(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            let mut queue = self.lock();
-            while let Some(frame) = queue.waiting.front().cloned() {
+            tokio::time::sleep(RETRY).await;
+            let (mut queue, now) = (self.lock(), self.clock.now());
+            while let Some(frame) = queue.backlog.first() {
                 match self.send(&frame) {
-                    Ok(()) => {
-                        queue.waiting_bytes -= frame.payload.get().len();
-                        queue.waiting.pop_front();
-                        queue.waiting_since = self.clock.now();
-                    }
-                    Err(WireError::Closed) => queue.waiting.clear(),
-                    Err(WireError::Full) => break,
+                    Ok(()) => queue.backlog.taken(now),
+                    Err(TransportError::Closed) => queue.backlog.clear(),
+                    Err(TransportError::Full) => break,
                 }
             }
-            if queue.waiting.is_empty() {
-                queue.waiting = VecDeque::new();
+            if queue.backlog.is_empty() {
+                queue.backlog.clear();
                 return;
             }
-            if self.clock.now().since(queue.waiting_since) > self.bounds.time {
+            if queue.backlog.exceeds(&self.bounds, now) {
                 self.cut_off(&mut queue);
                 return;
             }
@@ -288,24 +194,24 @@ impl Session {
     }
 
     fn cut_off(&self, queue: &mut Queue) {
-        queue.waiting.clear();
-        queue.waiting_bytes = 0;
+        queue.backlog.clear();
         metrics::counter!("rtc_slow_consumers_total").increment(1);
-        tracing::warn!(session = %self.about.id, user = %self.about.user, "a client reads too slowly and is cut");
-        self.end("SLOW_CONSUMER", None);
+        let (session, user) = (self.about.id, self.about.user);
+        tracing::warn!(%session, %user, "the client reads too slowly and is disconnected");
+        self.close(SessionClosed::because(CloseReason::SlowConsumer));
     }
 
-    /// Tells the client why, then ends the connection.
-    pub fn end(&self, reason: &'static str, reconnect_after_ms: Option<u64>) {
+    /// Says why to the client, then ends the connection.
+    pub fn close(&self, closed: SessionClosed) {
         if self.closed.swap(true, Ordering::Relaxed) {
             return;
         }
-        let closed = SessionClosed { reason, reconnect_after_ms };
-        if reason == "REPLACED" {
-            let _ = self.wire.send(&Frame::new(&Event::SessionReplaced(closed.clone())), None);
+        if closed.reason == CloseReason::Replaced {
+            let replaced = Event::SessionReplaced(closed.clone());
+            let _ = self.transport.send(&Frame::new(&replaced), None);
         }
-        let _ = self.wire.send(&Frame::new(&Event::SessionClosed(closed)), None);
-        self.wire.close();
+        let _ = self.transport.send(&Frame::new(&Event::SessionClosed(closed)), None);
+        self.transport.close();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

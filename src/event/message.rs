@@ -194,7 +194,10 @@ pub struct Read {
     pub by_user_id: UserId,
     /// Where.
     pub conversation_id: ConversationId,
-    /// Everything up to this number.
+    /// Everything up to this message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<MessageId>,
+    /// The same by its number.
     pub up_to_seq: i64,
     /// When.
     pub read_at: Timestamp,

@@ -1,4 +1,4 @@
-//! What the server tells its clients: the objects of the wire and every event that carries them.
+//! What the server sends its clients: the objects of the wire and every event that carries them.
 
 mod call;
 mod message;
@@ -8,9 +8,9 @@ mod user;
 
 pub use call::{
     Answer, Answered, AnsweredBy, AnsweredElsewhere, Call, CallEnded, CallMedia, CallMember,
-    CallPerson, CallReference, CallSignal, CallStatus, CallType, EndReason, IceServer, Incoming,
-    MediaPath, MediaPathChanged, MissedCalls, NoAnswer, Person, Responded, Response, Ringing,
-    SignalKind, UpdateRequest,
+    CallPerson, CallReference, CallSignal, CallStatus, CallType, DeclineReason, EndReason,
+    IceServer, Incoming, MediaPath, MediaPathChanged, MediaPathReason, MissedCalls, NoAnswer,
+    NoAnswerReason, Person, Responded, Response, Ringing, SignalKind, UpdateRequest,
 };
 pub use message::{
     CallEntry, Conversation, ConversationKind, Delivered, MarkedRead, Message, MessageType, Read,
@@ -30,7 +30,7 @@ use crate::ids::{SessionId, UserId};
 
 macro_rules! events {
     ($(#[doc = $about:literal] $variant:ident($payload:ty) = $name:literal,)*) => {
-        /// One thing a client is told.
+        /// An event for clients.
         #[derive(Clone, Debug)]
         pub enum Event { $(#[doc = $about] $variant($payload),)* }
 
@@ -128,11 +128,13 @@ events! {
     MessageRead(Read) = "message:read",
     /// One's own read mark moved; on all devices of the reader.
     MessageMarkedRead(MarkedRead) = "message:markedRead",
+    /// The same under its other name; live only.
+    MessageMarkedReadAlias(MarkedRead) = "message:marked-read",
     /// The other person is typing.
     TypingStart(Typing) = "typing:start",
     /// The other person is no longer typing.
     TypingStop(Typing) = "typing:stop",
-    /// Somebody came, went, or changed how they are.
+    /// A person came, went, or changed presence.
     UserStatus(UserStatus) = "user:status",
     /// The presence of everyone the user may see, once after connecting.
     PresenceSnapshot(Snapshot) = "presence:snapshot",
@@ -242,7 +244,7 @@ events! {
     RoomModerated(room::RoomModerated) = "room:moderated",
     /// The room is over.
     RoomClosed(room::RoomClosed) = "room:closed",
-    /// The whole room, where not all that was missed could be told.
+    /// The whole room, where not all events that were missed are kept.
     RoomState(Box<room::RoomState>) = "room:state",
 }
 
@@ -303,11 +305,44 @@ pub struct TokenExpiring {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionClosed {
-    /// `REPLACED`, `SLOW_CONSUMER`, `KICKED`, `USER_DISABLED`, `SERVER_DRAIN`, `TOKEN_EXPIRED` or `PROTOCOL_ERROR`.
-    pub reason: &'static str,
-    /// When to come back, with `SERVER_DRAIN`.
+    /// Why.
+    pub reason: CloseReason,
+    /// When to come back, with `SERVER_DRAIN` and `PROTOCOL_ERROR`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconnect_after_ms: Option<u64>,
+}
+
+impl SessionClosed {
+    /// An end without a word about coming back.
+    pub fn because(reason: CloseReason) -> Self {
+        Self { reason, reconnect_after_ms: None }
+    }
+
+    /// The same, and when to come back.
+    #[must_use]
+    pub fn reconnect_after(self, milliseconds: u64) -> Self {
+        Self { reconnect_after_ms: Some(milliseconds), ..self }
+    }
+}
+
+/// Why the server ends a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CloseReason {
+    /// The user has more sessions than a user may; the oldest gives way.
+    Replaced,
+    /// The client did not read what it was sent. It may reconnect, with its cursor.
+    SlowConsumer,
+    /// The user ended the session from another one, or an operator did.
+    Kicked,
+    /// The account was closed; a reconnection is refused.
+    UserDisabled,
+    /// The server goes down; reconnect after `reconnectAfterMs`.
+    ServerDrain,
+    /// The token ended and no fresh one came.
+    TokenExpired,
+    /// The client sent more than it may, or could not be brought up to date; reconnect after `reconnectAfterMs`.
+    ProtocolError,
 }
 
 /// `presence:snapshot`.

@@ -1,14 +1,16 @@
-//! What is told in rooms. Every event carries the participant's own `seq`, gap-free, and the session it is for.
+//! Events of rooms. Each carries the participant's own `seq`, gap-free, and the session it is for.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::Event;
 use crate::clock::Timestamp;
 use crate::event::recording::RecordingMode;
 use crate::ids::{ParticipantId, RecordingId, RoomId, RoomSessionId, TrackId, UserId};
 
-/// The place of an event in what a session of a room is told.
+/// The place of an event among those of a session of a room.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stamp {
@@ -16,6 +18,118 @@ pub struct Stamp {
     pub seq: u64,
     /// The session that `room:join` gave.
     pub session_id: RoomSessionId,
+}
+
+impl Stamp {
+    /// The text that a stamp is in the payload, where it comes first.
+    fn text(self) -> String {
+        format!(r#"{{"seq":{},"sessionId":"{}""#, self.seq, self.session_id)
+    }
+}
+
+/// An event of a room, encoded once for everybody who gets it: only the stamp differs from one participant to the next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RoomEvent {
+    /// The event's name.
+    pub name: &'static str,
+    /// The payload without the stamp, with which it begins.
+    rest: Box<str>,
+}
+
+impl RoomEvent {
+    /// Encodes an event.
+    pub fn new(event: impl FnOnce(Stamp) -> Event) -> Self {
+        let stamp = Stamp { seq: 0, session_id: RoomSessionId::new(uuid::Uuid::nil()) };
+        let event = event(stamp);
+        let encoded = event.encode();
+        let rest = encoded.get().strip_prefix(&stamp.text());
+        debug_assert!(rest.is_some(), "{} does not begin with its stamp", event.name());
+        Self { name: event.name(), rest: rest.unwrap_or("}").into() }
+    }
+
+    /// The whole payload for one participant.
+    pub fn stamped(&self, stamp: Stamp) -> Box<RawValue> {
+        let payload = stamp.text() + &self.rest;
+        RawValue::from_string(payload).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+
+    /// Bytes that it takes in memory, however many participants share it.
+    pub fn bytes(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+/// Why a participant left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeaveReason {
+    /// It said so.
+    Left,
+    /// Its connection was lost and did not come back in time.
+    Network,
+    /// A moderator removed it.
+    Kicked,
+    /// A moderator did not let it in from the lobby.
+    Refused,
+}
+
+/// Why a room is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoomCloseReason {
+    /// A moderator, its owner or the application ended it.
+    Ended,
+    /// Nobody was there for a while.
+    Empty,
+    /// Its `expiresAt` has come.
+    Expired,
+    /// The server failed in it; the log says how. Join again to open it anew.
+    Failed,
+}
+
+/// Why nothing of a track arrives, or something again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+pub enum FlowReason {
+    /// No layer of it fits the path.
+    #[serde(rename = "bandwidth")]
+    Bandwidth,
+    /// The client's answers take none of its codecs.
+    #[serde(rename = "CODEC_UNSUPPORTED")]
+    CodecUnsupported,
+}
+
+/// Why a track is not subscribed to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RejectReason {
+    /// Nobody publishes it.
+    TrackNotFound,
+    /// It is one's own.
+    SubscribeForbidden,
+    /// The client's answers take none of its codecs.
+    CodecUnsupported,
+}
+
+/// Why another layer of a track arrives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerReason {
+    /// The viewer asked for it by `room:layer`.
+    Requested,
+    /// What fits the path has changed.
+    Bandwidth,
+    /// The publisher sends the layer before no longer.
+    Publisher,
+}
+
+/// What a moderator did to a participant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum ModerationAction {
+    Kick,
+    Refused,
+    Mute,
 }
 
 /// A room.
@@ -131,11 +245,11 @@ pub struct Track {
     pub layers: Vec<TrackLayer>,
 }
 
-/// How a participant is reached.
+/// Whether a participant is connected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
-pub enum Reached {
+pub enum Connectivity {
     New,
     Connected,
     Reconnecting,
@@ -161,8 +275,8 @@ pub struct Participant {
     pub moderator: bool,
     /// Whether its hand is raised.
     pub hand_raised: bool,
-    /// How it is reached.
-    pub connection: Reached,
+    /// Whether it is connected.
+    pub connection: Connectivity,
     /// What it says of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
@@ -199,7 +313,7 @@ pub struct WantedLayer {
     pub active: bool,
 }
 
-/// Somebody who is heard.
+/// A participant who speaks.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Speaker {
@@ -229,7 +343,7 @@ room_events! {
     /// Somebody came in, or is otherwise than before.
     RoomParticipant { participant: Participant, }
     /// Somebody left.
-    RoomLeft { participant_id: ParticipantId, reason: &'static str, }
+    RoomLeft { participant_id: ParticipantId, reason: LeaveReason, }
     /// A track can be received from now on.
     RoomTrackPublished { participant_id: ParticipantId, track: Track, }
     /// A track can no longer be received.
@@ -246,13 +360,13 @@ room_events! {
         width: Option<u32>,
         #[serde(skip_serializing_if = "Option::is_none")]
         height: Option<u32>,
-        reason: &'static str,
+        reason: LayerReason,
     }
     /// Which layers somebody wants: the others need not be sent.
     RoomPublishLayers { track_id: TrackId, layers: Vec<WantedLayer>, }
     /// A track does not fit the path, or fits again.
-    RoomTrackFlow { track_id: TrackId, reason: &'static str, }
-    /// Who is heard, the loudest first.
+    RoomTrackFlow { track_id: TrackId, reason: FlowReason, }
+    /// Who speaks, the loudest first.
     RoomSpeakers { speakers: Vec<Speaker>, dominant: Option<ParticipantId>, }
     /// Data of another participant.
     RoomData { participant_id: ParticipantId, topic: String, payload: Value, }
@@ -267,7 +381,7 @@ room_events! {
     /// Who waits to be let in; to moderators.
     RoomLobby { waiting: Vec<Participant>, }
     /// A moderator did something to one.
-    RoomModerated { action: &'static str, by: Option<ParticipantId>, reason: Option<String>, }
+    RoomModerated { action: ModerationAction, by: Option<ParticipantId>, reason: Option<String>, }
     /// A recording of the room has begun (`recording`) or ended (`stopped`).
     RoomRecording {
         recording_id: RecordingId,
@@ -277,7 +391,30 @@ room_events! {
         by: Option<UserId>,
     }
     /// The room is over.
-    RoomClosed { reason: &'static str, }
-    /// Everything, where not all that was missed could be told.
+    RoomClosed { reason: RoomCloseReason, }
+    /// Everything, where not all events that were missed are kept.
     RoomState { room: Room, participants: Vec<Participant>, }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_is_encoded_once_reads_for_each_as_if_it_were_encoded_for_it_alone() {
+        let stamp = Stamp { seq: 4711, session_id: RoomSessionId::new(uuid::Uuid::max()) };
+        let left = |stamp| {
+            let participant_id = ParticipantId::new(uuid::Uuid::nil());
+            Event::RoomLeft(RoomLeft { stamp, participant_id, reason: LeaveReason::Network })
+        };
+        let data = |stamp| {
+            let participant_id = ParticipantId::new(uuid::Uuid::nil());
+            let (topic, payload) = ("seq".to_owned(), serde_json::json!({"seq": 0}));
+            Event::RoomData(Box::new(RoomData { stamp, participant_id, topic, payload }))
+        };
+        let events: [&dyn Fn(Stamp) -> Event; 2] = [&left, &data];
+        for event in events {
+            assert_eq!(RoomEvent::new(event).stamped(stamp).get(), event(stamp).encode().get());
+        }
+    }
 }

@@ -12,11 +12,12 @@ use utoipa_axum::routes;
 use super::answer::{Answer, Meta, Refusal, Success, ok, with};
 use super::extract::{Body, Caller, Path, Query};
 use crate::app::App;
-use crate::chat::{Pages, Place, SendMessage};
+use crate::chat::{MessageReceipt, Pages, SendMessage};
 use crate::clock::Timestamp;
 use crate::error::Problem;
 use crate::event::{Conversation, Message, MessageType};
 use crate::ids::{ConversationId, MessageId, UserId};
+use crate::membership::ConversationRef;
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -24,6 +25,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(messages_with))
         .routes(routes!(unread))
         .routes(routes!(mark_read))
+        .routes(routes!(receipts))
         .routes(routes!(conversations))
         .routes(routes!(conversation))
         .routes(routes!(conversation_messages))
@@ -44,7 +46,7 @@ pub(super) struct PageParams {
     after: Option<String>,
     /// The messages around this one.
     around: Option<MessageId>,
-    /// Whether what is returned counts as read; on the original's path yes unless told otherwise.
+    /// Whether what is returned counts as read; on the original's path yes unless this is `false`.
     mark_read: Option<bool>,
 }
 
@@ -70,10 +72,10 @@ async fn messages_with(
     Path(with): Path<UserId>,
     Query(params): Query<PageParams>,
 ) -> Answer<Vec<Message>> {
-    let place = Place::With(with);
+    let named = ConversationRef::With(with);
     let pages = if params.before.is_some() || params.after.is_some() {
         app.chat
-            .page(caller.id, place, params.before.as_deref(), params.after.as_deref(), params.limit)
+            .page(caller.id, named, params.before.as_deref(), params.after.as_deref(), params.limit)
             .await?
     } else {
         app.chat.page_from_newest(caller.id, with, params.page.unwrap_or(1), params.limit).await?
@@ -88,7 +90,7 @@ async fn mark_what_is_shown(app: &App, me: UserId, pages: &Pages) -> Result<(), 
     if let Some(last) =
         pages.messages.iter().rev().find(|message| message.from_user_id != me && !message.is_read)
     {
-        app.chat.move_read_mark(me, last.conversation_id, last.seq).await?;
+        app.chat.mark_read_up_to(me, last.conversation_id, last.seq).await?;
     }
     Ok(())
 }
@@ -154,15 +156,15 @@ async fn bare_messages(
     Ok(Json(pages.messages.into_iter().map(bare).collect()))
 }
 
-/// Stores a message and tells all devices of both sides, exactly as `message:send` does.
+/// Stores a message and announces it to all devices of everyone in the conversation, exactly as `message:send` does.
 #[utoipa::path(post, path = "/messages", tag = "Chat", request_body = SendMessage, responses((status = 200, body = Success<Message>)))]
 async fn send(
     State(app): State<App>,
     caller: Caller,
-    Body(letter): Body<SendMessage>,
+    Body(request): Body<SendMessage>,
 ) -> Answer<Message> {
     app.limits.message(caller.id)?;
-    let sent = app.chat.send(caller.id, letter.draft()?).await?;
+    let sent = app.chat.send(caller.id, request).await?;
     let message = "Message sent successfully";
     Ok(with(sent.message, Meta { message, duplicate: Some(sent.duplicate), ..Meta::default() }))
 }
@@ -203,7 +205,7 @@ pub(super) struct ReadMark {
     unread_count: i64,
 }
 
-/// Moves one's read mark; the others are told.
+/// Moves one's read mark; the others get `message:read`.
 #[utoipa::path(post, path = "/messages/read", tag = "Chat", request_body = ReadBody,
     responses((status = 200, body = Success<ReadMark>)))]
 async fn mark_read(
@@ -211,18 +213,28 @@ async fn mark_read(
     caller: Caller,
     Body(body): Body<ReadBody>,
 ) -> Answer<ReadMark> {
-    let place =
-        body.conversation_id.map(Place::Conversation).or(body.with_user_id.map(Place::With));
-    let place = place.ok_or_else(|| {
+    let named = ConversationRef::named(body.with_user_id, body.conversation_id);
+    let named = named.ok_or_else(|| {
         Problem::invalid("withUserId", "withUserId or conversationId is required")
     })?;
-    let mark = app.chat.mark_read(caller.id, place, body.up_to).await?;
+    let mark = app.chat.mark_read(caller.id, named, body.up_to).await?;
     let shown = ReadMark {
         conversation_id: mark.conversation,
         up_to_seq: mark.up_to,
         unread_count: mark.unread,
     };
     Ok(ok(shown, "Messages marked as read"))
+}
+
+/// How far a message has come with each other member of its conversation.
+#[utoipa::path(get, path = "/messages/{messageId}/receipts", tag = "Chat", params(("messageId" = MessageId, Path)),
+    responses((status = 200, body = Success<Vec<MessageReceipt>>)))]
+async fn receipts(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<MessageId>,
+) -> Answer<Vec<MessageReceipt>> {
+    Ok(ok(app.chat.receipts(caller.id, id).await?, "Receipts retrieved successfully"))
 }
 
 /// Which conversations to list.
@@ -276,14 +288,14 @@ async fn conversation_messages(
     Path(id): Path<ConversationId>,
     Query(params): Query<PageParams>,
 ) -> Answer<Vec<Message>> {
-    let place = Place::Conversation(id);
+    let named = ConversationRef::Id(id);
     let pages = match params.around {
-        Some(message) => app.chat.around(caller.id, place, message, params.limit).await?,
+        Some(message) => app.chat.around(caller.id, named, message, params.limit).await?,
         None => {
             app.chat
                 .page(
                     caller.id,
-                    place,
+                    named,
                     params.before.as_deref(),
                     params.after.as_deref(),
                     params.limit,

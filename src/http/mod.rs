@@ -2,12 +2,18 @@
 
 mod admin;
 mod answer;
+#[cfg(test)]
+pub(crate) mod backend;
 mod calls;
 mod chat;
 mod docs;
 mod edge;
+mod engine;
 mod extract;
+mod forwarded;
+mod origin;
 mod pages;
+mod polling;
 mod recordings;
 mod rooms;
 mod server;
@@ -26,7 +32,7 @@ use crate::socket;
 
 pub use docs::openapi;
 pub use server::serve;
-pub use system::{metrics_router, start_metrics};
+pub use system::metrics_router;
 
 /// Every endpoint with its description.
 pub(crate) fn api() -> OpenApiRouter<App> {
@@ -59,6 +65,7 @@ pub fn router(app: &App) -> (Router, socket::Sockets) {
         .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
         .layer(axum::middleware::from_fn_with_state(app.clone(), edge::deadline))
         .with_state(app.clone())
-        .layer(sockets);
+        .layer(sockets)
+        .layer(axum::middleware::from_fn(polling::end_refused));
     (edge::wrap(router, app), io)
 }

@@ -28,7 +28,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 }
 
 impl Caller {
-    pub(super) fn asking(self) -> Requester {
+    pub(super) fn requester(self) -> Requester {
         Requester { user: self.id, operator: self.operates() }
     }
 }
@@ -66,7 +66,7 @@ async fn list(
         cursor: params.cursor,
         limit: params.limit,
     };
-    let (recordings, next) = app.recordings.list(caller.asking(), listing).await?;
+    let (recordings, next) = app.recordings.list(caller.requester(), listing).await?;
     let message = "Recordings retrieved successfully";
     Ok(with(recordings, Meta { message, next_cursor: Some(next), ..Meta::default() }))
 }
@@ -81,7 +81,7 @@ pub(super) struct StartBody {
     mode: Option<RecordingMode>,
 }
 
-/// Begins a recording; everybody concerned is told before the first byte is written.
+/// Begins a recording; its members are notified before the first byte is written.
 #[utoipa::path(post, path = "", tag = "Recordings", request_body = StartBody, responses((status = 201, body = Success<Recording>)))]
 async fn start(
     State(app): State<App>,
@@ -89,8 +89,8 @@ async fn start(
     Body(body): Body<StartBody>,
 ) -> Result<Response, Refusal> {
     let recording = match (body.call_id, body.room_id) {
-        (Some(call), None) => app.record_call(caller.asking(), call, body.mode).await?,
-        (None, Some(room)) => app.record_room(caller.asking(), &room, body.mode).await?,
+        (Some(call), None) => app.record_call(caller.requester(), call, body.mode).await?,
+        (None, Some(room)) => app.record_room(caller.requester(), &room, body.mode).await?,
         _ => return Err(Problem::invalid("callId", "Name either callId or roomId").into()),
     };
     Ok(started(recording))
@@ -108,7 +108,7 @@ async fn one(
     caller: Caller,
     Path(id): Path<RecordingId>,
 ) -> Answer<Recording> {
-    let recording = app.recordings.one(caller.asking(), id).await?;
+    let recording = app.recordings.one(caller.requester(), id).await?;
     Ok(ok(recording, "Recording retrieved successfully"))
 }
 
@@ -126,7 +126,7 @@ async fn delete(
     caller: Caller,
     Path(id): Path<RecordingId>,
 ) -> Answer<Deleted> {
-    app.recordings.delete(caller.asking(), id).await?;
+    app.recordings.delete(caller.requester(), id).await?;
     Ok(ok(Deleted { recording_id: id }, "Recording deleted"))
 }
 
@@ -137,7 +137,7 @@ async fn stop(
     caller: Caller,
     Path(id): Path<RecordingId>,
 ) -> Answer<Recording> {
-    let recording = app.stop_recording(caller.asking(), id).await?;
+    let recording = app.stop_recording(caller.requester(), id).await?;
     Ok(ok(recording, "Recording stops"))
 }
 
@@ -180,10 +180,10 @@ async fn file(
     }
     let caller = Caller::from_request_parts(&mut parts, &app).await?;
     if params.link == Some(1) {
-        let (url, expires_at) = app.recordings.link(caller.asking(), id, file).await?;
+        let (url, expires_at) = app.recordings.link(caller.requester(), id, file).await?;
         return Ok(ok(Link { url, expires_at }, "Link made").into_response());
     }
-    let (file, path) = app.recordings.file(caller.asking(), id, file).await?;
+    let (file, path) = app.recordings.file(caller.requester(), id, file).await?;
     Ok(serve(&file, path, parts).await)
 }
 

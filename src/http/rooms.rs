@@ -11,9 +11,9 @@ use super::answer::{Answer, Meta, Refusal, Success, created, ok, with};
 use super::extract::{Body, Caller, Path};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::event::room::{Participant, Permissions, Room, TrackKind};
+use crate::event::room::{Participant, Room, TrackKind, TrackSource};
 use crate::ids::{ParticipantId, RoomId, Short, UserId};
-use crate::rooms::{Change, Draft, Moderation, PassDraft, RoomError};
+use crate::rooms::{Grant, Moderation, RoomChange, RoomError, RoomSpec, RoomTokenSpec};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -23,7 +23,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(kick))
         .routes(routes!(mute))
         .routes(routes!(permit))
-        .routes(routes!(pass))
+        .routes(routes!(issue_token))
 }
 
 impl Caller {
@@ -43,46 +43,46 @@ async fn list(State(app): State<App>, caller: Caller) -> Answer<Vec<Room>> {
     if !caller.operates() {
         return Err(RoomError::NotAModerator.into());
     }
-    let rooms = app.rooms.all();
+    let rooms = app.rooms.all().await;
     let total = i64::try_from(rooms.len()).ok();
     Ok(with(rooms, Meta { message: "Rooms retrieved successfully", total, ..Meta::default() }))
 }
 
 /// Opens a room.
-#[utoipa::path(post, path = "", tag = "Rooms", request_body = Draft, responses((status = 201, body = Success<Room>)))]
+#[utoipa::path(post, path = "", tag = "Rooms", request_body = RoomSpec, responses((status = 201, body = Success<Room>)))]
 async fn open(
     State(app): State<App>,
     caller: Caller,
-    Body(draft): Body<Draft>,
+    Body(spec): Body<RoomSpec>,
 ) -> Result<Response, Refusal> {
     if !caller.operates() && !app.rooms.opens_by_entering() {
         return Err(RoomError::NotAModerator.into());
     }
-    let room = app.rooms.open(caller.looking(), &draft)?;
+    let room = app.rooms.open(caller.looking(), &spec).await?;
     Ok(created(&format!("/api/rooms/{}", room.room_id), room, "Room opened"))
 }
 
 /// One room.
 #[utoipa::path(get, path = "/{roomId}", tag = "Rooms", params(("roomId" = String, Path)), responses((status = 200, body = Success<Room>)))]
 async fn room(State(app): State<App>, caller: Caller, Path(id): Path<RoomId>) -> Answer<Room> {
-    Ok(ok(app.rooms.room(&id, caller.looking())?, "Room retrieved successfully"))
+    Ok(ok(app.rooms.room(&id, caller.looking()).await?, "Room retrieved successfully"))
 }
 
 /// Changes a room; for its owner and operators.
-#[utoipa::path(patch, path = "/{roomId}", tag = "Rooms", params(("roomId" = String, Path)), request_body = Change, responses((status = 200, body = Success<Room>)))]
+#[utoipa::path(patch, path = "/{roomId}", tag = "Rooms", params(("roomId" = String, Path)), request_body = RoomChange, responses((status = 200, body = Success<Room>)))]
 async fn change(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<RoomId>,
-    Body(change): Body<Change>,
+    Body(change): Body<RoomChange>,
 ) -> Answer<Room> {
-    Ok(ok(app.rooms.change(&id, caller.looking(), &change)?, "Room changed"))
+    Ok(ok(app.rooms.change(&id, caller.looking(), change).await?, "Room changed"))
 }
 
 /// Closes a room; for its owner and operators.
 #[utoipa::path(delete, path = "/{roomId}", tag = "Rooms", params(("roomId" = String, Path)), responses((status = 200, body = Success<Closed>)))]
 async fn close(State(app): State<App>, caller: Caller, Path(id): Path<RoomId>) -> Answer<Closed> {
-    app.rooms.close(&id, caller.looking())?;
+    app.rooms.close(&id, caller.looking()).await?;
     Ok(ok(Closed { room_id: id }, "Room closed"))
 }
 
@@ -101,7 +101,20 @@ async fn participants(
     caller: Caller,
     Path(id): Path<RoomId>,
 ) -> Answer<Vec<Participant>> {
-    Ok(ok(app.rooms.participants(&id, caller.looking())?, "Participants retrieved successfully"))
+    let people = app.rooms.participants(&id, caller.looking()).await?;
+    Ok(ok(people, "Participants retrieved successfully"))
+}
+
+/// An operator or the owner acts on one participant.
+async fn moderate(
+    app: &App,
+    caller: Caller,
+    room: &RoomId,
+    what: Moderation,
+    message: &'static str,
+) -> Answer<Participant> {
+    let shown = app.rooms.moderate_from_outside(room, caller.looking(), what).await?;
+    Ok(ok(shown.ok_or(RoomError::NotInRoom)?, message))
 }
 
 /// Why.
@@ -112,7 +125,7 @@ struct Kick {
     reason: Option<Short<200>>,
 }
 
-/// Sends somebody out.
+/// Removes a participant.
 #[utoipa::path(post, path = "/{roomId}/participants/{participantId}/kick", tag = "Rooms", params(("roomId" = String, Path), ("participantId" = String, Path)), request_body = Kick, responses((status = 200, body = Success<Participant>)))]
 async fn kick(
     State(app): State<App>,
@@ -120,10 +133,8 @@ async fn kick(
     Path((id, who)): Path<(RoomId, ParticipantId)>,
     Body(kick): Body<Kick>,
 ) -> Answer<Participant> {
-    let shown = app.rooms.participant(&id, who);
     let what = Moderation::Kick(who, kick.reason.map(Short::into_string));
-    app.rooms.moderate_from_outside(&id, caller.looking(), what)?;
-    Ok(ok(shown?, "Participant removed"))
+    moderate(&app, caller, &id, what, "Participant removed").await
 }
 
 /// What to mute.
@@ -134,7 +145,7 @@ struct Muting {
     kind: Option<TrackKind>,
 }
 
-/// Mutes somebody.
+/// Mutes a participant.
 #[utoipa::path(post, path = "/{roomId}/participants/{participantId}/mute", tag = "Rooms", params(("roomId" = String, Path), ("participantId" = String, Path)), request_body = Muting, responses((status = 200, body = Success<Participant>)))]
 async fn mute(
     State(app): State<App>,
@@ -142,22 +153,22 @@ async fn mute(
     Path((id, who)): Path<(RoomId, ParticipantId)>,
     Body(muting): Body<Muting>,
 ) -> Answer<Participant> {
-    let what = Moderation::Mute(who, muting.kind);
-    app.rooms.moderate_from_outside(&id, caller.looking(), what)?;
-    Ok(ok(app.rooms.participant(&id, who)?, "Participant muted"))
+    moderate(&app, caller, &id, Moderation::Mute(who, muting.kind), "Participant muted").await
 }
 
-/// What somebody may do.
+/// What a participant may do from now on; what is left out stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RoomPermits)]
 struct Permits {
-    #[serde(flatten)]
-    permissions: Permissions,
+    can_publish: Option<bool>,
+    can_subscribe: Option<bool>,
+    can_data: Option<bool>,
+    sources: Option<Vec<TrackSource>>,
     moderator: Option<bool>,
 }
 
-/// Changes what somebody may do.
+/// Changes what a participant may do.
 #[utoipa::path(post, path = "/{roomId}/participants/{participantId}/permissions", tag = "Rooms", params(("roomId" = String, Path), ("participantId" = String, Path)), request_body = Permits, responses((status = 200, body = Success<Participant>)))]
 async fn permit(
     State(app): State<App>,
@@ -165,9 +176,14 @@ async fn permit(
     Path((id, who)): Path<(RoomId, ParticipantId)>,
     Body(permits): Body<Permits>,
 ) -> Answer<Participant> {
-    let what = Moderation::Permit(who, permits.permissions, permits.moderator);
-    app.rooms.moderate_from_outside(&id, caller.looking(), what)?;
-    Ok(ok(app.rooms.participant(&id, who)?, "Permissions changed"))
+    let grant = Grant {
+        can_publish: permits.can_publish,
+        can_subscribe: permits.can_subscribe,
+        can_data: permits.can_data,
+        sources: permits.sources,
+        moderator: permits.moderator,
+    };
+    moderate(&app, caller, &id, Moderation::Permit(who, grant), "Permissions changed").await
 }
 
 /// A right to come in: the `token` of `room:join`. Where it names no user it is a token to connect with as well, for people without
@@ -175,7 +191,7 @@ async fn permit(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RoomToken)]
-struct Pass {
+struct Token {
     token: String,
     /// Where a person may be sent to, as `rooms.join_url` says.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,16 +200,16 @@ struct Pass {
 }
 
 /// Gives out a right to come in; for its owner and operators.
-#[utoipa::path(post, path = "/{roomId}/tokens", tag = "Rooms", params(("roomId" = String, Path)), request_body = PassDraft, responses((status = 200, body = Success<Pass>)))]
-async fn pass(
+#[utoipa::path(post, path = "/{roomId}/tokens", tag = "Rooms", params(("roomId" = String, Path)), request_body = RoomTokenSpec, responses((status = 200, body = Success<Token>)))]
+async fn issue_token(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<RoomId>,
-    Body(draft): Body<PassDraft>,
-) -> Answer<Pass> {
-    let (token, expires_at) = app.rooms.pass(&id, caller.looking(), draft)?;
+    Body(spec): Body<RoomTokenSpec>,
+) -> Answer<Token> {
+    let (token, expires_at) = app.rooms.issue_token(&id, caller.looking(), spec).await?;
     let template = Some(&app.config.rooms.join_url).filter(|template| !template.is_empty());
     let join_url = template
         .map(|template| template.replace("{roomId}", &id.to_string()).replace("{token}", &token));
-    Ok(ok(Pass { token, join_url, expires_at }, "Token given"))
+    Ok(ok(Token { token, join_url, expires_at }, "Token given"))
 }

@@ -1,6 +1,9 @@
 //! Every operation of the OpenAPI document under requests that clients get wrong: what is answered is described, and is no fault of the
 //! server's. The operations, their parameters and their bodies are found in the document, so that a new one is tried as well.
 
+mod introspection;
+mod operators;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::{Request, StatusCode, header};
@@ -8,6 +11,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::auth::{Grant, mint};
+use crate::config::{Config, RoomCreate};
 use crate::error::Reason;
 use crate::event::Role;
 use crate::testing::schema::Schemas;
@@ -63,9 +67,14 @@ impl Operation {
 
 impl Api {
     async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let world = World::new(|config| {
             config.limits.rate_limits = false;
-            config.rooms.create = crate::config::RoomCreate::Anyone;
+            config.rooms.create = RoomCreate::Anyone;
+            change(config);
         })
         .await;
         let (router, _) = super::router(&world.app);

@@ -12,8 +12,11 @@ use super::answer::{Answer, Meta, Refusal, Success, ok, with};
 use super::extract::{Body, Caller, Operator, Path, Query};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::delivery::SessionInfo;
 use crate::error::{Problem, Reason};
-use crate::event::{Device, Gender, Limits, Platform, PresenceMode, User};
+use crate::event::{
+    CloseReason, Device, Gender, Limits, Platform, PresenceMode, SessionClosed, User,
+};
 use crate::ids::{JobId, SessionId, Short, UserId};
 use crate::people::{DirectoryQuery, Upsert};
 use crate::store::{DeviceRecord, JobRecord, JobState};
@@ -152,7 +155,7 @@ async fn delete_user(
         }
     }
     if recordings {
-        app.recordings.expire(id).await?;
+        app.recordings.erase(id).await?;
     }
     let job_id = app.people.erase(id, messages).await?;
     let meta = Meta {
@@ -212,20 +215,17 @@ pub(super) struct Session {
 /// One's own connections.
 #[utoipa::path(get, path = "/sessions", tag = "Users", responses((status = 200, body = Success<Vec<Session>>)))]
 async fn sessions(State(app): State<App>, caller: Caller) -> Answer<Vec<Session>> {
-    let show = |session: &std::sync::Arc<crate::delivery::Session>| {
-        let about = session.about.clone();
-        Session {
-            session_id: about.id,
-            device_id: about.device_id,
-            device_name: about.device_name,
-            transport: if about.websocket { "websocket" } else { "polling" },
-            connected_at: about.connected_at,
-            last_activity: session.last_activity(),
-            address: about.address,
-            user_agent: about.user_agent,
-        }
+    let show = |session: SessionInfo| Session {
+        session_id: session.id,
+        device_id: session.device_id,
+        device_name: session.device_name,
+        transport: if session.websocket { "websocket" } else { "polling" },
+        connected_at: session.connected_at,
+        last_activity: session.last_activity,
+        address: session.address,
+        user_agent: session.user_agent,
     };
-    let sessions = app.delivery.sessions(caller.id).iter().map(show).collect();
+    let sessions = app.delivery.sessions(caller.id).into_iter().map(show).collect();
     Ok(ok(sessions, "Sessions retrieved successfully"))
 }
 
@@ -244,10 +244,10 @@ async fn end_session(
     caller: Caller,
     Path(session_id): Path<SessionId>,
 ) -> Answer<EndedSession> {
-    let sessions = app.delivery.sessions(caller.id);
-    let session = sessions.iter().find(|session| session.about.id == session_id);
-    let unknown = || Refusal(Problem::new(Reason::NotFound, "You have no such session"));
-    session.ok_or_else(unknown)?.end("KICKED", None);
+    let kicked = SessionClosed::because(CloseReason::Kicked);
+    if !app.delivery.close(caller.id, session_id, kicked) {
+        return Err(Refusal(Problem::new(Reason::NotFound, "You have no such session")));
+    }
     Ok(ok(EndedSession { session_id }, "Session ended successfully"))
 }
 
@@ -341,11 +341,12 @@ async fn directory(
         online: params.online,
         ids: params.ids.as_deref().map(ids).transpose()?,
     };
+    let page = query.cursor.is_none().then_some(1);
     let slice = app.people.directory(caller.id, query).await?;
     let total = i64::try_from(slice.users.len()).ok();
     let message = "Users retrieved successfully";
     let (next_cursor, limit) = (Some(slice.next_cursor), Some(slice.limit));
-    Ok(with(slice.users, Meta { message, total, next_cursor, limit, ..Meta::default() }))
+    Ok(with(slice.users, Meta { message, total, page, next_cursor, limit, ..Meta::default() }))
 }
 
 fn ids(text: &str) -> Result<Vec<UserId>, Problem> {

@@ -58,7 +58,7 @@ fn links(app: &App, visitor: &Visitor) -> Vec<HeaderValue> {
     links
 }
 
-fn offer(
+async fn offer(
     app: &App,
     visitor: Visitor,
     headers: &HeaderMap,
@@ -67,7 +67,8 @@ fn offer(
 ) -> Outcome {
     let text = body(headers, SDP, text)?;
     let links = links(app, &visitor);
-    let Resource { session, answer, etag } = app.rooms.offer_by_http(&room, visitor, side, text)?;
+    let resource = app.rooms.offer_by_http(&room, visitor, side, text).await?;
+    let Resource { session, answer, etag } = resource;
     let kind = if side == Side::Publish { "whip" } else { "whep" };
     let mut response = (StatusCode::CREATED, answer).into_response();
     let headers = response.headers_mut();
@@ -94,7 +95,7 @@ async fn publish(
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    offer(&app, visitor, &headers, (room, Side::Publish), &text)
+    offer(&app, visitor, &headers, (room, Side::Publish), &text).await
 }
 
 /// Receives a whole room, participant after participant.
@@ -106,7 +107,7 @@ async fn view(
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    offer(&app, visitor, &headers, (room, Side::View(None)), &text)
+    offer(&app, visitor, &headers, (room, Side::View(None)), &text).await
 }
 
 /// Receives one participant.
@@ -118,7 +119,7 @@ async fn view_one(
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    offer(&app, visitor, &headers, (room, Side::View(Some(who))), &text)
+    offer(&app, visitor, &headers, (room, Side::View(Some(who))), &text).await
 }
 
 fn options(app: &App, visitor: &Visitor) -> Response {
@@ -162,7 +163,7 @@ async fn view_one_options(
     options(&app, &visitor)
 }
 
-fn patched(
+async fn patched(
     app: &App,
     visitor: &Visitor,
     session: RoomSessionId,
@@ -171,7 +172,9 @@ fn patched(
 ) -> Outcome {
     let text = body(headers, FRAGMENT, text)?;
     let tag = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
-    let Some((fragment, etag)) = app.rooms.patch_by_http(visitor.user, session, tag, text)? else {
+    let tag = tag.map(str::to_owned);
+    let patched = app.rooms.patch_by_http(visitor.user, session, tag, text).await?;
+    let Some((fragment, etag)) = patched else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let mut response = fragment.into_response();
@@ -189,7 +192,7 @@ async fn patch(
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    patched(&app, &visitor, session, &headers, &text)
+    patched(&app, &visitor, session, &headers, &text).await
 }
 
 /// A candidate, or an ICE restart.
@@ -201,7 +204,7 @@ async fn patch_view(
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    patched(&app, &visitor, session, &headers, &text)
+    patched(&app, &visitor, session, &headers, &text).await
 }
 
 /// Ends publishing.
@@ -211,7 +214,7 @@ async fn end(
     Entrant(visitor): Entrant,
     Path(session): Path<RoomSessionId>,
 ) -> Outcome {
-    app.rooms.end_by_http(visitor.user, session)?;
+    app.rooms.end_by_http(visitor.user, session).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -222,7 +225,7 @@ async fn end_view(
     Entrant(visitor): Entrant,
     Path(session): Path<RoomSessionId>,
 ) -> Outcome {
-    app.rooms.end_by_http(visitor.user, session)?;
+    app.rooms.end_by_http(visitor.user, session).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -234,7 +237,7 @@ async fn layer(
     Path(session): Path<RoomSessionId>,
     super::extract::Body(choice): super::extract::Body<LayerChoice>,
 ) -> Outcome {
-    app.rooms.layer_by_http(visitor.user, session, &choice.rid)?;
+    app.rooms.layer_by_http(visitor.user, session, choice.rid).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

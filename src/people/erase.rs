@@ -1,8 +1,12 @@
 //! Erasing a person: the account is closed at once, the rest is a job that survives a restart.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use super::{People, PeopleError};
+use crate::fact::FactKind;
 use crate::ids::{JobId, UserId};
 use crate::store::{JobRecord, JobState, StoreError};
 
@@ -75,7 +79,8 @@ impl People {
         let mut next = job.clone();
         next.updated_at = self.clock.now();
         if job.state == JobState::Queued {
-            self.store.erase_user(job.user, next.updated_at, Vec::new()).await?;
+            let facts = vec![self.fact(FactKind::UserErased, job.user)];
+            self.store.erase_user(job.user, next.updated_at, facts).await?;
             self.forget(job.user);
             next.state = if job.messages { JobState::Running } else { JobState::Done };
         } else {

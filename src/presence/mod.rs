@@ -1,34 +1,90 @@
-//! Presence: who is there, who is told, and the grace that spares everybody a flicker.
+//! Presence: who is there, who gets to know, and the grace that spares everyone a flicker.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+#[cfg(test)]
+mod tests;
+mod watchers;
+
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::clock::Clock;
 use crate::config::{self, Audience, Config};
-use crate::delivery::{Delivery, Session, To};
+use crate::delivery::{Delivery, SessionInfo, To};
+use crate::error::{Failure, Reason};
 use crate::event::{Event, Snapshot, UserStatus};
 use crate::ids::{SessionId, UserId};
-use crate::store::{Result, Store};
+use crate::policy::{self, Actor, Relation, Verb};
+use crate::store::{Store, StoreError};
 use crate::view::View;
 
-/// People of whom one is told at most.
-const CONTACTS: usize = 500;
+use watchers::Watchers;
 
-/// Tells people who is there.
+/// People whose status one session gets at most, by acquaintance and by subscription each.
+pub const CONTACTS: usize = 500;
+/// Contacts that are looked at when a session subscribes.
+const CIRCLE: usize = 10_000;
+
+/// Why a subscription was refused.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum PresenceError {
+    #[error(
+        "One session can follow {CONTACTS} people, and this one would follow {would}; send presence:unsubscribe for others first"
+    )]
+    TooMany { would: usize },
+    #[error(
+        "This server follows {limit} people for all its clients together, and no more; try again later"
+    )]
+    Full { limit: usize },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Failure for PresenceError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::TooMany { .. } => Reason::InvalidData,
+            Self::Full { .. } => Reason::Unavailable,
+            Self::Store(error) => error.reason(),
+        }
+    }
+
+    fn details(&self) -> Option<Value> {
+        match self {
+            Self::TooMany { .. } => Some(json!({ "field": "userIds", "limit": CONTACTS })),
+            Self::Full { limit } => Some(json!({ "limit": limit })),
+            Self::Store(_) => None,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, PresenceError>;
+
+/// Figures of presence.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Subscriptions: pairs of a session and a person it follows.
+    pub subscriptions: usize,
+    /// Sessions that follow anyone.
+    pub subscribers: usize,
+}
+
+/// Lets people know who is there.
 pub struct Presence {
     store: Arc<dyn Store>,
     delivery: Arc<Delivery>,
     view: View,
     clock: Clock,
     config: config::Presence,
-    watchers: Mutex<Watchers>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Watchers {
-    by_target: HashMap<UserId, HashSet<(UserId, SessionId)>>,
-    by_session: HashMap<SessionId, HashSet<UserId>>,
+struct State {
+    watchers: Watchers,
     /// Gone, but within the grace.
     leaving: HashSet<UserId>,
 }
@@ -42,37 +98,37 @@ impl Presence {
         delivery: Arc<Delivery>,
         view: View,
     ) -> Self {
-        Self {
-            store,
-            delivery,
-            view,
-            clock,
-            config: config.presence.clone(),
-            watchers: Mutex::default(),
-        }
+        let (config, state) = (config.presence.clone(), Mutex::default());
+        Self { store, delivery, view, clock, config, state }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Watchers> {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session opened: its owner is told of the others, and they of the owner when this is the first.
-    pub async fn arrived(&self, session: &Arc<Session>, first: bool) -> Result<()> {
-        let user = session.about.user;
+    /// The figures of this moment.
+    pub fn stats(&self) -> Stats {
+        self.lock().watchers.stats()
+    }
+
+    /// A session opened: it gets the states of the others, and they the user's when this is the first.
+    pub async fn arrived(&self, session: &SessionInfo, first: bool) -> Result<()> {
+        let user = session.user;
         let returned = self.lock().leaving.remove(&user);
         let contacts = self.contacts(user).await?;
         let states = self.states(contacts.clone()).await?;
-        session.deliver(crate::delivery::Frame::new(&Event::PresenceSnapshot(Snapshot { states })));
+        let snapshot = Event::PresenceSnapshot(Snapshot { states });
+        self.delivery.send(To::Session(user, session.id), &snapshot);
         if first && !returned {
             self.announce_to(user, &contacts).await?;
         }
         Ok(())
     }
 
-    /// The last session of `user` closed: after the grace, if nobody came back, the others are told.
-    pub async fn left(self: &Arc<Self>, user: UserId, plain_cursor: i64) -> Result<()> {
+    /// The last session of `user` closed: after the grace, if the user has not come back, the others get to know.
+    pub async fn left(self: &Arc<Self>, user: UserId, legacy_cursor: i64) -> Result<()> {
         self.lock().leaving.insert(user);
-        self.store.touch_user(user, self.clock.now(), plain_cursor).await?;
+        self.store.touch_user(user, self.clock.now(), legacy_cursor).await?;
         tokio::time::sleep(Duration::from_secs(self.config.grace)).await;
         if self.lock().leaving.remove(&user) && !self.delivery.is_online(user) {
             self.announce(user).await?;
@@ -80,7 +136,7 @@ impl Presence {
         Ok(())
     }
 
-    /// Tells everybody concerned how `user` is.
+    /// Sends everyone concerned the status of `user`.
     pub async fn announce(&self, user: UserId) -> Result<()> {
         let contacts = self.contacts(user).await?;
         self.announce_to(user, &contacts).await
@@ -91,8 +147,7 @@ impl Presence {
             Audience::All => self.delivery.online().into_iter().collect(),
             Audience::Contacts | Audience::None => contacts.iter().copied().collect(),
         };
-        let watching = self.lock().by_target.get(&user).cloned().unwrap_or_default();
-        audience.extend(watching.into_iter().map(|(watcher, _)| watcher));
+        audience.extend(self.lock().watchers.of(user));
         audience.retain(|watcher| *watcher != user && self.delivery.is_online(*watcher));
         if audience.is_empty() {
             return Ok(());
@@ -103,75 +158,71 @@ impl Presence {
         Ok(())
     }
 
-    /// The people who are told of `user`, as far as `presence.audience` goes by acquaintance.
+    /// The people who get the status of `user`, as far as `presence.audience` goes by acquaintance.
     async fn contacts(&self, user: UserId) -> Result<Vec<UserId>> {
         match self.config.audience {
             Audience::None => Ok(Vec::new()),
-            Audience::All => Ok(self
-                .delivery
-                .online()
-                .into_iter()
-                .filter(|other| *other != user)
-                .take(CONTACTS)
-                .collect()),
-            Audience::Contacts => {
-                let days = Duration::from_secs(self.config.contacts_days * 86_400);
-                self.store.contacts(user, self.clock.now().before(days), CONTACTS).await
+            Audience::All => {
+                let others = self.delivery.online().into_iter().filter(|other| *other != user);
+                Ok(others.take(CONTACTS).collect())
             }
+            Audience::Contacts => self.acquainted(user, CONTACTS).await,
         }
     }
 
-    /// How these people are; unknown ones are left out.
-    pub async fn states(&self, users: Vec<UserId>) -> Result<Vec<UserStatus>> {
+    async fn acquainted(&self, user: UserId, limit: usize) -> Result<Vec<UserId>> {
+        let since = Duration::from_secs(self.config.contacts_days * 86_400);
+        Ok(self.store.contacts(user, self.clock.now().before(since), limit).await?)
+    }
+
+    /// The states of these people; unknown ones are left out.
+    async fn states(&self, users: Vec<UserId>) -> Result<Vec<UserStatus>> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
         Ok(self.store.users(users).await?.iter().map(|record| self.view.status(record)).collect())
     }
 
-    /// Tells a session of these people from now on; gives their present states.
+    /// Sends a session the status of these people from now on; gives their present states. People whose presence is not for
+    /// this user are left out, like unknown ones.
     pub async fn subscribe(
         &self,
-        session: &Session,
-        users: Vec<UserId>,
+        by: Actor,
+        session: SessionId,
+        users: &[UserId],
     ) -> Result<Vec<UserStatus>> {
-        {
-            let (mut watchers, about) = (self.lock(), &session.about);
-            for user in users.iter().take(CONTACTS) {
-                watchers.by_target.entry(*user).or_default().insert((about.user, about.id));
-                watchers.by_session.entry(about.id).or_default().insert(*user);
-            }
+        let seen = self.visible(by, users).await?;
+        self.lock().watchers.add(by.user, session, &seen)?;
+        // It may have ended while its contacts were read, and then nothing would take this back.
+        if !self.delivery.is_open(by.user, session) {
+            self.forget(by.user, session);
         }
-        self.states(users).await
+        self.states(seen).await
     }
 
-    /// No longer tells a session of these people.
-    pub fn unsubscribe(&self, session: &Session, users: &[UserId]) {
-        let mut watchers = self.lock();
-        for user in users {
-            watchers.drop_one(*user, session);
-        }
+    /// Those of `users` whose presence the actor may see.
+    async fn visible(&self, by: Actor, users: &[UserId]) -> Result<Vec<UserId>> {
+        let contacts = match self.config.audience {
+            Audience::Contacts if !by.is_operator() => self.acquainted(by.user, CIRCLE).await?,
+            _ => Vec::new(),
+        };
+        let relation = |user: UserId| match self.config.audience {
+            _ if user == by.user => Relation::Oneself,
+            Audience::All => Relation::Contact,
+            Audience::Contacts if contacts.contains(&user) => Relation::Contact,
+            Audience::Contacts | Audience::None => Relation::Stranger,
+        };
+        let may = |user: &UserId| policy::may(by, Verb::SeePresence, relation(*user)).is_ok();
+        Ok(users.iter().copied().filter(may).collect())
     }
 
-    /// A session closed.
-    pub fn forget(&self, session: &Session) {
-        let mut watchers = self.lock();
-        for user in watchers.by_session.remove(&session.about.id).unwrap_or_default() {
-            watchers.drop_one(user, session);
-        }
+    /// No longer sends a session the status of these people.
+    pub fn unsubscribe(&self, user: UserId, session: SessionId, users: &[UserId]) {
+        self.lock().watchers.remove(user, session, users);
     }
-}
 
-impl Watchers {
-    fn drop_one(&mut self, target: UserId, session: &Session) {
-        if let Some(watching) = self.by_target.get_mut(&target) {
-            watching.remove(&(session.about.user, session.about.id));
-            if watching.is_empty() {
-                self.by_target.remove(&target);
-            }
-        }
-        if let Some(watched) = self.by_session.get_mut(&session.about.id) {
-            watched.remove(&target);
-        }
+    /// A session ended.
+    pub fn forget(&self, user: UserId, session: SessionId) {
+        self.lock().watchers.forget(user, session);
     }
 }

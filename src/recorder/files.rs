@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use switchboard_media::Codec;
 
 use crate::clock::Timestamp;
-use crate::event::recording::{FileKind, RecordingFile, RecordingMode};
+use crate::event::recording::{FileKind, RecordingFile, RecordingMode, StopReason};
 use crate::ids::{FileId, RecordingId, RoomId, UserId};
 
 /// What `files.jsonl` says of a file that is being written.
@@ -52,7 +52,7 @@ pub(super) struct Log {
     pub(super) files: Vec<Draft>,
 }
 
-/// What is left of a recording that was cut off.
+/// What is left of a recording whose process was cut off.
 #[derive(Debug)]
 pub enum Found {
     /// Some process writes it.
@@ -94,7 +94,7 @@ pub(super) fn name(id: FileId, container: &str) -> String {
     format!("{}.{container}", id.uuid().simple())
 }
 
-/// A new file that nobody else may read.
+/// A new file that no other user of the machine may read.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
@@ -192,7 +192,7 @@ pub(super) fn settle(
     })
 }
 
-/// Adds a file with everybody's voice where one is wanted; those of the participants go where only that one is.
+/// Adds the mix where one is wanted; the files of the participants go where nothing else is.
 pub(super) fn add_mix(
     folder: &Path,
     mode: RecordingMode,
@@ -214,7 +214,7 @@ pub(super) fn add_mix(
     Ok(())
 }
 
-/// Mixes the voices of whole files into one more; `None` where nobody is heard.
+/// Mixes the voices of whole files into one more; `None` where there is no sound.
 fn mix(folder: &Path, files: &[RecordingFile]) -> io::Result<Option<RecordingFile>> {
     let id = FileId::new(uuid::Uuid::new_v4());
     let (draft, to) = (folder.join(name(id, "part")), folder.join(name(id, "webm")));
@@ -228,7 +228,7 @@ fn mix(folder: &Path, files: &[RecordingFile]) -> io::Result<Option<RecordingFil
         length = length.max(at + write.bytes.len() as u64);
         file.write_all_at(&write.bytes, at)
     };
-    // The codec is a stranger, and what it decodes comes from strangers.
+    // The codec is foreign code, and what it decodes comes from clients: a panic in it costs the mix alone.
     let mixed = catch_unwind(AssertUnwindSafe(|| super::mix::mix(&sources, &mut write)));
     let mixed = mixed.unwrap_or_else(|_| Err(io::Error::other("sound that cannot be mixed")));
     let Some(duration_ms) = mixed.inspect_err(|_| drop(std::fs::remove_file(&draft)))? else {
@@ -243,7 +243,7 @@ fn mix(folder: &Path, files: &[RecordingFile]) -> io::Result<Option<RecordingFil
     }))
 }
 
-/// A file that is of everybody.
+/// A file that is of all participants.
 fn of_all(id: FileId, kind: FileKind, path: &Path, duration_ms: u64) -> io::Result<RecordingFile> {
     let (codec, container) = match kind {
         FileKind::Manifest => ("json", "json"),
@@ -274,7 +274,7 @@ pub(super) fn write_manifest(
     id: FileId,
     files: &[RecordingFile],
     (particulars, unrecorded): (&[Value], &[Value]),
-    (stopped_at, reason): (Timestamp, &str),
+    (stopped_at, reason): (Timestamp, StopReason),
 ) -> io::Result<RecordingFile> {
     let entries: Vec<Value> = files
         .iter()
@@ -347,7 +347,7 @@ pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Resul
             manifest,
             &files,
             (&particulars, &[]),
-            (stopped_at, "recovered"),
+            (stopped_at, StopReason::Recovered),
         )?;
         files.push(manifest);
     }

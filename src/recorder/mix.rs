@@ -1,4 +1,4 @@
-//! Everybody's voice in one file, made of the files of the participants once they are whole. Sound that is missing for a moment
+//! All voices in one file, made of the files of the participants once they are whole. Sound that is missing for a moment
 //! is made up from what was before; what is missing for longer is silence.
 
 use std::collections::VecDeque;
@@ -74,13 +74,13 @@ impl Voice {
             let silent = at.saturating_sub(self.end());
             self.samples.extend(std::iter::repeat_n(0, usize::try_from(silent).unwrap_or(0)));
         }
-        // A packet that cannot be decoded is a gap; the next one tells how long.
+        // A packet that cannot be decoded is a gap; the next one shows how long.
         if let Ok(count) = self.decoder.decode(packet, &mut pcm, DecodeMode::Normal) {
             self.samples.extend(pcm.get(..count).unwrap_or_default());
         }
     }
 
-    /// Adds what is heard from `at` on to a frame, and forgets it.
+    /// Adds the samples from `at` on to a frame, and forgets them.
     fn add(&mut self, at: u64, frame: &mut [i32; FRAME]) {
         for (n, sum) in frame.iter_mut().enumerate() {
             if at + n as u64 >= self.begin
@@ -138,12 +138,12 @@ impl Source {
 }
 
 /// Mixes the voices of files, each with its milliseconds since the beginning of the recording, into a new one; gives the
-/// milliseconds that it covers, `None` where nobody is heard.
+/// milliseconds that it covers, `None` where there is no sound.
 pub(super) fn mix(
     sources: &[(std::path::PathBuf, u64)],
     write: &mut dyn FnMut(switchboard_media::recorder::Write) -> io::Result<()>,
 ) -> io::Result<Option<u64>> {
-    // In the order in which they are needed, the first one last: those who come and go are open while they are heard.
+    // In the order in which they are needed, the first one last: files of those who come and go are open while they are needed.
     let mut later = Vec::new();
     for (path, offset) in sources {
         if Source::open(path, *offset)?.is_some_and(|source| !source.voices.is_empty()) {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::error::{Failure, Reason};
 use crate::event::recording::RecordingStatus;
 use crate::ids::RecordingId;
+use crate::policy::Refusal;
 use crate::recorder::Unrecorded;
 use crate::store::StoreError;
 
@@ -18,7 +19,7 @@ pub enum RecordingError {
     NoFile,
     #[error("Only {0} may do that")]
     Forbidden(&'static str),
-    #[error("Nobody sends anything through the server there; a call needs media \"relay\"")]
+    #[error("Nothing is sent through the server there; a call needs media \"relay\"")]
     NoMedia,
     #[error("It is recorded already; stop that recording first")]
     Already(RecordingId),
@@ -34,10 +35,14 @@ pub enum RecordingError {
         "The folder for recordings cannot be written; the operator has to look at recordings.dir"
     )]
     Folder,
+    #[error("This recording has too many requests waiting; try again in a second")]
+    Busy,
     #[error("This link is over or was changed; ask for a new one with ?link=1")]
     Link,
     #[error("This cursor was not given by this server; start again without it")]
     Cursor,
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -50,8 +55,9 @@ impl Failure for RecordingError {
             Self::Already(_) => Reason::AlreadyRecording,
             Self::NotReady(_) | Self::Running => Reason::RecordingNotReady,
             Self::DiskFull => Reason::DiskFull,
-            Self::Full | Self::Folder => Reason::Unavailable,
+            Self::Full | Self::Folder | Self::Busy => Reason::Unavailable,
             Self::Cursor => Reason::InvalidCursor,
+            Self::Refused(refusal) => refusal.reason(),
             Self::Store(error) => error.reason(),
         }
     }
@@ -68,7 +74,7 @@ impl Failure for RecordingError {
 impl From<Unrecorded> for RecordingError {
     fn from(why: Unrecorded) -> Self {
         match why {
-            Unrecorded::NoScene => Self::NoMedia,
+            Unrecorded::NoMedia => Self::NoMedia,
             Unrecorded::Already(id) => Self::Already(id),
             Unrecorded::Full => Self::Full,
             Unrecorded::DiskFull => Self::DiskFull,

@@ -3,6 +3,7 @@
 use switchboard_media::DescriptionError;
 
 use crate::error::{Failure, Reason};
+use crate::store::StoreError;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -14,16 +15,16 @@ pub enum RoomError {
     #[error("There is no such participant in this room; join it first")]
     NotInRoom,
     /// There is no such track.
-    #[error("Nobody publishes such a track in this room")]
+    #[error("No participant publishes such a track in this room")]
     NoTrack,
     /// A name that is taken.
     #[error("There is a room of that id already")]
     Exists,
     /// As many as may be.
-    #[error("The room has its {0} participants; wait until somebody leaves")]
+    #[error("The room has its {0} participants; wait until one leaves")]
     Full(usize),
     /// As many rooms as may be.
-    #[error("The server has its {0} rooms (limits.rooms)")]
+    #[error("The server has its {0} rooms (rooms.max_rooms)")]
     TooMany(usize),
     /// Closed by a moderator.
     #[error("The room is locked; ask a moderator to open it")]
@@ -87,10 +88,19 @@ pub enum RoomError {
         /// What the room has.
         published: String,
     },
+    /// More waits for the room than may.
+    #[error("The room has too much before it; try again in a moment")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The server is going down.
     #[error("The server is going down; reconnect")]
     Draining,
 }
+
+/// Milliseconds after which a room that was busy is worth another try.
+const RETRY_MS: u64 = 250;
 
 impl Failure for RoomError {
     fn reason(&self) -> Reason {
@@ -118,12 +128,15 @@ impl Failure for RoomError {
             Self::Description(DescriptionError::NoMedia(_)) => Reason::NoMedia,
             Self::Description(DescriptionError::Codec { .. }) => Reason::CodecUnsupported,
             Self::NothingInCommon { .. } => Reason::CodecUnsupported,
+            Self::Busy => Reason::RoomBusy,
+            Self::Store(error) => error.reason(),
             Self::Draining => Reason::Draining,
         }
     }
 
     fn details(&self) -> Option<serde_json::Value> {
         match self {
+            Self::Busy => Some(serde_json::json!({ "retryAfterMs": RETRY_MS })),
             Self::Invalid(field, _) => Some(serde_json::json!({ "field": field })),
             Self::TooLarge { limit, .. } => Some(serde_json::json!({ "limit": limit })),
             Self::TrackLimit(limit) | Self::Full(limit) => {

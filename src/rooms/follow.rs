@@ -1,261 +1,235 @@
-//! What the SFU reports, told to those it concerns.
+//! Notices: what happens outside a room and concerns it. Nobody waits for a reply.
 
 use std::time::Duration;
 
 use switchboard_media::{Command, Event as Media, Format, Gone, PeerKey, TrackKey};
 
-use super::state::{Door, Room};
-use super::{News, Rooms, State, Stats};
+use super::effect::{Effect, Name};
+use super::machine::Room;
+use super::member::{Entry, Member};
+use crate::clock::Timestamp;
 use crate::event::Event;
+use crate::event::recording::ActiveRecording;
 use crate::event::room::{
-    RoomLayerChanged, RoomPublishLayers, RoomSpeakers, RoomTrackFlow, Speaker, WantedLayer,
+    FlowReason, LayerReason, LeaveReason, RoomDrain, RoomLayerChanged, RoomPublishLayers,
+    RoomRecording, RoomSpeakers, RoomTrackFlow, Speaker, WantedLayer,
 };
-use crate::ids::RoomId;
-use crate::sfu::Notices;
+use crate::ids::{ParticipantId, RecordingId, SessionId};
 
 /// How long nothing has come of a track when the SFU says so.
 const NOTICED: Duration = Duration::from_millis(1500);
 
-impl Stats {
-    /// Keeps Prometheus informed.
-    #[allow(clippy::cast_precision_loss)]
-    fn show(&self) {
-        metrics::gauge!("rtc_rooms").set(self.rooms as f64);
-        metrics::gauge!("rtc_participants").set(self.participants as f64);
-        for (direction, tracks) in [("in", self.published), ("out", self.shown)] {
-            for (kind, count) in ["audio", "video"].into_iter().zip(tracks) {
-                metrics::gauge!("rtc_tracks", "kind" => kind, "direction" => direction)
-                    .set(count as f64);
-            }
-        }
-    }
+/// See the module.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// What the SFU reports.
+    Media(Media),
+    /// A socket is gone.
+    Lost(SessionId),
+    /// A recording of the room has begun or ended.
+    Recording { id: RecordingId, state: &'static str, active: Option<ActiveRecording> },
+    /// The server goes down at this moment.
+    Drain(Timestamp),
+    /// Has the task panic.
+    #[cfg(test)]
+    Panic,
 }
 
-impl Rooms {
-    /// Follows the SFU, and ends what is over; runs as long as the server.
-    pub async fn follow(&self, mut events: Notices) {
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                event = events.recv() => match event {
-                    Some(event) => self.heard(event),
-                    None => return,
-                },
-                _ = second.tick() => {
-                    self.tidy();
-                    self.stats().show();
-                }
+impl Room {
+    /// Takes a notice.
+    pub(super) fn note(&mut self, notice: Notice, now: Timestamp) {
+        match notice {
+            Notice::Media(event) => self.follow(event, now),
+            Notice::Lost(socket) => self.lose(socket, now),
+            Notice::Recording { id: recording_id, state, active } => {
+                let (mode, by) = (active.as_ref().map(|it| it.mode), active.and_then(|it| it.by));
+                self.notify(None, |stamp| {
+                    Event::RoomRecording(RoomRecording { stamp, recording_id, state, mode, by })
+                });
             }
+            Notice::Drain(deadline) => {
+                self.notify(None, |stamp| Event::RoomDrain(RoomDrain { stamp, deadline }));
+            }
+            #[cfg(test)]
+            Notice::Panic => panic!("a test asked for it"),
         }
     }
 
-    pub(super) fn heard(&self, event: Media) {
+    fn follow(&mut self, event: Media, now: Timestamp) {
         match event {
-            Media::Connected { peer, after_ms } => {
-                metrics::histogram!("rtc_media_setup_seconds").record(f64::from(after_ms) / 1000.0);
-                self.reached(peer, after_ms);
-            }
-            Media::Gone { peer, reason } => {
-                self.gone(peer, reason);
-            }
-            Media::Sent { track, layers } => self.with_track(track, |room, at| {
-                let Some(track) = room.members.get_mut(at.0).and_then(|it| it.tracks.get_mut(at.1))
-                else {
-                    return;
-                };
-                let now = self.clock.now();
-                let since = now.before(NOTICED);
-                track.quiet_since = if layers.contains(&true) { None } else { Some(since) };
-                if let Some(offer) = room.offers.get_mut(&track.id) {
-                    offer.quiet_since = track.quiet_since;
-                }
-                // A browser makes fewer layers of a small picture than it was asked to.
-                let sent = layers.into_iter().chain(std::iter::repeat(false));
-                track.layers.iter_mut().zip(sent).for_each(|(layer, sent)| layer.active = sent);
-            }),
-            Media::Wanted { track, layers } => self.with_track(track, |room, at| {
-                let Some(member) = room.members.get_mut(at.0) else { return };
-                let Some(track) = member.tracks.get(at.1) else { return };
-                let wanted = track.layers.iter().zip(layers);
-                let wanted =
-                    wanted.map(|(layer, active)| WantedLayer { rid: layer.rid.clone(), active });
-                let (track_id, layers) = (track.id, wanted.collect());
-                member.notify(&self.delivery, |stamp| {
-                    Event::RoomPublishLayers(RoomPublishLayers { stamp, track_id, layers })
-                });
-            }),
+            Media::Connected { peer, after_ms } => self.connected(peer, after_ms),
+            Media::Gone { peer, reason } => self.gone(peer, reason, now),
+            Media::Sent { track, layers } => self.sent(track, &layers, now),
+            Media::Wanted { track, layers } => self.wanted(track, layers),
             // Nobody judges them yet.
             Media::Stats(_) => {}
             Media::Coded { track, format } => self.coded(track, format),
             Media::Switched { peer, track, layer } => self.switched(peer, track, layer),
-            Media::Paused { peer, track, paused } => self.with_peer(peer, |room, place| {
-                let Some(track_id) = room.track_by_key(track).map(|(_, track)| track.id) else {
-                    return;
-                };
-                let Some(member) = room.members.get_mut(place) else { return };
-                member.notify(&self.delivery, |stamp| {
-                    let flow = RoomTrackFlow { stamp, track_id, reason: "bandwidth" };
-                    if paused {
-                        Event::RoomTrackPaused(flow)
-                    } else {
-                        Event::RoomTrackResumed(flow)
-                    }
-                });
-            }),
-            Media::Speakers { room, levels } => self.speak(room, &levels),
+            Media::Paused { peer, track, paused } => self.paused(peer, track, paused),
+            Media::Speakers { levels, .. } => self.speak(&levels),
         }
     }
 
-    fn with_room(&self, find: impl Fn(&Room) -> bool, act: impl FnOnce(&mut Room)) {
-        let mut state = self.state();
-        if let Some(room) = state.rooms.values_mut().find(|room| find(room)) {
-            act(room);
+    /// Where the track of this key is: its owner among the members, and its place among the owner's.
+    fn place(&self, key: TrackKey) -> Option<(usize, usize)> {
+        self.members.iter().enumerate().find_map(|(member, it)| {
+            Some((member, it.tracks.iter().position(|track| track.key == key)?))
+        })
+    }
+
+    fn member_of(&mut self, peer: PeerKey) -> Option<&mut Member> {
+        self.members.iter_mut().find_map(|member| {
+            member.connection_of(peer)?;
+            Some(member)
+        })
+    }
+
+    fn connected(&mut self, peer: PeerKey, after_ms: u32) {
+        let Some(member) = self.member_of(peer) else { return };
+        let (id, before) = (member.id, member.shown().connection);
+        if let Some(connection) = member.connection_of(peer) {
+            connection.connected = true;
+            tracing::info!(parent: &connection.span, after_ms, "media flows");
         }
-    }
-
-    fn with_track(&self, key: TrackKey, act: impl FnOnce(&mut Room, (usize, usize))) {
-        let place = |room: &Room| {
-            room.members.iter().enumerate().find_map(|(member, it)| {
-                Some((member, it.tracks.iter().position(|track| track.key == key)?))
-            })
-        };
-        self.with_room(
-            |room| place(room).is_some(),
-            |room| {
-                if let Some(at) = place(room) {
-                    act(room, at);
-                }
-            },
-        );
-    }
-
-    fn with_peer(&self, peer: PeerKey, act: impl FnOnce(&mut Room, usize)) {
-        let mut state = self.state();
-        let State { rooms, peers, .. } = &mut *state;
-        let Some(room) = peers.get(&peer).and_then(|id| rooms.get_mut(id)) else { return };
-        let place = room.members.iter_mut().position(|member| member.link_of(peer).is_some());
-        if let Some(place) = place {
-            act(room, place);
+        if member.shown().connection != before {
+            self.announce_change(id);
         }
-    }
-
-    /// A track is coded otherwise from now on: who does not take that is notified, who takes it now gets it.
-    fn coded(&self, key: TrackKey, format: Format) {
-        let mut changed = None;
-        self.with_track(key, |room, at| {
-            let Some(member) = room.members.get_mut(at.0) else { return };
-            let (owner, Some(track)) = (member.id, member.tracks.get_mut(at.1)) else { return };
-            if track.format != format {
-                track.format = format;
-                changed = Some((room.id.clone(), track.id));
-                room.note_tracks(owner, &[]);
-                self.notify_recorder(room, owner);
-            }
-        });
-        if let Some((room, track)) = changed {
-            self.reconcile(&mut self.state(), &room, News::Tracks(&[track]));
-        }
-    }
-
-    fn reached(&self, peer: PeerKey, after_ms: u32) {
-        self.with_peer(peer, |room, place| {
-            let Some(member) = room.members.get_mut(place) else { return };
-            let before = member.shown().connection;
-            if let Some(link) = member.link_of(peer) {
-                link.connected = true;
-                tracing::info!(parent: &link.span, after_ms, "media flows");
-            }
-            let session = member.session;
-            if member.shown().connection != before {
-                self.changed(room, session);
-            }
-        });
     }
 
     /// A peer connection is over. Who came by WHIP or WHEP leaves with it; a client makes a new one.
-    fn gone(&self, peer: PeerKey, reason: Gone) {
-        let mut leaves: Option<(RoomId, _)> = None;
-        let (mut unpublished, mut gone) = (None, Vec::new());
-        self.with_peer(peer, |room, place| {
-            let id = room.id.clone();
-            // The worker has forgotten it; where it was is to be forgotten as well.
-            self.sfu.server().command(room.key, Command::Close { peer });
-            let Some(member) = room.members.get_mut(place) else { return };
-            if let Some(link) = member.link_of(peer) {
-                tracing::info!(parent: &link.span, ?reason, "media ended");
-            }
-            match member.door {
-                Door::Whip | Door::Whep => leaves = Some((id, member.id)),
-                Door::Socket(_) => {
-                    if member.publish.as_ref().is_some_and(|link| link.peer == peer) {
-                        member.publish = None;
-                        gone.extend(member.tracks.drain(..).map(|track| track.id));
-                        let owner = member.id;
-                        room.note_tracks(owner, &gone);
-                        self.notify_unpublished(room, owner, &gone);
-                        self.notify_recorder(room, owner);
-                        unpublished = Some((id, owner));
-                    } else {
-                        member.subscribe = None;
-                        unpublished = Some((id, member.id));
-                    }
-                }
-            }
-        });
-        self.state().peers.remove(&peer);
-        if let Some((room, member)) = leaves {
-            self.remove(&room, member, "network");
+    fn gone(&mut self, peer: PeerKey, reason: Gone, now: Timestamp) {
+        let Some(member) = self.member_of(peer) else { return };
+        let (id, entry) = (member.id, member.entry);
+        if let Some(connection) = member.connection_of(peer) {
+            tracing::info!(parent: &connection.span, ?reason, "media ended");
         }
-        if let Some((id, member)) = unpublished {
-            let news = match gone.is_empty() {
-                true => News::Member(member),
-                false => News::Tracks(&gone),
-            };
-            self.reconcile(&mut self.state(), &id, news);
+        if entry == Entry::Whip || entry == Entry::Whep {
+            return self.remove(id, LeaveReason::Network, now);
+        }
+        let publishes = member.publish.as_ref().is_some_and(|it| it.peer == peer);
+        let mut gone = Vec::new();
+        if publishes {
+            member.publish = None;
+            member.ended.clear();
+            gone.extend(member.tracks.drain(..).map(|track| track.id));
+        } else {
+            member.subscribe = None;
+        }
+        // The worker has forgotten it; where it was is to be forgotten as well.
+        self.effects.push(Effect::Forget(Name::Peer(peer)));
+        self.media(Command::Close { peer });
+        if publishes {
+            self.unlist_tracks(id, &gone);
+            self.record_tracks(id);
+            self.reconcile_all(&gone);
+        } else {
+            self.reconcile_member(id);
         }
     }
 
-    fn switched(&self, peer: PeerKey, track: TrackKey, layer: u8) {
-        self.with_peer(peer, |room, place| {
-            let Some((_, track)) = room.track_by_key(track) else { return };
-            let Some(layer) = track.layers.get(usize::from(layer)).cloned() else { return };
-            let track_id = track.id;
-            let Some(member) = room.members.get_mut(place) else { return };
-            member.notify(&self.delivery, |stamp| {
-                let (rid, width, height) = (layer.rid, layer.width, layer.height);
-                let reason = "bandwidth";
-                Event::RoomLayerChanged(RoomLayerChanged {
-                    stamp,
-                    track_id,
-                    rid,
-                    width,
-                    height,
-                    reason,
-                })
-            });
+    fn sent(&mut self, key: TrackKey, layers: &[bool], now: Timestamp) {
+        let Some((member, track)) = self.place(key) else { return };
+        let Some(track) = self.members.get_mut(member).and_then(|it| it.tracks.get_mut(track))
+        else {
+            return;
+        };
+        let flows = layers.contains(&true);
+        let began = flows && track.quiet_since.is_some();
+        track.quiet_since = if flows { None } else { Some(now.before(NOTICED)) };
+        if let Some(listed) = self.tracks.get_mut(&track.id) {
+            listed.quiet_since = track.quiet_since;
+        }
+        // A browser makes fewer layers of a small picture than it was asked to.
+        let sent = layers.iter().copied().chain(std::iter::repeat(false));
+        track.layers.iter_mut().zip(sent).for_each(|(layer, sent)| layer.active = sent);
+        // It may have the section of one that is silent.
+        if began && self.tracks.values().any(|track| track.is_quiet(now)) {
+            self.refill();
+        }
+    }
+
+    fn wanted(&mut self, key: TrackKey, layers: Vec<bool>) {
+        let Some((member, track)) = self.place(key) else { return };
+        let Some(member) = self.members.get(member) else { return };
+        let Some(track) = member.tracks.get(track) else { return };
+        let wanted = track.layers.iter().zip(layers);
+        let wanted = wanted.map(|(layer, active)| WantedLayer { rid: layer.rid.clone(), active });
+        let (id, track_id, layers) = (member.id, track.id, wanted.collect());
+        self.notify_member(id, |stamp| {
+            Event::RoomPublishLayers(RoomPublishLayers { stamp, track_id, layers })
         });
     }
 
-    fn speak(&self, key: switchboard_media::RoomKey, levels: &[(TrackKey, f32)]) {
-        self.with_room(
-            |room| room.key == key,
-            |room| {
-                let heard: Vec<Speaker> = levels
-                    .iter()
-                    .filter_map(|&(track, level)| {
-                        let (member, _) = room.track_by_key(track)?;
-                        Some(Speaker { participant_id: member.id, level })
-                    })
-                    .collect();
-                // Who spoke last stays the dominant speaker through a pause.
-                if let Some(loudest) = heard.first() {
-                    room.dominant = Some(loudest.participant_id);
-                }
-                let dominant = room.dominant;
-                room.notify(&self.delivery, None, |stamp| {
-                    Event::RoomSpeakers(RoomSpeakers { stamp, speakers: heard.clone(), dominant })
-                });
-            },
-        );
+    /// A track is coded otherwise from now on: who does not take that is notified, who takes it now gets it.
+    fn coded(&mut self, key: TrackKey, format: Format) {
+        let Some((member, track)) = self.place(key) else { return };
+        let Some(member) = self.members.get_mut(member) else { return };
+        let (owner, Some(track)) = (member.id, member.tracks.get_mut(track)) else { return };
+        if track.format == format {
+            return;
+        }
+        track.format = format;
+        let id = track.id;
+        self.list_tracks(owner);
+        self.record_tracks(owner);
+        self.reconcile_all(&[id]);
+    }
+
+    fn switched(&mut self, peer: PeerKey, key: TrackKey, layer: u8) {
+        let Some((member, track)) = self.place(key) else { return };
+        let track = self.members.get(member).and_then(|it| it.tracks.get(track));
+        let Some(track) = track else { return };
+        let Some(layer) = track.layers.get(usize::from(layer)).cloned() else { return };
+        let track_id = track.id;
+        let inactive = |rid: &String| track.layers.iter().any(|it| it.rid == *rid && !it.active);
+        let is_inactive: Vec<_> =
+            track.layers.iter().map(|layer| layer.rid.clone()).filter(inactive).collect();
+        let Some(member) = self.member_of(peer) else { return };
+        let id = member.id;
+        let Some(connection) = member.connection_of(peer) else { return };
+        let requested = connection.requested.remove(&track_id);
+        let before = connection.current.insert(track_id, layer.rid.clone());
+        let reason = match before {
+            _ if requested => LayerReason::Requested,
+            Some(before) if is_inactive.contains(&before) => LayerReason::Publisher,
+            _ => LayerReason::Bandwidth,
+        };
+        let (rid, width, height) = (layer.rid, layer.width, layer.height);
+        self.notify_member(id, |stamp| {
+            let changed = RoomLayerChanged { stamp, track_id, rid, width, height, reason };
+            Event::RoomLayerChanged(changed)
+        });
+    }
+
+    fn paused(&mut self, peer: PeerKey, key: TrackKey, paused: bool) {
+        let Some((owner, track)) = self.place(key) else { return };
+        let track = self.members.get(owner).and_then(|it| it.tracks.get(track));
+        let Some(track_id) = track.map(|track| track.id) else { return };
+        let Some(member) = self.member_of(peer) else { return };
+        let id = member.id;
+        if let Some(connection) = member.connection_of(peer).filter(|_| paused) {
+            connection.current.remove(&track_id);
+        }
+        self.notify_member(id, |stamp| {
+            let flow = RoomTrackFlow { stamp, track_id, reason: FlowReason::Bandwidth };
+            if paused { Event::RoomTrackPaused(flow) } else { Event::RoomTrackResumed(flow) }
+        });
+    }
+
+    fn speak(&mut self, levels: &[(TrackKey, f32)]) {
+        let owner = |key| -> Option<ParticipantId> {
+            let (member, _) = self.place(key)?;
+            self.members.get(member).map(|member| member.id)
+        };
+        let speakers = levels.iter().filter_map(|&(track, level)| {
+            owner(track).map(|participant_id| Speaker { participant_id, level })
+        });
+        let speakers: Vec<Speaker> = speakers.collect();
+        // Who spoke last stays the dominant speaker through a pause.
+        if let Some(loudest) = speakers.first() {
+            self.dominant = Some(loudest.participant_id);
+        }
+        let dominant = self.dominant;
+        self.notify(None, |stamp| Event::RoomSpeakers(RoomSpeakers { stamp, speakers, dominant }));
     }
 }

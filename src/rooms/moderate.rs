@@ -1,276 +1,249 @@
-//! What moderators do, and what participants say: rights, hands, reactions, data.
+//! What moderators do: rights, the lobby, the lock, the end.
 
-use serde_json::Value;
-
-use super::state::{Member, Room};
-use super::{News, Result, RoomError, Rooms, check_metadata, notify_lobby};
+use super::machine::Room;
+use super::member::Caller;
+use super::rule::{Context, Rule};
+use super::{Result, RoomError, Rooms};
+use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{
-    Participant, Permissions, RoomData, RoomHand, RoomModerated, RoomReaction, RoomSpotlight,
-    TrackKind,
+    LeaveReason, ModerationAction, Participant, Permissions, RoomCloseReason, RoomModerated,
+    RoomParticipant, RoomSpotlight, TrackKind, TrackSource,
 };
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, TrackId, UserId};
-
-/// Bytes of data for others, as JSON.
-const DATA: usize = 15 << 10;
 
 /// Something that only a moderator may do.
 #[derive(Clone, Debug)]
 pub enum Moderation {
     /// Mutes the tracks of this kind, or all.
     Mute(ParticipantId, Option<TrackKind>),
-    /// Sends somebody out.
+    /// Removes a participant.
     Kick(ParticipantId, Option<String>),
-    /// Changes what somebody may do.
-    Permit(ParticipantId, Permissions, Option<bool>),
-    /// Lets somebody in, or not.
+    /// Changes what a participant may do.
+    Permit(ParticipantId, Grant),
+    /// Lets somebody in from the lobby, or not.
     Admit(ParticipantId, bool),
     /// Locks the room, or opens it.
     Lock(bool),
-    /// Puts somebody in the middle for everybody, or nobody.
+    /// Puts a participant in the middle for everybody, or none.
     Spotlight(Option<ParticipantId>),
     /// Ends the room.
     End,
 }
 
+/// A change of what a participant may do; what is left out stays as it is.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Grant {
+    pub can_publish: Option<bool>,
+    pub can_subscribe: Option<bool>,
+    pub can_data: Option<bool>,
+    pub sources: Option<Vec<TrackSource>>,
+    pub moderator: Option<bool>,
+}
+
+impl Grant {
+    /// Exactly these permissions.
+    pub fn all(permissions: Permissions, moderator: Option<bool>) -> Self {
+        let Permissions { can_publish, can_subscribe, can_data, sources } = permissions;
+        Self {
+            can_publish: Some(can_publish),
+            can_subscribe: Some(can_subscribe),
+            can_data: Some(can_data),
+            sources: Some(sources),
+            moderator,
+        }
+    }
+}
+
+/// Who acts.
+pub(super) enum By {
+    /// A participant, who has to be a moderator.
+    Participant(Caller),
+    /// From outside: an operator, or else this user, who has to be the owner.
+    Outside(Option<UserId>),
+}
+
+/// See the module.
+pub(super) struct Moderate {
+    pub(super) by: By,
+    pub(super) what: Moderation,
+}
+
 impl Rooms {
     /// A moderator acts in the room of its session.
-    pub fn moderate(&self, me: UserId, session: RoomSessionId, what: Moderation) -> Result<()> {
-        let (id, member) = self.find(me, session)?;
-        let moderator = |room: &mut Room| room.by_id(member).is_some_and(|member| member.moderator);
-        if !self.state().rooms.get_mut(&id).is_some_and(moderator) {
-            return Err(RoomError::NotAModerator);
-        }
-        self.carry_out(&id, Some(member), what)
+    pub async fn moderate(
+        &self,
+        user: UserId,
+        session: RoomSessionId,
+        what: Moderation,
+    ) -> Result<()> {
+        let by = By::Participant(Caller { user, session });
+        self.ask_session(session, Moderate { by, what }).await.map(drop)
     }
 
-    /// An operator or the owner acts from outside.
-    pub fn moderate_from_outside(
+    /// An operator or the owner acts from outside; gives the participant concerned, one that is removed as it was.
+    pub async fn moderate_from_outside(
         &self,
         id: &RoomId,
         me: Option<UserId>,
         what: Moderation,
-    ) -> Result<()> {
-        self.owned(id, me, |_| Ok(()))?;
-        self.carry_out(id, None, what)
+    ) -> Result<Option<Participant>> {
+        self.ask(id, Moderate { by: By::Outside(me), what }).await
     }
+}
 
-    /// One participant as it is now.
-    pub fn participant(&self, id: &RoomId, who: ParticipantId) -> Result<Participant> {
-        let mut state = self.state();
-        let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
-        room.by_id(who).map(|member| member.shown()).ok_or(RoomError::NotInRoom)
+impl Rule for Moderate {
+    type Reply = Option<Participant>;
+
+    fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<Option<Participant>> {
+        let by = match self.by {
+            By::Outside(me) => room.owned(me).map(|()| None)?,
+            By::Participant(caller) => {
+                let member = room.caller(caller)?;
+                if !member.moderator {
+                    return Err(RoomError::NotAModerator);
+                }
+                Some(member.id)
+            }
+        };
+        room.moderate(by, self.what, with.now)
     }
+}
 
-    fn carry_out(&self, id: &RoomId, by: Option<ParticipantId>, what: Moderation) -> Result<()> {
-        match what {
+impl Room {
+    fn moderate(
+        &mut self,
+        by: Option<ParticipantId>,
+        what: Moderation,
+        now: Timestamp,
+    ) -> Result<Option<Participant>> {
+        let concerned = match what {
+            Moderation::Lock(locked) => {
+                self.locked = locked;
+                return Ok(None);
+            }
+            Moderation::Spotlight(who) => {
+                self.put_in_the_middle(who)?;
+                return Ok(None);
+            }
             Moderation::End => {
-                self.shut(id, "ended");
-                return Ok(());
+                self.close(RoomCloseReason::Ended);
+                return Ok(None);
             }
             Moderation::Kick(who, reason) => {
-                self.notify_moderated(id, who, "kick", by, reason)?;
-                self.remove(id, who, "kicked");
-                return Ok(());
+                let shown = self.member(who)?.shown();
+                self.notify_moderated(who, ModerationAction::Kick, by, reason);
+                self.remove(who, LeaveReason::Kicked, now);
+                return Ok(Some(shown));
             }
             Moderation::Admit(who, false) => {
-                self.notify_moderated(id, who, "refused", by, None)?;
-                self.remove(id, who, "refused");
-                return Ok(());
+                let shown = self.waiting(who)?;
+                self.notify_moderated(who, ModerationAction::Refused, by, None);
+                self.remove(who, LeaveReason::Refused, now);
+                return Ok(Some(shown));
             }
-            Moderation::Admit(who, true) => return self.admit_from_lobby(id, who),
-            _ => {}
-        }
-        let mut state = self.state();
-        let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
-        match what {
-            Moderation::Lock(locked) => room.locked = locked,
-            Moderation::Spotlight(participant_id) => {
-                if participant_id.is_some_and(|who| room.by_id(who).is_none()) {
-                    return Err(RoomError::NotInRoom);
-                }
-                room.spotlight = participant_id;
-                room.notify(&self.delivery, None, |stamp| {
-                    Event::RoomSpotlight(RoomSpotlight { stamp, participant_id })
-                });
+            Moderation::Admit(who, true) => {
+                self.admit_from_lobby(who)?;
+                who
             }
             Moderation::Mute(who, kind) => {
-                let member = room.by_id(who).ok_or(RoomError::NotInRoom)?;
-                let concerned = |kind_of: TrackKind| kind.is_none_or(|kind| kind == kind_of);
-                let shown = member.shown();
-                let tracks: Vec<TrackId> = shown
-                    .tracks
-                    .iter()
-                    .filter(|track| concerned(track.kind))
-                    .map(|track| track.track_id)
-                    .collect();
-                tracks
-                    .into_iter()
-                    .for_each(|track| self.mute_track(room, track, true, by.unwrap_or(who)));
-                drop(state);
-                self.notify_moderated(id, who, "mute", by, None)?;
+                self.mute_remote(who, kind, by)?;
+                who
             }
-            Moderation::Permit(who, permissions, moderator) => {
-                let member = room.by_id(who).ok_or(RoomError::NotInRoom)?;
-                member.permissions = permissions;
-                member.moderator = moderator.unwrap_or(member.moderator);
-                let session = member.session;
-                self.silence(room, who);
-                let participant = room.by_id(who).map(|member| member.shown());
-                if let (Some(participant), Some(member)) = (participant, room.by_id(who)) {
-                    member.notify(&self.delivery, |stamp| {
-                        let told = crate::event::room::RoomParticipant { stamp, participant };
-                        Event::RoomParticipantUpdated(Box::new(told))
-                    });
-                }
-                self.changed(room, session);
-                self.reconcile(&mut state, id, News::Member(who));
+            Moderation::Permit(who, grant) => {
+                self.permit(who, grant)?;
+                who
             }
-            _ => {}
+        };
+        Ok(Some(self.member(concerned)?.shown()))
+    }
+
+    fn put_in_the_middle(&mut self, who: Option<ParticipantId>) -> Result<()> {
+        who.map(|who| self.member(who).map(drop)).transpose()?;
+        self.spotlight = who;
+        self.notify(None, |stamp| {
+            Event::RoomSpotlight(RoomSpotlight { stamp, participant_id: who })
+        });
+        Ok(())
+    }
+
+    fn mute_remote(
+        &mut self,
+        who: ParticipantId,
+        kind: Option<TrackKind>,
+        by: Option<ParticipantId>,
+    ) -> Result<()> {
+        let tracks = self.member(who)?.shown().tracks;
+        let tracks = tracks.into_iter().filter(|track| kind.is_none_or(|kind| kind == track.kind));
+        for track in tracks {
+            self.mute_track(track.track_id, true, by.unwrap_or(who));
         }
+        self.notify_moderated(who, ModerationAction::Mute, by, None);
+        Ok(())
+    }
+
+    fn permit(&mut self, who: ParticipantId, grant: Grant) -> Result<()> {
+        let member = self.member(who)?;
+        let rights = &mut member.permissions;
+        rights.can_publish = grant.can_publish.unwrap_or(rights.can_publish);
+        rights.can_subscribe = grant.can_subscribe.unwrap_or(rights.can_subscribe);
+        rights.can_data = grant.can_data.unwrap_or(rights.can_data);
+        if let Some(sources) = grant.sources {
+            rights.sources = sources;
+        }
+        member.moderator = grant.moderator.unwrap_or(member.moderator);
+        self.silence(who);
+        let participant = self.member(who)?.shown();
+        self.notify_member(who, |stamp| {
+            Event::RoomParticipantUpdated(Box::new(RoomParticipant { stamp, participant }))
+        });
+        self.announce_change(who);
+        self.reconcile_member(who);
         Ok(())
     }
 
     /// Mutes what somebody may no longer publish.
-    fn silence(&self, room: &mut Room, who: ParticipantId) {
-        let Some(member) = room.by_id(who) else { return };
-        let rights = member.permissions.clone();
-        let may = |source| {
-            rights.can_publish && (rights.sources.is_empty() || rights.sources.contains(&source))
-        };
-        let tracks: Vec<TrackId> =
-            member.tracks.iter().filter(|track| !may(track.source)).map(|track| track.id).collect();
-        tracks.into_iter().for_each(|track| self.mute_track(room, track, true, who));
+    fn silence(&mut self, who: ParticipantId) {
+        let Ok(member) = self.member(who) else { return };
+        let may = |source| may_publish(&member.permissions, source);
+        let forbidden = member.tracks.iter().filter(|track| !may(track.source));
+        let forbidden: Vec<TrackId> = forbidden.map(|track| track.id).collect();
+        forbidden.into_iter().for_each(|track| self.mute_track(track, true, who));
+    }
+
+    fn waiting(&mut self, who: ParticipantId) -> Result<Participant> {
+        let member = self.member(who)?;
+        if member.waiting { Ok(member.shown()) } else { Err(RoomError::NotInRoom) }
+    }
+
+    fn admit_from_lobby(&mut self, who: ParticipantId) -> Result<()> {
+        let participant = self.waiting(who)?;
+        self.member(who)?.waiting = false;
+        self.notify_member(who, |stamp| {
+            Event::RoomJoined(Box::new(RoomParticipant { stamp, participant }))
+        });
+        self.notify_lobby();
+        self.announce(who);
+        self.reconcile_member(who);
+        Ok(())
     }
 
     fn notify_moderated(
-        &self,
-        id: &RoomId,
+        &mut self,
         who: ParticipantId,
-        action: &'static str,
+        action: ModerationAction,
         by: Option<ParticipantId>,
         reason: Option<String>,
-    ) -> Result<()> {
-        let mut state = self.state();
-        let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
-        let member = room.by_id(who).ok_or(RoomError::NotInRoom)?;
-        member.notify(&self.delivery, |stamp| {
+    ) {
+        self.notify_member(who, |stamp| {
             Event::RoomModerated(RoomModerated { stamp, action, by, reason })
         });
-        Ok(())
-    }
-
-    fn admit_from_lobby(&self, id: &RoomId, who: ParticipantId) -> Result<()> {
-        let mut state = self.state();
-        let room = state.rooms.get_mut(id).ok_or(RoomError::NotFound)?;
-        let member = room.by_id(who).filter(|member| member.waiting).ok_or(RoomError::NotInRoom)?;
-        member.waiting = false;
-        let (session, participant) = (member.session, member.shown());
-        member.notify(&self.delivery, |stamp| {
-            let told = crate::event::room::RoomParticipant { stamp, participant };
-            Event::RoomJoined(Box::new(told))
-        });
-        notify_lobby(room, &self.delivery);
-        self.announce(room, session);
-        self.reconcile(&mut state, id, News::Member(who));
-        Ok(())
-    }
-
-    /// Raises or lowers one's hand.
-    pub fn raise(&self, me: UserId, session: RoomSessionId, raised: bool) -> Result<()> {
-        self.speak_up(me, session, |room, member, delivery| {
-            member_of(room, member)?.hand_raised = raised;
-            room.notify(delivery, None, |stamp| {
-                Event::RoomHand(RoomHand { stamp, participant_id: member, raised })
-            });
-            Ok(())
-        })
-    }
-
-    /// Shows a reaction.
-    pub fn react(&self, me: UserId, session: RoomSessionId, emoji: &str) -> Result<()> {
-        self.speak_up(me, session, |room, member, delivery| {
-            room.notify(delivery, None, |stamp| {
-                Event::RoomReaction(RoomReaction {
-                    stamp,
-                    participant_id: member,
-                    emoji: emoji.to_owned(),
-                })
-            });
-            Ok(())
-        })
-    }
-
-    /// Sends data to everybody else, or to some.
-    pub fn data(
-        &self,
-        me: UserId,
-        session: RoomSessionId,
-        (topic, payload): (&str, &Value),
-        to: Option<&[ParticipantId]>,
-    ) -> Result<()> {
-        let bytes = payload.to_string().len();
-        if bytes > DATA {
-            let why = format!("payload has {bytes} bytes as JSON; at most {DATA} are sent");
-            return Err(RoomError::Invalid("payload", why));
-        }
-        self.speak_up(me, session, |room, member, delivery| {
-            for other in
-                room.members.iter_mut().filter(|other| !other.waiting && other.id != member)
-            {
-                if to.is_none_or(|to| to.contains(&other.id)) {
-                    let (topic, payload) = (topic.to_owned(), payload.clone());
-                    other.notify(delivery, |stamp| {
-                        Event::RoomData(Box::new(RoomData {
-                            stamp,
-                            participant_id: member,
-                            topic,
-                            payload,
-                        }))
-                    });
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Says something of oneself.
-    pub fn describe(
-        &self,
-        me: UserId,
-        session: RoomSessionId,
-        metadata: Option<Value>,
-        name: Option<String>,
-    ) -> Result<()> {
-        check_metadata(metadata.as_ref())?;
-        self.act(me, session, |room, member| {
-            let member = member_of(room, member)?;
-            if let Some(metadata) = metadata {
-                member.metadata = Some(metadata).filter(|metadata| !metadata.is_null());
-            }
-            if let Some(name) = name {
-                member.name = name;
-            }
-            self.changed(room, session);
-            Ok(())
-        })
-    }
-
-    fn speak_up<T>(
-        &self,
-        me: UserId,
-        session: RoomSessionId,
-        act: impl FnOnce(&mut Room, ParticipantId, &super::state::Outboxes) -> Result<T>,
-    ) -> Result<T> {
-        self.act(me, session, |room, member| {
-            if !member_of(room, member)?.permissions.can_data {
-                return Err(RoomError::MayNotSendData);
-            }
-            act(room, member, &self.delivery)
-        })
     }
 }
 
-fn member_of(room: &mut Room, id: ParticipantId) -> Result<&mut Member> {
-    room.by_id(id).ok_or(RoomError::NotInRoom)
+/// Whether permissions allow to publish a source.
+pub(super) fn may_publish(permissions: &Permissions, source: TrackSource) -> bool {
+    let Permissions { can_publish, sources, .. } = permissions;
+    *can_publish && (sources.is_empty() || sources.contains(&source))
 }

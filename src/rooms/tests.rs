@@ -1,6 +1,8 @@
-//! What rooms promise, with an SFU that nobody sends anything to: what is agreed on, who is notified of it, and how much work that is.
+//! What rooms promise, in virtual time: what is agreed on, who is notified of it, and how much work that is.
 
 mod house;
+mod random;
+mod work;
 
 use std::time::Duration;
 
@@ -10,6 +12,11 @@ use self::house::{House, Section, camera, description, layered, microphone};
 use super::{RoomError, Side};
 use crate::error::{Problem, Reason};
 use crate::event::room::{Permissions, TrackSource};
+
+/// An offer of a camera, as a client writes it.
+pub(super) fn offer() -> String {
+    description(&[camera("0", &VP8)])
+}
 
 const VP8: [&str; 1] = ["VP8"];
 const H264: [&str; 1] = ["H264"];
@@ -58,7 +65,7 @@ fn what_is_held_stays_the_track_that_it_is() {
 fn who_goes_on_needs_the_right_to_and_the_room_for_it() {
     let house = House::new();
     let ann = house.enter(1);
-    let most = house.rooms.config.tracks_per_participant;
+    let most = house.room().rules.tracks_per_participant;
     let many: Vec<Section> = (0..most).map(|mid| camera(&mid.to_string(), &VP8)).collect();
     ann.publish(&many).unwrap();
     let mut held: Vec<Section> = many.clone();

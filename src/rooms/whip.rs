@@ -1,17 +1,35 @@
 //! Publishing and receiving by HTTP alone: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
 
 use switchboard_media::negotiation::{Accept, Connection};
-use switchboard_media::{Command, Direction, LayerPreference, RoomKey};
+use switchboard_media::{Command, Description, Direction};
 
-use super::state::{Door, Link, Member, Newcomer, Room};
-use super::viewers::nothing_in_common;
-use super::{News, Result, RoomError, Rooms, State, Unsent, Visitor, secret};
+use super::connection::PeerConnection;
+use super::effect::{Effect, Name};
+use super::machine::Room;
+use super::member::{Admission, Caller, Entry, Member};
+use super::publish::Unsent;
+use super::reconcile::nothing_in_common;
+use super::rule::{Context, Rule};
+use super::{Result, RoomError, Rooms};
 use crate::event::Event;
-use crate::event::room::{Permissions, RoomParticipant};
+use crate::event::room::{LeaveReason, Permissions, RoomParticipant};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, UserId};
 
 /// Media sections of one offer: a viewer may ask for a whole room.
 const SECTIONS: usize = 256;
+
+/// Who comes by HTTP.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// The account, or the guest.
+    pub user: UserId,
+    /// The name that is shown.
+    pub name: String,
+    /// An admin or service may enter everywhere.
+    pub operator: bool,
+    /// A room token.
+    pub token: Option<String>,
+}
 
 /// Which way media goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,9 +51,26 @@ pub struct Resource {
     pub etag: String,
 }
 
+/// The offer of a WHIP or WHEP client.
+pub(super) struct OfferByHttp {
+    pub(super) visitor: Visitor,
+    pub(super) side: Side,
+    pub(super) offer: Description,
+}
+
+/// A fragment (RFC 8840) for a session.
+pub(super) struct PatchByHttp {
+    pub(super) by: Caller,
+    pub(super) if_match: Option<String>,
+    pub(super) ufrag: Option<String>,
+}
+
+/// Ends a session that was made by HTTP.
+pub(super) struct EndByHttp(pub(super) Caller);
+
 impl Rooms {
     /// Takes the offer of a WHIP or WHEP client.
-    pub fn offer_by_http(
+    pub async fn offer_by_http(
         &self,
         id: &RoomId,
         visitor: Visitor,
@@ -43,198 +78,203 @@ impl Rooms {
         offer: &str,
     ) -> Result<Resource> {
         let offer = self.read(offer, SECTIONS)?;
-        self.open_by_entering(id, visitor.user)?;
-        let mut state = self.state();
-        let State { rooms, peers, .. } = &mut *state;
-        let room = rooms.get_mut(id).ok_or(RoomError::NotFound)?;
-        let pass = self.pass_of(room, visitor.token.as_deref(), visitor.user)?;
-        self.may_enter(room, &visitor, pass.is_some())?;
-        let permissions = pass.map(|pass| pass.permissions).unwrap_or_default();
-        if side != Side::Publish && !permissions.can_subscribe {
-            return Err(RoomError::MayNotSubscribe);
-        }
-        let mut member = self.newcomer(visitor, permissions, side);
-        let (member_id, session) = (member.id, member.session);
-        let mut changed = Vec::new();
-        let (answer, peer) = match side {
-            Side::Publish => {
-                room.members.push(member);
-                match self.take_offer(room, member_id, &offer, &[], Unsent::Held) {
-                    Ok(taken) => {
-                        changed = taken.changed;
-                        (taken.answer, taken.peer)
-                    }
-                    Err(error) => {
-                        room.members.retain(|member| member.id != member_id);
-                        return Err(error);
-                    }
-                }
-            }
-            Side::View(only) => {
-                if only.is_some_and(|only| room.by_id(only).is_none()) {
-                    return Err(RoomError::NotInRoom);
-                }
-                let server = self.sfu.server();
-                let mut connection = Connection::new(server.endpoint().clone(), &room.codecs);
-                let receives = offer.sections.iter().any(|it| it.direction.receives);
-                let answer = connection.answer(&offer, |section| match section.direction {
-                    Direction { receives: true, .. } => Accept::Send,
-                    // A section that is held from the beginning is there all the same.
-                    Direction { sends: false, .. } if receives => Accept::Send,
-                    Direction { .. } => Accept::Reject,
-                })?;
-                let nothing = nothing_in_common(&connection, &room.offers, only);
-                if let Some((offered, published)) = nothing {
-                    return Err(RoomError::NothingInCommon { offered, published });
-                }
-                let peer = server.peer();
-                let plan = Box::new(connection.plan());
-                server.command(room.key, Command::Connect { room: room.key, peer, plan });
-                member.only = only;
-                let mut link = Link::new(peer, connection, id, member.id, "subscribe");
-                (link.rev, link.set_up) = (1, true);
-                member.subscribe = Some(link);
-                room.members.push(member);
-                (answer, peer)
-            }
-        };
-        room.empty_since = None;
-        peers.insert(peer, id.clone());
-        let participant = room.by_id(member_id).map(|member| member.shown());
-        if let (Side::Publish, Some(participant)) = (side, participant) {
-            room.notify(&self.delivery, Some(member_id), |stamp| {
-                let participant = participant.clone();
-                Event::RoomJoined(Box::new(RoomParticipant { stamp, participant }))
-            });
-        }
-        let etag = etag(room, member_id).unwrap_or_default();
-        let news = match side {
-            Side::Publish => News::Tracks(&changed),
-            Side::View(_) => News::Member(member_id),
-        };
-        self.reconcile(&mut state, id, news);
-        Ok(Resource { session, answer, etag })
+        self.open_by_entering(id, visitor.user).await?;
+        self.ask(id, OfferByHttp { visitor, side, offer }).await
     }
 
-    fn may_enter(&self, room: &Room, visitor: &Visitor, has_pass: bool) -> Result<()> {
-        let owner = visitor.operator || room.owner == Some(visitor.user);
-        let invited = |people: &Vec<UserId>| people.contains(&visitor.user);
-        if !owner && !has_pass && !room.invited.as_ref().is_none_or(invited) {
-            return Err(RoomError::NotFound);
-        }
-        if !owner && room.locked {
-            return Err(RoomError::Locked);
-        }
-        if !owner && room.lobby {
-            return Err(RoomError::Lobby);
-        }
-        // Viewers by HTTP are an audience; the limit is for those who take part.
-        let most = self.config.max_viewers.max(room.most);
-        if room.members.len() >= most {
-            return Err(RoomError::Full(most));
-        }
-        Ok(())
-    }
-
-    fn newcomer(&self, visitor: Visitor, permissions: Permissions, side: Side) -> Member {
-        Member::new(Newcomer {
-            id: ParticipantId::new(self.clock.id()),
-            session: RoomSessionId::new(self.clock.id()),
-            secret: secret(),
-            door: if side == Side::Publish { Door::Whip } else { Door::Whep },
-            user: visitor.user,
-            name: visitor.name,
-            at: self.clock.now(),
-            permissions,
-            moderator: false,
-            auto_subscribe: false,
-            metadata: None,
-        })
-    }
-
-    fn by_http<T>(
+    /// Takes a fragment (RFC 8840): candidates say nothing new to the lite side; other credentials are an ICE restart, which is
+    /// answered with a fragment and an ETag.
+    pub async fn patch_by_http(
         &self,
-        me: UserId,
+        user: UserId,
         session: RoomSessionId,
-        act: impl FnOnce(RoomKey, &mut Member) -> Result<T>,
-    ) -> Result<T> {
-        let (id, member) = self.find(me, session)?;
-        let mut state = self.state();
-        let room = state.rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
-        let key = room.key;
-        let member = room.by_id(member).ok_or(RoomError::NotInRoom)?;
-        match member.door {
-            Door::Whip | Door::Whep => act(key, member),
-            Door::Socket(_) => Err(RoomError::NotInRoom),
-        }
-    }
-
-    /// Takes a fragment (RFC 8840): candidates say nothing new to the lite side; other credentials are an ICE restart, which
-    /// is answered with a fragment and an ETag.
-    pub fn patch_by_http(
-        &self,
-        me: UserId,
-        session: RoomSessionId,
-        if_match: Option<&str>,
+        if_match: Option<String>,
         fragment: &str,
     ) -> Result<Option<(String, String)>> {
-        let ufrag = fragment
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("a=ice-ufrag:"))
-            .map(str::to_owned);
-        let server = self.sfu.server().clone();
-        self.by_http(me, session, |room, member| {
-            let link = member.publish.as_mut().or(member.subscribe.as_mut());
-            let link = link.ok_or(RoomError::NotInRoom)?;
-            let current = quoted(link.connection.ufrag());
-            let matches = |tag: &str| tag == "*" || tag.split(',').any(|tag| tag.trim() == current);
-            let restarts = ufrag.as_deref().is_some_and(|ufrag| !link.connection.is_of(ufrag));
-            // RFC 9725 §4.3.3: a restart may name any state.
-            if if_match.is_some_and(|tag| !matches(tag)) {
-                return Err(RoomError::Changed);
-            }
-            let Some(ufrag) = ufrag.filter(|_| restarts) else { return Ok(None) };
-            link.connection.restarted_by(&ufrag);
-            let (peer, plan) = (link.peer, Box::new(link.connection.plan()));
-            server.command(room, Command::Configure { peer, plan });
-            Ok(Some((link.connection.fragment(), quoted(link.connection.ufrag()))))
-        })
+        let mut lines = fragment.lines();
+        let ufrag = lines.find_map(|line| line.trim().strip_prefix("a=ice-ufrag:"));
+        let (by, ufrag) = (Caller { user, session }, ufrag.map(str::to_owned));
+        self.ask_session(session, PatchByHttp { by, if_match, ufrag }).await
     }
 
     /// Ends a session.
-    pub fn end_by_http(&self, me: UserId, session: RoomSessionId) -> Result<()> {
-        self.by_http(me, session, |_, _| Ok(()))?;
-        self.leave(me, session)
+    pub async fn end_by_http(&self, user: UserId, session: RoomSessionId) -> Result<()> {
+        self.ask_session(session, EndByHttp(Caller { user, session })).await
     }
+}
 
-    /// Which layer a WHEP viewer wants of every picture.
-    pub fn layer_by_http(&self, me: UserId, session: RoomSessionId, rid: &str) -> Result<()> {
-        let (id, member) = self.find(me, session)?;
-        self.by_http(me, session, |_, _| Ok(()))?;
-        let mut state = self.state();
-        let room = state.rooms.get_mut(&id).ok_or(RoomError::NotInRoom)?;
-        let (key, member) = (room.key, room.by_id(member).ok_or(RoomError::NotInRoom)?);
-        let link = member.subscribe.as_ref().ok_or(RoomError::NoTrack)?;
-        let (peer, shown) = (link.peer, link.shows.iter().map(|(_, id)| id).collect::<Vec<_>>());
-        for track in shown.into_iter().filter_map(|id| room.track(id)).map(|(_, track)| track) {
-            let preference = match (rid, track.layers.iter().position(|layer| layer.rid == rid)) {
-                ("off", _) => LayerPreference::Off,
-                (_, Some(place)) => LayerPreference::Layer(u8::try_from(place).unwrap_or(u8::MAX)),
-                _ => LayerPreference::Auto,
-            };
-            let (track, priority, temporal) = (track.key, 128, u8::MAX);
-            self.sfu
-                .server()
-                .command(key, Command::Prefer { peer, track, preference, priority, temporal });
+impl Rule for OfferByHttp {
+    type Reply = Resource;
+
+    fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<Resource> {
+        let Self { visitor, side, offer } = self;
+        let permissions = room.may_enter(&visitor, with)?;
+        if side != Side::Publish && !permissions.can_subscribe {
+            return Err(RoomError::MayNotSubscribe);
         }
+        let member = visiting(visitor, permissions, side, with);
+        match side {
+            Side::Publish => room.publish_by_http(member, &offer, with),
+            Side::View(only) => room.view_by_http(member, only, &offer, with),
+        }
+    }
+}
+
+impl Rule for PatchByHttp {
+    type Reply = Option<(String, String)>;
+
+    fn carry_out(self, room: &mut Room, _: &mut Context<'_>) -> Result<Option<(String, String)>> {
+        let Self { by, if_match, ufrag } = self;
+        let member = room.visitor(by)?;
+        let connection = member.publish.as_mut().or(member.subscribe.as_mut());
+        let connection = connection.ok_or(RoomError::NotInRoom)?;
+        let negotiation = &mut connection.negotiation;
+        let current = quoted(negotiation.ufrag());
+        let matches = |tag: &str| tag == "*" || tag.split(',').any(|tag| tag.trim() == current);
+        // RFC 9725 §4.3.3: a restart may name any state.
+        if if_match.is_some_and(|tag| !matches(&tag)) {
+            return Err(RoomError::Changed);
+        }
+        let Some(ufrag) = ufrag.filter(|ufrag| !negotiation.is_of(ufrag)) else { return Ok(None) };
+        negotiation.restarted_by(&ufrag);
+        let answer = (negotiation.fragment(), quoted(negotiation.ufrag()));
+        let (peer, plan) = (connection.peer, Box::new(negotiation.plan()));
+        room.media(Command::Configure { peer, plan });
+        Ok(Some(answer))
+    }
+}
+
+impl Rule for EndByHttp {
+    type Reply = ();
+
+    fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<()> {
+        let id = room.visitor(self.0)?.id;
+        room.remove(id, LeaveReason::Left, with.now);
         Ok(())
     }
 }
 
-fn etag(room: &mut Room, id: ParticipantId) -> Option<String> {
-    let member = room.by_id(id)?;
-    let link = member.publish.as_ref().or(member.subscribe.as_ref())?;
-    Some(quoted(link.connection.ufrag()))
+impl Room {
+    /// The member of a session that was made by HTTP.
+    fn visitor(&mut self, caller: Caller) -> Result<&mut Member> {
+        let member = self.caller(caller)?;
+        match member.entry {
+            Entry::Whip | Entry::Whep => Ok(member),
+            Entry::Socket(_) => Err(RoomError::NotInRoom),
+        }
+    }
+
+    /// Whether somebody may come in by HTTP, and what it may do then.
+    fn may_enter(&self, visitor: &Visitor, with: &Context<'_>) -> Result<Permissions> {
+        let token = self.token(visitor.token.as_deref(), visitor.user, with.now)?;
+        let owner = visitor.operator || self.owner == Some(visitor.user);
+        let invited = |people: &Vec<UserId>| people.contains(&visitor.user);
+        if !owner && token.is_none() && !self.invited.as_ref().is_none_or(invited) {
+            return Err(RoomError::NotFound);
+        }
+        if !owner && self.locked {
+            return Err(RoomError::Locked);
+        }
+        if !owner && self.lobby {
+            return Err(RoomError::Lobby);
+        }
+        // Viewers by HTTP are an audience; the limit is for those who take part.
+        let most = self.rules.max_viewers.max(self.most);
+        if self.members.len() >= most {
+            return Err(RoomError::Full(most));
+        }
+        Ok(token.map(|token| token.permissions.clone()).unwrap_or_default())
+    }
+
+    fn publish_by_http(
+        &mut self,
+        member: Member,
+        offer: &Description,
+        with: &mut Context<'_>,
+    ) -> Result<Resource> {
+        let (id, session) = (member.id, member.session);
+        let (empty_since, effects) = (self.empty_since, self.effects.len());
+        self.enter(member);
+        let answer = match self.take_offer(id, offer, &[], Unsent::Held, with) {
+            Ok((answer, _)) => answer,
+            Err(error) => {
+                // Nobody came.
+                self.members.retain(|member| member.id != id);
+                self.effects.truncate(effects);
+                self.empty_since = empty_since;
+                return Err(error);
+            }
+        };
+        let member = self.member(id)?;
+        let (participant, etag) = (member.shown(), etag(member)?);
+        self.note_joined(id);
+        self.notify(Some(id), |stamp| {
+            Event::RoomJoined(Box::new(RoomParticipant { stamp, participant }))
+        });
+        Ok(Resource { session, answer, etag })
+    }
+
+    fn view_by_http(
+        &mut self,
+        mut member: Member,
+        only: Option<ParticipantId>,
+        offer: &Description,
+        with: &mut Context<'_>,
+    ) -> Result<Resource> {
+        only.map(|only| self.member(only).map(drop)).transpose()?;
+        let mut negotiation = Connection::new(self.rules.endpoint.clone(), &self.codecs);
+        let receives = offer.sections.iter().any(|it| it.direction.receives);
+        let answer = negotiation.answer(offer, |section| match section.direction {
+            Direction { receives: true, .. } => Accept::Send,
+            // A section that is held from the beginning is there all the same.
+            Direction { sends: false, .. } if receives => Accept::Send,
+            Direction { .. } => Accept::Reject,
+        })?;
+        let nothing = nothing_in_common(&negotiation, self.tracks.values(), only);
+        if let Some((offered, published)) = nothing {
+            return Err(RoomError::NothingInCommon { offered, published });
+        }
+        let (id, session) = (member.id, member.session);
+        let (room, peer) = (self.key, with.source.peer());
+        let plan = Box::new(negotiation.plan());
+        let mut connection = PeerConnection::new(peer, negotiation, &self.id, id, "subscribe");
+        (connection.rev, connection.set_up) = (1, true);
+        member.only = only;
+        member.subscribe = Some(connection);
+        let etag = etag(&member)?;
+        self.enter(member);
+        self.note_joined(id);
+        self.effects.push(Effect::Register(Name::Peer(peer)));
+        self.media(Command::Connect { room, peer, plan });
+        self.reconcile_member(id);
+        Ok(Resource { session, answer, etag })
+    }
+}
+
+fn visiting(
+    visitor: Visitor,
+    permissions: Permissions,
+    side: Side,
+    with: &mut Context<'_>,
+) -> Member {
+    Member::new(Admission {
+        id: ParticipantId::new(with.source.id()),
+        session: RoomSessionId::new(with.source.id()),
+        secret: with.source.secret(),
+        entry: if side == Side::Publish { Entry::Whip } else { Entry::Whep },
+        user: visitor.user,
+        name: visitor.name,
+        at: with.now,
+        permissions,
+        moderator: false,
+        auto_subscribe: false,
+        metadata: None,
+    })
+}
+
+fn etag(member: &Member) -> Result<String> {
+    let connection = member.publish.as_ref().or(member.subscribe.as_ref());
+    Ok(quoted(connection.ok_or(RoomError::NotInRoom)?.negotiation.ufrag()))
 }
 
 fn quoted(tag: &str) -> String {

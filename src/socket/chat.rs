@@ -1,27 +1,34 @@
 //! `message:*` and `typing:*`: decode, one rule, encode.
 
+use std::pin::pin;
+use std::task::Poll;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::table::{Context, Done, Outcome};
-use crate::chat::{Place, SendMessage};
+use super::context::{Context, Done, Outcome};
+use crate::chat::SendMessage;
 use crate::clock::Timestamp;
-use crate::delivery::Frame;
+use crate::delivery::To;
 use crate::error::Problem;
-use crate::event::{self, Event, MarkedRead};
+use crate::event;
 use crate::ids::{ConversationId, MessageId, UserId};
+use crate::membership::ConversationRef;
 
-/// `toUserId` (or `withUserId`), or `conversationId`.
-pub(super) fn place(
+/// Messages that one `message:delivered` may name.
+const REPORTED: usize = 200;
+
+/// The conversation that `field` or `conversationId` names.
+fn conversation(
     with: Option<UserId>,
     conversation: Option<ConversationId>,
     field: &str,
-) -> Outcome<Place> {
-    let place = conversation.map(Place::Conversation).or(with.map(Place::With));
-    place.ok_or_else(|| Problem::invalid(field, format!("{field} or conversationId is required")))
+) -> Outcome<ConversationRef> {
+    let required = || Problem::invalid(field, format!("{field} or conversationId is required"));
+    ConversationRef::named(with, conversation).ok_or_else(required)
 }
 
-/// The stored message's place.
+/// Where the stored message stands.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = MessageSendAck)]
@@ -35,12 +42,23 @@ pub(super) struct Sent {
     duplicate: bool,
 }
 
+/// Messages of one connection are checked in their order, and the next is checked once this one has its place in the queue of the
+/// store: so they are stored in their order, and none waits for the disk of another.
 pub(super) async fn send(context: Context, payload: SendMessage) -> Outcome<Sent> {
-    let (app, me) = (&context.app, context.session.about.user);
+    let (app, me) = (&context.app, context.user());
+    let turn = context.sending.lock().await;
     app.limits.message(me)?;
-    let draft = payload.draft()?;
     let begun = app.clock.instant();
-    let sent = app.chat.send(me, draft).await?;
+    let prepared = app.chat.prepare(me, payload).await?;
+    let mut storing = pin!(app.chat.commit(prepared));
+    let stored = match futures_util::poll!(&mut storing) {
+        Poll::Ready(stored) => stored,
+        Poll::Pending => {
+            drop(turn);
+            storing.await
+        }
+    };
+    let sent = stored?;
     metrics::histogram!("rtc_message_ack_seconds").record(begun.elapsed().as_secs_f64());
     let message = sent.message;
     Ok(Sent {
@@ -71,10 +89,11 @@ pub(super) struct Count {
 }
 
 pub(super) async fn delivered(context: Context, payload: Delivered) -> Outcome<Count> {
-    let (app, me) = (&context.app, context.session.about.user);
+    let (app, me) = (&context.app, context.user());
     if let Some(ids) = payload.message_ids {
-        if ids.is_empty() || ids.len() > 200 {
-            return Err(Problem::invalid("messageIds", "messageIds must name 1 to 200 messages"));
+        if ids.is_empty() || ids.len() > REPORTED {
+            let message = format!("messageIds must name 1 to {REPORTED} messages");
+            return Err(Problem::invalid("messageIds", message));
         }
         return Ok(Count { count: app.chat.delivered_ids(me, ids).await? });
     }
@@ -82,8 +101,7 @@ pub(super) async fn delivered(context: Context, payload: Delivered) -> Outcome<C
     let (Some(id), Some(up_to)) = (payload.conversation_id, payload.up_to_seq) else {
         return Err(Problem::invalid("messageIds", needed));
     };
-    let conversation = crate::chat::locate(me, Place::Conversation(id))?;
-    app.chat.delivered(me, conversation, up_to).await?;
+    app.chat.delivered(me, id, up_to).await?;
     Ok(Count { count: 1 })
 }
 
@@ -107,17 +125,12 @@ pub(super) struct Marked {
 }
 
 pub(super) async fn mark_read(context: Context, payload: MarkRead) -> Outcome<Marked> {
-    let place = place(payload.with_user_id, payload.conversation_id, "withUserId")?;
-    let mark = context.app.chat.mark_read(context.session.about.user, place, payload.up_to).await?;
+    let named = conversation(payload.with_user_id, payload.conversation_id, "withUserId")?;
+    let (chat, me) = (&context.app.chat, context.user());
+    let mark = chat.mark_read(me, named, payload.up_to).await?;
     if !mark.moved {
-        // The other devices know already; the one that asked is always told.
-        context.session.deliver(Frame::new(&Event::MessageMarkedRead(MarkedRead {
-            with_user_id: mark.with,
-            conversation_id: mark.conversation,
-            up_to_seq: mark.up_to,
-            unread_count: mark.unread,
-            cursor: None,
-        })));
+        // The other devices know already; the one that asked gets the event in any case.
+        chat.repeat_read_mark(To::Session(me, context.session.about.id), &mark);
     }
     Ok(Marked { up_to_seq: mark.up_to, unread_count: mark.unread })
 }
@@ -145,10 +158,10 @@ pub(super) struct Pages {
 }
 
 pub(super) async fn history(context: Context, payload: History) -> Outcome<Pages> {
-    let place = place(payload.with_user_id, payload.conversation_id, "withUserId")?;
-    let (me, before, after) =
-        (context.session.about.user, payload.before.as_deref(), payload.after.as_deref());
-    let pages = context.app.chat.page(me, place, before, after, payload.limit).await?;
+    let named = conversation(payload.with_user_id, payload.conversation_id, "withUserId")?;
+    let (before, after) = (payload.before.as_deref(), payload.after.as_deref());
+    let (chat, me) = (&context.app.chat, context.user());
+    let pages = chat.page(me, named, before, after, payload.limit).await?;
     Ok(Pages {
         messages: pages.messages,
         next_cursor: pages.next_cursor,
@@ -156,7 +169,7 @@ pub(super) async fn history(context: Context, payload: History) -> Outcome<Pages
     })
 }
 
-/// Where somebody types.
+/// Where the sender types.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = TypingReport)]
@@ -166,23 +179,17 @@ pub(super) struct Where {
 }
 
 pub(super) async fn typing_start(context: Context, payload: Where) -> Outcome<Done> {
-    let (me, place) = (
-        context.session.about.user,
-        place(payload.to_user_id, payload.conversation_id, "toUserId")?,
-    );
-    if context.app.limits.typing(me).is_ok() {
-        context.app.chat.start_typing(me, place)?;
+    let named = conversation(payload.to_user_id, payload.conversation_id, "toUserId")?;
+    if context.app.limits.typing(context.user()).is_ok() {
+        context.app.chat.start_typing(context.user(), named).await?;
     }
     Ok(Done {})
 }
 
 pub(super) async fn typing_stop(context: Context, payload: Where) -> Outcome<Done> {
-    let (me, place) = (
-        context.session.about.user,
-        place(payload.to_user_id, payload.conversation_id, "toUserId")?,
-    );
-    if context.app.limits.typing(me).is_ok() {
-        context.app.chat.stop_typing(me, place)?;
+    let named = conversation(payload.to_user_id, payload.conversation_id, "toUserId")?;
+    if context.app.limits.typing(context.user()).is_ok() {
+        context.app.chat.stop_typing(context.user(), named).await?;
     }
     Ok(Done {})
 }

@@ -1,7 +1,6 @@
-//! The handshake: who it is, whether there is room, and what the client is told first.
+//! The handshake: who connects, whether there is room, and what the client is sent first.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,18 +8,20 @@ use socketioxide::SocketIo;
 use socketioxide::extract::{SocketRef, State, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
+use tracing::Instrument as _;
 
 use super::connection::Connection;
 use super::incoming::Incoming;
-use super::wire::{Line, Sender};
+use super::transport::{SocketSlot, SocketTransport};
 use crate::app::App;
 use crate::auth::{self, AuthError, Identity, bearer};
 use crate::config::XUserId;
-use crate::delivery::{Frame, SessionInfo};
-use crate::error::{Failure, Reason};
-use crate::event::{Event, MissedCalls, Role, SessionReady};
+use crate::delivery::{Frame, Opened, SessionInfo};
+use crate::error::{Failure, Problem, Reason};
+use crate::event::{CloseReason, Event, MissedCalls, Role, SessionClosed, SessionReady};
 use crate::ids::{DeviceId, SessionId, Short, UserId};
 use crate::peer::ClientAddress;
+use crate::presence::PresenceError;
 
 /// What a client says when it connects.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -97,7 +98,7 @@ async fn admit(
     Ok(())
 }
 
-/// Somebody without an account, whom a room token lets in.
+/// A guest without an account, whom a room token lets in.
 fn guest(app: &App, handshake: &Handshake) -> Option<(Identity, String)> {
     let token = handshake.token.as_ref()?.as_str()?;
     let device = handshake.device_id.as_ref().map(DeviceId::as_str).unwrap_or_default();
@@ -188,35 +189,43 @@ fn on_connect(
         socket.extensions.remove::<Admitted>().map(|admitted| open(app, &socket, admitted));
     async move {
         let Some((connection, cursor, first)) = opened else { return };
-        if let Err(error) = welcome(&connection, cursor, first).await {
-            tracing::warn!(%error, "a connection could not be brought up to date and is closed");
-            connection.session.end("PROTOCOL_ERROR", Some(2000));
-        }
+        let span = connection.span.clone();
+        let welcome = async move {
+            if let Err(problem) = welcome(&connection, cursor, first).await {
+                tracing::warn!(
+                    error = problem.message,
+                    "the connection cannot be brought up to date and is closed"
+                );
+                let closed = SessionClosed::because(CloseReason::ProtocolError);
+                connection.session.close(closed.reconnect_after(2000));
+            }
+        };
+        welcome.instrument(span).await;
     }
 }
 
 fn open(app: App, socket: &SocketRef, admitted: Admitted) -> (Arc<Connection>, Option<i64>, bool) {
     let Admitted { identity, handshake, guest } = admitted;
-    let line = Line::new(socket.clone());
+    let slot = SocketSlot::new(socket.clone());
     let about = about(&app, socket, &identity, &handshake);
-    let first = !app.delivery.is_online(identity.user_id);
     let most = app.config.limits.sessions_per_user;
-    let (session, replaced) = app.delivery.open(about, Box::new(Sender(line.clone())), most);
-    replaced.iter().for_each(|old| old.end("REPLACED", None));
+    let Opened { session, first } =
+        app.delivery.open(about, Box::new(SocketTransport(slot.clone())), most);
     if guest.is_none() {
         session.set_expires_at(identity.expires_at);
     }
     let guest = guest.zip(identity.name);
-    let connection = Arc::new(Connection::new(app, session, identity.role, line, guest));
-    tracing::debug!(session = %connection.session.about.id, user = %identity.user_id, "connected");
+    let connection = Arc::new(Connection::new(app, session, identity.role, guest));
+    let websocket = connection.session.about.websocket;
+    tracing::info!(parent: &connection.span, websocket, "connected");
 
     let receiving = connection.clone();
     socket.on_fallback(move |_: SocketRef, incoming: Incoming| receiving.receive(incoming));
     let closing = connection.clone();
     socket.on_disconnect(move |_: SocketRef, reason: DisconnectReason| {
-        closing.line.release();
-        let closing = closing.clone();
-        async move { closed(&closing, reason).await }
+        slot.release();
+        let (closing, span) = (closing.clone(), closing.span.clone());
+        async move { closed(&closing, reason).await }.instrument(span)
     });
     let cursor = handshake.cursor.as_ref().and_then(cursor_of);
     (connection, cursor, first)
@@ -244,6 +253,7 @@ fn about(app: &App, socket: &SocketRef, identity: &Identity, handshake: &Handsha
         device_name: handshake.device_name.clone().map(Short::into_string),
         websocket: socket.transport_type() == socketioxide::TransportType::Websocket,
         connected_at: app.clock.now(),
+        last_activity: app.clock.now(),
         address: address(socket),
         user_agent: agent.unwrap_or_default().chars().take(256).collect(),
         relays: handshake.capabilities.iter().take(32).any(|it| it.as_str() == "call/relay"),
@@ -251,12 +261,12 @@ fn about(app: &App, socket: &SocketRef, identity: &Identity, handshake: &Handsha
     }
 }
 
-/// Tells a new connection where it stands, then what it missed, then how the others are, then what rings.
+/// Sends a new connection its position in the log, then what it missed, then the presence of others, then calls that ring.
 async fn welcome(
     connection: &Arc<Connection>,
     cursor: Option<i64>,
     first: bool,
-) -> Result<(), crate::chat::ChatError> {
+) -> Result<(), Problem> {
     let (app, session) = (&connection.app, &connection.session);
     let user = session.about.user;
     let is_guest = user.is_guest();
@@ -278,15 +288,15 @@ async fn welcome(
     }
     match cursor {
         Some(cursor) if resumes => connection.sync_from(cursor).await?,
-        Some(_) => app.chat.reset_to(session, head),
+        Some(_) => app.chat.reset_to(user, session.about.id, head),
         None => {
-            app.chat.replay_undelivered(session, head).await?;
+            app.chat.replay_undelivered(user, session.about.id, head).await?;
             missed_calls(connection).await;
         }
     }
-    app.presence.arrived(session, first).await.map_err(crate::chat::ChatError::from)?;
-    if let Err(error) = app.calls.session_opened(session).await {
-        tracing::warn!(%error, "calls did not learn of a new connection");
+    app.presence.arrived(&session.about, first).await?;
+    if let Err(error) = app.calls.session_opened(&session.about).await {
+        tracing::warn!(%error, "the calls of this user could not be resumed");
     }
     Ok(())
 }
@@ -304,15 +314,15 @@ async fn missed_calls(connection: &Connection) {
 
 async fn closed(connection: &Connection, reason: DisconnectReason) {
     let (app, session) = (&connection.app, &connection.session);
-    tracing::debug!(session = %session.about.id, ?reason, "disconnected");
-    let last = app.delivery.close(session);
-    app.presence.forget(session);
+    tracing::info!(?reason, "disconnected");
+    let last = app.delivery.remove(session.about.user, session.about.id);
+    app.presence.forget(session.about.user, session.about.id);
     app.rooms.lost(session.about.user, session.about.id);
     if session.about.user.is_guest() {
         return;
     }
-    app.calls.session_closed(session).await;
-    // What was written to a connection that had silently died may be lost: it is told again.
+    app.calls.session_closed(&session.about).await;
+    // What was written to a connection that had silently died may be lost: it is sent again.
     let lost =
         matches!(reason, DisconnectReason::HeartbeatTimeout | DisconnectReason::TransportError);
     let sent = if session.about.legacy && !lost { session.sent_up_to() } else { 0 };
@@ -326,13 +336,10 @@ async fn closed(connection: &Connection, reason: DisconnectReason) {
         let outcome = if last {
             presence.left(user, sent).await
         } else {
-            store.touch_user(user, now, sent).await
+            store.touch_user(user, now, sent).await.map_err(PresenceError::from)
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "a sign of life could not be stored");
         }
     });
 }
-
-/// How long a client may take to go on with its replay.
-pub(super) const SYNC_PATIENCE: Duration = Duration::from_secs(60);

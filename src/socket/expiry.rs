@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::delivery::Frame;
-use crate::event::{Event, TokenExpiring};
+use crate::event::{CloseReason, Event, SessionClosed, TokenExpiring};
 
 const WARN: Duration = Duration::from_secs(60);
 const CUT: Duration = Duration::from_secs(30);
@@ -18,10 +18,10 @@ pub async fn watch_tokens(app: App) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = app.clock.now();
         let mut ending = HashSet::new();
-        for session in app.delivery.everyone() {
+        for session in app.delivery.open_sessions() {
             let end = session.expires_at();
             if end.after(CUT) <= now {
-                session.end("TOKEN_EXPIRED", None);
+                session.close(SessionClosed::because(CloseReason::TokenExpired));
             } else if end.before(WARN) <= now {
                 let key = (session.about.id, end);
                 if !warned.contains(&key) {

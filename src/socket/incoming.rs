@@ -1,6 +1,7 @@
 //! One event as it came: its name, its first argument still as text, and whether the client waits for an acknowledgement.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -44,10 +45,31 @@ impl Incoming {
     }
 }
 
+/// Events of one client that wait for their turn, and whether one is being handled.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) waiting: VecDeque<Incoming>,
+    pub(super) busy: bool,
+}
+
 /// The text of an event.
 pub(super) struct Asked(Value);
 
+#[cfg(test)]
 impl Asked {
+    /// An event with this name and argument.
+    pub(super) fn event(name: &str, payload: &serde_json::Value) -> Self {
+        Self(Value::Str(serde_json::json!([name, payload]).to_string().into(), None))
+    }
+}
+
+impl Asked {
+    /// An event as its text, for tests.
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Self {
+        Self(Value::Str(text.to_owned().into(), None))
+    }
+
     /// The event's name and its first argument; further ones are ignored.
     pub(super) fn parts(&self) -> Result<Parts<'_>, Problem> {
         match &self.0 {
@@ -70,7 +92,7 @@ impl Asked {
         }
     }
 
-    /// The event's name, as far as it can be told.
+    /// The event's name, as far as it can be read.
     pub(super) fn name(&self) -> String {
         serde_json::from_str::<Name>(self.text())
             .map(|Name(name)| name.chars().take(64).collect())

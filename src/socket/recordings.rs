@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::table::{Context, Done, Outcome};
+use super::context::{Context, Done, Outcome};
 use crate::error::Problem;
 use crate::event::recording::{Recording, RecordingMode};
 use crate::ids::{CallId, RecordingId, RoomId};
@@ -64,16 +64,18 @@ pub(super) struct Consent {
     consent: bool,
 }
 
-fn asking(context: &Context) -> Requester {
+fn requester(context: &Context) -> Requester {
     let operator = context.role.is_operator();
     Requester { user: context.session.about.user, operator }
 }
 
 pub(super) async fn start(context: Context, payload: Start) -> Outcome<One> {
     let recording = match (payload.call_id, payload.room_id) {
-        (Some(call), None) => context.app.record_call(asking(&context), call, payload.mode).await?,
+        (Some(call), None) => {
+            context.app.record_call(requester(&context), call, payload.mode).await?
+        }
         (None, Some(room)) => {
-            context.app.record_room(asking(&context), &room, payload.mode).await?
+            context.app.record_room(requester(&context), &room, payload.mode).await?
         }
         _ => return Err(Problem::invalid("callId", "Name either callId or roomId")),
     };
@@ -81,7 +83,7 @@ pub(super) async fn start(context: Context, payload: Start) -> Outcome<One> {
 }
 
 pub(super) async fn stop(context: Context, payload: Which) -> Outcome<One> {
-    let recording = context.app.stop_recording(asking(&context), payload.recording_id).await?;
+    let recording = context.app.stop_recording(requester(&context), payload.recording_id).await?;
     Ok(One { recording })
 }
 
@@ -93,7 +95,8 @@ pub(super) async fn list(context: Context, payload: List) -> Outcome<Listed> {
         limit: payload.limit,
         ..Listing::default()
     };
-    let (recordings, next_cursor) = context.app.recordings.list(asking(&context), listing).await?;
+    let (recordings, next_cursor) =
+        context.app.recordings.list(requester(&context), listing).await?;
     Ok(Listed { recordings, next_cursor })
 }
 

@@ -5,15 +5,16 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::calls::Leg;
-use super::table::{Context, Done, Outcome};
+use super::context::{Context, Done, Outcome};
 use crate::error::{Problem, Reason};
 use crate::event::IceServer;
 use crate::event::recording::ActiveRecording;
-use crate::event::room::{Participant, Permissions, Room, SessionDescription, TrackKind};
+use crate::event::room::{Participant, Room, SessionDescription};
 use crate::ids::{CallId, ParticipantId, RoomId, RoomSessionId, Short, TrackId};
 use crate::quality;
 use crate::rooms::{
-    Joining, LayerWish, Moderation, Publishing, Resuming, RoomError, Subscribed, TrackOrder, Unsent,
+    JoinRequest, LayerRequest, Publishing, Resume, RoomError, Subscribed, TrackSpec, Unpublished,
+    Unsent,
 };
 
 /// A session of a room, named.
@@ -21,7 +22,7 @@ use crate::rooms::{
 #[serde(rename_all = "camelCase")]
 #[schema(as = RoomSession)]
 pub(super) struct Which {
-    session_id: RoomSessionId,
+    pub(super) session_id: RoomSessionId,
 }
 
 /// Where to come in, and how.
@@ -36,14 +37,14 @@ pub(super) struct Join {
     #[serde(default = "yes")]
     auto_subscribe: bool,
     metadata: Option<Value>,
-    resume: Option<Resume>,
+    resume: Option<Resuming>,
 }
 
 /// A session to go on with.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RoomResume)]
-struct Resume {
+struct Resuming {
     session_id: RoomSessionId,
     secret: String,
     #[serde(default)]
@@ -81,8 +82,14 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
     }
     let user = context.session.about.user;
     let room = match (payload.room_id, payload.call_id) {
-        (Some(room), None) => room,
-        (None, Some(call)) => context.app.open_room(context.session.about.user, call).await?,
+        (Some(room), None) => {
+            // Whoever is in a call may name its room, which is opened then; to everybody else there is no such room.
+            if let Some(call) = room.call() {
+                let _ = app.open_room(user, call).await;
+            }
+            room
+        }
+        (None, Some(call)) => app.open_room(user, call).await?,
         _ => return Err(Problem::invalid("roomId", "Name either roomId or callId")),
     };
     let (token, known) = match &context.guest {
@@ -90,7 +97,7 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
         None => (payload.token.map(Short::into_string), app.people.me(user).await?.name),
     };
     let name = payload.name.map(Short::into_string).or(known);
-    let joining = Joining {
+    let request = JoinRequest {
         user,
         operator: context.role.is_operator(),
         socket: context.session.about.id,
@@ -98,15 +105,16 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
         token,
         auto_subscribe: payload.auto_subscribe,
         metadata: payload.metadata,
-        resume: payload.resume.map(|it| Resuming {
+        resume: payload.resume.map(|it| Resume {
             session: it.session_id,
             secret: it.secret,
             last: it.last_seq,
             fresh: it.fresh,
         }),
     };
-    let joined = app.rooms.join(&room, &joining)?;
-    let ice = app.room_ice(user, joining.token.as_deref());
+    let token = request.token.clone();
+    let joined = app.rooms.join(&room, request).await?;
+    let ice = app.room_ice(user, token.as_deref());
     Ok(JoinAck {
         session_id: joined.session,
         resume_secret: joined.secret,
@@ -121,7 +129,7 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
 }
 
 pub(super) async fn leave(context: Context, payload: Which) -> Outcome<Done> {
-    context.app.rooms.leave(context.session.about.user, payload.session_id)?;
+    context.app.rooms.leave(context.session.about.user, payload.session_id).await?;
     Ok(Done {})
 }
 
@@ -133,13 +141,14 @@ pub(super) struct Publish {
     session_id: RoomSessionId,
     offer: SessionDescription,
     #[serde(default)]
-    tracks: Vec<TrackOrder>,
+    tracks: Vec<TrackSpec>,
 }
 
 pub(super) async fn publish(context: Context, payload: Publish) -> Outcome<Publishing> {
     let sdp = described(&payload.offer, "offer")?;
     let me = context.session.about.user;
-    Ok(context.app.rooms.publish(me, payload.session_id, sdp, &payload.tracks, Unsent::Held)?)
+    let rooms = &context.app.rooms;
+    Ok(rooms.publish(me, payload.session_id, sdp, payload.tracks, Unsent::Held).await?)
 }
 
 fn described<'a>(description: &'a SessionDescription, kind: &'static str) -> Outcome<&'a str> {
@@ -150,23 +159,27 @@ fn described<'a>(description: &'a SessionDescription, kind: &'static str) -> Out
     Err(Problem { reason: Reason::SdpInvalid, ..problem })
 }
 
-/// Tracks no longer to publish.
+/// Tracks no longer to publish: by an offer, or by their names alone.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RoomUnpublish)]
 pub(super) struct Unpublish {
     session_id: RoomSessionId,
+    /// Nothing of these is passed on any more, whatever their sections go on carrying.
+    #[serde(default)]
+    track_ids: Vec<TrackId>,
     /// Sections that are inactive in it, or rejected, are no longer published.
-    offer: SessionDescription,
+    offer: Option<SessionDescription>,
     /// What else it publishes.
     #[serde(default)]
-    tracks: Vec<TrackOrder>,
+    tracks: Vec<TrackSpec>,
 }
 
-pub(super) async fn unpublish(context: Context, payload: Unpublish) -> Outcome<Publishing> {
-    let sdp = described(&payload.offer, "offer")?;
+pub(super) async fn unpublish(context: Context, payload: Unpublish) -> Outcome<Unpublished> {
+    let offer = payload.offer.as_ref().map(|offer| described(offer, "offer")).transpose()?;
+    let offer = offer.map(|offer| (offer, payload.tracks));
     let me = context.session.about.user;
-    Ok(context.app.rooms.publish(me, payload.session_id, sdp, &payload.tracks, Unsent::Ended)?)
+    Ok(context.app.rooms.unpublish(me, payload.session_id, payload.track_ids, offer).await?)
 }
 
 /// Tracks to receive, or no longer.
@@ -180,12 +193,12 @@ pub(super) struct Tracks {
 
 pub(super) async fn subscribe(context: Context, payload: Tracks) -> Outcome<Subscribed> {
     let me = context.session.about.user;
-    Ok(context.app.rooms.subscribe(me, payload.session_id, &payload.track_ids, true)?)
+    Ok(context.app.rooms.subscribe(me, payload.session_id, payload.track_ids, true).await?)
 }
 
 pub(super) async fn unsubscribe(context: Context, payload: Tracks) -> Outcome<Subscribed> {
     let me = context.session.about.user;
-    Ok(context.app.rooms.subscribe(me, payload.session_id, &payload.track_ids, false)?)
+    Ok(context.app.rooms.subscribe(me, payload.session_id, payload.track_ids, false).await?)
 }
 
 /// The answer to a `room:offer`.
@@ -200,7 +213,8 @@ pub(super) struct Answer {
 
 pub(super) async fn answer(context: Context, payload: Answer) -> Outcome<Done> {
     let sdp = described(&payload.answer, "answer")?;
-    context.app.rooms.answered(context.session.about.user, payload.session_id, payload.rev, sdp)?;
+    let me = context.session.about.user;
+    context.app.rooms.answered(me, payload.session_id, payload.rev, sdp).await?;
     Ok(Done {})
 }
 
@@ -226,7 +240,7 @@ pub(super) struct Candidate {
 
 /// The lite side of ICE waits for checks and needs no candidates of the other (RFC 8445 §2.5).
 pub(super) async fn candidate(context: Context, payload: Candidate) -> Outcome<Done> {
-    context.app.rooms.has(context.session.about.user, payload.session_id)?;
+    context.app.rooms.has(context.session.about.user, payload.session_id).await?;
     Ok(Done {})
 }
 
@@ -257,7 +271,7 @@ pub(super) async fn restart(context: Context, payload: Restart) -> Outcome<Resta
         (Target::Subscribe, _) => None,
     };
     let me = context.session.about.user;
-    Ok(Restarted { answer: context.app.rooms.restart(me, payload.session_id, offer)? })
+    Ok(Restarted { answer: context.app.rooms.restart(me, payload.session_id, offer).await? })
 }
 
 /// Which layer of a track to receive.
@@ -267,12 +281,21 @@ pub(super) async fn restart(context: Context, payload: Restart) -> Outcome<Resta
 pub(super) struct Layer {
     session_id: RoomSessionId,
     #[serde(flatten)]
-    wish: LayerWish,
+    request: LayerRequest,
 }
 
-pub(super) async fn layer(context: Context, payload: Layer) -> Outcome<Done> {
-    context.app.rooms.prefer(context.session.about.user, payload.session_id, &payload.wish)?;
-    Ok(Done {})
+/// The layer that arrives now; `room:layer-changed` says when another one does.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomLayerAck)]
+pub(super) struct CurrentLayer {
+    /// Its name; null when none arrives, or the track has no layers.
+    current: Option<String>,
+}
+
+pub(super) async fn layer(context: Context, payload: Layer) -> Outcome<CurrentLayer> {
+    let me = context.session.about.user;
+    let current = context.app.rooms.prefer(me, payload.session_id, payload.request).await?;
+    Ok(CurrentLayer { current })
 }
 
 /// A track of one's own to mute, or no longer.
@@ -287,77 +310,8 @@ pub(super) struct Mute {
 
 pub(super) async fn mute(context: Context, payload: Mute) -> Outcome<Done> {
     let me = context.session.about.user;
-    context.app.rooms.mute(me, payload.session_id, payload.track_id, payload.muted)?;
+    context.app.rooms.mute(me, payload.session_id, payload.track_id, payload.muted).await?;
     Ok(Done {})
-}
-
-/// Somebody else, and what is to become of it.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = RoomModerate)]
-pub(super) struct Moderate {
-    session_id: RoomSessionId,
-    participant_id: ParticipantId,
-    kind: Option<TrackKind>,
-    reason: Option<Short<200>>,
-    permissions: Option<Permissions>,
-    moderator: Option<bool>,
-    #[serde(default = "yes")]
-    admit: bool,
-}
-
-fn moderate(context: &Context, session: RoomSessionId, what: Moderation) -> Outcome<Done> {
-    context.app.rooms.moderate(context.session.about.user, session, what)?;
-    Ok(Done {})
-}
-
-pub(super) async fn mute_remote(context: Context, payload: Moderate) -> Outcome<Done> {
-    let what = Moderation::Mute(payload.participant_id, payload.kind);
-    moderate(&context, payload.session_id, what)
-}
-
-pub(super) async fn kick(context: Context, payload: Moderate) -> Outcome<Done> {
-    let reason = payload.reason.map(Short::into_string);
-    moderate(&context, payload.session_id, Moderation::Kick(payload.participant_id, reason))
-}
-
-pub(super) async fn permissions(context: Context, payload: Moderate) -> Outcome<Done> {
-    let Some(permissions) = payload.permissions else {
-        return Err(Problem::invalid("permissions", "permissions is missing"));
-    };
-    let what = Moderation::Permit(payload.participant_id, permissions, payload.moderator);
-    moderate(&context, payload.session_id, what)
-}
-
-pub(super) async fn admit(context: Context, payload: Moderate) -> Outcome<Done> {
-    let what = Moderation::Admit(payload.participant_id, payload.admit);
-    moderate(&context, payload.session_id, what)
-}
-
-/// Whether the room is to be locked.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = RoomLock)]
-pub(super) struct Lock {
-    session_id: RoomSessionId,
-    locked: bool,
-}
-
-pub(super) async fn lock(context: Context, payload: Lock) -> Outcome<Done> {
-    moderate(&context, payload.session_id, Moderation::Lock(payload.locked))
-}
-
-/// Who is to be in the middle; nobody, when it is left out.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = RoomSpotlightSet)]
-pub(super) struct Spotlight {
-    session_id: RoomSessionId,
-    participant_id: Option<ParticipantId>,
-}
-
-pub(super) async fn spotlight(context: Context, payload: Spotlight) -> Outcome<Done> {
-    moderate(&context, payload.session_id, Moderation::Spotlight(payload.participant_id))
 }
 
 /// What a client measured on its two connections.
@@ -378,13 +332,9 @@ pub(super) async fn stats(context: Context, payload: Stats) -> Outcome<Done> {
             return Err(Problem::invalid(name, format!("{name} may hold 200 at most")));
         }
     }
-    context.app.rooms.has(context.session.about.user, payload.session_id)?;
+    context.app.rooms.has(context.session.about.user, payload.session_id).await?;
     quality::note(payload.pubs.iter().chain(&payload.subs).map(Leg::measured));
     Ok(Done {})
-}
-
-pub(super) async fn end(context: Context, payload: Which) -> Outcome<Done> {
-    moderate(&context, payload.session_id, Moderation::End)
 }
 
 /// A hand, raised or lowered.
@@ -397,7 +347,8 @@ pub(super) struct Hand {
 }
 
 pub(super) async fn hand(context: Context, payload: Hand) -> Outcome<Done> {
-    context.app.rooms.raise(context.session.about.user, payload.session_id, payload.raised)?;
+    let me = context.session.about.user;
+    context.app.rooms.raise(me, payload.session_id, payload.raised).await?;
     Ok(Done {})
 }
 
@@ -412,7 +363,7 @@ pub(super) struct Reaction {
 
 pub(super) async fn reaction(context: Context, payload: Reaction) -> Outcome<Done> {
     let me = context.session.about.user;
-    context.app.rooms.react(me, payload.session_id, payload.emoji.as_str())?;
+    context.app.rooms.react(me, payload.session_id, payload.emoji.into_string()).await?;
     Ok(Done {})
 }
 
@@ -429,8 +380,8 @@ pub(super) struct Data {
 
 pub(super) async fn data(context: Context, payload: Data) -> Outcome<Done> {
     let me = context.session.about.user;
-    let what = (payload.topic.as_str(), &payload.payload);
-    context.app.rooms.data(me, payload.session_id, what, payload.to.as_deref())?;
+    let what = (payload.topic.into_string(), payload.payload);
+    context.app.rooms.data(me, payload.session_id, what, payload.to).await?;
     Ok(Done {})
 }
 
@@ -447,6 +398,6 @@ pub(super) struct Metadata {
 pub(super) async fn metadata(context: Context, payload: Metadata) -> Outcome<Done> {
     let me = context.session.about.user;
     let name = payload.name.map(Short::into_string);
-    context.app.rooms.describe(me, payload.session_id, payload.metadata, name)?;
+    context.app.rooms.describe(me, payload.session_id, payload.metadata, name).await?;
     Ok(Done {})
 }

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::table::{Context, Done, Outcome};
+use super::context::{Context, Done, Outcome};
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
 use crate::event::{PresenceMode, SyncBatch, UserStatus};
 use crate::ids::UserId;
+use crate::presence::CONTACTS;
 
-/// People to be told of.
+/// Whose status to get.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = PresencePeople)]
@@ -18,29 +19,32 @@ pub(super) struct People {
     user_ids: Vec<UserId>,
 }
 
-/// How they are.
+/// Their states.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PresenceStates)]
 pub(super) struct States {
     states: Vec<UserStatus>,
 }
 
-fn at_most_500(people: People) -> Outcome<Vec<UserId>> {
-    let fits = people.user_ids.len() <= 500;
-    if fits {
-        Ok(people.user_ids)
-    } else {
-        Err(Problem::invalid("userIds", "userIds may name 500 people at most"))
+fn within_limit(people: People) -> Outcome<Vec<UserId>> {
+    match people.user_ids.len() <= CONTACTS {
+        true => Ok(people.user_ids),
+        false => {
+            let message = format!("userIds may name {CONTACTS} people at most");
+            Err(Problem::invalid("userIds", message))
+        }
     }
 }
 
 pub(super) async fn subscribe(context: Context, payload: People) -> Outcome<States> {
-    let users = at_most_500(payload)?;
-    Ok(States { states: context.app.presence.subscribe(&context.session, users).await? })
+    let users = within_limit(payload)?;
+    let (by, session) = (context.policy_actor(), context.session.about.id);
+    Ok(States { states: context.app.presence.subscribe(by, session, &users).await? })
 }
 
 pub(super) async fn unsubscribe(context: Context, payload: People) -> Outcome<Done> {
-    context.app.presence.unsubscribe(&context.session, &at_most_500(payload)?);
+    let (me, session) = (context.user(), context.session.about.id);
+    context.app.presence.unsubscribe(me, session, &within_limit(payload)?);
     Ok(Done {})
 }
 

@@ -1,27 +1,15 @@
 //! The events that clients may send: name, handler, payload and acknowledgement, in one table from which the API description
 //! is made as well.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::connection::Connection;
+use super::context::{Context, Done, Outcome};
 use super::incoming::{Parts, parse};
-use super::{calls, chat, recordings, rooms, session};
+use super::{calls, chat, moderation, recordings, rooms, session};
 use crate::error::Problem;
 use crate::event::{Schemas, register};
-
-/// What a handler gets beside the payload.
-pub(super) type Context = Arc<Connection>;
-
-/// What a handler gives: the fields of the acknowledgement beside `ok`.
-pub(super) type Outcome<T> = Result<T, Problem>;
-
-/// An acknowledgement without fields.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Done {}
 
 #[derive(Serialize)]
 struct Positive<T> {
@@ -88,13 +76,13 @@ events! {
     "message:markRead" | "message:mark-read" => chat::mark_read(chat::MarkRead) -> chat::Marked,
     /// A page of messages, oldest first.
     "message:history" => chat::history(chat::History) -> chat::Pages,
-    /// Tells the other side that one types; ends by itself after 6 s.
+    /// Shows the others that one types; ends by itself after 6 s.
     "typing:start" => chat::typing_start(chat::Where) -> Done,
-    /// Tells the other side that one no longer types.
+    /// Shows the others that one no longer types.
     "typing:stop" => chat::typing_stop(chat::Where) -> Done,
-    /// Tells of these people from now on.
+    /// Sends the status of these people from now on.
     "presence:subscribe" => session::subscribe(session::People) -> session::States,
-    /// No longer tells of these people.
+    /// No longer sends the status of these people.
     "presence:unsubscribe" => session::unsubscribe(session::People) -> Done,
     /// How one wants to be seen.
     "presence:set" => session::set_presence(session::SetPresence) -> Done,
@@ -106,7 +94,7 @@ events! {
     "session:refresh" => session::refresh(session::Refresh) -> session::Refreshed,
     /// Measures the way there and back.
     "session:ping" => session::ping(session::Ping) -> session::Pong,
-    /// Calls somebody.
+    /// Places a call.
     "call:initiate" => calls::initiate(calls::Initiate) -> calls::Initiated,
     /// This device shows the call.
     "call:ringing" => calls::ringing(calls::Which) -> Done,
@@ -140,7 +128,7 @@ events! {
     "webrtc:answer" => calls::answer(calls::AnswerSignal) -> crate::calls::SignalDelivery,
     /// Passes an ICE candidate to the other side; null ends the list.
     "webrtc:ice-candidate" => calls::candidate(calls::Candidate) -> crate::calls::SignalDelivery,
-    /// Records a call or a room; everybody there is told before the first byte is written.
+    /// Records a call or a room; everyone there gets `recording:started` before the first byte is written.
     "recording:start" => recordings::start(recordings::Start) -> recordings::One,
     /// Ends a recording.
     "recording:stop" => recordings::stop(recordings::Which) -> recordings::One,
@@ -155,7 +143,7 @@ events! {
     /// Publishes tracks by an offer of the `publish` connection.
     "room:publish" => rooms::publish(rooms::Publish) -> crate::rooms::Publishing,
     /// Publishes fewer tracks: what the new offer no longer sends.
-    "room:unpublish" => rooms::unpublish(rooms::Unpublish) -> crate::rooms::Publishing,
+    "room:unpublish" => rooms::unpublish(rooms::Unpublish) -> crate::rooms::Unpublished,
     /// Asks for tracks; `room:offer` follows.
     "room:subscribe" => rooms::subscribe(rooms::Tracks) -> crate::rooms::Subscribed,
     /// Wants tracks no longer.
@@ -167,23 +155,23 @@ events! {
     /// Begins ICE anew.
     "room:ice-restart" => rooms::restart(rooms::Restart) -> rooms::Restarted,
     /// Says which layer of a track is wanted.
-    "room:layer" => rooms::layer(rooms::Layer) -> Done,
+    "room:layer" => rooms::layer(rooms::Layer) -> rooms::CurrentLayer,
     /// Mutes a track of one's own, or no longer.
     "room:mute" => rooms::mute(rooms::Mute) -> Done,
-    /// Mutes somebody else; for moderators.
-    "room:mute-remote" => rooms::mute_remote(rooms::Moderate) -> Done,
-    /// Sends somebody out; for moderators.
-    "room:kick" => rooms::kick(rooms::Moderate) -> Done,
-    /// Changes what somebody may do; for moderators.
-    "room:permissions" => rooms::permissions(rooms::Moderate) -> Done,
-    /// Lets somebody in from the lobby, or not; for moderators.
-    "room:admit" => rooms::admit(rooms::Moderate) -> Done,
+    /// Mutes another participant; for moderators.
+    "room:mute-remote" => moderation::mute_remote(moderation::Moderate) -> Done,
+    /// Removes a participant; for moderators.
+    "room:kick" => moderation::kick(moderation::Moderate) -> Done,
+/// Changes what a participant may do; for moderators.
+    "room:permissions" => moderation::permissions(moderation::Permit) -> Done,
+    /// Admits a user from the lobby, or rejects; for moderators.
+    "room:admit" => moderation::admit(moderation::Moderate) -> Done,
     /// Locks the room, or opens it; for moderators.
-    "room:lock" => rooms::lock(rooms::Lock) -> Done,
+    "room:lock" => moderation::lock(moderation::Lock) -> Done,
     /// Ends the room; for moderators.
-    "room:end" => rooms::end(rooms::Which) -> Done,
-    /// Puts somebody in the middle for everybody, or nobody; for moderators.
-    "room:spotlight" => rooms::spotlight(rooms::Spotlight) -> Done,
+    "room:end" => moderation::end(rooms::Which) -> Done,
+    /// Puts a participant in the spotlight for everyone, or ends that; for moderators.
+    "room:spotlight" => moderation::spotlight(moderation::Spotlight) -> Done,
     /// Says what one measured.
     "room:stats" => rooms::stats(rooms::Stats) -> Done,
     /// Raises or lowers one's hand.

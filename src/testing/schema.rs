@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 /// A document with schemas under `/components/schemas`.
-pub(crate) struct Schemas(Value);
+pub(crate) struct Schemas {
+    document: Value,
+    known: Map<String, Value>,
+}
 
 /// Keywords that say nothing about which values are valid, or nothing that is checked here.
 const NOTES: [&str; 8] = [
@@ -22,12 +25,21 @@ const NOTES: [&str; 8] = [
 
 impl Schemas {
     pub(crate) fn new(document: Value) -> Self {
-        Self(document)
+        Self { document, known: Map::new() }
+    }
+
+    pub(crate) fn document(&self) -> &Value {
+        &self.document
+    }
+
+    /// What a member of this name has in samples.
+    pub(crate) fn know(&mut self, member: &str, value: Value) {
+        self.known.insert(member.to_owned(), value);
     }
 
     fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
         let Some(to) = schema["$ref"].as_str() else { return schema };
-        let found = self.0.pointer(to.trim_start_matches('#'));
+        let found = self.document.pointer(to.trim_start_matches('#'));
         self.resolve(found.unwrap_or_else(|| panic!("{to} leads nowhere")))
     }
 
@@ -183,11 +195,13 @@ impl Schemas {
         let needed = |name: &str| {
             schema["required"].as_array().is_some_and(|all| all.iter().any(|it| it == name))
         };
+        let sample = |name: &str, schema| match self.known.get(name) {
+            Some(known) => known.clone(),
+            None => self.sample(schema, whole),
+        };
         let members = schema["properties"].as_object().into_iter().flatten();
         let members = members.filter(|(name, _)| whole || needed(name));
-        Value::Object(
-            members.map(|(name, schema)| (name.clone(), self.sample(schema, whole))).collect(),
-        )
+        Value::Object(members.map(|(name, schema)| (name.clone(), sample(name, schema))).collect())
     }
 
     /// Values that differ from a whole valid one in one member, which has what it cannot be or is of a size that nobody sends; and

@@ -79,7 +79,7 @@ class Publisher {
     hold: async (chance) => {
       await this.do('direct', 'inactive')
       await this.member.publish()
-      await sleep(500 + chance * 1500)
+      await sleep(500 + chance * 1500) // paces operations: as long as chance holds the track
       await this.do('direct', 'sendonly')
       const track = this.spans.at(-1).trackId
       const tracks = await this.member.publish()
@@ -89,7 +89,7 @@ class Publisher {
     encoding: async (chance) => {
       const rid = RIDS[this.rids][chance < 0.5 ? 0 : 1]
       await this.do('encode', rid, false)
-      await sleep(1000 + chance * 1000)
+      await sleep(1000 + chance * 1000) // paces operations: as long as chance keeps the encoding off
       await this.do('encode', rid, true)
     },
     // The section is stopped, and another one has encodings of other names.
@@ -175,10 +175,10 @@ test(`ten publishers change codecs, encodings, directions and networks for ${SEC
       const one = publisher.operate(names[Math.floor(chance() * names.length)], chance()).finally(() => running.delete(one))
       running.add(one)
     }
-    await sleep(200)
+    await sleep(200) // paces operations: five begin in a second at most
   }
   await Promise.all(running)
-  await sleep(PEACE)
+  await sleep(PEACE) // paces media: the time for which pictures are watched after the last operation
 
   const end = Date.now()
   const problems = []

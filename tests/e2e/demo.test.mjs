@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { frames, launch, page, seeing, videoCall } from './support/browser.mjs'
-import { Server, root, sleep, until } from './support/server.mjs'
+import { Server, root, until } from './support/server.mjs'
 
 const shots = `${root}/test-results`
 let server
@@ -40,7 +40,6 @@ test('two tabs chat, with states, typing and offline delivery', async () => {
   await ben.locator('#link', { hasText: 'not connected' }).waitFor()
   for (const n of [1, 2, 3]) await say(ada, `while you were away ${n}`)
   await ada.locator('#messages li.mine', { hasText: 'sent' }).first().waitFor()
-  await sleep(300)
   assert.equal(await ben.locator('#messages li', { hasText: 'while you were away' }).count(), 0)
   await ben.click('#cut')
   await ben.locator('#messages li', { hasText: 'while you were away 3' }).waitFor()
@@ -51,7 +50,9 @@ test('two tabs chat, with states, typing and offline delivery', async () => {
   await ben.locator('#messages li.mine', { hasText: 'sending' }).waitFor()
   await ben.click('#cut')
   await ada.locator('#messages li', { hasText: 'written without a line' }).waitFor()
-  await sleep(200)
+  // What comes later is there, and the message of before not twice.
+  await say(ben, 'after it')
+  await ada.locator('#messages li', { hasText: 'after it' }).waitFor()
   assert.equal(await ada.locator('#messages li', { hasText: 'written without a line' }).count(), 1)
 
   await ada.click('#drawer-toggle')
@@ -91,7 +92,7 @@ test('two tabs complete a video call and see each other', async () => {
 })
 
 test('every page shows itself, light and dark and on a phone, and works by keyboard', async () => {
-  for (const [path, name] of [['/', 'home'], ['/docs', 'docs']]) {
+  for (const [path, name] of [['/', 'home'], ['/docs', 'docs'], ['/docs/client', 'client']]) {
     const tab = await page(browser, server.url + path, { colorScheme: name === 'home' ? 'dark' : 'light' })
     await tab.waitForLoadState('networkidle')
     await tab.screenshot({ path: `${shots}/${name}.png` })

@@ -24,11 +24,14 @@ before(async () => {
 })
 after(() => server.stop())
 
-test('OpenAPI is valid by two validators', async (context) => {
+test('OpenAPI is valid by the validator of seriousme', async () => {
   const result = await new Validator().validate(structuredClone(openapi))
   assert.ok(result.valid, JSON.stringify(result.errors))
-  const validator = join(root, 'target/venv/bin/openapi-spec-validator')
-  if (!existsSync(validator)) return context.diagnostic(`SKIPPED: openapi-spec-validator is not at ${validator}; make aiortc installs it`)
+})
+
+const validator = join(root, 'target/venv/bin/openapi-spec-validator')
+const missing = !existsSync(validator) && `SKIPPED: openapi-spec-validator is not at ${validator}; make aiortc installs it`
+test('OpenAPI is valid by openapi-spec-validator', { skip: missing }, () => {
   const file = join(server.data, 'openapi.json')
   writeFileSync(file, JSON.stringify(openapi))
   execFileSync(validator, [file], { stdio: ['ignore', 'pipe', 'pipe'] })

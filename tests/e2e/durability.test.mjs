@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { io } from 'socket.io-client'
-import { Server, ask, next, observe, onMongo, sleep, token, until } from './support/server.mjs'
+import { Server, ask, grown, next, observe, onMongo, settled, sleep, token, until } from './support/server.mjs'
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 20)
 let server
@@ -39,17 +39,24 @@ test(`${ROUNDS} rounds of kill -9 under load lose and double nothing`, async (co
       sender.open = [clientId]
       try {
         const ack = await sender.socket.timeout(2000).emitWithAck('message:send', { toUserId: 1, content: `text of ${clientId}`, clientId })
-        if (!ack.ok) { await sleep(10); continue }
+        if (!ack.ok) {
+          await sleep(10) // paces load: what was refused comes again
+          continue
+        }
         const known = sender.acked.get(clientId)
         if (known) assert.equal(known.messageId, ack.messageId)
         sender.acked.set(clientId, ack)
         sender.open = []
-      } catch { await sleep(10) }
+      } catch {
+        await sleep(10) // paces load: what was not answered comes again
+      }
     }
   }
   const loads = senders.map(load)
+  const acknowledged = () => senders.reduce((sum, { acked }) => sum + acked.size, 0)
   for (let round = 0; round < ROUNDS; round += 1) {
-    await sleep((onMongo ? 1500 : 100) + Math.random() * 250)
+    // Killed in the middle of the load, each time at another point of it.
+    await grown(acknowledged, (onMongo ? 5 : 20) + Math.floor(Math.random() * 200), 'acknowledgements', 30_000)
     // With a database beside it, that one dies every second time.
     if (onMongo && round % 2 === 1) {
       await server.killEngine()
@@ -58,7 +65,7 @@ test(`${ROUNDS} rounds of kill -9 under load lose and double nothing`, async (co
       await server.crash()
     }
   }
-  await sleep(200)
+  await grown(acknowledged, 20, 'acknowledgements after the last round', 30_000)
   running = false
   await Promise.all(loads)
   let total = 0
@@ -91,7 +98,8 @@ test('an offline receiver gets 500 missed messages in order, once, and then live
     back.emit('sync:ack', { cursor: batch.cursor })
   })
   back.on('message:received', (message) => got.push(message.content))
-  await sleep(30)
+  // While it catches up.
+  await until(() => got.length > 0, 'the first batch')
   await ask(ada, 'message:send', { toUserId: 2, content: 'live' })
   await until(() => got.includes('live'), 'the live message')
   assert.deepEqual(got, [...Array.from({ length: 500 }, (_, n) => `m${n}`), 'live'])
@@ -120,9 +128,14 @@ test('a client of the original gets what it missed once, and two devices converg
   const texts = original.events.filter(({ name }) => name === 'message:received').map(({ payload }) => payload.content)
   assert.deepEqual(texts, Array.from({ length: 200 }, (_, n) => `m${n + 5}`))
   original.close()
-  await sleep(100)
+  // How far a client without a cursor was sent is stored together with when it was last seen.
+  await until(async () => {
+    const { data } = (await server.rest(1, 'GET', '/api/chat/users/4')).json
+    return !data.isOnline && Date.parse(data.lastSeen) > Date.parse(original.ready.serverTime)
+  }, 'the server has noted how far it was')
   const again = await server.connect(4)
-  await sleep(300)
+  // What was missed comes before the states of others.
+  await next(again, 'presence:snapshot')
   assert.equal(again.events.filter(({ name }) => name === 'message:received').length, 0, 'not once more')
   again.close()
 

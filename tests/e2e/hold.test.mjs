@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { launch } from './support/browser.mjs'
 import { firefox } from './support/firefox.mjs'
 import { Member, prepare, sections } from './support/lab.mjs'
-import { Server, sleep } from './support/server.mjs'
+import { Server } from './support/server.mjs'
 
 let server
 let chromium
@@ -80,7 +80,7 @@ for (const [browser, open] of Object.entries(pages)) {
     await ben.seeing(track)
     await ada.sending.do('direct', n, 'inactive')
     await ada.publish()
-    await sleep(500)
+    await ben.still(track)
     await ada.sending.do('direct', n, 'sendonly')
     await ada.publish()
     assert.deepEqual(ada.rejected, [])

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { phone } from './support/phones.mjs'
-import { Server, next, sleep } from './support/server.mjs'
+import { Server, ask, next, settled } from './support/server.mjs'
 
 let server
 before(async () => {
@@ -62,13 +62,14 @@ test('completes a call with libwebrtc on both sides and hears the other', async 
       await next(side, 'state', (state) => state === 'connected', 15000)
       await next(side, 'hears', () => true, 15000)
     }
-    await sleep(1100)
     ada.say({ hangup: true })
     const ended = await next(ben, 'call:ended')
     assert.equal(ended.callId, incoming.callId)
     assert.equal(ended.fromUserId, 7)
-    assert.ok(ended.duration >= 1)
     await next(ada, 'call:ended')
+    const { json: { data: call } } = await server.rest(7, 'GET', `/api/calls/${ended.callId}`)
+    assert.ok(Date.parse(call.endTime) > Date.parse(call.startTime))
+    assert.equal(ended.duration, Math.floor((Date.parse(call.endTime) - Date.parse(call.startTime)) / 1000))
   } finally {
     ada.close(); ben.close()
   }
@@ -84,7 +85,8 @@ test('an offer that comes before the acceptance waits for it', async () => {
   ada.emit('webrtc:offer', { callId, toUserId: 8, offer: { type: 'offer', sdp: 'v=0\r\nfirst' } })
   ada.emit('webrtc:offer', { callId, toUserId: 8, offer: { type: 'offer', sdp: 'v=0\r\nsecond' } })
   ada.emit('webrtc:ice-candidate', { callId, toUserId: 8, candidate: { candidate: 'candidate:1 1 udp 1 192.0.2.1 9 typ host', sdpMid: '0' } })
-  await sleep(200)
+  await settled(ada)
+  await settled(ben)
   assert.equal(ben.events.filter((event) => event.name.startsWith('webrtc:')).length, 0)
   ben.emit('call:respond', { callId, response: 'accept', toUserId: 7 })
   const offer = await next(ben, 'webrtc:offer')

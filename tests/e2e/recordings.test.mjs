@@ -6,9 +6,9 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } f
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
-import { frames, launch, page, seeing, videoCall } from './support/browser.mjs'
+import { advancing, frames, launch, page, seeing, videoCall } from './support/browser.mjs'
 import { phone } from './support/phones.mjs'
-import { Server, ask, next, root, sleep, token, until } from './support/server.mjs'
+import { Server, ask, grown, next, root, token, until } from './support/server.mjs'
 import { python, whipClient } from './support/whip-client.mjs'
 
 const run = promisify(execFile)
@@ -29,7 +29,9 @@ async function inCall(own = server, ...kinds) {
   ada.say({ dial: 8 })
   const { callId } = await next(ben, 'call:incoming')
   for (const side of [ada, ben]) await next(side, 'hears', () => true, 15000)
-  return { ada, ben, watch, callId, close: () => [ada, ben, watch].forEach((one) => one.close()) }
+  /** Waits until both have this many more seconds of the other's sound. */
+  const lasts = (seconds) => Promise.all([ada, ben].map((side) => grown(() => side.received('audio'), seconds * 100, 'pieces of sound', 10_000 + seconds * 2000)))
+  return { ada, ben, watch, callId, lasts, close: () => [ada, ben, watch].forEach((one) => one.close()) }
 }
 
 /** Downloads the files of a recording by its links; checks what was promised of each. */
@@ -62,9 +64,8 @@ async function decoded(at) {
 }
 
 test('a call of two clients of the original is recorded, and ffmpeg plays it', async () => {
-  const { ada, ben, watch, callId, close } = await inCall(server, 'video')
+  const { ada, ben, watch, callId, lasts, close } = await inCall(server, 'video')
   try {
-    const begun = Date.now()
     const started = await ask(watch, 'recording:start', { callId })
     assert.ok(started.ok, JSON.stringify(started))
     assert.equal(started.recording.status, 'recording')
@@ -74,14 +75,14 @@ test('a call of two clients of the original is recorded, and ffmpeg plays it', a
     assert.equal((await ask(watch, 'recording:start', { callId })).reason, 'ALREADY_RECORDING')
     const early = await server.rest(7, 'GET', `/api/calls/${callId}/recording`)
     assert.deepEqual([early.status, early.json.details.recordingStatus], [404, 'recording'])
-    await sleep(6000)
+    await lasts(6)
     assert.ok((await ask(watch, 'recording:stop', { recordingId: started.recording.recordingId })).ok)
-    const seconds = (Date.now() - begun) / 1000
     const stopped = await next(watch, 'recording:stopped')
     assert.equal(stopped.recording.stopReason, 'requested')
     const { recording } = await next(watch, 'recording:ready')
     await next(ben, 'recording:ready')
     assert.equal(recording.status, 'completed')
+    const seconds = (Date.parse(recording.stoppedAt) - Date.parse(recording.startedAt)) / 1000
     assert.deepEqual(recording.files.map(({ kind, userId }) => [kind, userId]).sort(), [['manifest', null], ['video', 7], ['video', 8]])
     const files = await fetched(server, recording)
     for (const file of files.filter(({ kind }) => kind === 'video')) {
@@ -114,13 +115,13 @@ test('after kill -9 at most 1.2 s are missing, and what is there plays and can b
   await own.people(7, 8)
   try {
     for (const how of ['start', 'program']) {
-      const { watch, callId, close } = await inCall(own, 'video')
-      const begun = Date.now()
+      const { watch, callId, lasts, close } = await inCall(own, 'video')
       const started = await ask(watch, 'recording:start', { callId })
       assert.ok(started.ok, JSON.stringify(started))
-      await sleep(5000)
+      await lasts(5)
+      // The server is killed and has no time of its own for it.
+      const seconds = (Date.now() - Date.parse(started.recording.startedAt)) / 1000
       own.process.kill('SIGKILL')
-      const seconds = (Date.now() - begun) / 1000
       await own.exited
       close()
       if (how === 'program') {
@@ -145,9 +146,9 @@ test('after kill -9 at most 1.2 s are missing, and what is there plays and can b
 })
 
 test('who was not there gets 404 for everything, and no text from outside is a path', async () => {
-  const { watch, callId, close } = await inCall()
+  const { watch, callId, lasts, close } = await inCall()
   const { recording: { recordingId } } = await ask(watch, 'recording:start', { callId, mode: 'audio-mix' })
-  await sleep(2500)
+  await lasts(2.5)
   const eve = await server.connect(9)
   assert.equal((await ask(eve, 'recording:stop', { recordingId })).reason, 'NOT_FOUND')
   assert.equal((await ask(eve, 'recording:consent', { recordingId, consent: true })).reason, 'NOT_FOUND')
@@ -221,12 +222,12 @@ test('with consent required, who does not agree is left out; the caller and the 
   const own = await Server.start({ env: { SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', SWITCHBOARD_RECORDINGS__AUTO: 'accepted', SWITCHBOARD_RECORDINGS__CONSENT: 'required' } })
   await own.people(7, 8)
   try {
-    const { ada, ben, watch, close } = await inCall(own)
+    const { ada, ben, watch, lasts, close } = await inCall(own)
     const { recording: { recordingId } } = await next(watch, 'recording:started')
     await next(ada, 'recording:consent-request')
     assert.equal((await next(ben, 'recording:consent-request')).recording.recordingId, recordingId)
     assert.ok((await ask(watch, 'recording:consent', { recordingId, consent: true })).ok)
-    await sleep(3000)
+    await lasts(3)
     ada.say({ hangup: true })
     const { recording } = await next(watch, 'recording:ready')
     assert.equal(recording.stopReason, 'ended')
@@ -260,8 +261,9 @@ test('limits, a folder that is gone and a disk that is full end a recording, not
     await goesOn()
 
     const again = await ask(watch, 'recording:start', { callId })
-    await sleep(600)
-    rmSync(join(own.data, 'recordings', again.recording.recordingId), { recursive: true })
+    const folder = join(own.data, 'recordings', again.recording.recordingId)
+    await until(() => existsSync(folder) && readdirSync(folder).filter((name) => statSync(join(folder, name)).size > 0).length > 1, 'files are written')
+    rmSync(folder, { recursive: true })
     assert.equal((await next(watch, 'recording:failed', () => true, 15000)).reason, 'folder-gone')
     const [failed] = await listed(own, 7)
     assert.deepEqual([failed.status, failed.stopReason, failed.files], ['failed', 'folder-gone', []])
@@ -308,10 +310,11 @@ test('on a disk that is slow, and then stands still, a recording misses what it 
   const own = await Server.start({ env: { SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_CALL__MEDIA: 'relay', SWITCHBOARD_RECORDINGS__MIN_FREE_BYTES: '0', LD_PRELOAD: library, STANDS_STILL: still } })
   await own.people(7, 8)
   try {
-    const { ada, ben, watch, callId, close } = await inCall(own, 'video')
+    const { ada, ben, watch, callId, lasts, close } = await inCall(own, 'video')
     assert.ok((await ask(watch, 'recording:start', { callId, mode: 'tracks' })).ok)
     const goesOn = async (seconds) => {
-      for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(1000)) {
+      for (let left = seconds; left > 0; left -= 1) {
+        await lasts(1)
         for (const side of [ada, ben]) {
           side.say({ listen: true })
           await next(side, 'hears', () => true, 2000)
@@ -539,14 +542,10 @@ test('in the demo a call goes over to the server when Record is pressed, and pla
     await ada.click('#record')
     for (const made of [ada, ben]) await made.locator('#recorded:not([hidden])').waitFor()
     // The pictures go on through the server.
-    for (const made of [ada, ben]) {
-      await until(async () => {
-        const before = await frames(made, '#remote')
-        await sleep(500)
-        return await frames(made, '#remote') > before + 3
-      }, 'frames through the server', 20000)
-    }
-    await sleep(4000)
+    for (const made of [ada, ben]) await grown(() => frames(made, '#remote'), 40, 'frames through the server', 30_000)
+    // Four seconds of a clock that goes on in the page while its pictures do.
+    const played = () => ada.$eval('#remote', (video) => video.currentTime)
+    await grown(played, 4, 'seconds of the call', 30_000)
     await ben.screenshot({ path: `${shots}/call-recorded.png` })
     await ada.click('#record')
     await ben.locator('#recorded').waitFor({ state: 'hidden' })
@@ -593,7 +592,7 @@ test('a call of a tab and a client of the original is recorded', async () => {
     await until(async () => await frames(ada, '#remote') > 10, 'decoded frames', 20000)
     await ada.click('#record')
     await next(old, 'recording:started')
-    await sleep(4000)
+    await grown(() => old.received('audio'), 400, 'pieces of sound', 30_000)
     await ada.click('#record')
     const { recording } = await next(old, 'recording:ready', () => true, 20000)
     assert.equal(recording.files.length, 4, 'two people, everybody, the manifest')
@@ -642,7 +641,7 @@ test('a room is recorded, screens apart, in every codec; who comes late sees tha
         await ask(late, 'room:leave', { sessionId: joined.sessionId })
         late.close()
       }
-      await sleep(5000)
+      await advancing(() => ben.$$eval('.tile:not([data-mine]) video:not([hidden])', (videos) => videos.map((video, n) => [n, video.currentTime])), 2, 4, 'four seconds of the camera and the screen', 30_000)
       await ada.click('#record')
       await ben.locator('#recorded').waitFor({ state: 'hidden' })
       await ada.evaluate(async (trackId) => {

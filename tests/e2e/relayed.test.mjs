@@ -5,7 +5,7 @@ import { mkdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { frames, launch, page, seeing, videoCall } from './support/browser.mjs'
 import { phone } from './support/phones.mjs'
-import { Server, ask, next, root, sleep, until } from './support/server.mjs'
+import { Server, ask, next, root, until } from './support/server.mjs'
 
 const shots = `${root}/test-results`
 let server
@@ -62,10 +62,11 @@ test('hold, video that is added and ICE restarts go through to the other side', 
     await until(async () => (await directions(ben)).every((one) => one === 'inactive'), 'ben is on hold')
     ada.say({ hold: false })
     await until(async () => (await directions(ben))[0] === 'sendrecv', 'ben is back')
+    for (const side of [ada, ben]) side.events.length = 0
     ada.say({ restart: true })
-    await sleep(500)
+    await next(ada, 'answered')
     ben.say({ add: true })
-    await sleep(500)
+    await next(ben, 'answered')
     ben.events.length = 0
     ada.say({ add: true })
     await next(ben, 'sees', () => true, 15000)

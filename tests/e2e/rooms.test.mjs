@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
-import { launch, page } from './support/browser.mjs'
+import { advancing, launch, page } from './support/browser.mjs'
 import { firefox } from './support/firefox.mjs'
 import { plainOffer } from './support/whip-client.mjs'
-import { Server, ask, next, root, sleep, token, until } from './support/server.mjs'
+import { Server, ask, next, root, token, until } from './support/server.mjs'
 
 const shots = `${root}/test-results`
 let server
@@ -30,15 +30,8 @@ const shown = (made) =>
   })))
 
 /** Waits until a tab shows this many pictures, and all of them move. */
-async function moving(made, count, within = 20_000) {
-  await until(async () => {
-    const before = await shown(made)
-    if (before.length !== count) return false
-    await sleep(400)
-    const after = await shown(made)
-    return after.length === count && after.every(({ frames }, n) => frames > before[n].frames + 2)
-  }, `${count} moving pictures`, within)
-}
+const moving = (made, count, within = 20_000) =>
+  advancing(async () => (await shown(made)).map(({ who, frames }, n) => [`${n} ${who}`, frames]), count, 2, `${count} moving pictures`, within)
 
 const stats = (made, which) => made.evaluate(async (which) => {
   const report = (await window.switchboardRoom().stats())[which]
@@ -49,12 +42,11 @@ const stats = (made, which) => made.evaluate(async (which) => {
 /** Waits until this many received pictures are decoded, and go on being so: what Firefox tells of its video elements is no use. */
 async function decoding(made, count, within = 20_000) {
   const pictures = async () => (await stats(made, 'receiving')).filter(({ type, kind, frameWidth }) => type === 'inbound-rtp' && kind === 'video' && frameWidth > 0)
+  const first = new Map()
   await until(async () => {
-    const before = await pictures()
-    await sleep(400)
-    const after = await pictures()
-    const moves = ({ id, framesDecoded }) => framesDecoded > (before.find((one) => one.id === id)?.framesDecoded ?? Infinity) + 2
-    return after.filter(moves).length === count
+    const now = await pictures()
+    for (const { id, framesDecoded } of now) if (!first.has(id)) first.set(id, framesDecoded)
+    return now.filter(({ id, framesDecoded }) => framesDecoded > first.get(id) + 2).length === count
   }, `${count} pictures decoded`, within)
 }
 
@@ -89,10 +81,8 @@ test('three tabs in a room see and hear each other; layers, mute, late joiners, 
   await cem.click('#leave')
   await until(async () => (await shown(ada)).length === 1, 'one picture less')
   await cem.locator('#enter').waitFor()
-  const entered = Date.now()
   await cem.click('#enter button.main')
-  await moving(cem, 2, 5000)
-  assert.ok(Date.now() - entered < 4000, `took ${Date.now() - entered} ms, half a second of it to see movement`)
+  await moving(cem, 2, 4000)
 
   // Muting and a reload of the page.
   await ben.click('#mic')

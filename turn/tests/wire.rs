@@ -165,19 +165,18 @@ fn who_lives_inside_answers_without_a_socket_and_can_speak_from_any_thread() {
     let (echo, media) = (at("127.0.0.1:7000"), at("127.0.0.1:7001"));
     server.door().register(echo, Arc::new(Echo));
     server.door().register(media, Arc::new(Echo));
-    std::thread::sleep(Duration::from_millis(50));
     let mut clients: Vec<ByHand> = (0..20).map(|_| ByHand::new(server.listening()[0])).collect();
     for client in &mut clients {
         let relayed = client.allocate();
-        assert_eq!(client.bind(0x4000, echo), 0);
+        // Each worker learns of the addresses for itself.
+        until("the address inside to be known", || client.bind(0x4000, echo) == 0);
         assert_eq!(client.exchange(b"\x40\x00\x00\x04ping").0, b"\x40\x00\x00\x04ping");
         let mut batch = Batch::default();
         batch.push(media, relayed, b"unasked");
         assert_eq!(server.door().send(&batch), 0);
         let mut probe = [0; 100];
-        client.socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         assert!(client.socket.recv(&mut probe).is_ok(), "the permission is for the address");
-        assert_ne!(client.bind(0x4001, at("127.0.0.1:7002")), 0, "nobody lives there");
+        assert_ne!(client.bind(0x4001, at("127.0.0.1:7002")), 0, "no relayed address");
     }
     assert!(counter(&server, "packets_inside") >= 60);
     assert!(server.allocations().iter().all(|view| view.relayed.len() == 1));
@@ -200,13 +199,17 @@ fn a_full_queue_drops_and_counts_and_goes_on() {
     let server = Server::start(&settings()).unwrap();
     let loud = at("127.0.0.2:7000");
     server.door().register(loud, Arc::new(Loud));
-    std::thread::sleep(Duration::from_millis(50));
     let mut client = ByHand::new(server.listening()[0]);
     client.allocate();
     assert_eq!(client.bind(0x4000, loud), 0);
     for _ in 0..50 {
         client.socket.send(b"\x40\x00\x00\x04ping").unwrap();
     }
+    client.socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    until("the loud one to answer", || {
+        client.socket.send(b"\x40\x00\x00\x04ping").unwrap();
+        client.socket.recv(&mut [0; 1500]).is_ok()
+    });
     let mut other = ByHand::new(server.listening()[0]);
     other.allocate();
     server.stop();
@@ -228,7 +231,7 @@ fn slow_and_foreign_streams_are_closed_and_hold_nobody_up() {
     let request = build(1.into(), (MessageClass::Request, BINDING), &[], None);
     // In pieces, and two at once.
     good.write_all(&request[..7]).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(50)); // paces the stream: the first piece is read by itself
     good.write_all(&[&request[7..], &request[..]].concat()).unwrap();
     let mut answers = [0; 64];
     good.read_exact(&mut answers).unwrap();
@@ -342,7 +345,7 @@ fn an_allocation_opens_a_real_port_and_its_end_closes_it() {
 }
 
 /// Waits until `what` holds, which may take a moment and must not take long.
-fn until(what: &str, holds: impl Fn() -> bool) {
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(std::time::Instant::now() < deadline, "{what} in vain");

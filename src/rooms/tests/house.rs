@@ -1,26 +1,36 @@
 //! A room with people in it, and descriptions as clients write them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use switchboard_media::{Event as Media, TrackKey};
-
-use super::super::{
-    Draft, Joined, Joining, Moderation, Publishing, Resource, RoomError, Rooms, Side, Unsent,
-    Visitor,
+use switchboard_media::negotiation::Endpoint;
+use switchboard_media::{
+    Codec, Command, Description, Event as Media, Kind, PeerKey, RoomKey, TrackKey,
 };
-use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
-use crate::delivery::{Bounds, Delivery};
-use crate::event::room::{Permissions, Track};
-use crate::ids::{RoomId, RoomSessionId, SessionId, TrackId, UserId};
-use crate::incall::InCall;
-use crate::recorder::Recorder;
-use crate::relay::Relay;
-use crate::sfu::Sfu;
+use uuid::Uuid;
+
+use super::super::command::Request;
+use super::super::effect::{Effect, Name};
+use super::super::follow::Notice;
+use super::super::join::Join;
+use super::super::machine::{Opening, Room, Rules};
+use super::super::member::{Caller, Entry, Member};
+use super::super::moderate::{By, Moderate};
+use super::super::publish::Publish;
+use super::super::rule::{Context, Source};
+use super::super::subscribe::Answered;
+use super::super::track::Listed;
+use super::super::whip::OfferByHttp;
+use super::super::{
+    Grant, JoinRequest, Joined, Moderation, Publishing, Resource, RoomError, Side, Unsent, Visitor,
+};
+use crate::clock::Timestamp;
+use crate::event::room::{Permissions, RoomEvent, Stamp, Track};
+use crate::ids::{RoomSessionId, SessionId, TrackId, UserId};
 
 /// A media section of a client's description.
 #[derive(Clone)]
@@ -99,52 +109,227 @@ fn number(codec: &str) -> u8 {
     }
 }
 
-/// One room.
-pub(super) struct House {
-    pub(super) rooms: Rooms,
-    clock: Clock,
-    room: RoomId,
-    sfu: Arc<Sfu>,
+/// Names in the order in which they are asked for.
+#[derive(Default)]
+pub(super) struct Counting(u64);
+
+impl Counting {
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
 }
 
-impl Drop for House {
-    fn drop(&mut self) {
-        self.sfu.server().stop();
+impl Source for Counting {
+    fn id(&mut self) -> Uuid {
+        Uuid::from_u128(self.next().into())
+    }
+
+    fn secret(&mut self) -> String {
+        format!("{:032}", self.next())
+    }
+
+    fn peer(&mut self) -> PeerKey {
+        PeerKey(self.next())
+    }
+
+    fn track(&mut self) -> TrackKey {
+        TrackKey(self.next())
+    }
+}
+
+pub(super) fn rules() -> Rules {
+    let endpoint = Endpoint {
+        fingerprint: [7; 32],
+        udp: vec!["127.0.0.1:4000".parse().unwrap()],
+        tcp: vec!["127.0.0.1:4000".parse().unwrap()],
+    };
+    Rules { endpoint, max_viewers: 1000, tracks_per_participant: 6, replay_bytes: 256 << 10 }
+}
+
+pub(super) fn opening(at: Timestamp) -> Opening {
+    Opening {
+        id: "house".parse().unwrap(),
+        key: RoomKey(1),
+        at,
+        owner: None,
+        invited: None,
+        name: None,
+        expires_at: None,
+        lobby: false,
+        most: 100,
+        codecs: vec![Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1],
+        tokens: Vec::new(),
+    }
+}
+
+/// An event that a session was sent, with its place.
+type Notified = (u64, Arc<RoomEvent>);
+
+/// One room, without a task: what it wants done outside is noted.
+pub(super) struct House {
+    room: RefCell<Room>,
+    source: RefCell<Counting>,
+    now: Cell<Timestamp>,
+    notified: RefCell<HashMap<RoomSessionId, Vec<Notified>>>,
+    commands: RefCell<Vec<Command>>,
+    outside: RefCell<Outside>,
+}
+
+/// What the room has made outside it.
+#[derive(Default)]
+struct Outside {
+    stays: HashMap<RoomSessionId, Option<SessionId>>,
+    names: HashSet<Name>,
+    peers: HashSet<PeerKey>,
+    over: bool,
+}
+
+impl Outside {
+    /// What is undone was done before, nothing is done twice, and nothing after the end.
+    fn check(&mut self, effect: &Effect) {
+        assert!(!self.over, "{effect:?} after the end");
+        match effect {
+            Effect::Enter(session, stay) => {
+                assert!(self.stays.insert(*session, stay.socket).is_none());
+            }
+            Effect::Leave(session) => assert!(self.stays.remove(session).is_some()),
+            Effect::Attach(session, socket) => {
+                *self.stays.get_mut(session).expect("a session") = *socket;
+            }
+            Effect::Register(name) => assert!(self.names.insert(*name), "{name:?} twice"),
+            Effect::Forget(name) => assert!(self.names.remove(name), "{name:?} is nothing"),
+            Effect::Notify { session, .. } => assert!(self.stays[session].is_some()),
+            Effect::Media(Command::Connect { peer, .. }) => {
+                assert!(self.names.contains(&Name::Peer(*peer)));
+                assert!(self.peers.insert(*peer), "{peer:?} is set up twice");
+            }
+            Effect::Media(
+                Command::Configure { peer, .. }
+                | Command::Show { peer, .. }
+                | Command::Prefer { peer, .. },
+            ) => assert!(self.peers.contains(peer), "{effect:?} for a peer that is not there"),
+            Effect::Media(Command::Close { peer }) => drop(self.peers.remove(peer)),
+            Effect::End => {
+                let left = self.stays.len() + self.names.len() + self.peers.len();
+                assert_eq!(left, 0, "something is left behind");
+                self.over = true;
+            }
+            _ => {}
+        }
     }
 }
 
 impl House {
     pub(super) fn new() -> Self {
-        let mut config = Config::default();
-        config.media.host = [127, 0, 0, 1].into();
-        (config.media.udp_port, config.media.tcp_port, config.media.workers) = (0, 0, 1);
-        let (sfu, _) = Sfu::start(&config.media, None).unwrap();
-        let sfu = Arc::new(sfu);
-        let clock = Clock::manual(Timestamp(1_700_000_000_000));
-        let (recorder, _) = Recorder::new(&config.recordings, clock.clone(), &sfu);
-        let bounds = Bounds { entries: 10, bytes: 10_000, time: Duration::from_secs(1) };
-        let delivery = Arc::new(Delivery::new(clock.clone(), bounds));
-        let (in_call, _) = InCall::new();
-        let relay = Arc::new(Relay::start(&config.turn).unwrap());
-        let parts = (sfu.clone(), Arc::new(recorder), relay);
-        let rooms = Rooms::new(&config, clock.clone(), parts, delivery, Arc::new(in_call));
-        let room = rooms.open(None, &Draft::default()).unwrap().room_id;
-        Self { rooms, clock, room, sfu }
+        Self::open(|_| {})
     }
 
-    pub(super) fn enter(&self, user: i64) -> Person<'_> {
-        let joining = Joining {
+    /// A room that begins otherwise.
+    pub(super) fn open(change: impl FnOnce(&mut Opening)) -> Self {
+        Self::open_with(rules().replay_bytes, change)
+    }
+
+    /// The same, with another bound for what is kept of events.
+    pub(super) fn open_with(replay_bytes: usize, change: impl FnOnce(&mut Opening)) -> Self {
+        let now = Timestamp(1_700_000_000_000);
+        let mut opening = opening(now);
+        change(&mut opening);
+        Self {
+            room: RefCell::new(Room::new(opening, Arc::new(Rules { replay_bytes, ..rules() }))),
+            source: RefCell::default(),
+            now: Cell::new(now),
+            notified: RefCell::default(),
+            commands: RefCell::default(),
+            outside: RefCell::default(),
+        }
+    }
+
+    pub(super) fn room(&self) -> RefMut<'_, Room> {
+        self.room.borrow_mut()
+    }
+
+    /// Asks the room, and leaves the work that this makes.
+    pub(super) fn ask_only<R: Request>(&self, request: R) -> Result<R::Reply, RoomError> {
+        let mut source = self.source.borrow_mut();
+        let mut with = Context { now: self.now.get(), source: &mut *source };
+        let outcome = self.room().handle(request.command(), &mut with);
+        self.carry_out();
+        Ok(R::reply(outcome?).unwrap())
+    }
+
+    /// Asks the room, and has everybody brought up to date.
+    pub(super) fn ask<R: Request>(&self, request: R) -> Result<R::Reply, RoomError> {
+        let outcome = self.ask_only(request);
+        self.work();
+        outcome
+    }
+
+    /// Has everybody brought up to date; gives how many steps that took.
+    pub(super) fn work(&self) -> usize {
+        let mut steps = 0;
+        while self.room().has_work() {
+            self.work_once();
+            steps += 1;
+        }
+        steps
+    }
+
+    /// Has one member brought up to date.
+    pub(super) fn work_once(&self) {
+        let mut source = self.source.borrow_mut();
+        let mut with = Context { now: self.now.get(), source: &mut *source };
+        self.room().work(&mut with);
+        self.carry_out();
+    }
+
+    fn carry_out(&self) {
+        let effects = self.room().take_effects();
+        for effect in effects {
+            self.outside.borrow_mut().check(&effect);
+            match effect {
+                Effect::Notify { session, seq, event } => {
+                    self.notified.borrow_mut().entry(session).or_default().push((seq, event));
+                }
+                Effect::Media(command) => self.commands.borrow_mut().push(command),
+                _ => {}
+            }
+        }
+    }
+
+    /// What the SFU was to do since this was asked last.
+    pub(super) fn commands(&self) -> Vec<Command> {
+        self.commands.take()
+    }
+
+    pub(super) fn request(&self, user: i64) -> JoinRequest {
+        JoinRequest {
             user: UserId::new(user).unwrap(),
             operator: false,
-            socket: SessionId::new(self.clock.id()),
+            socket: SessionId::new(self.source.borrow_mut().id()),
             name: format!("user {user}"),
             token: None,
             auto_subscribe: true,
             metadata: None,
             resume: None,
-        };
-        let joined = self.rooms.join(&self.room, &joining).unwrap();
-        Person { house: self, user: joining.user, joined, answered: Cell::new(0) }
+        }
+    }
+
+    pub(super) fn enter(&self, user: i64) -> Person<'_> {
+        self.join(self.request(user)).unwrap()
+    }
+
+    pub(super) fn join(&self, request: JoinRequest) -> Result<Person<'_>, RoomError> {
+        let person = self.join_only(request);
+        self.work();
+        person
+    }
+
+    /// The same, and leaves the work that this makes.
+    pub(super) fn join_only(&self, request: JoinRequest) -> Result<Person<'_>, RoomError> {
+        let (user, socket) = (request.user, request.socket);
+        let joined = self.ask_only(Join(request))?;
+        Ok(Person { house: self, user, socket, joined, answered: Cell::new(0) })
     }
 
     pub(super) fn by_http(
@@ -164,37 +349,121 @@ impl House {
     ) -> Result<Resource, RoomError> {
         let user = UserId::new(user).unwrap();
         let visitor = Visitor { user, name: "by HTTP".into(), operator: false, token: None };
-        self.rooms.offer_by_http(&self.room, visitor, side, text)
+        let offer = Description::parse(text, 256)?;
+        self.ask(OfferByHttp { visitor, side, offer })
+    }
+
+    pub(super) fn moderate(&self, what: Moderation) -> Result<(), RoomError> {
+        self.ask(Moderate { by: By::Outside(None), what }).map(drop)
     }
 
     pub(super) fn permit(&self, who: &Person<'_>, permissions: Permissions) {
         let who = who.joined.own.participant_id;
-        let what = Moderation::Permit(who, permissions, None);
-        self.rooms.moderate_from_outside(&self.room, None, what).unwrap();
+        self.moderate(Moderation::Permit(who, Grant::all(permissions, None))).unwrap();
     }
 
     pub(super) fn tracks(&self, who: &Person<'_>) -> Vec<Track> {
-        self.rooms.participant(&self.room, who.joined.own.participant_id).unwrap().tracks
+        self.room().member(who.joined.own.participant_id).unwrap().shown().tracks
     }
 
     pub(super) fn key(&self, track: TrackId) -> TrackKey {
-        self.rooms.state().rooms[&self.room].offers[&track].key
+        self.room().tracks[&track].key
     }
 
     /// The track that was published last.
     pub(super) fn newest(&self) -> TrackId {
-        *self.rooms.state().rooms[&self.room].offers.keys().max().unwrap()
+        *self.room().tracks.keys().max().unwrap()
     }
 
     /// What the sections of a session show.
     pub(super) fn shown_to(&self, session: RoomSessionId) -> Vec<TrackId> {
-        let mut state = self.rooms.state();
-        let member = state.rooms.get_mut(&self.room).unwrap().by_session(session).unwrap();
+        let room = self.room();
+        let member = room.members.iter().find(|member| member.session == session).unwrap();
         member.subscribe.as_ref().unwrap().shows.iter().map(|(_, track)| track).collect()
     }
 
+    pub(super) fn note(&self, notice: Notice) {
+        self.note_only(notice);
+        self.work();
+    }
+
+    /// The same, and leaves the work that this makes.
+    pub(super) fn note_only(&self, notice: Notice) {
+        self.room().note(notice, self.now.get());
+        self.carry_out();
+    }
+
+    /// Peers that the SFU knows, and tracks.
+    pub(super) fn media(&self) -> (Vec<PeerKey>, Vec<TrackKey>) {
+        let peers: BTreeSet<_> = self.outside.borrow().peers.iter().copied().collect();
+        let tracks = self.room().tracks.values().map(|track| track.key).collect();
+        (peers.into_iter().collect(), tracks)
+    }
+
+    pub(super) fn is_video(&self, key: TrackKey) -> bool {
+        let room = self.room();
+        room.tracks.values().any(|it| it.key == key && it.format.codec.kind() == Kind::Video)
+    }
+
+    pub(super) fn tracks_of(&self, who: &Person<'_>) -> Vec<TrackId> {
+        let mut room = self.room();
+        let member = room.member(who.joined.own.participant_id);
+        member
+            .map(|member| member.tracks.iter().map(|track| track.id).collect())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn all_tracks(&self) -> Vec<TrackId> {
+        self.room().tracks.keys().copied().collect()
+    }
+
+    /// Who takes part, and each track with its owner and whether it is muted.
+    pub(super) fn truth(&self) -> (Vec<String>, BTreeMap<String, (String, bool)>) {
+        let room = self.room();
+        let people: BTreeSet<_> = room.participants().map(|it| it.id.to_string()).collect();
+        let tracks = room.participants().flat_map(|member| {
+            let owner = member.id.to_string();
+            member.tracks.iter().map(move |it| (it.id.to_string(), (owner.clone(), it.silent())))
+        });
+        (people.into_iter().collect(), tracks.collect())
+    }
+
+    /// Whoever is connected is shown all that it wants, except what is coded with `codec`.
+    pub(super) fn check_receivers(&self, codec: Codec) {
+        let room = self.room();
+        let there = |member: &&Member| matches!(member.entry, Entry::Socket(Some(_)));
+        for member in room.members.iter().filter(there) {
+            let wants = |it: &&Listed| {
+                it.owner != member.id
+                    && member.permissions.can_subscribe
+                    && member.wants(it.id)
+                    && it.format.codec != codec
+            };
+            let wanted: BTreeSet<_> = room.tracks.values().filter(wants).map(|it| it.id).collect();
+            let shows = member.subscribe.iter().flat_map(|connection| connection.shows.iter());
+            assert_eq!(shows.map(|(_, track)| track).collect::<BTreeSet<_>>(), wanted);
+        }
+    }
+
+    /// The connections of those who came by HTTP end.
+    pub(super) fn drop_visitors(&self) {
+        let by_http = |member: &&Member| !matches!(member.entry, Entry::Socket(_));
+        let peers: Vec<_> = {
+            let room = self.room();
+            let visitors = room.members.iter().filter(by_http);
+            visitors.flat_map(|member| member.connections().map(|it| it.peer)).collect()
+        };
+        for peer in peers {
+            self.event(Media::Gone { peer, reason: switchboard_media::Gone::Silent });
+        }
+    }
+
+    pub(super) fn check_over(&self) {
+        assert!(self.outside.borrow().over);
+    }
+
     pub(super) fn event(&self, event: Media) {
-        self.rooms.heard(event);
+        self.note(Notice::Media(event));
     }
 
     /// Something of a track arrives from now on, or nothing any more.
@@ -202,37 +471,61 @@ impl House {
         self.event(Media::Sent { track: self.key(track), layers: vec![sends] });
     }
 
+    /// Time passes, and what is due happens when it is.
     pub(super) fn pass(&self, time: Duration) {
-        self.clock.advance(time);
-        self.rooms.tidy();
+        let end = self.now.get().after(time);
+        loop {
+            let due = self.room().deadline();
+            let over = self.room().is_over();
+            let Some(due) = due.filter(|due| *due <= end && !over) else { break };
+            self.now.set(due.max(self.now.get()));
+            self.room().expire(self.now.get());
+            self.carry_out();
+            self.work();
+        }
+        self.now.set(end);
     }
 
     /// How often it was decided about a track for a member since this was asked last.
     pub(super) fn decided(&self) -> usize {
-        std::mem::take(&mut self.rooms.state().decided)
+        std::mem::take(&mut self.room().decided)
+    }
+
+    /// How often an event was encoded for several since this was asked last.
+    pub(super) fn encoded(&self) -> usize {
+        std::mem::take(&mut self.room().encoded)
     }
 }
 
 /// Somebody who came by Socket.IO.
 pub(super) struct Person<'a> {
     house: &'a House,
-    user: UserId,
-    joined: Joined,
+    pub(super) user: UserId,
+    pub(super) socket: SessionId,
+    pub(super) joined: Joined,
     answered: Cell<u64>,
 }
 
 impl Person<'_> {
+    pub(super) fn caller(&self) -> Caller {
+        Caller { user: self.user, session: self.joined.session }
+    }
+
     pub(super) fn publish(&self, sections: &[Section]) -> Result<Publishing, RoomError> {
         self.publish_text(&description(sections))
     }
 
     pub(super) fn publish_text(&self, text: &str) -> Result<Publishing, RoomError> {
-        self.house.rooms.publish(self.user, self.joined.session, text, &[], Unsent::Held)
+        self.offer(text, Unsent::Held)
+    }
+
+    fn offer(&self, text: &str, unsent: Unsent) -> Result<Publishing, RoomError> {
+        let offer = Description::parse(text, 64)?;
+        self.house.ask(Publish { by: self.caller(), offer, specs: Vec::new(), unsent })
     }
 
     pub(super) fn unpublish(&self, sections: &[Section]) -> Result<Publishing, RoomError> {
-        let text = description(sections);
-        self.house.rooms.publish(self.user, self.joined.session, &text, &[], Unsent::Ended)
+        self.offer(&description(sections), Unsent::Ended)
     }
 
     /// Takes whatever is offered, until nothing is offered any more.
@@ -244,8 +537,8 @@ impl Person<'_> {
     pub(super) fn answer_without(&self, codec: &str) {
         while let Some((rev, offer)) = self.last_offer().filter(|it| it.0 > self.answered.get()) {
             let answer = description(&taken(&offer, codec));
-            let rooms = &self.house.rooms;
-            rooms.answered(self.user, self.joined.session, rev, &answer).unwrap();
+            let answer = Description::parse(&answer, usize::MAX).unwrap();
+            self.house.ask(Answered { by: self.caller(), rev, answer }).unwrap();
             self.answered.set(rev);
         }
     }
@@ -257,12 +550,26 @@ impl Person<'_> {
         Some((offer["rev"].as_u64().unwrap(), sdp))
     }
 
-    fn events(&self) -> Vec<(&'static str, Value)> {
-        let mut state = self.house.rooms.state();
-        let room = state.rooms.get_mut(&self.house.room).unwrap();
-        let member = room.by_session(self.joined.session).unwrap();
-        let decoded = |text: &str| serde_json::from_str(text).unwrap();
-        member.notified().map(|event| (event.name(), decoded(event.encode().get()))).collect()
+    /// The frames that it was sent, shared with whoever got the same.
+    pub(super) fn frames(&self) -> Vec<Arc<RoomEvent>> {
+        let notified = self.house.notified.borrow();
+        let events = notified.get(&self.joined.session).into_iter().flatten();
+        events.map(|(_, event)| Arc::clone(event)).collect()
+    }
+
+    pub(super) fn events(&self) -> Vec<(&'static str, Value)> {
+        self.events_from(0)
+    }
+
+    /// What it was notified of, without the first ones.
+    pub(super) fn events_from(&self, first: usize) -> Vec<(&'static str, Value)> {
+        let notified = self.house.notified.borrow();
+        let events = notified.get(&self.joined.session).into_iter().flatten().skip(first);
+        let session_id = self.joined.session;
+        let decoded = |seq, event: &RoomEvent| {
+            serde_json::from_str(event.stamped(Stamp { seq, session_id }).get()).unwrap()
+        };
+        events.map(|(seq, event)| (event.name, decoded(*seq, event))).collect()
     }
 
     /// The names of all that it was notified of.
@@ -288,7 +595,7 @@ impl Person<'_> {
 }
 
 /// The sections of an answer to an offer of the server.
-fn taken(offer: &str, without: &str) -> Vec<Section> {
+pub(super) fn taken(offer: &str, without: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for line in offer.lines() {
         let said = |name: &str| line.strip_prefix(name).map(str::to_owned);

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::super::erased;
 use super::super::{
     DeviceRecord, DirectoryPage, Profile, Result, Settings, StoreError, UserRecord,
 };
@@ -15,7 +16,7 @@ pub(super) const COLUMNS: &str = "users.doc, users.last_seen, users.plain_cursor
 pub(super) fn from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<UserRecord> {
     let Doc(mut user): Doc<UserRecord> = row.get(at)?;
     user.last_seen = row.get(at + 1)?;
-    user.plain_cursor = row.get(at + 2)?;
+    user.legacy_cursor = row.get(at + 2)?;
     Ok(user)
 }
 
@@ -28,6 +29,11 @@ pub(super) fn exists(c: &Connection, id: UserId) -> Result<bool> {
     Ok(c.prepare_cached("SELECT 1 FROM users WHERE user_id = ?1")?.exists([id])?)
 }
 
+pub(super) fn is_erased(c: &Connection, id: UserId) -> Result<bool> {
+    let sql = "SELECT 1 FROM users WHERE user_id = ?1 AND uid = ?2";
+    Ok(c.prepare_cached(sql)?.exists((id, erased::uid(id)))?)
+}
+
 pub(super) fn put(c: &Connection, user: &UserRecord) -> Result<()> {
     let sql = "INSERT OR REPLACE INTO users (user_id, uid, name_key, last_seen, plain_cursor, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let doc = serde_json::to_string(user)?;
@@ -37,7 +43,7 @@ pub(super) fn put(c: &Connection, user: &UserRecord) -> Result<()> {
         uid,
         user.name_key(),
         user.last_seen,
-        user.plain_cursor,
+        user.legacy_cursor,
         doc,
     ))?;
     Ok(())
@@ -74,9 +80,9 @@ pub(super) fn save_settings(
     Ok(saved)
 }
 
-pub(super) fn touch(c: &Connection, id: UserId, seen: Timestamp, plain_cursor: i64) -> Result<()> {
+pub(super) fn touch(c: &Connection, id: UserId, seen: Timestamp, legacy_cursor: i64) -> Result<()> {
     let sql = "UPDATE users SET last_seen = max(last_seen, ?2), plain_cursor = max(plain_cursor, ?3) WHERE user_id = ?1";
-    c.prepare_cached(sql)?.execute((id, seen, plain_cursor))?;
+    c.prepare_cached(sql)?.execute((id, seen, legacy_cursor))?;
     Ok(())
 }
 

@@ -61,7 +61,7 @@ async def main():
     answer = re.sub(r"a=fmtp:.*\r\n", "", answer.replace(f" {codec}/90000", " VP8/90000"))
     await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
     while peer.connectionState != "connected":
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # paces looks: the test that started this has the deadline
     keyframe, sequence = bytes.fromhex(WHOLE[codec][0]), 1000
     begun = asyncio.get_running_loop().time()
     for count, payload in enumerate(payloads()):
@@ -71,7 +71,7 @@ async def main():
             head = struct.pack("!BBHII", 0x80, int(number) | (0x80 if sequence % 3 else 0), sequence & 0xFFFF, sequence // 2 * 90, sender._ssrc)
             await sender.transport._send_rtp(head + sent)
         if count % 20 == 0:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # paces media: 40 packets in 20 ms
     print(json.dumps({"event": "sent", "count": sequence - 1000, "seconds": asyncio.get_running_loop().time() - begun}), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await asyncio.to_thread(ask, "DELETE", urljoin(url, headers["Location"]))

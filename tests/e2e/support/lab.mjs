@@ -1,6 +1,6 @@
 // Peer connections of a real browser under a test's hand: the page makes descriptions and counts pictures, the test does the
 // signalling. Chromium's pages and Firefox's go alike, and a page holds as many connections as the test wants.
-import { ask, sleep, token } from './server.mjs'
+import { ask, token, until } from './server.mjs'
 
 /** What runs in the page: `window.lab`. */
 function inPage() {
@@ -261,14 +261,25 @@ export class Member {
 
   /** Waits until the pictures of a track go on: at least `more` of them from now. */
   async seeing(trackId, more = 5, within = 15_000) {
-    const deadline = Date.now() + within
     const from = (await this.pictures(trackId))?.framesDecoded ?? 0
-    for (;;) {
-      const now = await this.pictures(trackId)
-      if (now && now.framesDecoded >= from + more) return now
-      if (Date.now() > deadline) throw new Error(`pictures of ${trackId} do not go on within ${within} ms: ${JSON.stringify({ now, from, problems: this.problems, sections: [...this.mids], states: await this.receiving.do('states') })}`)
-      await sleep(100)
-    }
+    let now
+    return until(async () => {
+      now = await this.pictures(trackId)
+      return now?.framesDecoded >= from + more && now
+    }, `pictures of ${trackId} go on`, within).catch(async (error) => {
+      throw new Error(`${error.message}: ${JSON.stringify({ now, from, problems: this.problems, sections: [...this.mids], states: await this.receiving.do('states') })}`)
+    })
+  }
+
+  /** Waits until pictures of a track, of which some may still be on their way, have stopped: twenty looks in a row show no more. */
+  async still(trackId) {
+    let [count, looks] = [undefined, 0]
+    await until(async () => {
+      const now = (await this.pictures(trackId))?.framesDecoded
+      looks = now === count ? looks + 1 : 0
+      count = now
+      return looks === 20
+    }, `pictures of ${trackId} stop`, 15_000)
   }
 
   async leave() {

@@ -30,6 +30,7 @@ if (kinds.includes('video')) addVideo()
 const tell = (event, data = {}) => process.stdout.write(`${JSON.stringify({ event, data })}\n`)
 process.on('unhandledRejection', (error) => tell('problem', String(error)))
 const early = []
+const received = { audio: 0, video: 0 }
 let listen = () => {}
 let call
 let other
@@ -38,18 +39,21 @@ peer.ontrack = ({ track }) => {
   if (track.kind === 'video') {
     const sink = new wrtc.nonstandard.RTCVideoSink(track)
     let seen = 0
-    sink.onframe = ({ frame }) => { if (++seen === 20) tell('sees', { width: frame.width, height: frame.height }) }
+    sink.onframe = ({ frame }) => {
+      received.video += 1
+      if (++seen === 20) tell('sees', { width: frame.width, height: frame.height })
+    }
     return
   }
   const sink = new wrtc.nonstandard.RTCAudioSink(track)
-  listen = () => {
-    sink.ondata = ({ samples: heard }) => {
-      if (!heard.some((sample) => Math.abs(sample) > 1000)) return
-      sink.ondata = () => {}
-      tell('hears')
-    }
+  let listening = true
+  listen = () => (listening = true)
+  sink.ondata = ({ samples: heard }) => {
+    received.audio += 1
+    if (!listening || !heard.some((sample) => Math.abs(sample) > 1000)) return
+    listening = false
+    tell('hears')
   }
-  listen()
 }
 peer.onconnectionstatechange = () => tell('state', peer.connectionState)
 peer.onicecandidate = ({ candidate }) => {
@@ -83,6 +87,7 @@ socket.on('webrtc:offer', async (data) => {
 socket.on('webrtc:answer', async (data) => {
   await peer.setRemoteDescription(data.answer)
   for (const candidate of early.splice(0)) await peer.addIceCandidate(candidate)
+  tell('answered')
 })
 socket.on('webrtc:ice-candidate', async (data) => {
   if (peer.remoteDescription) await peer.addIceCandidate(data.candidate)
@@ -93,6 +98,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   const command = JSON.parse(line)
   const { dial, hangup, add, restart, hold, where } = command
   if (command.listen) listen()
+  if (command.count) tell('count', received)
   const offer = async (options) => {
     await peer.setLocalDescription(await peer.createOffer(options))
     socket.emit('webrtc:offer', { callId: call, toUserId: other, offer: peer.localDescription })

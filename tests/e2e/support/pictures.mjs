@@ -21,11 +21,11 @@ export function folder() {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }
 
-/** Three seconds of moving pictures, 320 by 240; gives the file. */
-export async function coded(into, codec) {
+/** Three seconds of moving pictures; gives the file. */
+export async function coded(into, codec, size = '320x240') {
   const [extension, ...coder] = CODERS[codec]
-  const file = join(into, `source-${codec}.${extension}`)
-  await run('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc2=size=320x240:rate=15', '-t', '3', '-pix_fmt', 'yuv420p', ...coder, file])
+  const file = join(into, `source-${codec}-${size}.${extension}`)
+  await run('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', `testsrc2=size=${size}:rate=15`, '-t', '3', '-pix_fmt', 'yuv420p', ...coder, file])
   return file
 }
 

@@ -89,7 +89,7 @@ async def main():
     answer = re.sub(r"a=fmtp:.*\r\n", "", answer.replace(f" {codec}/90000", " VP8/90000"))
     await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
     while peer.connectionState != "connected":
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # paces looks: the test that started this has the deadline
 
     asyncio.get_running_loop().run_in_executor(None, lambda: (sys.stdin.read(), ended.set()))
     sequence, count, begun = 1000, 0, asyncio.get_running_loop().time()
@@ -116,7 +116,7 @@ async def main():
         count += 1
         if count % 25 == 0:
             print(json.dumps({"event": "sent", "count": count}), flush=True)
-        await asyncio.sleep(max(0, begun + count / 25 - asyncio.get_running_loop().time()))
+        await asyncio.sleep(max(0, begun + count / 25 - asyncio.get_running_loop().time()))  # paces media: 25 pictures a second
     await asyncio.to_thread(ask, "DELETE", urljoin(url, headers["Location"]))
     await peer.close()
 

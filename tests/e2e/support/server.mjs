@@ -1,4 +1,5 @@
 // Runs the real program on free ports with a data folder of its own.
+import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -82,6 +83,7 @@ export class Server {
     this.port = Number(address.split(':').pop())
     this.url = `http://127.0.0.1:${this.port}`
     this.descriptions ??= await Descriptions.of(this.url).catch(() => undefined)
+    described.set(this.url, this.descriptions)
   }
 
   /** Runs another command of the program on the same data; gives what it prints. */
@@ -125,9 +127,6 @@ export class Server {
     const text = await answer.text()
     let json
     try { json = JSON.parse(text) } catch { json = undefined }
-    // A preflight is a question of the browser's to the edge (Fetch §3.3.5), not to an operation.
-    const preflight = method === 'OPTIONS' && headers?.['access-control-request-method']
-    if (!preflight) asDescribed(this.descriptions?.answer(method, path, answer.status, answer.headers.get('content-type'), json))
     return { status: answer.status, headers: answer.headers, text, json }
   }
 
@@ -156,8 +155,31 @@ export class Server {
 }
 
 /** Fails the test that runs, also out of a socket's handler. */
-function asDescribed(fault) {
+export function asDescribed(fault) {
   if (fault) throw new Error(`untrue description: ${fault}`)
+}
+
+/** The descriptions of the servers that run, by their addresses. */
+const described = new Map()
+export const descriptionsOf = (url) => described.get(new URL(url).origin)
+
+// Every answer that a test gets by HTTP is compared with the descriptions, whichever way it asked.
+const plain = globalThis.fetch
+globalThis.fetch = async (address, options) => {
+  const answer = await plain(address, options)
+  const url = new URL(address instanceof Request ? address.url : address)
+  const descriptions = descriptionsOf(url)
+  if (!descriptions) return answer
+  const [method, headers] = [options?.method ?? 'GET', new Headers(options?.headers)]
+  const type = answer.headers.get('content-type')
+  // The files of recordings are handed out as they are, also those that are JSON themselves.
+  const file = /^\/api\/recordings\/[^/]+\/files\//.test(url.pathname) && !url.searchParams.has('link') && answer.status === 200
+  const json = !file && type?.startsWith('application/json') ? await answer.clone().json().catch(() => undefined) : undefined
+  // A preflight is a question of the browser's to the edge (Fetch §3.3.5), not to an operation: no operation describes it, and it has no body.
+  const preflight = method === 'OPTIONS' && headers.has('access-control-request-method')
+  if (preflight) asDescribed(await answer.clone().text() ? `the preflight of ${url.pathname} has a body` : undefined)
+  else if (!file) asDescribed(descriptions.answer(method, url.pathname + url.search, answer.status, type, json))
+  return answer
 }
 
 /** Compares every event of a socket with the descriptions. */
@@ -191,11 +213,30 @@ export async function next(socket, name, matches = () => true, timeout = 8000) {
     if (Date.now() > deadline) {
       throw new Error(`no ${name} within ${timeout} ms; came: ${socket.events.map((event) => event.name).join(', ')}`)
     }
-    await sleep(5)
+    await sleep(5) // paces looks: one every 5 ms, up to the deadline
   }
 }
 
-export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+/** Lets time pass where time is what a test is about: the pace of a load, the length of a fault. Never to wait for something: for that
+ * there are `next`, `until` and `settled`. `tests/waits.rs` wants the reason beside each use. */
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms)) // paces whoever gives a reason
+
+/** Everything that the server had for this connection before now has come: events of one connection are handled and sent in order. */
+export async function settled(...sockets) {
+  for (const socket of sockets) assert.equal((await ask(socket, 'session:ping', { t: 1 })).ok, true)
+}
+
+/** The connections of a user are closed, and the server has noticed; what it writes when the last one ends is stored. */
+export async function gone(server, user, ...sockets) {
+  for (const socket of sockets) socket.close()
+  await until(async () => (await server.rest(user, 'GET', '/api/sessions')).json.data.length === 0, `${user} has no connection`)
+}
+
+/** Waits until what `read` counts has grown by `more`. */
+export async function grown(read, more, what, timeout) {
+  const from = await read()
+  return until(async () => (await read()) >= from + more, `${more} more ${what}`, timeout)
+}
 
 /** Emits with an acknowledgement. */
 export async function ask(socket, name, payload, timeout = 10000) {
@@ -210,6 +251,6 @@ export async function until(check, what, timeout = 10000) {
     const value = await check()
     if (value) return value
     if (Date.now() > deadline) throw new Error(`not within ${timeout} ms: ${what}`)
-    await sleep(20)
+    await sleep(20) // paces looks: one every 20 ms, up to the deadline
   }
 }

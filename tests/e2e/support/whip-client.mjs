@@ -26,6 +26,8 @@ export function whipClient(server, kind, user, room, { program = 'libwebrtc', en
     events: [], errors: '',
     says: (wanted) => client.events.some(({ event, state }) => event === 'state' && state === wanted),
     frames: (of) => client.events.findLast(({ event, kind }) => event === 'frames' && kind === of)?.count ?? 0,
+    /** What a publisher with libwebrtc has given to its encoder. */
+    sent: (of) => client.events.findLast(({ event, kind }) => event === 'sent' && kind === of)?.count ?? 0,
     /** The codecs in which pictures came. */
     codecs: () => [...new Set(client.events.filter(({ event, kind }) => event === 'frames' && kind === 'video').map(({ codec }) => codec))],
     kill: () => child.kill('SIGKILL'),

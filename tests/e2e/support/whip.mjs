@@ -14,10 +14,18 @@ if (kind === 'publish') {
   peer.addTransceiver(audio.createTrack(), { direction: 'sendonly' })
   peer.addTransceiver(video.createTrack(), { direction: 'sendonly' })
   const samples = new Int16Array(480).map((_, n) => Math.sin(n / 7.6) * 12000)
-  setInterval(() => audio.onData({ samples, sampleRate: 48000, bitsPerSample: 16, channelCount: 1, numberOfFrames: 480 }), 10)
+  const given = { audio: 0, video: 0 }
+  const counted = (kind) => (given[kind] += 1) % 10 === 0 && tell('sent', { kind, count: given[kind] })
+  setInterval(() => {
+    audio.onData({ samples, sampleRate: 48000, bitsPerSample: 16, channelCount: 1, numberOfFrames: 480 })
+    counted('audio')
+  }, 10)
   const [width, height] = [320, 240]
   let shade = 0
-  setInterval(() => video.onFrame({ width, height, data: new Uint8ClampedArray(width * height * 1.5).fill((shade += 3) % 255) }), 50)
+  setInterval(() => {
+    video.onFrame({ width, height, data: new Uint8ClampedArray(width * height * 1.5).fill((shade += 3) % 255) })
+    counted('video')
+  }, 50)
 } else {
   for (const kind of ['audio', 'video']) peer.addTransceiver(kind, { direction: 'recvonly' })
 }

@@ -34,7 +34,12 @@ const connect = async (more = {}) => {
   await client.connect()
   return client
 }
-const until = async (check) => { for (let n = 0; !check(); n += 1) { assert.ok(n < 1000, 'it did not happen'); await new Promise((resolve) => setTimeout(resolve, 5)) } }
+const until = async (check) => {
+  for (let n = 0; !check(); n += 1) {
+    assert.ok(n < 1000, 'it did not happen')
+    await new Promise((resolve) => setTimeout(resolve, 5)) // paces looks: one every 5 ms, a thousand at most
+  }
+}
 
 test('a refused token rejects with its reason', async () => {
   script = () => {}
@@ -54,7 +59,7 @@ test('a message is sent again under the same clientId until it is acknowledged',
     })
   }
   const me = await connect()
-  const stop = me.on('connection', ({ connected }) => connected || setTimeout(() => me.socket.connect(), 20))
+  const stop = me.on('connection', ({ connected }) => connected || queueMicrotask(() => me.socket.connect()))
   const sent = await me.send(8, 'hello')
   assert.equal(sent.messageId, 'm')
   assert.equal(new Set(seen).size, 1)
@@ -234,11 +239,12 @@ test('a refusal after the first connection is final, and says so', async () => {
   let token = 'good'
   script = (socket) => {
     ready(socket)
-    setTimeout(() => { token = 'bad'; socket.conn.close() }, 5)
+    socket.on('session:ping', () => { token = 'bad'; socket.conn.close() })
   }
   const me = make({ token: () => token })
   const final = new Promise((resolve) => me.on('connection', (state) => state.final && resolve(state)))
   await me.connect()
+  me.socket.emit('session:ping', { t: 1 })
   assert.deepEqual(await final, { connected: false, reason: 'TOKEN_EXPIRED', final: true })
   assert.equal(me.socket.active, false)
 })
@@ -313,14 +319,13 @@ test('the client comes back when the server says when', async () => {
 test('a call is taken from the list when it is over', async () => {
   script = (socket) => {
     ready(socket)
-    socket.on('call:initiate', (_, ack) => {
-      ack({ ok: true, call: { callId: 'c', fromUserId: 7, toUserId: 8, callType: 'voice', status: 'initiated', rev: 1 } })
-      setTimeout(() => socket.emit('call:ended', { callId: 'c', endReason: 'rejected', duration: 0, call: { callId: 'c', status: 'rejected' } }), 20)
-    })
+    socket.on('call:initiate', (_, ack) => ack({ ok: true, call: { callId: 'c', fromUserId: 7, toUserId: 8, callType: 'voice', status: 'initiated', rev: 1 } }))
+    socket.on('session:ping', () => socket.emit('call:ended', { callId: 'c', endReason: 'rejected', duration: 0, call: { callId: 'c', status: 'rejected' } }))
   }
   const me = await connect()
   const call = await me.call(8)
   const ended = new Promise((resolve) => call.on('ended', resolve))
+  me.socket.emit('session:ping', { t: 1 })
   assert.deepEqual(await ended, { reason: 'rejected', duration: 0 })
   assert.equal(me.calls.size, 0)
   me.close()

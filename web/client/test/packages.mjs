@@ -2,7 +2,7 @@
 // Metro, the bundler of React Native. Says SKIPPED where the package registry cannot be reached.
 import assert from 'node:assert/strict'
 import { execFile, execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -16,7 +16,9 @@ const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/pack
 const npm = ['--no-audit', '--no-fund', '--loglevel=error', '--prefer-offline', '--fetch-retries=1', '--fetch-timeout=20000']
 
 function skip(why) {
-  console.log(`\nSKIPPED: the packed client in fresh projects: ${why}\n`)
+  const note = `SKIPPED: the packed client in fresh projects: ${why}`
+  console.log(note)
+  if (process.env.TEST_NOTES) appendFileSync(process.env.TEST_NOTES, `${note}\n`)
   process.exit(0)
 }
 

@@ -1,0 +1,50 @@
+//! What a call must know of the server it runs on: plain data, the same for all calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchboard_media::Codec;
+use switchboard_media::negotiation::Endpoint;
+
+use crate::config::Config;
+use crate::event::CallMedia;
+use crate::event::recording::RecordPolicy;
+use crate::recorder::record_policy;
+use crate::view::CallView;
+
+/// See the module.
+pub(super) struct Rules {
+    pub(super) config: Arc<Config>,
+    /// Where clients reach the SFU.
+    pub(super) endpoint: Endpoint,
+    /// What media through the server may be coded with.
+    pub(super) codecs: Vec<Codec>,
+    /// How calls are shown.
+    pub(super) view: CallView,
+}
+
+impl Rules {
+    /// For how long a side whose connection is lost may come back.
+    pub(super) fn reconnect_window(&self) -> Duration {
+        Duration::from_secs(self.config.call.reconnect_window)
+    }
+
+    /// For how long a call rings.
+    pub(super) fn ring_timeout(&self) -> Duration {
+        Duration::from_secs(self.config.call.ring_timeout)
+    }
+
+    /// Which way media takes: where the server is to be in between, nobody gets around it.
+    pub(super) fn media(&self, wanted: Option<CallMedia>, requested: bool) -> CallMedia {
+        match self.config.call.media {
+            CallMedia::Relay => CallMedia::Relay,
+            _ if self.record_policy(requested).records() => CallMedia::Relay,
+            otherwise => wanted.unwrap_or(otherwise),
+        }
+    }
+
+    /// Whether a call is recorded from the beginning, given whether its caller `requested` that.
+    pub(super) fn record_policy(&self, requested: bool) -> RecordPolicy {
+        record_policy(&self.config.recordings, requested)
+    }
+}

@@ -1,0 +1,251 @@
+//! Rooms with their tasks, in a whole server without sockets.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::super::command::Request;
+use super::super::follow::Notice;
+use super::super::handle::{COMMANDS, RoomHandle};
+use super::super::open::{Look, Moderators};
+use super::super::{JoinRequest, RoomError, RoomSpec, RoomTokenSpec, Side, Visitor};
+use crate::config::RoomCreate;
+use crate::error::Failure;
+use crate::event::room::{Connectivity, Room as ShownRoom};
+use crate::fact::FactKind;
+use crate::ids::{CallId, RoomId, UserId};
+use crate::rooms::Joined;
+use crate::testing::{Client, World, person, voice};
+
+fn joins(client: &Client) -> JoinRequest {
+    JoinRequest {
+        user: client.device.user,
+        operator: false,
+        socket: client.session.about.id,
+        name: "somebody".into(),
+        token: None,
+        auto_subscribe: true,
+        metadata: None,
+        resume: None,
+    }
+}
+
+impl World {
+    async fn room(&self, name: &str) -> ShownRoom {
+        let spec = RoomSpec { room_id: Some(name.parse().unwrap()), ..RoomSpec::default() };
+        self.app.rooms.open(None, &spec).await.unwrap()
+    }
+
+    async fn join(&self, room: &RoomId, client: &Client) -> Joined {
+        self.app.rooms.join(room, joins(client)).await.unwrap()
+    }
+
+    fn handle(&self, room: &RoomId) -> RoomHandle {
+        self.app.rooms.outside.directory.room(room).unwrap()
+    }
+
+    /// Time passes, and what is due in rooms happens.
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        for handle in self.app.rooms.handles() {
+            // Between two requests a room looks at the clock.
+            let _ = handle.ask(Moderators).await;
+            let _ = handle.ask(Moderators).await;
+        }
+    }
+}
+
+/// Waits for a state; a test that waits in vain fails.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..10_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("waited in vain");
+}
+
+#[tokio::test]
+async fn a_room_that_fails_is_closed_for_its_members_and_the_server_lives() {
+    let world = World::new(|_| {}).await;
+    let (room, other) = (world.room("fails").await.room_id, world.room("goes-on").await.room_id);
+    let (ada, ben) = (world.connect(person(1)).await, world.connect(person(2)).await);
+    let joined = world.join(&room, &ada).await;
+    world.join(&room, &ben).await;
+    world.join(&other, &ada).await;
+    let (token, _) =
+        world.app.rooms.issue_token(&room, None, RoomTokenSpec::default()).await.unwrap();
+    let sequence = |events: &[(&str, Value)]| events.last().unwrap().1["seq"].as_u64().unwrap();
+    let last = sequence(&ada.events());
+    world.handle(&room).note(Notice::Panic);
+
+    let rooms = &world.app.rooms;
+    until(|| rooms.outside.directory.room(&room).is_none()).await;
+    let events = ada.events();
+    assert_eq!(events[0].0, "room:closed");
+    assert_eq!(events[0].1["reason"], "failed");
+    assert_eq!(sequence(&events), last + 1);
+    assert_eq!(ben.events().last().unwrap().1["reason"], "failed");
+    assert_eq!(rooms.has(ada.device.user, joined.session).await, Err(RoomError::NotInRoom));
+    assert!(rooms.guest(&token, "").is_none());
+    assert!(rooms.room(&other, None).await.is_ok());
+    assert_eq!(rooms.stats().rooms, 1);
+    // And it can be opened anew.
+    world.room("fails").await;
+    world.join(&room, &ada).await;
+}
+
+#[tokio::test]
+async fn a_room_that_has_too_much_before_it_says_so() {
+    let (handle, inbox) = RoomHandle::new("busy".parse().unwrap(), switchboard_media::RoomKey(1));
+    let asking: Vec<_> = (0..COMMANDS)
+        .map(|_| {
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.ask(Moderators).await })
+        })
+        .collect();
+    // Each of them has its turn.
+    for _ in 0..COMMANDS {
+        tokio::task::yield_now().await;
+    }
+    let refused = handle.ask(Moderators).await.unwrap_err();
+    assert_eq!(refused, RoomError::Busy);
+    let problem = crate::error::Problem::from(refused.clone());
+    assert_eq!((problem.reason.code(), problem.reason.status().as_u16()), ("ROOM_BUSY", 503));
+    assert!(refused.details().unwrap()["retryAfterMs"].is_u64());
+    // Whoever asked a room that is gone meanwhile finds none.
+    drop(inbox);
+    for asked in asking {
+        assert_eq!(asked.await.unwrap(), Err(RoomError::NotFound));
+    }
+    let _: fn(Look) -> _ = Request::command;
+}
+
+#[tokio::test]
+async fn a_socket_that_closed_while_its_join_was_on_the_way_is_lost() {
+    let world = World::new(|_| {}).await;
+    let room = world.room("r").await.room_id;
+    let ada = world.connect(person(1)).await;
+    world.app.delivery.remove(ada.device.user, ada.session.about.id);
+    world.app.rooms.lost(ada.device.user, ada.session.about.id);
+    let _ = world.join(&room, &ada).await;
+    let people = world.app.rooms.participants(&room, None).await.unwrap();
+    assert_eq!(people[0].connection, Connectivity::Reconnecting);
+    world.pass(Duration::from_secs(29)).await;
+    assert_eq!(world.app.rooms.participants(&room, None).await.unwrap().len(), 1);
+    world.pass(Duration::from_secs(1)).await;
+    assert_eq!(world.app.rooms.participants(&room, None).await.unwrap().len(), 0);
+    world.pass(Duration::from_secs(30)).await;
+    assert_eq!(world.app.rooms.room(&room, None).await.unwrap_err(), RoomError::NotFound);
+}
+
+#[tokio::test]
+async fn the_room_of_a_call_is_neither_made_nor_entered_by_its_name() {
+    let world = World::new(|config| config.rooms.create = RoomCreate::Anyone).await;
+    let rooms = &world.app.rooms;
+    let (ada, _ben) = (world.connect(person(1)).await, world.connect(person(2)).await);
+    let (cleo, eve) = (world.connect(person(3)).await, world.connect(person(4)).await);
+    let nobodys = RoomId::of_call(CallId::new(uuid::Uuid::from_u128(7)));
+    let visitor =
+        |user: UserId| Visitor { user, name: "a camera".into(), operator: false, token: None };
+    let offer = crate::rooms::tests::offer();
+    let named = RoomSpec { room_id: Some(nobodys.clone()), ..RoomSpec::default() };
+    assert!(matches!(rooms.open(None, &named).await, Err(RoomError::Invalid("roomId", _))));
+
+    let order = voice(&[person(2), person(3)]);
+    let (call, _) = world.app.start_call(&ada.device, order, false).await.unwrap();
+    let (calls, _) = world.app.calls.meeting(person(1), call.call_id).await.unwrap();
+    for room in [&nobodys, &calls] {
+        assert_eq!(rooms.join(room, joins(&eve)).await.unwrap_err(), RoomError::NotFound);
+        for side in [Side::Publish, Side::View(None)] {
+            let refused = rooms.offer_by_http(room, visitor(person(4)), side, &offer).await;
+            assert_eq!(refused.unwrap_err(), RoomError::NotFound);
+        }
+    }
+    assert_eq!(rooms.stats().rooms, 1, "nobody's was not made");
+    assert!(rooms.join(&calls, joins(&cleo)).await.is_ok());
+    // Whoever is in a room of a call is in a call, for as long as it is in the room.
+    assert!(rooms.outside.in_call.contains(person(3)));
+    world.handle(&calls).note(Notice::Panic);
+    until(|| !rooms.outside.in_call.contains(person(3))).await;
+}
+
+#[tokio::test]
+async fn a_guest_is_known_by_its_token_as_long_as_the_room_is_open() {
+    let world = World::new(|_| {}).await;
+    let rooms = &world.app.rooms;
+    let room = world.room("r").await.room_id;
+    let spec = RoomTokenSpec { ttl: Some(60), ..RoomTokenSpec::default() };
+    let (token, until) = rooms.issue_token(&room, None, spec).await.unwrap();
+    let guest = rooms.guest(&token, "a").unwrap();
+    assert!(guest.user.is_guest() && guest.until == until);
+    assert_ne!(guest.user, rooms.guest(&token, "b").unwrap().user);
+    assert_eq!(rooms.guest(&token, "a").unwrap().user, guest.user);
+    assert!(rooms.bounds(&token).is_some());
+    let client = world.connect(guest.user).await;
+    assert_eq!(rooms.join(&room, joins(&client)).await.unwrap_err(), RoomError::NotFound);
+    let with = JoinRequest { token: Some(token.clone()), ..joins(&client) };
+    let joined = rooms.join(&room, with).await.unwrap();
+    assert_eq!(joined.own.user_id, None);
+    world.clock.advance(Duration::from_secs(60));
+    assert!(rooms.guest(&token, "a").is_none());
+    let own = RoomTokenSpec { user_id: Some(person(1)), ..RoomTokenSpec::default() };
+    let (own, _) = rooms.issue_token(&room, None, own).await.unwrap();
+    assert!(rooms.guest(&own, "a").is_none() && rooms.bounds(&own).is_some());
+    rooms.close(&room, None).await.unwrap();
+    assert!(rooms.bounds(&own).is_none());
+    assert_eq!(client.events().last().unwrap().1["reason"], "ended");
+}
+
+/// What happened in rooms, and why.
+async fn facts(world: &World) -> Vec<(FactKind, Value)> {
+    let page = world.app.store.facts_after(0, 100).await.unwrap();
+    let facts = page.facts.into_iter().filter(|it| it.fact.room.is_some());
+    facts.map(|it| (it.fact.kind, it.fact.data["reason"].clone())).collect()
+}
+
+#[tokio::test]
+async fn what_happens_in_a_room_is_a_fact_in_order() {
+    let world = World::new(|_| {}).await;
+    let room = world.room("r").await.room_id;
+    let ada = world.connect(person(1)).await;
+    let joined = world.join(&room, &ada).await;
+    world.app.rooms.issue_token(&room, None, RoomTokenSpec::default()).await.unwrap();
+    world.app.rooms.leave(ada.session.about.user, joined.session).await.unwrap();
+    world.app.rooms.close(&room, None).await.unwrap();
+    let mut found = Vec::new();
+    for _ in 0..10_000 {
+        found = facts(&world).await;
+        if found.len() == 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // The token's is stored with the token, the others a moment after what they are about.
+    found.retain(|(kind, _)| *kind != FactKind::RoomTokenIssued);
+    let kinds: Vec<_> = found.iter().map(|(kind, _)| kind.to_string()).collect();
+    assert_eq!(kinds, ["room.created", "room.joined", "room.left", "room.closed"]);
+    assert_eq!((&found[2].1, &found[3].1), (&"left".into(), &"ended".into()));
+}
+
+#[tokio::test]
+async fn a_room_token_is_good_after_a_restart_and_not_after_the_room_was_closed() {
+    let world = World::new(|_| {}).await;
+    let room = world.room("r").await.room_id;
+    let rooms = &world.app.rooms;
+    let spec = || RoomTokenSpec { moderator: true, ..RoomTokenSpec::default() };
+    let (token, _) = rooms.issue_token(&room, None, spec()).await.unwrap();
+    // Another process with the same store.
+    let store = world.app.store.clone();
+    let after = World::over(|_| {}, move |_| store).await;
+    assert!(after.app.rooms.guest(&token, "").is_none(), "nobody has opened the room yet");
+    after.room("r").await;
+    let guest = after.app.rooms.guest(&token, "").unwrap();
+    let client = after.connect(guest.user).await;
+    let with = JoinRequest { token: Some(token.clone()), ..joins(&client) };
+    assert!(after.app.rooms.join(&room, with).await.unwrap().own.moderator);
+    after.app.rooms.close(&room, None).await.unwrap();
+    after.room("r").await;
+    assert!(after.app.rooms.guest(&token, "").is_none());
+}
