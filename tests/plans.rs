@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use switchboard::store::Store;
+use switchboard::store::Admin as _;
 use switchboard::store::sqlite::{Sqlite, explain};
 
 use crate::support::Folder;
@@ -45,9 +45,9 @@ fn rusqlite_set_version(path: &Path, version: u32) {
 #[cfg(feature = "mongo")]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_to_mongodb_is_answered_through_an_index() {
-    use std::io::Write;
     use std::sync::Arc;
 
+    use switchboard::store::Store;
     use switchboard::store::mongo::Mongo;
 
     use crate::conformance::cases;
@@ -75,9 +75,8 @@ async fn every_query_to_mongodb_is_answered_through_an_index() {
         }
     }
     if explained == 0 {
-        let _ = writeln!(
-            std::io::stderr(),
-            "\nSKIPPED: the plans of MongoDB; this server explains nothing. Set MONGODB_TEST_URI to a mongod.\n"
+        crate::support::skipped(
+            "the plans of MongoDB: this server explains nothing. Set MONGODB_TEST_URI to a mongod.",
         );
     }
     store.close().await;

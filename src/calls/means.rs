@@ -56,6 +56,7 @@ impl Keys for Means {
 }
 
 /// What a write that was made gives.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Written {
     Done(Box<CallFinished>),
     /// The store has the call under another id: the request came before.

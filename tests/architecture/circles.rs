@@ -7,13 +7,7 @@ use super::source::Source;
 use super::sources;
 
 /// Pairs that still import each other.
-const ALLOWED: &[(&str, &str)] = &[
-    ("store/mongo/facts", "store/mongo/unit"),
-    ("store/sqlite/calls", "store/sqlite/log"),
-    ("store/sqlite/log", "store/sqlite/marks"),
-    ("store/sqlite/log", "store/sqlite/messages"),
-    ("store/sqlite/marks", "store/sqlite/messages"),
-];
+const ALLOWED: &[(&str, &str)] = &[];
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 

@@ -11,12 +11,7 @@ const FILE: usize = 400;
 const FUNCTION: usize = 60;
 
 /// Files that are still longer, and by how much; the number may only become smaller.
-const FILES: &[(&str, usize)] = &[
-    ("src/store/mongo/mod.rs", 437),
-    ("src/store/mongo/writer.rs", 420),
-    ("src/store/record.rs", 488),
-    ("src/store/sqlite/mod.rs", 431),
-];
+const FILES: &[(&str, usize)] = &[];
 
 /// Functions that are still longer.
 const FUNCTIONS: &[(&str, usize)] = &[

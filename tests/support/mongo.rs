@@ -1,12 +1,12 @@
 //! Something that speaks MongoDB's protocol: the server that `MONGODB_TEST_URI` names, or FerretDB, built by the program in
 //! `tests/mongo` when Go is here.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use super::Folder;
+use super::{Folder, skipped};
 
 struct Engine {
     uri: String,
@@ -14,31 +14,31 @@ struct Engine {
     _process: Option<(Child, Folder)>,
 }
 
-static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
+static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
 
-/// The URI of a database that nobody uses yet; `None`, with one loud line, where there is no engine.
+/// The URI of a database that nobody uses yet; `None`, with a line that names the test, where there is no engine.
 pub(crate) fn fresh_database() -> Option<String> {
-    let engine = ENGINE.get_or_init(engine).as_ref()?;
+    let engine = match ENGINE.get_or_init(engine) {
+        Ok(engine) => engine,
+        Err(why) => {
+            let test = std::thread::current();
+            let test = test.name().unwrap_or("a test of the MongoDB store");
+            skipped(&format!(
+                "{test}: {why}. Install Go 1.24 or later, or set MONGODB_TEST_URI to a server that may be filled with databases."
+            ));
+            return None;
+        }
+    };
     let name = format!("test_{}", uuid::Uuid::new_v4().simple());
     let (address, query) = engine.uri.split_once('?').unwrap_or((&engine.uri, ""));
     let address = address.trim_end_matches('/');
     Some(format!("{address}/{name}?{query}").trim_end_matches('?').to_owned())
 }
 
-fn engine() -> Option<Engine> {
-    if let Ok(uri) = std::env::var("MONGODB_TEST_URI") {
-        return Some(Engine { uri, _process: None });
-    }
-    match embedded() {
-        Ok(engine) => Some(engine),
-        Err(why) => {
-            // Past the capture of the test's output, which nobody reads when it passes.
-            let _ = writeln!(
-                std::io::stderr(),
-                "\nSKIPPED: every test of the MongoDB store. {why}. Install Go 1.24 or later, or set MONGODB_TEST_URI to a server that may be filled with databases.\n"
-            );
-            None
-        }
+fn engine() -> Result<Engine, String> {
+    match std::env::var("MONGODB_TEST_URI") {
+        Ok(uri) => Ok(Engine { uri, _process: None }),
+        Err(_) => embedded(),
     }
 }
 

@@ -9,21 +9,11 @@ use switchboard::fact::Fact;
 use switchboard::ids::{CallId, ConversationId, JobId, MessageId, RoomId, UserId};
 use switchboard::store::{
     Anchor, Appended, CallEnd, CallFinished, CallHistory, CallRecord, ConversationRecord,
-    DeviceRecord, DirectoryPage, FactPage, JobRecord, Line, Listed, LogKind, LogPage, LogRecord,
-    Logged, Mark, MarkKind, Marked, MemberRecord, MessageRecord, NewMessage, Page, PlacedFact,
-    Profile, Rating, Result, RoomTokenRecord, ServerKey, Settings, StoreError, TokenHash, Totals,
-    UserRecord, preview,
+    DeviceRecord, DirectoryPage, DumpRow, FactPage, JobRecord, Listed, LogEntry, LogKind, LogPage,
+    LogRecord, Logged, Mark, MarkKind, Marked, MemberRecord, MessageRecord, NewMessage, Page,
+    PlacedFact, Profile, Rating, Result, RoomTokenRecord, ServerKey, Settings, StoreError,
+    TokenHash, Totals, UserRecord, preview,
 };
-
-/// An entry of an event log, as it is kept.
-#[derive(Clone)]
-struct Entry {
-    at: Timestamp,
-    what: LogKind,
-    place: uuid::Uuid,
-    number: i64,
-    by: UserId,
-}
 
 #[derive(Default)]
 pub(crate) struct Oracle {
@@ -34,7 +24,7 @@ pub(crate) struct Oracle {
     messages: BTreeMap<(ConversationId, i64), MessageRecord>,
     client_ids: BTreeMap<(UserId, String), (ConversationId, i64, Timestamp)>,
     marks: BTreeMap<(ConversationId, MarkKind, UserId, i64), Timestamp>,
-    logs: BTreeMap<UserId, BTreeMap<i64, Entry>>,
+    logs: BTreeMap<UserId, BTreeMap<i64, LogEntry>>,
     calls: BTreeMap<CallId, CallRecord>,
     /// Outgoing, missed.
     call_members: BTreeMap<(UserId, Timestamp, CallId), (bool, bool)>,
@@ -59,7 +49,7 @@ impl Oracle {
             presence: PresenceMode::Auto,
             disabled: false,
             last_seen: at,
-            plain_cursor: 0,
+            legacy_cursor: 0,
             created_at: at,
             updated_at: at,
         };
@@ -125,10 +115,10 @@ impl Oracle {
         self.devices.remove(&(user, device_id)).map(|_| ()).ok_or(StoreError::NotFound)
     }
 
-    pub(crate) fn touch_user(&mut self, id: UserId, seen: Timestamp, plain_cursor: i64) {
+    pub(crate) fn touch_user(&mut self, id: UserId, seen: Timestamp, legacy_cursor: i64) {
         if let Some(user) = self.users.get_mut(&id) {
             user.last_seen = user.last_seen.max(seen);
-            user.plain_cursor = user.plain_cursor.max(plain_cursor);
+            user.legacy_cursor = user.legacy_cursor.max(legacy_cursor);
         }
     }
 
@@ -359,7 +349,7 @@ impl Oracle {
     ) -> i64 {
         let log = self.logs.entry(user).or_default();
         let cursor = log.last_key_value().map_or(1, |(newest, _)| newest + 1);
-        log.insert(cursor, Entry { at, what, place, number, by });
+        log.insert(cursor, LogEntry { user, cursor, at, what, place, number, by });
         cursor
     }
 
@@ -485,7 +475,7 @@ impl Oracle {
         }
     }
 
-    fn resolve(&self, cursor: i64, entry: &Entry) -> LogRecord {
+    fn resolve(&self, cursor: i64, entry: &LogEntry) -> LogRecord {
         let conversation = ConversationId::new(entry.place);
         let mark = |kind| Mark { user: entry.by, kind, up_to: entry.number, at: entry.at };
         let what = match entry.what {
@@ -501,7 +491,7 @@ impl Oracle {
     }
 
     pub(crate) fn undelivered(&self, me: UserId, limit: usize) -> Vec<(i64, MessageRecord)> {
-        let message = self.users.get(&me).map_or(0, |user| user.plain_cursor);
+        let message = self.users.get(&me).map_or(0, |user| user.legacy_cursor);
         let mut found = Vec::new();
         for (cursor, entry) in self.logs.get(&me).into_iter().flatten() {
             let conversation = ConversationId::new(entry.place);
@@ -629,13 +619,13 @@ impl Oracle {
 
     /// The canonical dump.
     pub(crate) fn export(&self) -> Vec<String> {
-        let mut lines: Vec<Line> = self.users.values().cloned().map(Line::User).collect();
-        lines.extend(self.devices.values().cloned().map(Line::Device));
-        lines.extend(self.conversations.values().cloned().map(Line::Conversation));
-        lines.extend(self.members.values().cloned().map(Line::Member));
-        lines.extend(self.messages.values().cloned().map(Line::Message));
+        let mut lines: Vec<DumpRow> = self.users.values().cloned().map(DumpRow::User).collect();
+        lines.extend(self.devices.values().cloned().map(DumpRow::Device));
+        lines.extend(self.conversations.values().cloned().map(DumpRow::Conversation));
+        lines.extend(self.members.values().cloned().map(DumpRow::Member));
+        lines.extend(self.messages.values().cloned().map(DumpRow::Message));
         lines.extend(self.client_ids.iter().map(|((from, client_id), (conversation, seq, at))| {
-            Line::ClientId {
+            DumpRow::ClientId {
                 from: *from,
                 client_id: client_id.clone(),
                 conversation: *conversation,
@@ -643,33 +633,29 @@ impl Oracle {
                 at: *at,
             }
         }));
-        lines.extend(self.marks.iter().map(|((conversation, kind, user, up_to), at)| Line::Mark {
-            conversation: *conversation,
-            mark: Mark { user: *user, kind: *kind, up_to: *up_to, at: *at },
+        lines.extend(self.marks.iter().map(|((conversation, kind, user, up_to), at)| {
+            DumpRow::Mark {
+                conversation: *conversation,
+                mark: Mark { user: *user, kind: *kind, up_to: *up_to, at: *at },
+            }
         }));
-        for (user, log) in &self.logs {
-            lines.extend(log.iter().map(|(cursor, entry)| {
-                let Entry { at, what, place, number, by } = entry.clone();
-                Line::Log { user: *user, cursor: *cursor, at, what, place, number, by }
-            }));
-        }
-        lines.extend(self.calls.values().cloned().map(Line::Call));
+        let entries = self.logs.values().flat_map(BTreeMap::values);
+        lines.extend(entries.cloned().map(DumpRow::Log));
+        lines.extend(self.calls.values().cloned().map(DumpRow::Call));
         lines.extend(self.call_members.iter().map(|((user, _, call), (outgoing, missed))| {
-            Line::CallMember { user: *user, call: *call, outgoing: *outgoing, missed: *missed }
+            DumpRow::CallMember { user: *user, call: *call, outgoing: *outgoing, missed: *missed }
         }));
-        lines.extend(self.jobs.values().cloned().map(Line::Job));
+        lines.extend(self.jobs.values().cloned().map(DumpRow::Job));
         lines.extend(self.facts.iter().map(|(position, fact)| {
-            Line::Fact(PlacedFact { position: *position, fact: fact.clone() })
+            DumpRow::Fact(PlacedFact { position: *position, fact: fact.clone() })
         }));
-        lines.extend(
-            self.fact_cursors.iter().map(|(name, position)| Line::FactCursor {
-                name: name.clone(),
-                position: *position,
-            }),
-        );
-        lines.extend(self.room_tokens.values().cloned().map(Line::RoomToken));
+        lines.extend(self.fact_cursors.iter().map(|(name, position)| DumpRow::FactCursor {
+            name: name.clone(),
+            position: *position,
+        }));
+        lines.extend(self.room_tokens.values().cloned().map(DumpRow::RoomToken));
         lines.extend(self.server_keys.iter().map(|(name, key)| {
-            Line::ServerKey(ServerKey { name: name.clone(), key: key.clone() })
+            DumpRow::ServerKey(ServerKey { name: name.clone(), key: key.clone() })
         }));
         lines.iter().map(|line| serde_json::to_string(line).unwrap()).collect()
     }

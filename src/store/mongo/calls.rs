@@ -5,87 +5,96 @@ use std::collections::HashMap;
 use mongodb::bson::doc;
 
 use super::super::{
-    CallEnd, CallFinished, CallHistory, CallRecord, LogKind, Rating, Result, StoreError, Totals,
+    CallEnd, CallFinished, CallHistory, CallRecord, LogEntry, Rating, Result, StoreError, Totals,
 };
+use super::batch::WriteBatch;
 use super::messages;
 use super::reader::Reader;
-use super::rows::{CallKey, Entry, Kept, Part, call_at, call_member_id, end_of, of_user, user_id};
-use super::unit::Unit;
+use super::rows::{
+    CallKey, CallMember, StoredDocument, call_at, call_member_id, end_of, of_user, user_id,
+};
 use crate::clock::Timestamp;
 use crate::fact::Fact;
 use crate::ids::{CallId, UserId};
 
 pub(super) async fn create(
-    unit: &mut Unit,
+    batch: &mut WriteBatch,
     call: CallRecord,
     facts: Vec<Fact>,
 ) -> Result<CallRecord> {
     if let Some(client_id) = call.client_id.clone() {
-        let key = unit.get::<CallKey>(&of_user(call.from, &client_id)).await?;
+        let key = batch.get::<CallKey>(&of_user(call.from, &client_id)).await?;
         if let Some(key) = key {
-            let first = unit.get::<CallRecord>(&key.call.to_string()).await?;
+            let first = batch.get::<CallRecord>(&key.call.to_string()).await?;
             return first.ok_or_else(|| StoreError::Corrupt("a key without its call".into()));
         }
-        unit.insert(&CallKey { from: call.from, client_id, call: call.id })?;
+        batch.insert(&CallKey { from: call.from, client_id, call: call.id })?;
     }
-    unit.insert(&call)?;
+    batch.insert(&call)?;
     for (user, outgoing) in [(call.from, true), (call.to, false)] {
-        unit.insert(&Part::of(&call, user, outgoing, false))?;
+        batch.insert(&CallMember::of(&call, user, outgoing, false))?;
     }
-    unit.count(|totals: &mut Totals| totals.calls += 1).await?;
-    unit.add_facts(facts).await?;
+    batch.count(|totals: &mut Totals| totals.calls += 1).await?;
+    batch.add_facts(facts).await?;
     Ok(call)
 }
 
-pub(super) async fn save(unit: &mut Unit, call: &CallRecord, expected_rev: i64) -> Result<()> {
-    let stored = unit.get::<CallRecord>(&call.id()).await?;
+pub(super) async fn save(
+    batch: &mut WriteBatch,
+    call: &CallRecord,
+    expected_rev: i64,
+) -> Result<()> {
+    let stored = batch.get::<CallRecord>(&call.id()).await?;
     match stored.map(|stored| stored.rev) {
         None => Err(StoreError::NotFound),
         Some(current) if current != expected_rev => Err(StoreError::Stale { current }),
-        Some(_) => unit.put(call),
+        Some(_) => batch.put(call),
     }
 }
 
-pub(super) async fn finish(unit: &mut Unit, end: CallEnd) -> Result<CallFinished> {
-    save(unit, &end.call, end.expected_rev).await?;
+pub(super) async fn finish(batch: &mut WriteBatch, end: CallEnd) -> Result<CallFinished> {
+    save(batch, &end.call, end.expected_rev).await?;
     let call = &end.call;
     let missed_cursor = match end.missed_by {
         Some(user) => {
-            set_missed(unit, call, user, true).await?;
-            let (place, number, by) = (call.id.uuid(), call.rev, call.from);
-            let (at, what) = (call.updated_at, LogKind::Missed);
-            Some(unit.log(Entry { user, cursor: 0, at, what, place, number, by }).await?)
+            set_missed(batch, call, user, true).await?;
+            Some(batch.log(LogEntry::missed(user, call)).await?)
         }
         None => None,
     };
     let entry = match end.entry {
-        Some(entry) => Some(messages::append(unit, entry).await?),
+        Some(entry) => Some(messages::append(batch, entry).await?),
         None => None,
     };
-    unit.add_facts(end.facts).await?;
+    batch.add_facts(end.facts).await?;
     Ok(CallFinished { entry, missed_cursor })
 }
 
-async fn set_missed(unit: &mut Unit, call: &CallRecord, user: UserId, missed: bool) -> Result<()> {
+async fn set_missed(
+    batch: &mut WriteBatch,
+    call: &CallRecord,
+    user: UserId,
+    missed: bool,
+) -> Result<()> {
     let id = call_member_id(user, call.created_at, call.id);
-    match unit.get::<Part>(&id).await? {
-        Some(part) => unit.put(&Part { missed, ..part }),
+    match batch.get::<CallMember>(&id).await? {
+        Some(member) => batch.put(&CallMember { missed, ..member }),
         None => Ok(()),
     }
 }
 
-pub(super) async fn rate(unit: &mut Unit, id: CallId, rating: Rating) -> Result<()> {
-    let call = unit.get::<CallRecord>(&id.to_string()).await?;
+pub(super) async fn rate(batch: &mut WriteBatch, id: CallId, rating: Rating) -> Result<()> {
+    let call = batch.get::<CallRecord>(&id.to_string()).await?;
     let mut call = call.filter(|call| call.has(rating.user)).ok_or(StoreError::NotFound)?;
     call.ratings.retain(|earlier| earlier.user != rating.user);
     call.ratings.push(rating);
-    unit.put(&call)
+    batch.put(&call)
 }
 
-pub(super) async fn ack_missed(unit: &mut Unit, user: UserId, ids: &[CallId]) -> Result<()> {
+pub(super) async fn ack_missed(batch: &mut WriteBatch, user: UserId, ids: &[CallId]) -> Result<()> {
     for id in ids {
-        if let Some(call) = unit.get::<CallRecord>(&id.to_string()).await? {
-            set_missed(unit, &call, user, false).await?;
+        if let Some(call) = batch.get::<CallRecord>(&id.to_string()).await? {
+            set_missed(batch, &call, user, false).await?;
         }
     }
     Ok(())
@@ -97,8 +106,8 @@ pub(super) async fn live(reader: &Reader) -> Result<Vec<CallRecord>> {
     Ok(calls)
 }
 
-async fn calls_of(reader: &Reader, parts: &[Part]) -> Result<HashMap<CallId, CallRecord>> {
-    let ids = parts.iter().map(|part| part.call.to_string()).collect();
+async fn calls_of(reader: &Reader, members: &[CallMember]) -> Result<HashMap<CallId, CallRecord>> {
+    let ids = members.iter().map(|member| member.call.to_string()).collect();
     let calls = reader.get_all::<CallRecord>(ids).await?;
     Ok(calls.into_iter().map(|call| (call.id, call)).collect())
 }
@@ -123,11 +132,11 @@ pub(super) async fn history(reader: &Reader, query: &CallHistory) -> Result<Vec<
         if let Some(with) = query.with {
             filter.insert("peer", with.value());
         }
-        let parts = reader.find::<Part>(filter, doc! { "_id": -1 }, CHUNK).await?;
-        let mut calls = calls_of(reader, &parts).await?;
-        let (full, last) = (parts.len() == CHUNK, parts.last().map(Kept::id));
-        for part in parts {
-            let Some(call) = calls.remove(&part.call) else { continue };
+        let members = reader.find::<CallMember>(filter, doc! { "_id": -1 }, CHUNK).await?;
+        let mut calls = calls_of(reader, &members).await?;
+        let (full, last) = (members.len() == CHUNK, members.last().map(StoredDocument::id));
+        for member in members {
+            let Some(call) = calls.remove(&member.call) else { continue };
             if query.status.is_some_and(|status| status != call.status) {
                 continue;
             }
@@ -152,7 +161,7 @@ pub(super) async fn missed(
 ) -> Result<Vec<CallRecord>> {
     let range = doc! { "$gte": call_at(user, since), "$lt": end_of(&user_id(user)) };
     let filter = doc! { "missed": true, "_id": range };
-    let parts = reader.find::<Part>(filter, doc! { "_id": -1 }, limit).await?;
-    let mut calls = calls_of(reader, &parts).await?;
-    Ok(parts.iter().filter_map(|part| calls.remove(&part.call)).collect())
+    let members = reader.find::<CallMember>(filter, doc! { "_id": -1 }, limit).await?;
+    let mut calls = calls_of(reader, &members).await?;
+    Ok(members.iter().filter_map(|member| calls.remove(&member.call)).collect())
 }

@@ -1,17 +1,17 @@
-//! Dumps: the lines of [`Line`], in the order of the keys of their documents.
+//! Dumps: the lines of [`DumpRow`], in the order of the keys of their documents.
 
 use mongodb::bson::doc;
 
 use super::super::{
-    CallRecord, ConversationRecord, DeviceRecord, JobRecord, Line, MemberRecord, MessageRecord,
-    PlacedFact, RecordingRecord, Result, RoomTokenRecord, ServerKey, StoreError, Totals,
-    UserRecord,
+    CallRecord, ConversationRecord, DeviceRecord, DumpRow, JobRecord, LogEntry, MemberRecord,
+    MessageRecord, PlacedFact, RecordingRecord, Result, RoomTokenRecord, ServerKey, StoreError,
+    Totals, UserRecord,
 };
+use super::batch::WriteBatch;
 use super::facts::Cursor;
 use super::reader::Reader;
-use super::rows::{CallKey, ClientKey, Entry, Kept, Part, Step};
-use super::unit::Unit;
-use super::{people, recordings};
+use super::rows::{CallKey, CallMember, ClientKey, StoredDocument, StoredMark};
+use super::{recordings, users};
 
 /// Rows a slice.
 const SLICE: usize = 500;
@@ -19,52 +19,55 @@ const SLICE: usize = 500;
 type Sink<'a> = &'a mut (dyn FnMut(String) -> std::io::Result<()> + Send);
 
 pub(super) async fn export(reader: &Reader, sink: Sink<'_>) -> Result<()> {
-    every::<UserRecord>(reader, sink, Line::User).await?;
-    every::<DeviceRecord>(reader, sink, Line::Device).await?;
-    every::<ConversationRecord>(reader, sink, Line::Conversation).await?;
-    every::<MemberRecord>(reader, sink, Line::Member).await?;
-    every::<MessageRecord>(reader, sink, Line::Message).await?;
+    every::<UserRecord>(reader, sink, DumpRow::User).await?;
+    every::<DeviceRecord>(reader, sink, DumpRow::Device).await?;
+    every::<ConversationRecord>(reader, sink, DumpRow::Conversation).await?;
+    every::<MemberRecord>(reader, sink, DumpRow::Member).await?;
+    every::<MessageRecord>(reader, sink, DumpRow::Message).await?;
     every::<ClientKey>(reader, sink, |key| {
         let ClientKey { from, client_id, conversation, seq, at } = key;
-        Line::ClientId { from, client_id, conversation, seq, at }
+        DumpRow::ClientId { from, client_id, conversation, seq, at }
     })
     .await?;
-    every::<Step>(reader, sink, |step| Line::Mark {
-        conversation: step.conversation,
-        mark: step.mark,
+    every::<StoredMark>(reader, sink, |StoredMark { conversation, mark }| DumpRow::Mark {
+        conversation,
+        mark,
     })
     .await?;
-    every::<Entry>(reader, sink, |entry| {
-        let Entry { user, cursor, at, what, place, number, by } = entry;
-        Line::Log { user, cursor, at, what, place, number, by }
+    every::<LogEntry>(reader, sink, DumpRow::Log).await?;
+    every::<CallRecord>(reader, sink, DumpRow::Call).await?;
+    every::<CallMember>(reader, sink, |member| {
+        let CallMember { user, call, outgoing, missed, .. } = member;
+        DumpRow::CallMember { user, call, outgoing, missed }
     })
     .await?;
-    every::<CallRecord>(reader, sink, Line::Call).await?;
-    every::<Part>(reader, sink, |part| {
-        let Part { user, call, outgoing, missed, .. } = part;
-        Line::CallMember { user, call, outgoing, missed }
+    every::<JobRecord>(reader, sink, DumpRow::Job).await?;
+    every::<RecordingRecord>(reader, sink, DumpRow::Recording).await?;
+    every::<PlacedFact>(reader, sink, DumpRow::Fact).await?;
+    every::<Cursor>(reader, sink, |Cursor { name, position }| DumpRow::FactCursor {
+        name,
+        position,
     })
     .await?;
-    every::<JobRecord>(reader, sink, Line::Job).await?;
-    every::<RecordingRecord>(reader, sink, Line::Recording).await?;
-    every::<PlacedFact>(reader, sink, Line::Fact).await?;
-    every::<Cursor>(reader, sink, |Cursor { name, position }| Line::FactCursor { name, position })
-        .await?;
     // The text of a hash is not in the order of its bytes.
     let mut tokens = reader.all::<RoomTokenRecord>(doc! {}).await?;
     tokens.sort_unstable_by_key(|token| token.hash);
     for token in tokens {
-        write(sink, &Line::RoomToken(token))?;
+        write(sink, &DumpRow::RoomToken(token))?;
     }
-    every::<ServerKey>(reader, sink, Line::ServerKey).await
+    every::<ServerKey>(reader, sink, DumpRow::ServerKey).await
 }
 
-fn write(sink: Sink<'_>, line: &Line) -> Result<()> {
+fn write(sink: Sink<'_>, line: &DumpRow) -> Result<()> {
     let text = serde_json::to_string(line)?;
     sink(text).map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
-async fn every<T: Kept>(reader: &Reader, sink: Sink<'_>, line: fn(T) -> Line) -> Result<()> {
+async fn every<T: StoredDocument>(
+    reader: &Reader,
+    sink: Sink<'_>,
+    line: fn(T) -> DumpRow,
+) -> Result<()> {
     let mut after = String::new();
     loop {
         let behind = doc! { "_id": { "$gt": &after } };
@@ -87,53 +90,51 @@ pub(super) async fn refuse_unless_empty(reader: &Reader) -> Result<()> {
     if any.is_empty() { Ok(()) } else { Err(StoreError::Conflict("store")) }
 }
 
-pub(super) async fn take(unit: &mut Unit, lines: &[String]) -> Result<()> {
+pub(super) async fn take(batch: &mut WriteBatch, lines: &[String]) -> Result<()> {
     // Everything is parsed before anything is written, so that a bad line leaves no half of a slice.
-    let lines: Vec<Line> =
+    let rows: Vec<DumpRow> =
         lines.iter().map(|line| serde_json::from_str(line)).collect::<serde_json::Result<_>>()?;
-    for line in lines {
-        put(unit, line).await?;
+    for row in rows {
+        put(batch, row).await?;
     }
     Ok(())
 }
 
-async fn put(unit: &mut Unit, line: Line) -> Result<()> {
-    match line {
-        Line::User(user) => {
-            people::put(unit, &user, None)?;
-            unit.count(|totals: &mut Totals| totals.users += 1).await
+async fn put(batch: &mut WriteBatch, row: DumpRow) -> Result<()> {
+    match row {
+        DumpRow::User(user) => {
+            users::put(batch, &user, None)?;
+            batch.count(|totals: &mut Totals| totals.users += 1).await
         }
-        Line::Device(device) => unit.insert(&device),
-        Line::Conversation(conversation) => unit.insert(&conversation),
-        Line::Member(member) => unit.insert(&member),
-        Line::Message(message) => {
-            unit.insert(&message)?;
-            unit.count(|totals: &mut Totals| totals.messages += 1).await
+        DumpRow::Device(device) => batch.insert(&device),
+        DumpRow::Conversation(conversation) => batch.insert(&conversation),
+        DumpRow::Member(member) => batch.insert(&member),
+        DumpRow::Message(message) => {
+            batch.insert(&message)?;
+            batch.count(|totals: &mut Totals| totals.messages += 1).await
         }
-        Line::ClientId { from, client_id, conversation, seq, at } => {
-            unit.insert(&ClientKey { from, client_id, conversation, seq, at })
+        DumpRow::ClientId { from, client_id, conversation, seq, at } => {
+            batch.insert(&ClientKey { from, client_id, conversation, seq, at })
         }
-        Line::Mark { conversation, mark } => unit.insert(&Step { conversation, mark }),
-        Line::Log { user, cursor, at, what, place, number, by } => {
-            unit.insert(&Entry { user, cursor, at, what, place, number, by })
-        }
-        Line::Call(call) => {
+        DumpRow::Mark { conversation, mark } => batch.insert(&StoredMark { conversation, mark }),
+        DumpRow::Log(entry) => batch.insert(&entry),
+        DumpRow::Call(call) => {
             if let Some(client_id) = call.client_id.clone() {
-                unit.insert(&CallKey { from: call.from, client_id, call: call.id })?;
+                batch.insert(&CallKey { from: call.from, client_id, call: call.id })?;
             }
-            unit.insert(&call)?;
-            unit.count(|totals: &mut Totals| totals.calls += 1).await
+            batch.insert(&call)?;
+            batch.count(|totals: &mut Totals| totals.calls += 1).await
         }
-        Line::CallMember { user, call, outgoing, missed } => {
-            let call = unit.get::<CallRecord>(&call.to_string()).await?;
+        DumpRow::CallMember { user, call, outgoing, missed } => {
+            let call = batch.get::<CallRecord>(&call.to_string()).await?;
             let unknown = || StoreError::Corrupt("a member of an unknown call".into());
-            unit.insert(&Part::of(&call.ok_or_else(unknown)?, user, outgoing, missed))
+            batch.insert(&CallMember::of(&call.ok_or_else(unknown)?, user, outgoing, missed))
         }
-        Line::Job(job) => unit.insert(&job),
-        Line::Recording(recording) => recordings::save(unit, &recording),
-        Line::Fact(fact) => unit.insert(&fact),
-        Line::FactCursor { name, position } => unit.put(&Cursor { name, position }),
-        Line::RoomToken(token) => unit.put(&token),
-        Line::ServerKey(key) => unit.insert(&key),
+        DumpRow::Job(job) => batch.insert(&job),
+        DumpRow::Recording(recording) => recordings::save(batch, &recording),
+        DumpRow::Fact(fact) => batch.insert(&fact),
+        DumpRow::FactCursor { name, position } => batch.put(&Cursor { name, position }),
+        DumpRow::RoomToken(token) => batch.put(&token),
+        DumpRow::ServerKey(key) => batch.insert(&key),
     }
 }

@@ -4,16 +4,17 @@ use std::collections::HashMap;
 
 use mongodb::bson::doc;
 
+use super::super::entry::LogTarget;
 use super::super::{
-    CallRecord, LogKind, LogPage, LogRecord, Logged, Mark, MarkKind, MemberRecord, MessageRecord,
-    Result, StoreError, UserRecord,
+    CallRecord, LogEntry, LogKind, LogPage, LogRecord, Logged, Mark, MemberRecord, MessageRecord,
+    Result, UserRecord,
 };
+use super::batch::{WriteBatch, newest};
 use super::messages;
 use super::reader::Reader;
-use super::rows::{ClientKey, Entry, end_of, in_conversation, log_id, user_id};
-use super::unit::{Unit, newest};
+use super::rows::{ClientKey, end_of, in_conversation, log_id, user_id};
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, UserId};
+use crate::ids::{ConversationId, UserId};
 
 pub(super) async fn page(
     reader: &Reader,
@@ -29,29 +30,28 @@ pub(super) async fn page(
         if cursor > 9_999_999_999_999_999 {
             return Ok(Vec::new());
         }
-        reader.find::<Entry>(behind, doc! { "_id": 1 }, limit).await
+        reader.find::<LogEntry>(behind, doc! { "_id": 1 }, limit).await
     };
-    let oldest = reader.find::<Entry>(all, doc! { "_id": 1 }, 1);
+    let oldest = reader.find::<LogEntry>(all, doc! { "_id": 1 }, 1);
     let (entries, oldest, head) = futures_util::try_join!(entries, oldest, newest(reader, user))?;
     let floor = oldest.first().map_or(0, |entry| entry.cursor);
     Ok(LogPage { entries: resolve(reader, entries).await?, head, floor })
 }
 
 /// Looks up what the entries point at: messages, marks and calls, each kind at once.
-async fn resolve(reader: &Reader, entries: Vec<Entry>) -> Result<Vec<LogRecord>> {
+async fn resolve(reader: &Reader, entries: Vec<LogEntry>) -> Result<Vec<LogRecord>> {
     let mut spans: HashMap<ConversationId, (i64, i64)> = HashMap::new();
     let mut ids = Vec::new();
     let mut calls = Vec::new();
     for entry in &entries {
-        match entry.what {
-            LogKind::Message => {
-                let conversation = ConversationId::new(entry.place);
-                ids.push(in_conversation(conversation, entry.number));
-                let span = spans.entry(conversation).or_insert((entry.number, entry.number));
-                *span = (span.0.min(entry.number), span.1.max(entry.number));
+        match entry.target() {
+            LogTarget::Message(conversation, seq) => {
+                ids.push(in_conversation(conversation, seq));
+                let span = spans.entry(conversation).or_insert((seq, seq));
+                *span = (span.0.min(seq), span.1.max(seq));
             }
-            LogKind::Missed => calls.push(CallId::new(entry.place).to_string()),
-            LogKind::Delivered | LogKind::Read => {}
+            LogTarget::Missed(call) => calls.push(call.to_string()),
+            LogTarget::Mark(..) => {}
         }
     }
     calls.sort_unstable();
@@ -70,22 +70,17 @@ async fn resolve(reader: &Reader, entries: Vec<Entry>) -> Result<Vec<LogRecord>>
         marks.insert(conversation, (members, over));
     }
     let resolved = entries.into_iter().map(|entry| {
-        let gone = || StoreError::Corrupt(format!("log entry {} points at nothing", entry.cursor));
-        let conversation = ConversationId::new(entry.place);
-        let mark = |kind| Mark { user: entry.by, kind, up_to: entry.number, at: entry.at };
-        let what = match entry.what {
-            LogKind::Message => {
-                let message = found.get(&(conversation, entry.number)).ok_or_else(gone)?;
+        let gone = || entry.dangling();
+        let what = match entry.target() {
+            LogTarget::Message(conversation, seq) => {
+                let message = found.get(&(conversation, seq)).ok_or_else(gone)?;
                 let (members, over) = marks.get(&conversation).ok_or_else(gone)?;
-                Logged::Message(message.clone(), messages::of_one(over, members, entry.number))
+                Logged::Message(message.clone(), messages::of_one(over, members, seq))
             }
-            LogKind::Delivered => Logged::Mark { conversation, mark: mark(MarkKind::Delivered) },
-            LogKind::Read => Logged::Mark { conversation, mark: mark(MarkKind::Read) },
-            LogKind::Missed => {
-                Logged::Missed(calls.get(&CallId::new(entry.place)).ok_or_else(gone)?.clone())
-            }
+            LogTarget::Mark(conversation, mark) => Logged::Mark { conversation, mark },
+            LogTarget::Missed(call) => Logged::Missed(calls.get(&call).ok_or_else(gone)?.clone()),
         };
-        Ok(LogRecord { cursor: entry.cursor, at: entry.at, what })
+        Ok(entry.resolved(what))
     });
     resolved.collect()
 }
@@ -97,13 +92,13 @@ pub(super) async fn undelivered(
 ) -> Result<Vec<(i64, MessageRecord)>> {
     const CHUNK: usize = 200;
     let prefix = user_id(user);
-    let cursor = reader.get::<UserRecord>(&prefix).await?.map_or(0, |user| user.plain_cursor);
+    let cursor = reader.get::<UserRecord>(&prefix).await?.map_or(0, |user| user.legacy_cursor);
     let mut delivered: HashMap<ConversationId, i64> = HashMap::new();
-    let mut waiting: Vec<Entry> = Vec::new();
+    let mut waiting: Vec<LogEntry> = Vec::new();
     let mut end = end_of(&prefix);
     loop {
         let range = doc! { "_id": { "$gt": log_id(user, cursor), "$lt": &end } };
-        let entries = reader.find::<Entry>(range, doc! { "_id": -1 }, CHUNK).await?;
+        let entries = reader.find::<LogEntry>(range, doc! { "_id": -1 }, CHUNK).await?;
         let (full, last) = (entries.len() == CHUNK, entries.last().map(|last| last.cursor));
         let received =
             entries.into_iter().filter(|entry| entry.what == LogKind::Message && entry.by != user);
@@ -128,7 +123,7 @@ pub(super) async fn undelivered(
     }
     waiting.truncate(limit);
     waiting.reverse();
-    let id = |entry: &Entry| in_conversation(ConversationId::new(entry.place), entry.number);
+    let id = |entry: &LogEntry| in_conversation(ConversationId::new(entry.place), entry.number);
     let messages = reader.get_all::<MessageRecord>(waiting.iter().map(id).collect()).await?;
     let messages: HashMap<_, _> = messages
         .into_iter()
@@ -147,17 +142,17 @@ const USERS: usize = 200;
 
 /// Forgets some old rows; goes on behind the user `from` and says where to go on, `None` at the end.
 pub(super) async fn retire(
-    unit: &mut Unit,
+    batch: &mut WriteBatch,
     log_before: Timestamp,
     log_keep: i64,
     keys_before: Timestamp,
     from: Option<UserId>,
 ) -> Result<(bool, Option<UserId>)> {
     let old = doc! { "at": { "$lt": keys_before.0 } };
-    let keys = unit.reader.find::<ClientKey>(old, doc! { "at": 1 }, SLICE).await?;
+    let keys = batch.reader.find::<ClientKey>(old, doc! { "at": 1 }, SLICE).await?;
     let mut gone = keys.len();
     for key in keys {
-        unit.remove::<ClientKey>(&super::rows::of_user(key.from, &key.client_id));
+        batch.remove::<ClientKey>(&super::rows::of_user(key.from, &key.client_id));
     }
     let mut place = from;
     for _ in 0..USERS {
@@ -166,16 +161,16 @@ pub(super) async fn retire(
         }
         let behind = place.map_or_else(String::new, |user| end_of(&user_id(user)));
         let first = doc! { "_id": { "$gt": behind } };
-        let next = unit.reader.find::<Entry>(first, doc! { "_id": 1 }, 1).await?;
+        let next = batch.reader.find::<LogEntry>(first, doc! { "_id": 1 }, 1).await?;
         let Some(user) = next.first().map(|entry| entry.user) else { return Ok((false, None)) };
         place = Some(user);
         // The newest entry stays: it carries the user's cursor on.
-        let head = newest(&unit.reader, user).await?;
+        let head = newest(&batch.reader, user).await?;
         let range = doc! { "_id": { "$gt": user_id(user), "$lt": log_id(user, head) } };
-        let oldest = unit.reader.find::<Entry>(range, doc! { "_id": 1 }, SLICE - gone).await?;
-        let old = |entry: &&Entry| entry.at < log_before || entry.cursor <= head - log_keep;
+        let oldest = batch.reader.find::<LogEntry>(range, doc! { "_id": 1 }, SLICE - gone).await?;
+        let old = |entry: &&LogEntry| entry.at < log_before || entry.cursor <= head - log_keep;
         for entry in oldest.iter().take_while(old) {
-            unit.remove::<Entry>(&log_id(user, entry.cursor));
+            batch.remove::<LogEntry>(&log_id(user, entry.cursor));
             gone += 1;
         }
     }

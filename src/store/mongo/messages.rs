@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use mongodb::bson::doc;
 
 use super::super::{
-    Anchor, Appended, ConversationRecord, Listed, LogKind, Mark, MarkKind, Marked, MemberRecord,
+    Anchor, Appended, ConversationRecord, Listed, LogEntry, Mark, MarkKind, Marked, MemberRecord,
     MessageRecord, NewMessage, Page, Result, StoreError, Totals, UserRecord, preview,
 };
+use super::batch::WriteBatch;
 use super::reader::Reader;
-use super::rows::{ClientKey, Entry, Step, end_of, in_conversation, of_user, user_id};
-use super::unit::Unit;
+use super::rows::{ClientKey, StoredMark, end_of, in_conversation, of_user, user_id};
 use super::writer::need;
 use crate::clock::Timestamp;
 use crate::ids::{ConversationId, MessageId, UserId};
@@ -35,74 +35,71 @@ pub(super) fn needs(new: &NewMessage) -> Vec<(&'static str, String)> {
     needs
 }
 
-pub(super) async fn append(unit: &mut Unit, new: NewMessage) -> Result<Appended> {
-    if let Some(earlier) = earlier_send(unit, &new).await? {
+pub(super) async fn append(batch: &mut WriteBatch, new: NewMessage) -> Result<Appended> {
+    if let Some(earlier) = earlier_send(batch, &new).await? {
         return Ok(Appended { message: earlier, duplicate: true, cursors: Vec::new() });
     }
     if let Some(user) = new.addressee()
-        && unit.get::<UserRecord>(&user_id(user)).await?.is_some_and(|user| user.is_erased())
+        && batch.get::<UserRecord>(&user_id(user)).await?.is_some_and(|user| user.is_erased())
     {
         return Err(StoreError::UnknownUser(user));
     }
-    let (mut head, members) = place(unit, &new).await?;
+    let (mut head, members) = place(batch, &new).await?;
     let message = new.placed(head.seq + 1);
-    unit.insert(&message)?;
+    batch.insert(&message)?;
     if let Some(client_id) = &message.client_id {
         let (from, client_id) = (message.from, client_id.clone());
         let (conversation, seq, at) = (message.conversation, message.seq, message.at);
-        unit.insert(&ClientKey { from, client_id, conversation, seq, at })?;
+        batch.insert(&ClientKey { from, client_id, conversation, seq, at })?;
     }
     (head.seq, head.last_id, head.last_at) = (message.seq, Some(message.id), message.at);
     (head.last_kind, head.preview) = (message.kind, preview(&message.content));
-    unit.put(&head)?;
-    unit.count(|totals: &mut Totals| totals.messages += 1).await?;
+    batch.put(&head)?;
+    batch.count(|totals: &mut Totals| totals.messages += 1).await?;
     let mut cursors = Vec::with_capacity(members.len());
     for mut member in members {
         let user = member.user;
         member.last_activity = message.at;
         member.archived = false;
         member.unread += i64::from(message.counts && user != message.from);
-        unit.put(&member)?;
-        let (place, number, by) = (message.conversation.uuid(), message.seq, message.from);
-        let entry =
-            Entry { user, cursor: 0, at: message.at, what: LogKind::Message, place, number, by };
-        cursors.push((user, unit.log(entry).await?));
+        batch.put(&member)?;
+        cursors.push((user, batch.log(LogEntry::message(user, &message)).await?));
     }
     Ok(Appended { message, duplicate: false, cursors })
 }
 
 /// The stored message of an earlier send with the same key.
-async fn earlier_send(unit: &mut Unit, new: &NewMessage) -> Result<Option<MessageRecord>> {
+async fn earlier_send(batch: &mut WriteBatch, new: &NewMessage) -> Result<Option<MessageRecord>> {
     let Some(client_id) = &new.client_id else { return Ok(None) };
-    let Some(key) = unit.get::<ClientKey>(&of_user(new.from, client_id)).await? else {
+    let Some(key) = batch.get::<ClientKey>(&of_user(new.from, client_id)).await? else {
         return Ok(None);
     };
-    let stored = unit.get::<MessageRecord>(&in_conversation(key.conversation, key.seq)).await?;
+    let stored = batch.get::<MessageRecord>(&in_conversation(key.conversation, key.seq)).await?;
     let stored =
         stored.ok_or_else(|| StoreError::Corrupt("a client id without its message".into()))?;
     if new.is_repeat_of(&stored) { Ok(Some(stored)) } else { Err(StoreError::Conflict("clientId")) }
 }
 
-/// The conversation the message goes into, and who is told of it. The first message makes a direct conversation.
+/// The conversation the message goes into, and who is notified of it. The first message makes a direct conversation.
 async fn place(
-    unit: &mut Unit,
+    batch: &mut WriteBatch,
     new: &NewMessage,
 ) -> Result<(ConversationRecord, Vec<MemberRecord>)> {
-    let head = unit.get::<ConversationRecord>(&new.conversation.to_string()).await?;
+    let head = batch.get::<ConversationRecord>(&new.conversation.to_string()).await?;
     match (head, new.conversation.pair()) {
-        (Some(head), _) => Ok((head, members_of(unit, new.conversation).await?)),
+        (Some(head), _) => Ok((head, members_of(batch, new.conversation).await?)),
         (None, None) => Err(StoreError::NotFound),
-        (None, Some((low, high))) => begin_direct(unit, new, [low, high]).await,
+        (None, Some((low, high))) => begin_direct(batch, new, [low, high]).await,
     }
 }
 
 async fn begin_direct(
-    unit: &mut Unit,
+    batch: &mut WriteBatch,
     new: &NewMessage,
     pair: [UserId; 2],
 ) -> Result<(ConversationRecord, Vec<MemberRecord>)> {
     for user in pair {
-        if unit.get::<UserRecord>(&user_id(user)).await?.is_none() {
+        if batch.get::<UserRecord>(&user_id(user)).await?.is_none() {
             return Err(StoreError::UnknownUser(user));
         }
     }
@@ -110,30 +107,32 @@ async fn begin_direct(
 }
 
 /// Everyone in a conversation, as the group of writes sees them.
-async fn members_of(unit: &mut Unit, id: ConversationId) -> Result<Vec<MemberRecord>> {
+async fn members_of(batch: &mut WriteBatch, id: ConversationId) -> Result<Vec<MemberRecord>> {
     let Some((low, high)) = id.pair() else {
         let prefix = id.to_string();
-        let mut found = members(&unit.reader, id).await?;
-        found.extend(unit.added::<MemberRecord>(&prefix, &end_of(&prefix))?);
+        let mut found = members(&batch.reader, id).await?;
+        found.extend(batch.added::<MemberRecord>(&prefix, &end_of(&prefix))?);
         let mut seen = Vec::with_capacity(found.len());
         for member in found {
-            seen.extend(unit.get::<MemberRecord>(&in_conversation(id, member.user.value())).await?);
+            seen.extend(
+                batch.get::<MemberRecord>(&in_conversation(id, member.user.value())).await?,
+            );
         }
         return Ok(seen);
     };
     let mut both = Vec::with_capacity(2);
     for user in [low, high] {
-        both.extend(unit.get::<MemberRecord>(&in_conversation(id, user.value())).await?);
+        both.extend(batch.get::<MemberRecord>(&in_conversation(id, user.value())).await?);
     }
     Ok(both)
 }
 
 /// Stores what has become of a message. A list that shows it as the newest shows the change.
-pub(super) async fn replace(unit: &mut Unit, message: &MessageRecord) -> Result<()> {
-    unit.put(message)?;
-    let head = unit.get::<ConversationRecord>(&message.conversation.to_string()).await?;
+pub(super) async fn replace(batch: &mut WriteBatch, message: &MessageRecord) -> Result<()> {
+    batch.put(message)?;
+    let head = batch.get::<ConversationRecord>(&message.conversation.to_string()).await?;
     match head.filter(|head| head.seq == message.seq) {
-        Some(head) => unit.put(&ConversationRecord { preview: preview(&message.content), ..head }),
+        Some(head) => batch.put(&ConversationRecord { preview: preview(&message.content), ..head }),
         None => Ok(()),
     }
 }
@@ -146,10 +145,10 @@ pub(super) fn mark_needs(id: ConversationId, mark: &Mark) -> Vec<(&'static str, 
     ]
 }
 
-pub(super) async fn mark(unit: &mut Unit, id: ConversationId, mark: Mark) -> Result<Marked> {
-    let member = unit.get::<MemberRecord>(&in_conversation(id, mark.user.value())).await?;
+pub(super) async fn mark(batch: &mut WriteBatch, id: ConversationId, mark: Mark) -> Result<Marked> {
+    let member = batch.get::<MemberRecord>(&in_conversation(id, mark.user.value())).await?;
     let mut member = member.ok_or(StoreError::NotFound)?;
-    let head = unit.get::<ConversationRecord>(&id.to_string()).await?;
+    let head = batch.get::<ConversationRecord>(&id.to_string()).await?;
     let up_to = mark.up_to.min(head.ok_or(StoreError::NotFound)?.seq);
     let is_read = mark.kind == MarkKind::Read;
     let stands = if is_read { member.read } else { member.delivered };
@@ -159,31 +158,33 @@ pub(super) async fn mark(unit: &mut Unit, id: ConversationId, mark: Mark) -> Res
     }
     let mark = Mark { up_to, ..mark };
     if is_read {
-        let unread = unread_after(unit, id, mark.user, up_to).await?;
+        let unread = unread_after(batch, id, mark.user, up_to).await?;
         (member.read, member.unread) = (up_to, unread);
     }
     member.delivered = member.delivered.max(up_to);
     let unread = member.unread;
-    unit.put(&member)?;
-    unit.insert(&Step { conversation: id, mark })?;
-    let what = if is_read { LogKind::Read } else { LogKind::Delivered };
+    batch.put(&member)?;
+    batch.insert(&StoredMark { conversation: id, mark })?;
     let mut cursors = Vec::new();
     // A delivery is news for the others; a read mark also for the reader's other devices.
-    for user in members_of(unit, id).await?.into_iter().map(|member| member.user) {
+    for user in members_of(batch, id).await?.into_iter().map(|member| member.user) {
         if user != mark.user || is_read {
-            let (place, number, by) = (id.uuid(), up_to, mark.user);
-            let entry = Entry { user, cursor: 0, at: mark.at, what, place, number, by };
-            cursors.push((user, unit.log(entry).await?));
+            cursors.push((user, batch.log(LogEntry::mark(user, id, mark)).await?));
         }
     }
     Ok(Marked { up_to, moved: true, unread, cursors })
 }
 
-async fn unread_after(unit: &Unit, id: ConversationId, user: UserId, read: i64) -> Result<i64> {
+async fn unread_after(
+    batch: &WriteBatch,
+    id: ConversationId,
+    user: UserId,
+    read: i64,
+) -> Result<i64> {
     let (from, end) = (in_conversation(id, read + 1), end_of(&id.to_string()));
     let stored = doc! { "_id": { "$gte": &from, "$lt": &end }, "from": { "$ne": user.value() }, "counts": true };
-    let stored = unit.reader.count::<MessageRecord>(stored).await?;
-    let added = unit.added::<MessageRecord>(&from, &end)?;
+    let stored = batch.reader.count::<MessageRecord>(stored).await?;
+    let added = batch.added::<MessageRecord>(&from, &end)?;
     let added = added.iter().filter(|message| message.from != user && message.counts).count();
     Ok(stored + i64::try_from(added).unwrap_or(i64::MAX))
 }
@@ -231,7 +232,7 @@ pub(super) async fn pair_of(reader: &Reader, id: ConversationId) -> Result<Vec<M
     Ok(found)
 }
 
-/// The steps that tell when messages `first ..= last` were delivered and read: for each kind and person those from `first`
+/// The marks that say when messages `first ..= last` were delivered and read: for each kind and person those from `first`
 /// on, up to the first that reaches `last`.
 pub(super) async fn over(
     reader: &Reader,
@@ -251,10 +252,10 @@ pub(super) async fn over(
     let (mut found, mut from) = (Vec::new(), first);
     while !open.is_empty() {
         let filter = doc! { "conversation": id.to_string(), "up_to": { "$gte": from } };
-        let steps = reader.find::<Step>(filter, doc! { "up_to": 1 }, CHUNK).await?;
-        let end = steps.last().map_or(i64::MAX, |step| step.mark.up_to);
-        let full = steps.len() == CHUNK;
-        for Step { mark, .. } in steps {
+        let set = reader.find::<StoredMark>(filter, doc! { "up_to": 1 }, CHUNK).await?;
+        let end = set.last().map_or(i64::MAX, |last| last.mark.up_to);
+        let full = set.len() == CHUNK;
+        for StoredMark { mark, .. } in set {
             // The last number of a full chunk may go on in the next one.
             let pair = (mark.kind, mark.user);
             if (full && mark.up_to == end && end > from) || !open.contains_key(&pair) {
@@ -275,7 +276,7 @@ pub(super) async fn over(
     Ok(found)
 }
 
-/// Those of `marks` that tell of one message.
+/// Those of `marks` that say when one message was delivered and read.
 pub(super) fn of_one(marks: &[Mark], members: &[MemberRecord], seq: i64) -> Vec<Mark> {
     let mut found = Vec::new();
     for kind in [MarkKind::Delivered, MarkKind::Read] {

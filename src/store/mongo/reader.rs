@@ -9,11 +9,11 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 use tokio::sync::Semaphore;
 
 use super::super::{Result, StoreError};
-use super::rows::{Kept, damaged, record};
+use super::rows::{StoredDocument, damaged, record};
 
 /// How long one operation may take.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
-/// How many reads run at once; more wait their turn, within the deadline.
+/// How many reads run at once; more wait, within the deadline.
 const AT_ONCE: usize = 64;
 
 #[derive(Clone)]
@@ -33,14 +33,14 @@ impl Reader {
         operation: impl Future<Output = mongodb::error::Result<T>>,
     ) -> Result<T> {
         let gated = async {
-            let _turn = self.gate.acquire().await;
+            let _permit = self.gate.acquire().await;
             operation.await
         };
         within_deadline(gated).await
     }
 
     /// The records that match, in this order, at most `limit`.
-    pub(super) async fn find<T: Kept>(
+    pub(super) async fn find<T: StoredDocument>(
         &self,
         filter: Document,
         sort: Document,
@@ -65,7 +65,7 @@ impl Reader {
     }
 
     /// All that match, in any order.
-    pub(super) async fn all<T: Kept>(&self, filter: Document) -> Result<Vec<T>> {
+    pub(super) async fn all<T: StoredDocument>(&self, filter: Document) -> Result<Vec<T>> {
         let collection = self.database.collection::<RawDocumentBuf>(T::IN);
         let find = async {
             let mut cursor = collection.find(filter).await?;
@@ -79,14 +79,14 @@ impl Reader {
     }
 
     /// The record of this key.
-    pub(super) async fn get<T: Kept>(&self, id: &str) -> Result<Option<T>> {
+    pub(super) async fn get<T: StoredDocument>(&self, id: &str) -> Result<Option<T>> {
         let collection = self.database.collection::<RawDocumentBuf>(T::IN);
         let found = self.run(collection.find_one(doc! { "_id": id }).into_future()).await?;
         found.map(|found| record(&found)).transpose()
     }
 
     /// The records of these keys, in any order.
-    pub(super) async fn get_all<T: Kept>(&self, ids: Vec<String>) -> Result<Vec<T>> {
+    pub(super) async fn get_all<T: StoredDocument>(&self, ids: Vec<String>) -> Result<Vec<T>> {
         match &*ids {
             [] => Ok(Vec::new()),
             [id] => Ok(self.get(id).await?.into_iter().collect()),
@@ -117,14 +117,14 @@ impl Reader {
     }
 
     /// How many match.
-    pub(super) async fn count<T: Kept>(&self, filter: Document) -> Result<i64> {
+    pub(super) async fn count<T: StoredDocument>(&self, filter: Document) -> Result<i64> {
         let collection = self.database.collection::<RawDocumentBuf>(T::IN);
         let count = self.run(collection.count_documents(filter).into_future()).await?;
         i64::try_from(count).map_err(damaged)
     }
 }
 
-/// Runs something within the deadline, without taking a turn: what the one writer does.
+/// Runs something within the deadline, past the bound of reads: what the one writer does.
 pub(super) async fn within_deadline<T>(
     operation: impl Future<Output = mongodb::error::Result<T>>,
 ) -> Result<T> {

@@ -5,25 +5,25 @@ use std::collections::HashMap;
 use mongodb::bson::{Document, doc};
 
 use super::super::{RecordingQuery, RecordingRecord, Result, StoreError};
+use super::batch::WriteBatch;
 use super::reader::Reader;
-use super::rows::{Kept, Seen, of_user};
-use super::unit::Unit;
+use super::rows::{RecordingMember, StoredDocument, of_user};
 use crate::ids::{RecordingId, UserId};
 
-pub(super) fn save(unit: &mut Unit, recording: &RecordingRecord) -> Result<()> {
-    unit.put(recording)?;
+pub(super) fn save(batch: &mut WriteBatch, recording: &RecordingRecord) -> Result<()> {
+    batch.put(recording)?;
     for &user in &recording.members {
-        unit.put(&Seen { user, recording: recording.id })?;
+        batch.put(&RecordingMember { user, recording: recording.id })?;
     }
     Ok(())
 }
 
-pub(super) async fn remove(unit: &mut Unit, id: RecordingId) -> Result<()> {
-    let recording = unit.get::<RecordingRecord>(&id.to_string()).await?;
+pub(super) async fn remove(batch: &mut WriteBatch, id: RecordingId) -> Result<()> {
+    let recording = batch.get::<RecordingRecord>(&id.to_string()).await?;
     for &user in &recording.ok_or(StoreError::NotFound)?.members {
-        unit.remove::<Seen>(&of_user(user, id));
+        batch.remove::<RecordingMember>(&of_user(user, id));
     }
-    unit.remove::<RecordingRecord>(&id.to_string());
+    batch.remove::<RecordingRecord>(&id.to_string());
     Ok(())
 }
 
@@ -68,7 +68,8 @@ async fn of(
 ) -> Result<Vec<RecordingRecord>> {
     let end = before.unwrap_or(RecordingId::new(uuid::Uuid::max()));
     let range = doc! { "$gte": of_user(user, ""), "$lt": of_user(user, end) };
-    let seen = reader.find::<Seen>(doc! { "_id": range }, doc! { "_id": -1 }, limit).await?;
+    let seen =
+        reader.find::<RecordingMember>(doc! { "_id": range }, doc! { "_id": -1 }, limit).await?;
     let ids = seen.iter().map(|seen| seen.recording.to_string()).collect();
     let recordings = reader.get_all::<RecordingRecord>(ids).await?;
     let mut recordings: HashMap<RecordingId, RecordingRecord> =
@@ -76,7 +77,7 @@ async fn of(
     Ok(seen.iter().filter_map(|seen| recordings.remove(&seen.recording)).collect())
 }
 
-impl Kept for RecordingRecord {
+impl StoredDocument for RecordingRecord {
     const IN: &'static str = "recordings";
     fn id(&self) -> String {
         self.id.to_string()

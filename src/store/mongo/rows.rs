@@ -8,17 +8,16 @@ use mongodb::bson::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::super::{
-    CallRecord, ConversationRecord, DeviceRecord, JobRecord, LogKind, Mark, MarkKind, MemberRecord,
-    MessageRecord, Result, StoreError, Totals, UserRecord,
+    CallRecord, ConversationRecord, DeviceRecord, JobRecord, LogEntry, Mark, MarkKind,
+    MemberRecord, MessageRecord, PlacedFact, Result, StoreError, Totals, UserRecord,
 };
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, RecordingId, UserId};
 
 /// A record and its place.
-pub(super) trait Kept: Serialize + DeserializeOwned + Send + Sync {
+pub(super) trait StoredDocument: Serialize + DeserializeOwned + Send + Sync {
     /// The collection.
     const IN: &'static str;
 
@@ -64,7 +63,7 @@ pub(super) fn call_member_id(user: UserId, at: Timestamp, call: CallId) -> Strin
 }
 
 /// A document as it is stored: key, the group of writes it came with, what queries ask for, and the record.
-pub(super) fn document<T: Kept>(row: &T, group: i64) -> Result<RawDocumentBuf> {
+pub(super) fn document<T: StoredDocument>(row: &T, group: i64) -> Result<RawDocumentBuf> {
     let mut document = RawDocumentBuf::new();
     document.append(cstr!("_id"), row.id().as_str());
     document.append(cstr!("g"), group);
@@ -75,7 +74,7 @@ pub(super) fn document<T: Kept>(row: &T, group: i64) -> Result<RawDocumentBuf> {
 }
 
 /// The record in a document.
-pub(super) fn record<T: Kept>(document: &RawDocument) -> Result<T> {
+pub(super) fn record<T: StoredDocument>(document: &RawDocument) -> Result<T> {
     let record = document.get_document("doc").map_err(damaged)?;
     let HumanReadable(row) = deserialize_from_slice(record.as_bytes()).map_err(damaged)?;
     Ok(row)
@@ -85,7 +84,7 @@ pub(super) fn damaged(error: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }
 
-impl Kept for UserRecord {
+impl StoredDocument for UserRecord {
     const IN: &'static str = "users";
     fn id(&self) -> String {
         user_id(self.profile.user_id)
@@ -102,28 +101,28 @@ pub(super) struct Uid {
     pub(super) user: UserId,
 }
 
-impl Kept for Uid {
+impl StoredDocument for Uid {
     const IN: &'static str = "uids";
     fn id(&self) -> String {
         self.uid.clone()
     }
 }
 
-impl Kept for DeviceRecord {
+impl StoredDocument for DeviceRecord {
     const IN: &'static str = "devices";
     fn id(&self) -> String {
         of_user(self.user, &self.device_id)
     }
 }
 
-impl Kept for ConversationRecord {
+impl StoredDocument for ConversationRecord {
     const IN: &'static str = "conversations";
     fn id(&self) -> String {
         self.id.to_string()
     }
 }
 
-impl Kept for MemberRecord {
+impl StoredDocument for MemberRecord {
     const IN: &'static str = "members";
     fn id(&self) -> String {
         in_conversation(self.conversation, self.user.value())
@@ -137,7 +136,7 @@ impl Kept for MemberRecord {
     }
 }
 
-impl Kept for MessageRecord {
+impl StoredDocument for MessageRecord {
     const IN: &'static str = "messages";
     fn id(&self) -> String {
         in_conversation(self.conversation, self.seq)
@@ -159,7 +158,7 @@ pub(super) struct ClientKey {
     pub(super) at: Timestamp,
 }
 
-impl Kept for ClientKey {
+impl StoredDocument for ClientKey {
     const IN: &'static str = "client_ids";
     fn id(&self) -> String {
         of_user(self.from, &self.client_id)
@@ -169,14 +168,14 @@ impl Kept for ClientKey {
     }
 }
 
-/// A step of a mark.
+/// A mark as it was set, which says when.
 #[derive(Clone, Deserialize, Serialize)]
-pub(super) struct Step {
+pub(super) struct StoredMark {
     pub(super) conversation: ConversationId,
     pub(super) mark: Mark,
 }
 
-impl Kept for Step {
+impl StoredDocument for StoredMark {
     const IN: &'static str = "marks";
     fn id(&self) -> String {
         let kind = i64::from(self.mark.kind == MarkKind::Read);
@@ -189,26 +188,14 @@ impl Kept for Step {
     }
 }
 
-/// An entry of a user's event log, which points at what it tells.
-#[derive(Clone, Deserialize, Serialize)]
-pub(super) struct Entry {
-    pub(super) user: UserId,
-    pub(super) cursor: i64,
-    pub(super) at: Timestamp,
-    pub(super) what: LogKind,
-    pub(super) place: Uuid,
-    pub(super) number: i64,
-    pub(super) by: UserId,
-}
-
-impl Kept for Entry {
+impl StoredDocument for LogEntry {
     const IN: &'static str = "log";
     fn id(&self) -> String {
         log_id(self.user, self.cursor)
     }
 }
 
-impl Kept for CallRecord {
+impl StoredDocument for CallRecord {
     const IN: &'static str = "calls";
     fn id(&self) -> String {
         self.id.to_string()
@@ -227,7 +214,7 @@ pub(super) struct CallKey {
     pub(super) call: CallId,
 }
 
-impl Kept for CallKey {
+impl StoredDocument for CallKey {
     const IN: &'static str = "call_keys";
     fn id(&self) -> String {
         of_user(self.from, &self.client_id)
@@ -236,7 +223,7 @@ impl Kept for CallKey {
 
 /// A call in the history of one of the two.
 #[derive(Clone, Deserialize, Serialize)]
-pub(super) struct Part {
+pub(super) struct CallMember {
     pub(super) user: UserId,
     pub(super) call: CallId,
     pub(super) at: Timestamp,
@@ -245,14 +232,14 @@ pub(super) struct Part {
     pub(super) missed: bool,
 }
 
-impl Part {
+impl CallMember {
     pub(super) fn of(call: &CallRecord, user: UserId, outgoing: bool, missed: bool) -> Self {
         let (at, peer) = (call.created_at, call.peer_of(user));
         Self { user, call: call.id, at, peer, outgoing, missed }
     }
 }
 
-impl Kept for Part {
+impl StoredDocument for CallMember {
     const IN: &'static str = "call_members";
     fn id(&self) -> String {
         call_member_id(self.user, self.at, self.call)
@@ -266,19 +253,19 @@ impl Kept for Part {
 
 /// Who may see a recording.
 #[derive(Deserialize, Serialize)]
-pub(super) struct Seen {
+pub(super) struct RecordingMember {
     pub(super) user: UserId,
     pub(super) recording: RecordingId,
 }
 
-impl Kept for Seen {
+impl StoredDocument for RecordingMember {
     const IN: &'static str = "recording_members";
     fn id(&self) -> String {
         of_user(self.user, self.recording)
     }
 }
 
-impl Kept for JobRecord {
+impl StoredDocument for JobRecord {
     const IN: &'static str = "jobs";
     fn id(&self) -> String {
         self.id.to_string()
@@ -288,9 +275,55 @@ impl Kept for JobRecord {
     }
 }
 
-impl Kept for Totals {
+impl StoredDocument for Totals {
     const IN: &'static str = "meta";
     fn id(&self) -> String {
         "totals".into()
+    }
+}
+
+impl StoredDocument for PlacedFact {
+    const IN: &'static str = "facts";
+    fn id(&self) -> String {
+        wide(self.position)
+    }
+    fn keys(&self, document: &mut RawDocumentBuf) {
+        document.append(cstr!("data_of"), self.fact.data_of().map_or(0, UserId::value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::entry::LogTarget;
+
+    /// Entries of two logs as version 2 of the database holds them, one a line: messages, marks, a missed call.
+    const LOG: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store/log.bson.hex"));
+
+    fn bytes(line: &str) -> Vec<u8> {
+        let pair = |at: usize| u8::from_str_radix(&line[at..at + 2], 16).unwrap();
+        (0..line.len()).step_by(2).map(pair).collect()
+    }
+
+    #[test]
+    fn log_entries_of_an_earlier_version_are_read_and_written_back_byte_by_byte() {
+        let mut targets = Vec::new();
+        for line in LOG.lines() {
+            let stored = RawDocumentBuf::from_bytes(bytes(line)).unwrap();
+            let entry: LogEntry = record(&stored).unwrap();
+            assert_eq!(stored.get_str("_id").unwrap(), entry.id());
+            assert_eq!(document(&entry, stored.get_i64("g").unwrap()).unwrap(), stored);
+            targets.push(entry.target());
+        }
+        let (one, two) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
+        let both = ConversationId::direct(one, two);
+        let of = |kind| Mark { user: two, kind, up_to: 1, at: Timestamp(1_899_999_960_003) };
+        let (first, second) = (LogTarget::Message(both, 1), LogTarget::Message(both, 2));
+        let delivered = LogTarget::Mark(both, of(MarkKind::Delivered));
+        let read = LogTarget::Mark(both, of(MarkKind::Read));
+        let missed = LogTarget::Missed(CallId::new(uuid::Uuid::from_u128(0xc1)));
+        let expected = [first, second, delivered, read, first, second, read, missed];
+        assert_eq!(targets, expected);
     }
 }

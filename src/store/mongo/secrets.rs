@@ -3,13 +3,13 @@
 use mongodb::bson::{RawDocumentBuf, cstr, doc};
 
 use super::super::{Result, RoomTokenRecord, ServerKey};
+use super::batch::WriteBatch;
 use super::reader::Reader;
-use super::rows::Kept;
-use super::unit::Unit;
+use super::rows::StoredDocument;
 use crate::clock::Timestamp;
 use crate::ids::{RoomId, UserId};
 
-impl Kept for RoomTokenRecord {
+impl StoredDocument for RoomTokenRecord {
     const IN: &'static str = "room_tokens";
     fn id(&self) -> String {
         self.hash.to_string()
@@ -21,7 +21,7 @@ impl Kept for RoomTokenRecord {
     }
 }
 
-impl Kept for ServerKey {
+impl StoredDocument for ServerKey {
     const IN: &'static str = "server_keys";
     fn id(&self) -> String {
         self.name.clone()
@@ -34,38 +34,42 @@ pub(super) async fn tokens(reader: &Reader, room: &RoomId) -> Result<Vec<RoomTok
     Ok(found)
 }
 
-pub(super) async fn remove_tokens(unit: &mut Unit, room: &RoomId) -> Result<()> {
-    for token in tokens(&unit.reader, room).await? {
-        unit.remove::<RoomTokenRecord>(&token.id());
+pub(super) async fn remove_tokens(batch: &mut WriteBatch, room: &RoomId) -> Result<()> {
+    for token in tokens(&batch.reader, room).await? {
+        batch.remove::<RoomTokenRecord>(&token.id());
     }
     Ok(())
 }
 
-/// How many rows one call forgets.
-const SLICE: usize = 500;
+/// How many rows one call forgets: some servers find the place of each anew.
+const SLICE: usize = 100;
 
-pub(super) async fn prune_tokens(unit: &mut Unit, now: Timestamp) -> Result<bool> {
+pub(super) async fn prune_tokens(batch: &mut WriteBatch, now: Timestamp) -> Result<bool> {
     let over = doc! { "until": { "$lte": now.0 } };
     let sort = doc! { "until": 1, "_id": 1 };
-    let over = unit.reader.find::<RoomTokenRecord>(over, sort, SLICE).await?;
+    let over = batch.reader.find::<RoomTokenRecord>(over, sort, SLICE).await?;
     for token in &over {
-        unit.remove::<RoomTokenRecord>(&token.id());
+        batch.remove::<RoomTokenRecord>(&token.id());
     }
     Ok(over.len() == SLICE)
 }
 
 /// Forgets the tokens that name a person.
-pub(super) async fn erase_tokens(unit: &mut Unit, user: UserId) -> Result<()> {
-    for token in unit.reader.all::<RoomTokenRecord>(doc! { "user": user.value() }).await? {
-        unit.remove::<RoomTokenRecord>(&token.id());
+pub(super) async fn erase_tokens(batch: &mut WriteBatch, user: UserId) -> Result<()> {
+    for token in batch.reader.all::<RoomTokenRecord>(doc! { "user": user.value() }).await? {
+        batch.remove::<RoomTokenRecord>(&token.id());
     }
     Ok(())
 }
 
-pub(super) async fn key_or(unit: &mut Unit, name: String, fresh: Vec<u8>) -> Result<Vec<u8>> {
-    if let Some(known) = unit.get::<ServerKey>(&name).await? {
+pub(super) async fn key_or(
+    batch: &mut WriteBatch,
+    name: String,
+    fresh: Vec<u8>,
+) -> Result<Vec<u8>> {
+    if let Some(known) = batch.get::<ServerKey>(&name).await? {
         return Ok(known.key);
     }
-    unit.insert(&ServerKey { name, key: fresh.clone() })?;
+    batch.insert(&ServerKey { name, key: fresh.clone() })?;
     Ok(fresh)
 }

@@ -3,7 +3,9 @@
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::super::{CallEnd, CallFinished, CallHistory, CallRecord, Rating, Result, StoreError};
+use super::super::{
+    CallEnd, CallFinished, CallHistory, CallRecord, LogEntry, Rating, Result, StoreError,
+};
 use super::{Doc, count, facts, log, messages};
 use crate::clock::Timestamp;
 use crate::fact::Fact;
@@ -77,7 +79,7 @@ pub(super) fn finish(c: &Connection, end: CallEnd) -> Result<CallFinished> {
         Some(user) => {
             let sql = "UPDATE call_members SET missed = 1 WHERE user_id = ?1 AND call_at = ?2 AND call = ?3";
             c.prepare_cached(sql)?.execute((user, end.call.created_at, end.call.id))?;
-            Some(log::missed(c, user, &end.call)?)
+            Some(log::append(c, LogEntry::missed(user, &end.call))?)
         }
         None => None,
     };

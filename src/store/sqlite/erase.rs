@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{Erased, JobRecord, Result, StoreError};
-use super::{Doc, messages, secrets, users};
+use super::{Doc, facts, messages, secrets, select, users};
 use crate::clock::Timestamp;
 use crate::ids::{ConversationId, JobId, UserId};
 
@@ -21,6 +21,11 @@ pub(super) fn user(c: &Connection, id: UserId, at: Timestamp) -> Result<()> {
     secrets::erase_tokens(c, id)
 }
 
+/// Empties what some facts say of a person; true when there is more.
+pub(super) fn facts(c: &Connection, id: UserId) -> Result<bool> {
+    if users::exists(c, id)? { facts::erase(c, id) } else { Err(StoreError::NotFound) }
+}
+
 const FROM: &str = "SELECT min(conv) FROM members WHERE user_id = ?1 AND conv >= ?2";
 const LEFT: &str = "SELECT count(*) FROM members WHERE user_id = ?1 AND conv >= ?2";
 
@@ -36,8 +41,7 @@ pub(super) fn messages(
     let Some(here) = here else { return Ok(Erased { next: None, left: 0 }) };
     let behind = if here == from { behind } else { 0 };
     let page = {
-        let mut query =
-            c.prepare_cached(&messages::select(messages::COLUMNS, messages::PAGE_AFTER))?;
+        let mut query = c.prepare_cached(&select(messages::COLUMNS, messages::PAGE_AFTER))?;
         let rows = query.query_map((here, behind, SLICE), messages::from_row)?;
         rows.collect::<rusqlite::Result<Vec<_>>>()?
     };

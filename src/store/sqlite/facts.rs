@@ -49,7 +49,7 @@ pub(super) fn after(c: &Connection, position: i64, limit: usize) -> Result<FactP
 }
 
 /// How many rows one call forgets or changes.
-const SLICE: usize = 500;
+const SLICE: usize = 100;
 
 pub(super) const OLDEST: &str =
     "SELECT position, at FROM facts WHERE position < ?1 ORDER BY position LIMIT ?2";

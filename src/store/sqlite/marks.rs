@@ -1,9 +1,9 @@
-//! Delivered and read marks: where they stand is in the member's row; the steps by which they moved tell the times.
+//! Delivered and read marks: where they stand is in the member's row; how they moved says when.
 
 use rusqlite::{Connection, Row};
 
-use super::super::{Mark, MarkKind, Marked, Result, StoreError};
-use super::{log, messages};
+use super::super::{LogEntry, Mark, MarkKind, Marked, Result, StoreError};
+use super::{conversations, log};
 use crate::ids::{ConversationId, UserId};
 
 impl MarkKind {
@@ -20,8 +20,8 @@ impl MarkKind {
 }
 
 pub(super) fn set(c: &Connection, conversation: ConversationId, mark: Mark) -> Result<Marked> {
-    let member = messages::member(c, conversation, mark.user)?.ok_or(StoreError::NotFound)?;
-    let head = messages::conversation(c, conversation)?.ok_or(StoreError::NotFound)?.seq;
+    let member = conversations::member(c, conversation, mark.user)?.ok_or(StoreError::NotFound)?;
+    let head = conversations::conversation(c, conversation)?.ok_or(StoreError::NotFound)?.seq;
     let (up_to, stands) = match mark.kind {
         MarkKind::Delivered => (mark.up_to.min(head), member.delivered),
         MarkKind::Read => (mark.up_to.min(head), member.read),
@@ -74,9 +74,11 @@ pub(super) fn put(c: &Connection, conversation: ConversationId, mark: Mark) -> R
 
 /// A delivery is news for the others; a read mark also for the reader's other devices.
 fn notify(c: &Connection, conversation: ConversationId, mark: Mark) -> Result<Vec<(UserId, i64)>> {
-    let members = messages::members(c, conversation)?.into_iter().map(|member| member.user);
+    let members = conversations::members(c, conversation)?.into_iter().map(|member| member.user);
     let notified = members.filter(|user| *user != mark.user || mark.kind == MarkKind::Read);
-    notified.map(|user| Ok((user, log::mark(c, user, conversation, mark)?))).collect()
+    notified
+        .map(|user| Ok((user, log::append(c, LogEntry::mark(user, conversation, mark))?)))
+        .collect()
 }
 
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Mark> {
@@ -91,7 +93,7 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Mark> {
 pub(super) const OVER: &str = "SELECT kind, user_id, up_to, at FROM marks
     WHERE conv = ?1 AND kind = ?2 AND user_id = ?3 AND up_to >= ?4 ORDER BY up_to";
 
-/// The marks that tell when messages `first ..= last` of a direct conversation were delivered and read.
+/// The marks that say when messages `first ..= last` of a direct conversation were delivered and read.
 pub(super) fn over(
     c: &Connection,
     conversation: ConversationId,

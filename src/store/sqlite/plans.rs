@@ -5,7 +5,10 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::super::Result;
-use super::{calls, erase, facts, log, marks, messages, recordings, secrets, users};
+use super::{
+    calls, conversations, erase, facts, log, marks, messages, recordings, replay, secrets, select,
+    users,
+};
 
 /// Each query with the lines of its `EXPLAIN QUERY PLAN`, for the store in `path`.
 pub fn explain(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
@@ -14,7 +17,7 @@ pub fn explain(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
 }
 
 fn queries() -> Vec<String> {
-    let messages = |rest| messages::select(messages::COLUMNS, rest);
+    let messages = |rest| select(messages::COLUMNS, rest);
     vec![
         users::DIRECTORY.into(),
         users::DEVICES.into(),
@@ -25,12 +28,12 @@ fn queries() -> Vec<String> {
         messages(messages::PAGE_BEFORE),
         messages(messages::PAGE_AFTER),
         messages("FROM messages WHERE id = ?1"),
-        messages::select("1", messages::LIST),
-        messages::UNREAD.into(),
+        select("1", conversations::LIST),
+        conversations::UNREAD.into(),
         marks::OVER.into(),
         marks::UNREAD_AFTER.into(),
-        log::PAGE.into(),
-        log::UNDELIVERED.into(),
+        select(log::COLUMNS, replay::PAGE),
+        replay::UNDELIVERED.into(),
         log::NEXT_USER.into(),
         log::RETIRE_LOG.into(),
         log::RETIRE_KEYS.into(),

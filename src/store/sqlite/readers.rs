@@ -10,7 +10,7 @@ use super::super::{Result, StoreError};
 
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -18,11 +18,11 @@ impl Readers {
         let open = || {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(path, flags).map_err(super::failed)?;
-            super::tune(&connection).map_err(super::failed)?;
+            super::tune(&connection, super::READER_MAP).map_err(super::failed)?;
             Ok(connection)
         };
         let idle = (0..count).map(|_| open()).collect::<Result<_>>()?;
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), turns: Arc::new(Semaphore::new(count)) })
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)) })
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -30,10 +30,10 @@ impl Readers {
         job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let closed = || StoreError::Unavailable("the store is closed".into());
-        let turn = self.turns.clone().acquire_owned().await.map_err(|_| closed())?;
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| closed())?;
         let idle = self.idle.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             let connection =
                 idle.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or_else(closed)?;
             let outcome = job(&connection);
@@ -44,7 +44,7 @@ impl Readers {
     }
 
     pub(super) fn close(&self) {
-        self.turns.close();
+        self.permits.close();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

@@ -16,7 +16,7 @@ pub(super) const COLUMNS: &str = "users.doc, users.last_seen, users.plain_cursor
 pub(super) fn from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<UserRecord> {
     let Doc(mut user): Doc<UserRecord> = row.get(at)?;
     user.last_seen = row.get(at + 1)?;
-    user.plain_cursor = row.get(at + 2)?;
+    user.legacy_cursor = row.get(at + 2)?;
     Ok(user)
 }
 
@@ -43,7 +43,7 @@ pub(super) fn put(c: &Connection, user: &UserRecord) -> Result<()> {
         uid,
         user.name_key(),
         user.last_seen,
-        user.plain_cursor,
+        user.legacy_cursor,
         doc,
     ))?;
     Ok(())
@@ -80,9 +80,9 @@ pub(super) fn save_settings(
     Ok(saved)
 }
 
-pub(super) fn touch(c: &Connection, id: UserId, seen: Timestamp, plain_cursor: i64) -> Result<()> {
+pub(super) fn touch(c: &Connection, id: UserId, seen: Timestamp, legacy_cursor: i64) -> Result<()> {
     let sql = "UPDATE users SET last_seen = max(last_seen, ?2), plain_cursor = max(plain_cursor, ?3) WHERE user_id = ?1";
-    c.prepare_cached(sql)?.execute((id, seen, plain_cursor))?;
+    c.prepare_cached(sql)?.execute((id, seen, legacy_cursor))?;
     Ok(())
 }
 

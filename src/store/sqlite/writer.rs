@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::super::{Result, StoreError};
+use super::super::{Result, StoreError, too_late};
 
 /// How many writes may wait before more are refused as [`StoreError::Busy`].
 const QUEUE: usize = 8192;
@@ -19,7 +19,8 @@ const GROUP: usize = 512;
 const GATHER: Duration = Duration::from_millis(8);
 
 type Settle = Box<dyn FnOnce(Result<()>) + Send>;
-type Job = Box<dyn FnOnce(&Connection) -> Done + Send>;
+/// A write that waits; it does nothing, and gives nothing, when nobody waits for its answer any more.
+type Job = Box<dyn FnOnce(&Connection) -> Option<Done> + Send>;
 
 /// A job that has run, its answer held back until the commit.
 struct Done {
@@ -28,39 +29,55 @@ struct Done {
 }
 
 pub(super) struct Writer {
+    /// How long a write may take, with its time in the queue.
+    deadline: Option<Duration>,
     queue: Mutex<Option<SyncSender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
     /// Starts the thread; a store that never syncs has nothing to wait for (`gathers`).
-    pub(super) fn start(connection: Connection, gathers: bool) -> Result<Self> {
+    pub(super) fn start(
+        connection: Connection,
+        gathers: bool,
+        deadline: Option<Duration>,
+    ) -> Result<Self> {
         let (queue, jobs) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(&connection, &jobs, Patience::new(gathers)));
+            .spawn(move || run(&connection, &jobs, Gathering::new(gathers)));
         let thread = thread.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+        let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
+        Ok(Self { deadline, queue, thread })
     }
 
-    /// Runs `job` inside the next group and returns once it is durable.
+    /// Runs `job` inside the next group and returns once it is durable. After the deadline the caller gets an error that names
+    /// `what`; a job that has not begun by then is dropped, one that has may be stored.
     pub(super) async fn write<T: Send + 'static>(
         &self,
+        what: &'static str,
         job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
+            if answer.is_closed() {
+                return None;
+            }
             let outcome = job(connection);
             let failed = outcome.is_err();
             let settle: Settle = Box::new(move |committed| {
                 let _ = answer.send(outcome.and_then(|value| committed.map(|()| value)));
             });
-            Done { failed, settle }
+            Some(Done { failed, settle })
         });
         self.enqueue(job)?;
-        answered
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".into())))
+        let answered = match self.deadline {
+            Some(deadline) => tokio::time::timeout(deadline, answered)
+                .await
+                .map_err(|_| too_late("sqlite", what, deadline))?,
+            None => answered.await,
+        };
+        answered.unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".into())))
     }
 
     fn enqueue(&self, job: Job) -> Result<()> {
@@ -83,12 +100,12 @@ impl Writer {
     }
 }
 
-fn run(connection: &Connection, jobs: &Receiver<Job>, mut patience: Patience) {
+fn run(connection: &Connection, jobs: &Receiver<Job>, mut gathering: Gathering) {
     let mut settles = Vec::with_capacity(GROUP);
     while let Ok(first) = jobs.recv() {
-        let waited = patience.wait();
+        let waited = gathering.wait();
         let outcome = group(connection, first, jobs, &mut settles);
-        patience.learn(waited, settles.len());
+        gathering.learn(waited, settles.len());
         if let Err(error) = &outcome {
             tracing::error!(%error, writes = settles.len(), "a group of writes was rolled back");
             let _ = connection.execute_batch("ROLLBACK");
@@ -102,13 +119,13 @@ fn run(connection: &Connection, jobs: &Receiver<Job>, mut patience: Patience) {
 
 /// Whether to wait for company. It pays when others write meanwhile, and only costs time when the one who waits for the
 /// answer is the only one who writes; so it is tried now and then, and kept up for as long as it helps.
-struct Patience {
+struct Gathering {
     gathers: bool,
     score: u32,
     groups: u32,
 }
 
-impl Patience {
+impl Gathering {
     fn new(gathers: bool) -> Self {
         Self { gathers, score: 0, groups: 0 }
     }
@@ -145,13 +162,14 @@ fn group(
     let mut next = Some(first);
     while let Some(job) = next {
         let before = connection.total_changes();
-        let done = job(connection);
-        if done.failed && connection.total_changes() != before {
-            torn.get_or_insert(StoreError::Unavailable(
-                "a write failed half-way and was rolled back".into(),
-            ));
+        if let Some(done) = job(connection) {
+            if done.failed && connection.total_changes() != before {
+                torn.get_or_insert(StoreError::Unavailable(
+                    "a write failed half-way and was rolled back".into(),
+                ));
+            }
+            settles.push(done.settle);
         }
-        settles.push(done.settle);
         next = if settles.len() < GROUP { jobs.try_recv().ok() } else { None };
     }
     match torn {
@@ -161,5 +179,58 @@ fn group(
             .and_then(|mut c| c.execute([]))
             .map(|_| ())
             .map_err(super::failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    fn count(connection: &Connection) -> Result<i64> {
+        Ok(connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?)
+    }
+
+    fn insert(connection: &Connection) -> Result<()> {
+        connection.execute("INSERT INTO t VALUES (1)", [])?;
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_write_that_a_writer_at_a_standstill_keeps_waiting_is_answered() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (n INTEGER)").unwrap();
+        let writer = Arc::new(Writer::start(connection, false, Some(SHORT)).unwrap());
+        let (go_on, waits) = mpsc::channel::<()>();
+        let (begun, has_begun) = oneshot::channel();
+        let held = {
+            let writer = writer.clone();
+            tokio::spawn(async move {
+                let stands_still = move |connection: &Connection| {
+                    begun.send(()).unwrap();
+                    waits.recv().unwrap();
+                    insert(connection)
+                };
+                writer.write("held", stands_still).await
+            })
+        };
+        has_begun.await.unwrap();
+        let queued = writer.write("queued", insert).await.unwrap_err();
+        assert!(queued.retry_helps() && queued.to_string().contains("queued"), "{queued}");
+        let held = held.await.unwrap().unwrap_err();
+        assert!(held.to_string().contains("held was not done within 0.05 s"), "{held}");
+        go_on.send(()).unwrap();
+        // What had begun is stored, what had not is dropped, and the writer goes on.
+        let stored = loop {
+            match writer.write("count", count).await {
+                Ok(stored) => break stored,
+                Err(error) => assert!(error.retry_helps(), "{error}"),
+            }
+        };
+        assert_eq!(stored, 1);
     }
 }

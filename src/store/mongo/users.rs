@@ -6,84 +6,85 @@ use super::super::{
     DeviceRecord, DirectoryPage, MemberRecord, Profile, Result, Settings, StoreError, Totals,
     UserRecord,
 };
+use super::batch::WriteBatch;
 use super::reader::Reader;
-use super::rows::{Part, Uid, call_at, end_of, of_user, user_id};
-use super::unit::Unit;
+use super::rows::{CallMember, Uid, call_at, end_of, of_user, user_id};
 use crate::clock::Timestamp;
 use crate::ids::UserId;
 
 pub(super) async fn save_profile(
-    unit: &mut Unit,
+    batch: &mut WriteBatch,
     profile: Profile,
     at: Timestamp,
 ) -> Result<UserRecord> {
-    let holder = unit.get::<Uid>(&profile.uid).await?;
+    let holder = batch.get::<Uid>(&profile.uid).await?;
     if holder.is_some_and(|holder| holder.user != profile.user_id) {
         return Err(StoreError::Conflict("uid"));
     }
-    let known = unit.get::<UserRecord>(&user_id(profile.user_id)).await?;
+    let known = batch.get::<UserRecord>(&user_id(profile.user_id)).await?;
     let earlier = known.as_ref().map(|known| known.profile.uid.clone());
     if known.is_none() {
-        unit.count(|totals: &mut Totals| totals.users += 1).await?;
+        batch.count(|totals: &mut Totals| totals.users += 1).await?;
     }
     let saved = UserRecord::merge(known, profile, at);
-    put(unit, &saved, earlier.as_deref())?;
+    put(batch, &saved, earlier.as_deref())?;
     Ok(saved)
 }
 
 /// Stores a person, and whose the uid is.
-pub(super) fn put(unit: &mut Unit, user: &UserRecord, earlier: Option<&str>) -> Result<()> {
+pub(super) fn put(batch: &mut WriteBatch, user: &UserRecord, earlier: Option<&str>) -> Result<()> {
     let uid = user.profile.uid.clone();
     if earlier != Some(&uid) {
         if let Some(earlier) = earlier {
-            unit.remove::<Uid>(earlier);
+            batch.remove::<Uid>(earlier);
         }
-        unit.put(&Uid { uid, user: user.profile.user_id })?;
+        batch.put(&Uid { uid, user: user.profile.user_id })?;
     }
-    unit.put(user)
+    batch.put(user)
 }
 
-async fn known(unit: &mut Unit, id: UserId) -> Result<UserRecord> {
-    unit.get::<UserRecord>(&user_id(id)).await?.ok_or(StoreError::NotFound)
+async fn known(batch: &mut WriteBatch, id: UserId) -> Result<UserRecord> {
+    batch.get::<UserRecord>(&user_id(id)).await?.ok_or(StoreError::NotFound)
 }
 
 pub(super) async fn save_settings(
-    unit: &mut Unit,
+    batch: &mut WriteBatch,
     id: UserId,
     settings: Settings,
     at: Timestamp,
 ) -> Result<UserRecord> {
-    let saved = known(unit, id).await?.changed(settings, at);
-    unit.put(&saved)?;
+    let saved = known(batch, id).await?.changed(settings, at);
+    batch.put(&saved)?;
     Ok(saved)
 }
 
 pub(super) async fn touch(
-    unit: &mut Unit,
+    batch: &mut WriteBatch,
     id: UserId,
     seen: Timestamp,
-    plain_cursor: i64,
+    legacy_cursor: i64,
 ) -> Result<()> {
-    let Some(user) = unit.get::<UserRecord>(&user_id(id)).await? else { return Ok(()) };
-    let (last_seen, plain_cursor) = (user.last_seen.max(seen), user.plain_cursor.max(plain_cursor));
-    unit.put(&UserRecord { last_seen, plain_cursor, ..user })
+    let Some(user) = batch.get::<UserRecord>(&user_id(id)).await? else { return Ok(()) };
+    let (last_seen, legacy_cursor) =
+        (user.last_seen.max(seen), user.legacy_cursor.max(legacy_cursor));
+    batch.put(&UserRecord { last_seen, legacy_cursor, ..user })
 }
 
 pub(super) async fn set_disabled(
-    unit: &mut Unit,
+    batch: &mut WriteBatch,
     id: UserId,
     disabled: bool,
     at: Timestamp,
 ) -> Result<()> {
-    let user = known(unit, id).await?;
-    unit.put(&UserRecord { disabled, updated_at: at, ..user })
+    let user = known(batch, id).await?;
+    batch.put(&UserRecord { disabled, updated_at: at, ..user })
 }
 
-pub(super) async fn save_device(unit: &mut Unit, device: DeviceRecord) -> Result<()> {
-    if unit.get::<UserRecord>(&user_id(device.user)).await?.is_none() {
+pub(super) async fn save_device(batch: &mut WriteBatch, device: DeviceRecord) -> Result<()> {
+    if batch.get::<UserRecord>(&user_id(device.user)).await?.is_none() {
         return Err(StoreError::UnknownUser(device.user));
     }
-    unit.put(&device)
+    batch.put(&device)
 }
 
 pub(super) async fn devices(reader: &Reader, user: UserId) -> Result<Vec<DeviceRecord>> {
@@ -92,12 +93,16 @@ pub(super) async fn devices(reader: &Reader, user: UserId) -> Result<Vec<DeviceR
     reader.find(range, doc! { "_id": 1 }, usize::MAX).await
 }
 
-pub(super) async fn remove_device(unit: &mut Unit, user: UserId, device_id: &str) -> Result<()> {
+pub(super) async fn remove_device(
+    batch: &mut WriteBatch,
+    user: UserId,
+    device_id: &str,
+) -> Result<()> {
     let id = of_user(user, device_id);
-    if unit.get::<DeviceRecord>(&id).await?.is_none() {
+    if batch.get::<DeviceRecord>(&id).await?.is_none() {
         return Err(StoreError::NotFound);
     }
-    unit.remove::<DeviceRecord>(&id);
+    batch.remove::<DeviceRecord>(&id);
     Ok(())
 }
 
@@ -135,10 +140,10 @@ pub(super) async fn contacts(
     };
     let prefix = user_id(user);
     let called = doc! { "_id": { "$gte": call_at(user, since), "$lt": end_of(&prefix) } };
-    let called = reader.find::<Part>(called, doc! { "_id": -1 }, 10 * limit);
+    let called = reader.find::<CallMember>(called, doc! { "_id": -1 }, 10 * limit);
     let (open, archived, called) = futures_util::try_join!(recent(false), recent(true), called)?;
     let talks = open.iter().chain(&archived).filter_map(|member| member.conversation.peer_of(user));
     let found: std::collections::BTreeSet<_> =
-        talks.chain(called.iter().map(|part| part.peer)).collect();
+        talks.chain(called.iter().map(|member| member.peer)).collect();
     Ok(found.into_iter().take(limit).collect())
 }

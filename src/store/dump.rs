@@ -2,11 +2,10 @@
 //! writes and reads the same lines.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::{
-    CallRecord, ConversationRecord, DeviceRecord, JobRecord, Mark, MemberRecord, MessageRecord,
-    PlacedFact, RecordingRecord, RoomTokenRecord, ServerKey, UserRecord,
+    CallRecord, ConversationRecord, DeviceRecord, JobRecord, LogEntry, Mark, MemberRecord,
+    MessageRecord, PlacedFact, RecordingRecord, RoomTokenRecord, ServerKey, UserRecord,
 };
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, UserId};
@@ -15,7 +14,7 @@ use crate::ids::{CallId, ConversationId, UserId};
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "t", rename_all = "camelCase")]
 #[allow(missing_docs)]
-pub enum Line {
+pub enum DumpRow {
     /// By id.
     User(UserRecord),
     /// By user, then device.
@@ -37,15 +36,7 @@ pub enum Line {
     /// By conversation, then delivered before read, then user, then number.
     Mark { conversation: ConversationId, mark: Mark },
     /// By user, then cursor.
-    Log {
-        user: UserId,
-        cursor: i64,
-        at: Timestamp,
-        what: LogKind,
-        place: Uuid,
-        number: i64,
-        by: UserId,
-    },
+    Log(LogEntry),
     /// By id.
     Call(CallRecord),
     /// By user, then time of the call, then call.
@@ -62,18 +53,4 @@ pub enum Line {
     RoomToken(RoomTokenRecord),
     /// By name.
     ServerKey(ServerKey),
-}
-
-/// What an entry of an event log points at.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogKind {
-    /// A message, by conversation and number.
-    Message,
-    /// A delivery mark of `by`, by conversation and number.
-    Delivered,
-    /// A read mark of `by`, by conversation and number.
-    Read,
-    /// A missed call.
-    Missed,
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use mongodb::bson::{RawDocument, RawDocumentBuf, doc};
 
-use super::super::{PlacedFact, Result, Totals};
+use super::super::{LogEntry, PlacedFact, Result, Totals};
 use super::reader::Reader;
-use super::rows::{Entry, Kept, document, end_of, record, user_id};
+use super::rows::{StoredDocument, document, end_of, record, user_id};
 use crate::fact::Fact;
 use crate::ids::UserId;
 
@@ -31,7 +31,7 @@ pub(super) type Changes = HashMap<&'static str, BTreeMap<String, Change>>;
 type Known = HashMap<&'static str, BTreeMap<String, Option<RawDocumentBuf>>>;
 
 /// A group of writes in the making. Nobody else writes, so what was read once stays true.
-pub(super) struct Unit {
+pub(super) struct WriteBatch {
     pub(super) reader: Reader,
     pub(super) group: i64,
     pub(super) changes: Changes,
@@ -42,7 +42,7 @@ pub(super) struct Unit {
     bytes: usize,
 }
 
-impl Unit {
+impl WriteBatch {
     pub(super) fn new(reader: Reader) -> Self {
         let (known, heads) = (Known::new(), HashMap::new());
         let changes = Changes::new();
@@ -103,7 +103,7 @@ impl Unit {
     }
 
     /// The record of this key, as the group sees it.
-    pub(super) async fn get<T: Kept>(&mut self, id: &str) -> Result<Option<T>> {
+    pub(super) async fn get<T: StoredDocument>(&mut self, id: &str) -> Result<Option<T>> {
         match self.changes.get(T::IN).and_then(|changes| changes.get(id)) {
             Some(Change::Insert(document) | Change::Put(document)) => {
                 return record(document).map(Some);
@@ -119,7 +119,7 @@ impl Unit {
         known.map(|document| record(document)).transpose()
     }
 
-    fn change<T: Kept>(&mut self, row: &T, is_new: bool) -> Result<()> {
+    fn change<T: StoredDocument>(&mut self, row: &T, is_new: bool) -> Result<()> {
         let (id, document) = (row.id(), document(row, self.group)?);
         self.bytes += document.as_bytes().len();
         if WORTH_IT.contains(&T::IN) {
@@ -132,23 +132,23 @@ impl Unit {
     }
 
     /// Stores a record that was not there.
-    pub(super) fn insert<T: Kept>(&mut self, row: &T) -> Result<()> {
+    pub(super) fn insert<T: StoredDocument>(&mut self, row: &T) -> Result<()> {
         self.change(row, true)
     }
 
     /// Stores a record in place of what was there, if anything.
-    pub(super) fn put<T: Kept>(&mut self, row: &T) -> Result<()> {
+    pub(super) fn put<T: StoredDocument>(&mut self, row: &T) -> Result<()> {
         self.change(row, false)
     }
 
     /// Removes a record.
-    pub(super) fn remove<T: Kept>(&mut self, id: &str) {
+    pub(super) fn remove<T: StoredDocument>(&mut self, id: &str) {
         self.known.entry(T::IN).or_default().insert(id.to_owned(), None);
         self.changes.entry(T::IN).or_default().insert(id.to_owned(), Change::Remove);
     }
 
     /// Records that this group adds, from one key on and below another.
-    pub(super) fn added<T: Kept>(&self, from: &str, end: &str) -> Result<Vec<T>> {
+    pub(super) fn added<T: StoredDocument>(&self, from: &str, end: &str) -> Result<Vec<T>> {
         let Some(changes) = self.changes.get(T::IN) else { return Ok(Vec::new()) };
         let within = changes.range(from.to_owned()..end.to_owned());
         let added = within.filter_map(|(_, change)| match change {
@@ -159,10 +159,10 @@ impl Unit {
     }
 
     /// Adds an entry behind the last one of its user's log; gives its cursor.
-    pub(super) async fn log(&mut self, entry: Entry) -> Result<i64> {
+    pub(super) async fn log(&mut self, entry: LogEntry) -> Result<i64> {
         let cursor = self.head(entry.user).await? + 1;
         let user = entry.user;
-        self.insert(&Entry { cursor, ..entry })?;
+        self.insert(&LogEntry { cursor, ..entry })?;
         self.heads.insert(user, cursor);
         Ok(cursor)
     }
@@ -183,7 +183,7 @@ impl Unit {
         }
         let mut position = match self.newest_fact {
             Some(position) => position,
-            None => super::facts::head(&self.reader).await?,
+            None => newest_fact(&self.reader).await?,
         };
         for fact in facts {
             position += 1;
@@ -205,8 +205,14 @@ impl Unit {
 pub(super) async fn newest(reader: &Reader, user: UserId) -> Result<i64> {
     let prefix = user_id(user);
     let range = doc! { "_id": { "$gt": &prefix, "$lt": end_of(&prefix) } };
-    let found = reader.find::<Entry>(range, doc! { "_id": -1 }, 1).await?;
+    let found = reader.find::<LogEntry>(range, doc! { "_id": -1 }, 1).await?;
     Ok(found.first().map_or(0, |entry| entry.cursor))
+}
+
+/// The position of the newest fact.
+pub(super) async fn newest_fact(reader: &Reader) -> Result<i64> {
+    let newest = reader.find::<PlacedFact>(doc! {}, doc! { "_id": -1 }, 1).await?;
+    Ok(newest.first().map_or(0, |newest| newest.position))
 }
 
 /// The key of a stored document.

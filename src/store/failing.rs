@@ -1,0 +1,319 @@
+//! A store that fails on demand, for tests of rules: what a rule has announced must have been stored, and what could not be stored
+//! must not have changed anything.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{
+    Admin, Anchor, Appended, CallEnd, CallFinished, CallHistory, CallLog, CallRecord,
+    ConversationRecord, Conversations, DeviceRecord, DirectoryPage, Erased, FactPage, Facts,
+    JobRecord, Listed, LogPage, Mark, Marked, MemberRecord, MessageRecord, Messages, NewMessage,
+    Page, Profile, Rating, RecordingQuery, RecordingRecord, Recordings, Result, RoomTokenRecord,
+    Settings, Store, StoreError, TokenHash, Totals, UserRecord, Users,
+};
+use crate::clock::Timestamp;
+use crate::fact::Fact;
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
+
+/// When a write fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fails {
+    /// Nothing is stored.
+    Before,
+    /// It is stored, and the answer is lost: as after a deadline.
+    After,
+}
+
+#[derive(Default)]
+struct State {
+    /// Writes in their order, by the names of their methods, with what became of them.
+    writes: Vec<(&'static str, Option<Fails>)>,
+    /// What becomes of the next writes, or of the next of that name.
+    planned: VecDeque<(Option<&'static str>, Fails)>,
+    always: Option<Fails>,
+    /// State of a generator, and how many of a thousand writes fail.
+    random: Option<(u64, u64)>,
+}
+
+impl State {
+    fn next(&mut self, write: &'static str) -> Option<Fails> {
+        let planned = self.planned.iter().position(|(name, _)| name.is_none_or(|it| it == write));
+        let fate = match planned.and_then(|at| self.planned.remove(at)) {
+            Some((_, fails)) => Some(fails),
+            None => self.always.or_else(|| self.draw()),
+        };
+        self.writes.push((write, fate));
+        fate
+    }
+
+    fn draw(&mut self) -> Option<Fails> {
+        let (seed, per_mille) = self.random.as_mut()?;
+        // SplitMix64.
+        *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = *seed;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        let fails = if bits & (1 << 40) == 0 { Fails::Before } else { Fails::After };
+        (bits % 1000 < *per_mille).then_some(fails)
+    }
+}
+
+/// A store over another one, whose writes fail as a test says. Reads never do.
+pub(crate) struct FailingStore {
+    inner: Arc<dyn Store>,
+    state: Mutex<State>,
+}
+
+impl FailingStore {
+    /// Over `inner`; it fails nothing until a test says so.
+    pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { inner, state: Mutex::default() })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next write fails, or the next one by the method `write`. Several add up.
+    pub(crate) fn fail_next(&self, write: Option<&'static str>, fails: Fails) {
+        self.state().planned.push_back((write, fails));
+    }
+
+    /// Every write fails, until `None` is given.
+    pub(crate) fn fail_always(&self, fails: Option<Fails>) {
+        self.state().always = fails;
+    }
+
+    /// Of a thousand writes about `per_mille` fail, before or after, by a sequence that depends on `seed` only.
+    pub(crate) fn fail_by_chance(&self, seed: u64, per_mille: u64) {
+        self.state().random = Some((seed, per_mille));
+    }
+
+    /// The writes since this was asked last, in their order.
+    pub(crate) fn writes(&self) -> Vec<(&'static str, Option<Fails>)> {
+        std::mem::take(&mut self.state().writes)
+    }
+
+    async fn write<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let fate = self.state().next(name);
+        let injected = || StoreError::Unavailable(format!("{name} fails in this test"));
+        match fate {
+            None => work.await,
+            Some(Fails::Before) => Err(injected()),
+            Some(Fails::After) => work.await.and_then(|_| Err(injected())),
+        }
+    }
+
+    async fn read<T>(
+        &self,
+        _: &'static str,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        work.await
+    }
+}
+
+macro_rules! forward {
+    ($of:ident { $($kind:ident $name:ident($($arg:ident: $type:ty),*) -> $gives:ty;)* }) => {
+        #[async_trait]
+        impl $of for FailingStore {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$gives> {
+                self.$kind(stringify!($name), self.inner.$name($($arg),*)).await
+            })*
+        }
+    };
+}
+
+forward!(Users {
+    write save_profile(profile: Profile, at: Timestamp) -> UserRecord;
+    read user(id: UserId) -> Option<UserRecord>;
+    read users(ids: Vec<UserId>) -> Vec<UserRecord>;
+    read directory(page: DirectoryPage) -> Vec<UserRecord>;
+    write save_settings(id: UserId, settings: Settings, at: Timestamp) -> UserRecord;
+    write touch_user(id: UserId, seen: Timestamp, legacy_cursor: i64) -> ();
+    write save_device(device: DeviceRecord) -> ();
+    read devices(user: UserId) -> Vec<DeviceRecord>;
+    write remove_device(user: UserId, device_id: String) -> ();
+    write set_disabled(id: UserId, disabled: bool, at: Timestamp, facts: Vec<Fact>) -> ();
+    read contacts(user: UserId, since: Timestamp, limit: usize) -> Vec<UserId>;
+});
+
+forward!(Conversations {
+    read conversation(id: ConversationId) -> Option<ConversationRecord>;
+    read member(id: ConversationId, user: UserId) -> Option<MemberRecord>;
+    read members(id: ConversationId) -> Vec<MemberRecord>;
+    read conversations(user: UserId, archived: bool, before: Option<(Timestamp, ConversationId)>, limit: usize) -> Vec<Listed>;
+    read unread(user: UserId) -> Vec<(ConversationId, i64)>;
+    write mark(conversation: ConversationId, mark: Mark) -> Marked;
+});
+
+forward!(Messages {
+    write append_message(message: NewMessage) -> Appended;
+    read message(id: MessageId) -> Option<MessageRecord>;
+    read messages(conversation: ConversationId, anchor: Anchor, limit: usize) -> Page;
+    read log(user: UserId, cursor: i64, limit: usize) -> LogPage;
+    read undelivered(user: UserId, limit: usize) -> Vec<(i64, MessageRecord)>;
+});
+
+forward!(CallLog {
+    write create_call(call: CallRecord, facts: Vec<Fact>) -> CallRecord;
+    write save_call(call: CallRecord, expected_rev: i64, facts: Vec<Fact>) -> ();
+    write finish_call(end: CallEnd) -> CallFinished;
+    write rate_call(id: CallId, rating: Rating, facts: Vec<Fact>) -> ();
+    read call(id: CallId) -> Option<CallRecord>;
+    read live_calls() -> Vec<CallRecord>;
+    read call_history(query: CallHistory) -> Vec<CallRecord>;
+    read missed_calls(user: UserId, since: Timestamp, limit: usize) -> Vec<CallRecord>;
+    write ack_missed(user: UserId, calls: Vec<CallId>) -> ();
+});
+
+forward!(Recordings {
+    write save_recording(recording: RecordingRecord, facts: Vec<Fact>) -> ();
+    read recording(id: RecordingId) -> Option<RecordingRecord>;
+    read recordings(query: RecordingQuery) -> Vec<RecordingRecord>;
+    read open_recordings() -> Vec<RecordingRecord>;
+    read expired_recordings(now: Timestamp, limit: usize) -> Vec<RecordingRecord>;
+    write remove_recording(id: RecordingId, facts: Vec<Fact>) -> ();
+});
+
+forward!(Facts {
+    write record_facts(facts: Vec<Fact>) -> ();
+    read facts_after(position: i64, limit: usize) -> FactPage;
+    write prune_facts(before: Timestamp) -> bool;
+    read fact_cursor(name: String) -> i64;
+    write save_fact_cursor(name: String, position: i64) -> ();
+});
+
+#[async_trait]
+impl Admin for FailingStore {
+    async fn erase_user(&self, id: UserId, at: Timestamp, facts: Vec<Fact>) -> Result<()> {
+        self.write("erase_user", self.inner.erase_user(id, at, facts)).await
+    }
+    async fn erase_messages(
+        &self,
+        user: UserId,
+        after: Option<(ConversationId, i64)>,
+        at: Timestamp,
+    ) -> Result<Erased> {
+        self.write("erase_messages", self.inner.erase_messages(user, after, at)).await
+    }
+    async fn save_job(&self, job: JobRecord) -> Result<()> {
+        self.write("save_job", self.inner.save_job(job)).await
+    }
+    async fn job(&self, id: JobId) -> Result<Option<JobRecord>> {
+        self.read("job", self.inner.job(id)).await
+    }
+    async fn open_jobs(&self) -> Result<Vec<JobRecord>> {
+        self.read("open_jobs", self.inner.open_jobs()).await
+    }
+    async fn put_room_token(&self, token: RoomTokenRecord, facts: Vec<Fact>) -> Result<()> {
+        self.write("put_room_token", self.inner.put_room_token(token, facts)).await
+    }
+    async fn room_token(&self, hash: TokenHash) -> Result<Option<RoomTokenRecord>> {
+        self.read("room_token", self.inner.room_token(hash)).await
+    }
+    async fn room_tokens(&self, room: RoomId) -> Result<Vec<RoomTokenRecord>> {
+        self.read("room_tokens", self.inner.room_tokens(room)).await
+    }
+    async fn remove_room_tokens(&self, room: RoomId) -> Result<()> {
+        self.write("remove_room_tokens", self.inner.remove_room_tokens(room)).await
+    }
+    async fn prune_room_tokens(&self, now: Timestamp) -> Result<bool> {
+        self.write("prune_room_tokens", self.inner.prune_room_tokens(now)).await
+    }
+    async fn server_key(&self, name: String, fresh: Vec<u8>) -> Result<Vec<u8>> {
+        self.write("server_key", self.inner.server_key(name, fresh)).await
+    }
+    async fn totals(&self) -> Result<Totals> {
+        self.read("totals", self.inner.totals()).await
+    }
+    async fn retire(
+        &self,
+        log_before: Timestamp,
+        log_keep: i64,
+        keys_before: Timestamp,
+    ) -> Result<bool> {
+        self.write("retire", self.inner.retire(log_before, log_keep, keys_before)).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.write("ping", self.inner.ping()).await
+    }
+    async fn take_over(&self) -> Result<()> {
+        self.inner.take_over().await
+    }
+    fn engine(&self) -> &'static str {
+        self.inner.engine()
+    }
+    async fn export(
+        &self,
+        sink: &mut (dyn FnMut(String) -> std::io::Result<()> + Send),
+    ) -> Result<()> {
+        self.inner.export(sink).await
+    }
+    async fn import(
+        &self,
+        lines: &mut (dyn Iterator<Item = std::io::Result<String>> + Send),
+    ) -> Result<()> {
+        self.inner.import(lines).await
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+mod tests {
+    use super::*;
+    use crate::store::sqlite::Sqlite;
+
+    fn store() -> Arc<FailingStore> {
+        FailingStore::over(Arc::new(Sqlite::in_memory().unwrap()))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_write_fails_before_or_after_it_is_stored() {
+        let store = store();
+        let cursor = async || store.fact_cursor("c".into()).await.unwrap();
+        let save = async |position| store.save_fact_cursor("c".into(), position).await;
+        save(1).await.unwrap();
+        store.fail_next(Some("save_fact_cursor"), Fails::Before);
+        store.record_facts(Vec::new()).await.unwrap();
+        assert!(save(2).await.unwrap_err().retry_helps());
+        assert_eq!(cursor().await, 1);
+        store.fail_next(None, Fails::After);
+        save(3).await.unwrap_err();
+        assert_eq!(cursor().await, 3);
+        store.fail_always(Some(Fails::Before));
+        save(4).await.unwrap_err();
+        store.fail_always(None);
+        save(5).await.unwrap();
+        assert_eq!(cursor().await, 5);
+        let writes = store.writes();
+        assert_eq!(writes.iter().filter(|(_, fails)| fails.is_some()).count(), 3);
+        assert_eq!(writes[1], ("record_facts", None));
+        store.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn chance_fails_the_same_writes_for_the_same_seed() {
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let store = store();
+            store.fail_by_chance(7, 300);
+            for position in 0..200 {
+                let _ = store.save_fact_cursor("c".into(), position).await;
+            }
+            runs.push(store.writes());
+            store.close().await;
+        }
+        assert_eq!(runs[0], runs[1]);
+        let failed = runs[0].iter().filter(|(_, fails)| fails.is_some()).count();
+        assert!((30..90).contains(&failed), "{failed} of 200");
+    }
+}
