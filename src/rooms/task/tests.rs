@@ -61,7 +61,7 @@ async fn until(mut is_so: impl FnMut() -> bool) {
         if is_so() {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await; // paces looks: ten thousand at most
     }
     panic!("waited in vain");
 }
@@ -220,7 +220,7 @@ async fn what_happens_in_a_room_is_a_fact_in_order() {
         if found.len() == 5 {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await; // paces looks: ten thousand at most
     }
     // The token's is stored with the token, the others a moment after what they are about.
     found.retain(|(kind, _)| *kind != FactKind::RoomTokenIssued);
