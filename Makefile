@@ -1,29 +1,35 @@
 # run    the server for development, with its pages: http://localhost:3001
 # test   everything: formatting, lints, unit and store tests, pages, end-to-end tests in Node and Chromium
-# check  the inner loop: formatting, lints, docs, Rust tests
+# check  the inner loop: formatting, lints, docs, Rust tests, licences and versions of the dependencies
 # build  the release binary with its pages inside: target/release/switchboard
 # fuzz   the relay's decoders and the whole relay, the SFU's worker, its negotiation and its recorder, a minute each (SECONDS=60)
 # bench  the figures of docs/performance.md
 # figures lines of tests beside lines of code, by area
 # image  a container image from the Dockerfile, with whatever builder there is
 
-.PHONY: run test tested check build bench figures fuzz image web e2e debug
+.PHONY: run test tested check deny build bench figures fuzz image web e2e debug
 CARGO ?= cargo
 PORT ?= 3001
 
-# Pages and program side by side: a debug build reads the pages from the disk.
+# Pages and program side by side: a debug build reads the pages from the disk. The driver of MongoDB, a seventh of the crates, is built
+# only for who names a database.
+DRIVER = $(if $(MONGODB_URI),,--no-default-features)
 run:
 	@$(MAKE) --no-print-directory -j2 web debug
-	$(CARGO) run --quiet -- serve --dev
+	$(CARGO) run --quiet $(DRIVER) -- serve --dev
 
 debug:
-	$(CARGO) build --quiet
+	$(CARGO) build --quiet $(DRIVER)
 
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --quiet
 	$(CARGO) test --quiet
+	.ci/deny
+
+deny:
+	.ci/deny
 
 # What was skipped, and what passed at the second try only: printed at the very end, whatever came of the rest.
 NOTES = $(CURDIR)/target/test-notes

@@ -23,6 +23,7 @@ pub(super) struct Key {
 
 impl Keys {
     pub(super) fn from_config(config: &config::Auth) -> Result<Self, AuthError> {
+        super::crypto::install();
         let algorithms =
             config.algorithms.iter().map(|name| algorithm(name)).collect::<Result<_, _>>()?;
         let mut keys = Vec::new();

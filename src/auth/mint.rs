@@ -31,6 +31,7 @@ pub struct Grant {
 
 /// An HS256 token.
 pub fn mint(grant: &Grant, secret: &Secret) -> Result<String, jsonwebtoken::errors::Error> {
+    super::crypto::install();
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), grant, &key)
 }

@@ -1,6 +1,7 @@
 //! Authentication: a token becomes an [`Identity`], or a reason why not.
 
 mod claims;
+mod crypto;
 mod introspect;
 mod jwks;
 mod keys;

@@ -260,8 +260,7 @@ impl Issuer {
         let answer = move |_| {
             let now: Vec<Value> = jwks.iter().take(count.load(Ordering::SeqCst)).cloned().collect();
             async move {
-                // Requests that begin at the same time find this answer on its way.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await; // paces the answer: requests that begin together find it on its way
                 match now.is_empty() {
                     true => (500, String::new()),
                     false => (200, json!({ "keys": now }).to_string()),
@@ -354,7 +353,7 @@ async fn the_known_keys_stay_when_the_issuer_fails_and_without_any_nothing_is_sa
 async fn the_backend_is_asked_once_for_tokens_that_come_together_and_again_when_the_answer_is_old()
 {
     let backend = Backend::start(async |token: String| {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await; // paces the answer: requests that begin together find it on its way
         match &*token {
             "good" => (200, json!({ "data": { "user_id": 7 } }).to_string()),
             "ill" => (500, String::new()),

@@ -59,8 +59,7 @@ fn connections_wait_while_there_are_no_descriptors_and_are_served_afterwards() {
 
     let mut looks = 0;
     while refused() < 3 {
-        // Paces the test: the third attempt comes half a second after the first.
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5)); // paces looks: the third attempt comes half a second after the first
         looks += 1;
         assert!(looks < 4000, "{} attempts to accept", refused());
     }

@@ -61,7 +61,7 @@ async fn until(mut is_so: impl FnMut() -> bool) {
         if is_so() {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await; // paces looks: ten thousand at most
     }
     panic!("waited in vain");
 }
@@ -212,7 +212,7 @@ async fn what_happens_in_a_room_is_a_fact_in_order() {
     let ada = world.connect(person(1)).await;
     let joined = world.join(&room, &ada).await;
     world.app.rooms.issue_token(&room, None, RoomTokenSpec::default()).await.unwrap();
-    world.app.rooms.leave(ada.session.about.user, joined.session).await.unwrap();
+    world.app.rooms.leave(person(1), joined.session).await.unwrap();
     world.app.rooms.close(&room, None).await.unwrap();
     let mut found = Vec::new();
     for _ in 0..10_000 {
@@ -220,7 +220,7 @@ async fn what_happens_in_a_room_is_a_fact_in_order() {
         if found.len() == 5 {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await; // paces looks: ten thousand at most
     }
     // The token's is stored with the token, the others a moment after what they are about.
     found.retain(|(kind, _)| *kind != FactKind::RoomTokenIssued);
