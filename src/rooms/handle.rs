@@ -88,7 +88,7 @@ impl RoomHandle {
     /// Has the room know of something that comes again by itself; it is dropped while the room has too much before it.
     pub(super) fn note_lossy(&self, notice: Notice) {
         if self.0.commands.capacity() == 0 {
-            metrics::counter!("rtc_rtp_dropped_total", "reason" => "events").increment(1);
+            metrics::counter!("rtc_rtp_dropped_total", "reason" => "room_events").increment(1);
         } else {
             self.note(notice);
         }

@@ -33,7 +33,6 @@ mod unpublish;
 mod whip;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 use switchboard_media::{Description, Event as Media, RoomKey};
@@ -278,15 +277,8 @@ impl Rooms {
 
     /// Follows the SFU; runs as long as the server.
     pub async fn follow(&self, mut events: Notices) {
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                event = events.recv() => match event {
-                    Some(event) => self.pass_on(event),
-                    None => return,
-                },
-                _ = second.tick() => self.stats().show(),
-            }
+        while let Some(event) = events.recv().await {
+            self.pass_on(event);
         }
     }
 
@@ -329,21 +321,6 @@ impl Rooms {
             sums.zip(counts).for_each(|(sum, count)| *sum += count);
         }
         stats
-    }
-}
-
-impl Stats {
-    /// Keeps Prometheus informed.
-    #[allow(clippy::cast_precision_loss)]
-    fn show(&self) {
-        metrics::gauge!("rtc_rooms").set(self.rooms as f64);
-        metrics::gauge!("rtc_participants").set(self.participants as f64);
-        for (direction, tracks) in [("in", self.published), ("out", self.shown)] {
-            for (kind, count) in ["audio", "video"].into_iter().zip(tracks) {
-                metrics::gauge!("rtc_tracks", "kind" => kind, "direction" => direction)
-                    .set(count as f64);
-            }
-        }
     }
 }
 
