@@ -57,7 +57,7 @@ impl Keys for Means {
 
 /// What a write that was made gives.
 pub(super) enum Written {
-    Done(CallFinished),
+    Done(Box<CallFinished>),
     /// The store has the call under another id: the request came before.
     Repeat(Box<CallRecord>),
 }
@@ -91,10 +91,10 @@ impl Means {
                 let record = end.call.clone();
                 let finished = store.finish_call(*end).await?;
                 count_outcome(&record);
-                return Ok(Written::Done(finished));
+                return Ok(Written::Done(Box::new(finished)));
             }
         }
-        Ok(Written::Done(CallFinished::default()))
+        Ok(Written::Done(Box::default()))
     }
 
     /// Sends a signal; one that reaches no connection waits for its side. Gives what became of it where that is so.

@@ -214,7 +214,7 @@ impl Task {
         for effect in effects {
             match effect {
                 Effect::Persist(write) => match self.persist(write, &next).await? {
-                    Written::Done(written) => finished = written,
+                    Written::Done(written) => finished = *written,
                     Written::Repeat(first) => {
                         means.directory.remove(id);
                         let call = means.view.call(&first, None, means.clock.now());

@@ -212,7 +212,7 @@ async fn what_happens_in_a_room_is_a_fact_in_order() {
     let ada = world.connect(person(1)).await;
     let joined = world.join(&room, &ada).await;
     world.app.rooms.issue_token(&room, None, RoomTokenSpec::default()).await.unwrap();
-    world.app.rooms.leave(ada.actor.user, joined.session).await.unwrap();
+    world.app.rooms.leave(ada.device.user, joined.session).await.unwrap();
     world.app.rooms.close(&room, None).await.unwrap();
     let mut found = Vec::new();
     for _ in 0..10_000 {
