@@ -18,6 +18,7 @@ use crate::event::{Call, Limits};
 use crate::ids::{CallId, RecordingId, RoomId, UserId};
 use crate::incall::InCall;
 use crate::limits;
+use crate::ops::{self, Snapshot, StoreProbe};
 use crate::people::People;
 use crate::presence::Presence;
 use crate::recorder::{Opened, Recorder};
@@ -64,6 +65,7 @@ pub struct Services {
     pub rooms: Arc<Rooms>,
     pub recorder: Arc<Recorder>,
     pub recordings: Arc<Recordings>,
+    probe: StoreProbe,
     draining: AtomicBool,
 }
 
@@ -86,12 +88,7 @@ impl App {
     ) -> Result<(Self, Changes), AuthError> {
         let (relay, sfu) = (Arc::new(relay), Arc::new(sfu));
         let config = Arc::new(config);
-        let bounds = QueueBounds {
-            entries: config.socket.queue_entries,
-            bytes: config.socket.queue_bytes,
-            time: std::time::Duration::from_secs(config.socket.queue_seconds),
-        };
-        let (delivery, receipts) = Delivery::new(clock.clone(), bounds);
+        let (delivery, receipts) = Delivery::new(clock.clone(), bounds(&config));
         let delivery = Arc::new(delivery);
         let (in_call, changes) = InCall::new();
         let in_call = Arc::new(in_call);
@@ -151,6 +148,7 @@ impl App {
             sfu,
             recorder,
             started_at: clock.now(),
+            probe: StoreProbe::default(),
             draining: AtomicBool::new(false),
             config,
             clock,
@@ -161,6 +159,14 @@ impl App {
         };
         let changes = Changes { in_call: changes, recordable, recordings: recorded, receipts };
         Ok((Self(Arc::new(services)), changes))
+    }
+}
+
+fn bounds(config: &Config) -> QueueBounds {
+    QueueBounds {
+        entries: config.socket.queue_entries,
+        bytes: config.socket.queue_bytes,
+        time: std::time::Duration::from_secs(config.socket.queue_seconds),
     }
 }
 
@@ -283,6 +289,26 @@ impl Services {
         Ok(self.recordings.stop(asking, id, moderates).await?)
     }
 
+    /// What every part says of itself now.
+    pub async fn snapshot(&self) -> Snapshot {
+        let parts = ops::Parts {
+            store: self.store.as_ref(),
+            probe: &self.probe,
+            auth: &self.auth,
+            limits: &self.limits,
+            delivery: &self.delivery,
+            presence: &self.presence,
+            calls: &self.calls,
+            rooms: &self.rooms,
+            recordings: &self.recordings,
+            relay: &self.relay,
+            sfu: &self.sfu,
+            draining: self.is_draining(),
+            started_at: self.started_at,
+        };
+        Snapshot::take(&parts, self.clock.now()).await
+    }
+
     /// Whether the server is going down.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -291,6 +317,5 @@ impl Services {
     /// From now on the server is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        metrics::gauge!("rtc_draining").set(1);
     }
 }

@@ -1,6 +1,6 @@
-//! Checks a set-up from end to end and says in plain words what it finds.
+//! Checks a set-up from end to end and prints what it finds.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -79,12 +79,37 @@ async fn port(setup: &Setup) -> Finding {
     match TcpListener::bind((host.as_str(), port)).await {
         Ok(_) => Good(format!("{host}:{port} is free")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Note(format!("{host}:{port} is in use; by a running switchboard, it is to be hoped"))
+            match running(host, port).await {
+                Some(about) => Good(format!("{host}:{port} is in use by {about}")),
+                None => Bad(format!(
+                    "{host}:{port} is in use by another program; stop it, or change server.port"
+                )),
+            }
         }
         Err(error) => Bad(format!(
             "cannot listen on {host}:{port}: {error}; change server.host or server.port"
         )),
     }
+}
+
+/// What the switchboard that listens there says of itself; `None` when another program does.
+async fn running(host: &str, port: u16) -> Option<String> {
+    let address = match host.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() && ip.is_ipv4() => Ipv4Addr::LOCALHOST.to_string(),
+        Ok(ip) if ip.is_unspecified() => format!("[{}]", Ipv6Addr::LOCALHOST),
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+        _ => host.to_owned(),
+    };
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).build().ok()?;
+    let answer = client.get(format!("http://{address}:{port}/health")).send().await.ok()?;
+    let health: serde_json::Value = answer.json().await.ok()?;
+    let text = |key: &str| health.get(key).and_then(serde_json::Value::as_str);
+    if text("service") != Some(switchboard::ops::SERVICE) {
+        return None;
+    }
+    let (version, status, database) = (text("version")?, text("status")?, text("database")?);
+    let uptime = health.get("uptime")?.as_u64()?;
+    Some(format!("switchboard {version}, up for {uptime} s: {status}, store {database}"))
 }
 
 async fn keys(setup: &Setup) -> Finding {
@@ -158,7 +183,7 @@ fn external(setup: &Setup) -> Finding {
     let urls = &setup.config.turn.external_urls;
     if urls.is_empty() && setup.config.turn.mode == TurnMode::Off {
         return Note(
-            "turn.mode is off and turn.external_urls is empty: people behind strict firewalls will not get through"
+            "turn.mode is off and turn.external_urls is empty: clients behind strict firewalls do not reach each other"
                 .into(),
         );
     }

@@ -201,6 +201,7 @@ impl Problem {
             timestamp: at,
             request_id,
             details: self.details.clone(),
+            available_endpoints: None,
         }
     }
 
@@ -249,6 +250,9 @@ pub struct ErrorBody {
     /// Particulars such as `field`, `limit`, `retryAfterMs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
+    /// With `NO_ROUTE`: what there is, `METHOD /path` each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub available_endpoints: Option<Vec<String>>,
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod incall;
 pub mod limits;
 pub mod membership;
+pub mod ops;
 pub mod peer;
 pub mod people;
 pub mod policy;

@@ -1,16 +1,21 @@
-//! How fast one client may ask. Buckets are kept by `governor`; what is full says how long to wait.
+//! How fast one client may send requests. Buckets are kept by `governor`; a full one says how long to wait.
 
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::config;
 use crate::error::{Failure, Reason};
 use crate::ids::UserId;
+
+/// Stands for an address that is not known.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Too much, too fast.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -55,6 +60,10 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         })
     }
 
+    fn len(&self) -> usize {
+        self.buckets.as_ref().map_or(0, RateLimiter::len)
+    }
+
     fn shrink(&self) {
         if let Some(buckets) = &self.buckets {
             buckets.retain_recent();
@@ -66,6 +75,14 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 fn too_many(what: &'static str, limit: &str, wait: Duration) -> TooMany {
     let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
     TooMany { what, limit: limit.to_owned(), retry_after_ms }
+}
+
+/// What counts as one client: an IPv4 address, or the 64 bits that name an IPv6 network (RFC 6177), of which every host may take as
+/// many addresses as it likes.
+fn network(address: &str) -> IpNet {
+    let address = address.parse::<IpAddr>().map_or(UNKNOWN, |address| address.to_canonical());
+    let bits = if address.is_ipv6() { 64 } else { 32 };
+    IpNet::new(address, bits).map_or_else(|_| address.into(), |network| network.trunc())
 }
 
 fn at_least_one(n: u32) -> NonZeroU32 {
@@ -80,6 +97,15 @@ fn per_minute(rate: u32) -> Quota {
     Quota::per_minute(at_least_one(rate))
 }
 
+/// Limits, in numbers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Whether they are on.
+    pub on: bool,
+    /// Users and networks that are counted at present.
+    pub counted: usize,
+}
+
 /// All the limits on speed.
 pub struct Limits {
     config: config::Limits,
@@ -88,7 +114,7 @@ pub struct Limits {
     typing: Buckets<UserId>,
     calls: Buckets<UserId>,
     rest: Buckets<UserId>,
-    anonymous: Buckets<String>,
+    anonymous: Buckets<IpNet>,
 }
 
 impl Limits {
@@ -158,7 +184,14 @@ impl Limits {
 
     /// One more request or connection without a valid token.
     pub fn anonymous(&self, address: &str) -> Result<(), TooMany> {
-        self.anonymous.take(&address.to_owned())
+        self.anonymous.take(&network(address))
+    }
+
+    /// What there is now.
+    pub fn stats(&self) -> Stats {
+        let users = [&self.messages, &self.messages_minute, &self.typing, &self.calls, &self.rest];
+        let counted = users.into_iter().map(Buckets::len).sum::<usize>() + self.anonymous.len();
+        Stats { on: self.config.rate_limits, counted }
     }
 
     /// The buckets of one connection.
@@ -225,6 +258,20 @@ impl ConnectionLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client_and_an_ipv4_address_is_one() {
+        let config = config::Limits { anonymous_per_minute: 2, ..config::Limits::default() };
+        let limits = Limits::new(&config);
+        let three = |addresses: [&str; 3]| addresses.map(|it| limits.anonymous(it).is_ok());
+        assert_eq!(
+            three(["2001:db8::1", "2001:db8::2:3", "2001:db8:0:0:ffff::"]),
+            [true, true, false]
+        );
+        assert_eq!(three(["2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"]), [true, true, true]);
+        assert_eq!(three(["::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2"]), [true, false, true]);
+        assert_eq!(limits.stats(), Stats { on: true, counted: 4 });
+    }
 
     fn user(n: i64) -> UserId {
         UserId::new(n).unwrap()

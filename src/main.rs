@@ -124,7 +124,8 @@ async fn run(command: Command, setup: Setup) -> ExitCode {
     }
 }
 
-type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+type Outcome = Result<(), Failed>;
 
 fn fail(code: u8, error: &(impl std::fmt::Display + ?Sized)) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "switchboard: {error}");
@@ -141,9 +142,7 @@ fn toml_like(config: &Config) -> String {
 }
 
 /// The store of this set-up: the database that is named, or the embedded one.
-async fn open_store(
-    setup: &Setup,
-) -> Result<Arc<dyn Store>, Box<dyn std::error::Error + Send + Sync>> {
+async fn open_store(setup: &Setup) -> Result<Arc<dyn Store>, Failed> {
     #[cfg(feature = "mongo")]
     if !setup.config.store.mongodb_uri.is_empty() {
         let patience = std::time::Duration::from_secs(setup.config.store.mongodb_patience);

@@ -1,4 +1,4 @@
-//! The TCP connection under a request: whose it is, and the means to cut it when nothing gentler works.
+//! The TCP connection under a request: the client's address, and the means to cut it when its queue is full.
 
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ impl AbortHandle {
     }
 }
 
-/// A TCP stream that can be cut from outside while somebody else reads and writes it.
+/// A TCP stream that can be cut from outside while another task reads and writes it.
 pub struct Stream(Arc<TcpStream>);
 
 impl Stream {

@@ -13,15 +13,17 @@ pub struct Measured {
 
 /// Takes these figures into the server's own; what cannot be is passed over.
 pub fn note(legs: impl IntoIterator<Item = Measured>) {
-    let record = |name: &'static str, value: Option<f64>, unit: f64| {
-        if let Some(value) = value.filter(|value| (0.0..1e6).contains(value)) {
-            metrics::histogram!(name).record(value / unit);
-        }
-    };
+    let possible = |value: Option<f64>| value.filter(|value| (0.0..1e6).contains(value));
     for leg in legs {
-        record("rtc_rtt_seconds", leg.rtt_ms, 1000.0);
-        record("rtc_jitter_seconds", leg.jitter_ms, 1000.0);
-        record("rtc_loss_ratio", leg.loss_pct, 100.0);
+        if let Some(rtt) = possible(leg.rtt_ms) {
+            metrics::histogram!("rtc_rtt_seconds").record(rtt / 1000.0);
+        }
+        if let Some(jitter) = possible(leg.jitter_ms) {
+            metrics::histogram!("rtc_jitter_seconds").record(jitter / 1000.0);
+        }
+        if let Some(loss) = possible(leg.loss_pct) {
+            metrics::histogram!("rtc_loss_ratio").record(loss / 100.0);
+        }
         if let (Some(rtt), Some(loss)) = (leg.rtt_ms, leg.loss_pct) {
             let delay = rtt / 2.0 + 2.0 * leg.jitter_ms.unwrap_or(0.0);
             let opinion = opinion(delay, loss / 100.0);

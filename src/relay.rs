@@ -1,7 +1,8 @@
-//! The TURN relay as the rest of the server sees it: its addresses and credentials for clients, and which users it refuses.
+//! The TURN relay as configured: addresses and credentials for clients, users that are refused, and its figures.
 
 mod host;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,26 @@ pub use self::host::problems;
 use crate::config::{Turn, TurnMode};
 use crate::event::IceServer;
 use crate::ids::{CallId, UserId};
+
+/// The relay, in numbers.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Whether clients are offered a relay, the embedded one or an external one.
+    pub offered: bool,
+    /// The embedded one, when it runs.
+    pub embedded: Option<Embedded>,
+}
+
+/// The embedded relay, in numbers.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Embedded {
+    /// Allocations that are open.
+    pub allocations: u32,
+    /// Relayed ports that allocations and reservations have.
+    pub ports: usize,
+    /// The counters of the workers, by name.
+    pub counters: BTreeMap<&'static str, u64>,
+}
 
 /// The embedded relay, an external one, both or none.
 pub struct Relay {
@@ -75,6 +96,16 @@ impl Relay {
         !self.urls.is_empty()
     }
 
+    /// What there is now.
+    pub fn stats(&self) -> Stats {
+        let embedded = self.server.as_ref().map(|server| Embedded {
+            allocations: server.open(),
+            ports: server.ports_in_use(),
+            counters: server.counters(),
+        });
+        Stats { offered: self.is_offered(), embedded }
+    }
+
     /// Closes the allocations of a user whose account is closed, or of a guest that has left for good.
     pub fn shut_out(&self, user: UserId) {
         if let Some(server) = &self.server {
@@ -100,27 +131,6 @@ impl Relay {
     pub fn end_room(&self, room: &str) {
         if let Some(server) = &self.server {
             server.revoke(&binding(room), self.credential_ttl);
-        }
-    }
-
-    /// Tells the metrics what the relay counts, every second for as long as the server runs.
-    pub async fn keep_counting(self: Arc<Self>) {
-        let Some(server) = &self.server else { return };
-        loop {
-            metrics::gauge!("rtc_turn_allocations").set(server.open());
-            let mut bytes = 0;
-            for (name, value) in server.counters() {
-                bytes += if name.starts_with("bytes_") { value } else { 0 };
-                match name.strip_prefix("refused_") {
-                    Some(reason) => {
-                        metrics::counter!("rtc_turn_denied_total", "reason" => reason)
-                    }
-                    None => metrics::counter!(format!("rtc_turn_{name}_total")),
-                }
-                .absolute(value);
-            }
-            metrics::counter!("rtc_turn_bytes_total").absolute(bytes);
-            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 

@@ -14,35 +14,21 @@ use switchboard::event::{CloseReason, Role, SessionClosed};
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
 use switchboard::relay::{self, Relay};
-use switchboard::sfu::Sfu;
+use switchboard::sfu::{Sfu, SfuEvents};
 use switchboard::store::Profile;
-use switchboard::{http, socket};
+use switchboard::{http, ops, socket};
 use switchboard_turn::driver::{Descriptors, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
-use super::{Outcome, Setup, open_store, print};
+use super::{Failed, Outcome, Setup, open_store, print};
 
 pub(super) async fn serve(setup: Setup) -> Outcome {
     start_log(&setup.config);
-    http::start_metrics();
-    let store = open_store(&setup).await?;
-    // Whatever a crash left half-way is finished before anybody reads.
-    store.take_over().await?;
-    let clock = Clock::system();
-    // Each connection takes a descriptor, and each relayed address.
-    let _ = Descriptors::raise();
-    for problem in relay::problems(&setup.config.turn) {
-        tracing::warn!("{problem}");
-    }
-    let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
-    let door = relay.server().map(|server| server.door());
-    let (sfu, media) = Sfu::start(&setup.config.media, door.as_ref())
-        .map_err(|error| format!("media: {error}"))?;
-    let (config, parts) = (setup.config.clone(), (relay, sfu));
-    let (app, changes) = App::new(config, clock, store.clone(), parts, setup.dev)?;
+    ops::start();
+    let (app, changes, media) = build(&setup).await?;
     if let Err(error) = app.auth.refresh_keys().await {
         tracing::warn!(%error, "the JWKS could not be read yet");
     }
@@ -63,14 +49,13 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     let serving = tokio::spawn(http::serve(listener, router, async move {
         let _ = stopped.await;
     }));
-    serve_metrics(&setup.config).await?;
+    serve_metrics(&app).await?;
     app.recordings.resume().await?;
     run_background(&app, changes);
     let rooms = app.rooms.clone();
     tokio::spawn(async move { rooms.follow(media.rooms).await });
     let calls = app.calls.clone();
     tokio::spawn(async move { calls.follow(media.calls).await });
-    tokio::spawn(app.sfu.clone().keep_counting());
 
     let mut signals = Signals::new()?;
     announce(&setup, local, &app)?;
@@ -92,12 +77,31 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     if let Some(server) = app.relay.server() {
         server.stop();
     }
-    store.close().await;
+    app.store.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Readiness goes, balancers notice, clients are told to come back, and what they asked before is answered.
+/// Opens the store, the relay and the SFU, and puts the services together.
+async fn build(setup: &Setup) -> Result<(App, Changes, SfuEvents), Failed> {
+    let store = open_store(setup).await?;
+    // What a crash left half-way is finished before the first read.
+    store.take_over().await?;
+    // Each connection takes a descriptor, and each relayed address.
+    let _ = Descriptors::raise();
+    for problem in relay::problems(&setup.config.turn) {
+        tracing::warn!("{problem}");
+    }
+    let relay = Relay::start(&setup.config.turn).map_err(|error| format!("turn: {error}"))?;
+    let door = relay.server().map(|server| server.door());
+    let (sfu, media) = Sfu::start(&setup.config.media, door.as_ref())
+        .map_err(|error| format!("media: {error}"))?;
+    let (config, parts) = (setup.config.clone(), (relay, sfu));
+    let (app, changes) = App::new(config, Clock::system(), store, parts, setup.dev)?;
+    Ok((app, changes, media))
+}
+
+/// Readiness ends, balancers notice, clients are asked to come back, and requests that run are answered.
 async fn drain(app: &App, sockets: &socket::Sockets) {
     app.drain();
     if let Some(server) = app.relay.server() {
@@ -162,15 +166,15 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
-async fn serve_metrics(config: &Config) -> Outcome {
-    let address = &config.metrics.listen;
+async fn serve_metrics(app: &App) -> Outcome {
+    let address = &app.config.metrics.listen;
     if address.is_empty() {
         return Ok(());
     }
     let listener = TcpListener::bind(address).await;
     let listener =
         listener.map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))?;
-    tokio::spawn(http::serve(listener, http::metrics_router(), std::future::pending()));
+    tokio::spawn(http::serve(listener, http::metrics_router(app), std::future::pending()));
     Ok(())
 }
 
@@ -191,9 +195,17 @@ fn run_background(app: &App, Changes { mut in_call, recordable, recordings, rece
         }
     });
     tokio::spawn(forget(app.clone()));
-    tokio::spawn(app.relay.clone().keep_counting());
+    tokio::spawn(keep_up_metrics());
     if let Some(server) = app.relay.server().cloned() {
         tokio::spawn(keep_certificate_fresh(server));
+    }
+}
+
+/// Histograms are emptied into their buckets, whether they are scraped or not.
+async fn keep_up_metrics() {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        ops::upkeep();
     }
 }
 

@@ -1,10 +1,11 @@
-//! The SFU as configured: started, counted, and its events on their way to the rules.
+//! The SFU as configured: its start, its figures, and the queues by which its events reach the rules.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use switchboard_media::driver::{Server, Settings, StartError};
 use switchboard_media::{Codec, Event};
 use switchboard_turn::door::Door;
@@ -16,7 +17,16 @@ use crate::config::Media;
 /// Events that may wait for the rules.
 const EVENTS: usize = 16_384;
 
-/// What happens to peers and tracks, for those whose they are.
+/// The SFU, in numbers.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Threads that take media; none when it does not run.
+    pub workers: usize,
+    /// The counters of the workers, by name, and events that were lost.
+    pub counters: BTreeMap<&'static str, u64>,
+}
+
+/// What happens to peers and tracks, for the rules that own them.
 pub struct SfuEvents {
     /// All of it, for rooms.
     pub rooms: Notices,
@@ -35,16 +45,17 @@ pub struct Notices {
 type Beside = Arc<Mutex<VecDeque<Event>>>;
 
 impl Notices {
-    fn new() -> (Notifier, Self) {
+    fn new(lost: &Arc<AtomicU64>) -> (Notifier, Self) {
         let (sender, queue) = mpsc::channel(EVENTS);
         let beside = Beside::default();
-        (Notifier { queue: sender, beside: Arc::clone(&beside) }, Self { queue, beside })
+        let lost = Arc::clone(lost);
+        (Notifier { queue: sender, beside: Arc::clone(&beside), lost }, Self { queue, beside })
     }
 
     /// The next event; `None` when the SFU is gone.
     pub async fn recv(&mut self) -> Option<Event> {
         // Only behind a full queue something is put beside it, so that this is looked at again before the queue is empty.
-        let waited = self.beside.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let waited = self.beside.lock().pop_front();
         match waited {
             Some(event) => Some(event),
             None => self.queue.recv().await,
@@ -55,15 +66,16 @@ impl Notices {
 struct Notifier {
     queue: mpsc::Sender<Event>,
     beside: Beside,
+    lost: Arc<AtomicU64>,
 }
 
 impl Notifier {
     fn notify(&self, event: Event) {
         let Err(TrySendError::Full(event)) = self.queue.try_send(event) else { return };
         if matches!(event, Event::Connected { .. } | Event::Gone { .. }) {
-            self.beside.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+            self.beside.lock().push_back(event);
         } else {
-            metrics::counter!("rtc_rtp_dropped_total", "reason" => "events").increment(1);
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -72,6 +84,8 @@ impl Notifier {
 pub struct Sfu {
     server: Arc<Server>,
     codecs: Vec<Codec>,
+    /// Events that no reader had room for.
+    lost: Arc<AtomicU64>,
 }
 
 impl Sfu {
@@ -80,7 +94,8 @@ impl Sfu {
         config: &Media,
         door: Option<&Arc<Door>>,
     ) -> Result<(Self, SfuEvents), StartError> {
-        let ((to_rooms, rooms), (to_calls, calls)) = (Notices::new(), Notices::new());
+        let lost = Arc::<AtomicU64>::default();
+        let ((to_rooms, rooms), (to_calls, calls)) = (Notices::new(&lost), Notices::new(&lost));
         let settings = Settings {
             listen: vec![SocketAddr::new(config.host, config.udp_port)],
             listen_tcp: vec![SocketAddr::new(config.host, config.tcp_port)],
@@ -97,7 +112,7 @@ impl Sfu {
             server.live_behind(door);
         }
         let codecs = config.codecs.iter().filter_map(|name| Codec::named(name)).collect();
-        let sfu = Self { server: Arc::new(server), codecs };
+        let sfu = Self { server: Arc::new(server), codecs, lost };
         tracing::info!(addresses = ?sfu.server.endpoint().udp, "addresses offered to clients for media");
         Ok((sfu, SfuEvents { rooms, calls }))
     }
@@ -112,36 +127,11 @@ impl Sfu {
         &self.codecs
     }
 
-    /// Keeps Prometheus informed.
-    pub async fn keep_counting(self: Arc<Self>) {
-        loop {
-            for (name, value) in self.server.counters() {
-                let (name, label) = match name {
-                    "packets_received" => ("rtc_rtp_packets_total", Some(("direction", "in"))),
-                    "packets_sent" => ("rtc_rtp_packets_total", Some(("direction", "out"))),
-                    "bytes_received" => ("rtc_rtp_bytes_total", Some(("direction", "in"))),
-                    "bytes_sent" => ("rtc_rtp_bytes_total", Some(("direction", "out"))),
-                    "packets_requested" => ("rtc_nack_total", Some(("direction", "out"))),
-                    "packets_resent" => ("rtc_nack_total", Some(("direction", "in"))),
-                    "keyframes_requested" => ("rtc_pli_total", Some(("direction", "out"))),
-                    "keyframes_wanted" => ("rtc_pli_total", Some(("direction", "in"))),
-                    "dropped_forged" => ("rtc_srtp_auth_failures_total", None),
-                    "dropped_replayed" => ("rtc_srtp_replay_total", None),
-                    "peers_connected" => ("rtc_ice_state_total", Some(("state", "connected"))),
-                    "peers_failed" => ("rtc_ice_state_total", Some(("state", "failed"))),
-                    "handed_over" => ("rtc_media_handed_over_total", None),
-                    other => (
-                        "rtc_rtp_dropped_total",
-                        Some(("reason", other.trim_start_matches("dropped_"))),
-                    ),
-                };
-                match label {
-                    Some((key, label)) => metrics::counter!(name, key => label).absolute(value),
-                    None => metrics::counter!(name).absolute(value),
-                }
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+    /// What there is now.
+    pub fn stats(&self) -> Stats {
+        let mut counters = self.server.counters();
+        counters.insert("dropped_events", self.lost.load(Ordering::Relaxed));
+        Stats { workers: self.server.workers(), counters }
     }
 }
 
@@ -153,7 +143,8 @@ mod tests {
 
     #[tokio::test]
     async fn that_a_peer_is_gone_arrives_however_far_the_reader_is_behind() {
-        let (notifier, mut notices) = Notices::new();
+        let lost = Arc::default();
+        let (notifier, mut notices) = Notices::new(&lost);
         let chatter = Event::Speakers { room: RoomKey(1), levels: Vec::new() };
         (0..EVENTS + 10).for_each(|_| notifier.notify(chatter.clone()));
         let gone = |peer| Event::Gone { peer: PeerKey(peer), reason: Gone::Silent };
@@ -165,7 +156,7 @@ mod tests {
             arrived.push(event);
         }
 
-        assert_eq!(arrived.len(), EVENTS + 3);
+        assert_eq!((arrived.len(), lost.load(Ordering::Relaxed)), (EVENTS + 3, 10));
         for peer in 1..=3 {
             assert!(arrived.contains(&gone(peer)), "{peer}");
         }

@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["main", "serve", "doctor", "testing"],
     &["http", "socket"],
     &["app"],
+    &["ops"],
     &["calls", "chat", "people", "presence", "recordings", "rooms"],
     &["membership", "view"],
     &["recorder"],

@@ -1,9 +1,8 @@
 //! The original's way: the Django backend is asked about each token. Answers are kept for a while, bad ones too.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use moka::future::Cache;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,54 +18,61 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How large an answer may be.
 const MAX_ANSWER: usize = 256 * 1024;
 /// How many answers are kept.
-const KEPT: usize = 20_000;
+const KEPT: u64 = 20_000;
+/// How long a verdict that is over may lie in memory.
+const FORGET: Duration = Duration::from_secs(60);
 /// For how long an identity from the backend is good.
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 
-/// An answer, and until when it holds.
-type Kept = (Timestamp, Result<Identity, AuthError>);
+/// What the backend said of a token.
+#[derive(Clone)]
+struct Verdict {
+    identity: Result<Identity, AuthError>,
+    /// Until when it holds.
+    until: Timestamp,
+}
 
 pub(super) struct Introspector {
     url: String,
     keep: Duration,
     clock: Clock,
     client: reqwest::Client,
-    /// By the SHA-256 of the token, so that no token lies in memory longer than needed.
-    answers: Mutex<HashMap<[u8; 32], Kept>>,
+    /// By the SHA-256 of the token, so that no token lies in memory longer than needed. The cache makes concurrent questions one.
+    verdicts: Cache<[u8; 32], Verdict>,
 }
 
 impl Introspector {
     pub(super) fn new(config: &config::Auth, clock: Clock) -> Self {
         let url = format!("{}/get-other-parent/", config.introspect_url.trim_end_matches('/'));
         let keep = Duration::from_secs(config.introspect_cache.min(60));
-        Self { url, keep, clock, client: client(), answers: Mutex::default() }
+        // When a verdict ends is for our clock to say; the cache only drops what is not used any more.
+        let verdicts = Cache::builder().max_capacity(KEPT).time_to_live(2 * keep + FORGET).build();
+        Self { url, keep, clock, client: client(), verdicts }
     }
 
     pub(super) async fn identify(&self, token: &str) -> Result<Identity, AuthError> {
         let mut key = [0; 32];
         key.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
         let now = self.clock.now();
-        let kept = self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some((until, answer)) = kept
-            && now < until
-        {
-            return answer;
-        }
-        let answer = self.ask(token, now).await;
-        if answer != Err(AuthError::Unavailable) {
-            self.remember(key, now, answer.clone());
-        }
-        answer
+        let is_over = |verdict: &Verdict| verdict.until <= now;
+        let verdict = self.verdicts.entry(key).or_insert_with_if(self.verdict(token), is_over);
+        verdict.await.into_value().identity
     }
 
-    fn remember(&self, key: [u8; 32], now: Timestamp, answer: Result<Identity, AuthError>) {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= KEPT {
-            answers.retain(|_, (until, _)| now < *until);
-        }
-        if answers.len() < KEPT {
-            answers.insert(key, (now.after(self.keep), answer));
-        }
+    /// How many verdicts are kept.
+    pub(super) fn cached(&self) -> u64 {
+        self.verdicts.entry_count()
+    }
+
+    async fn verdict(&self, token: &str) -> Verdict {
+        let now = self.clock.now();
+        let identity = self.ask(token, now).await;
+        // Those who wait for the same answer share that there is none; the next request asks again.
+        let keep = match identity {
+            Err(AuthError::Unavailable) => Duration::ZERO,
+            _ => self.keep,
+        };
+        Verdict { identity, until: now.after(keep) }
     }
 
     async fn ask(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
@@ -90,7 +96,7 @@ impl Introspector {
     }
 }
 
-/// What the backend tells, at the top or under `data` or `user`.
+/// What the backend answers, at the top or under `data` or `user`.
 #[derive(Deserialize)]
 struct Answer {
     data: Option<Person>,

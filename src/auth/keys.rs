@@ -1,6 +1,6 @@
 //! The keys that signatures are checked with. The algorithm is pinned twice: by configuration, and by the kind of key.
 
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, Validation, decode, decode_header, errors::ErrorKind,
 };
@@ -14,7 +14,8 @@ pub(super) struct Keys {
     keys: Vec<Key>,
 }
 
-struct Key {
+#[derive(Clone)]
+pub(super) struct Key {
     id: Option<String>,
     family: AlgorithmFamily,
     key: DecodingKey,
@@ -45,17 +46,14 @@ impl Keys {
         Ok(Self { algorithms, keys })
     }
 
-    /// Adds the usable public keys of a JWKS; a shared secret in it is passed over.
-    pub(super) fn add_jwks(&mut self, set: &JwkSet) {
-        for jwk in &set.keys {
-            let key =
-                DecodingKey::from_jwk(jwk).map(|key| Key::new(jwk.common.key_id.clone(), key));
-            self.keys.extend(key.ok().filter(|key| key.family != AlgorithmFamily::Hmac));
-        }
-    }
-
-    /// The claims of a token whose signature, `iss` and `aud` are right. Times are checked by the caller, by our clock.
-    pub(super) fn open(&self, token: &str, config: &config::Auth) -> Result<Claims, AuthError> {
+    /// The claims of a token whose signature, `iss` and `aud` are right, by these keys and `more`. Times are checked by the caller,
+    /// by our clock.
+    pub(super) fn open(
+        &self,
+        token: &str,
+        more: &[Key],
+        config: &config::Auth,
+    ) -> Result<Claims, AuthError> {
         let header = decode_header(token).map_err(|_| AuthError::Invalid("malformed"))?;
         if !self.algorithms.contains(&header.alg) {
             return Err(AuthError::Invalid("algorithm"));
@@ -65,7 +63,8 @@ impl Keys {
         }
         let validation = validation(header.alg, config);
         let mut outcome = Err(AuthError::Invalid("key"));
-        for key in self.keys.iter().filter(|key| key.fits(header.alg, header.kid.as_deref())) {
+        let all = self.keys.iter().chain(more);
+        for key in all.filter(|key| key.fits(header.alg, header.kid.as_deref())) {
             match decode::<Claims>(token, &key.key, &validation) {
                 Ok(opened) => return Ok(opened.claims),
                 Err(error) => outcome = Err(AuthError::Invalid(label(error.kind()))),
@@ -73,6 +72,24 @@ impl Keys {
         }
         outcome
     }
+
+    /// Whether a token names a key that is not among `known`, and a JWKS may have it.
+    pub(super) fn names_another(&self, token: &str, known: &[Key]) -> bool {
+        let Ok(header) = decode_header(token) else { return false };
+        let public = header.alg.family() != AlgorithmFamily::Hmac;
+        let has = |id: &String| known.iter().any(|key| key.id.as_ref() == Some(id));
+        public && self.algorithms.contains(&header.alg) && header.kid.is_some_and(|id| !has(&id))
+    }
+}
+
+/// The public keys of a JWKS that signatures can be checked with; a shared secret in it is passed over.
+pub(super) fn usable(set: &JwkSet) -> Vec<Key> {
+    let key = |jwk: &Jwk| {
+        let key = DecodingKey::from_jwk(jwk).ok()?;
+        Some(Key::new(jwk.common.key_id.clone(), key))
+    };
+    let keys = set.keys.iter().filter_map(key);
+    keys.filter(|key| key.family != AlgorithmFamily::Hmac).collect()
 }
 
 impl Key {

@@ -1,16 +1,19 @@
-//! Who somebody is: a token becomes an [`Identity`], or a reason why not.
+//! Authentication: a token becomes an [`Identity`], or a reason why not.
 
 mod claims;
 mod introspect;
+mod jwks;
 mod keys;
 mod mint;
 
-use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 pub use claims::Identity;
 pub use mint::{Grant, mint};
 
+use self::claims::Claims;
 use self::introspect::Introspector;
+use self::jwks::{Jwks, REREAD};
 use self::keys::Keys;
 use crate::clock::Clock;
 use crate::config::{self, AuthMode};
@@ -19,8 +22,8 @@ use crate::error::{Failure, Reason};
 /// A longer token is refused before it is looked at.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// Why a token does not let its bearer in. All bad tokens get one sentence, so that nothing can be learnt from it; what is
-/// wrong with the time of one that is signed is said.
+/// Why a token is refused. All bad tokens get one sentence, which reveals nothing of the cause; only what is wrong with the time of
+/// a signed one is said.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthError {
     /// None came.
@@ -29,7 +32,7 @@ pub enum AuthError {
     /// It cannot be trusted; the cause is for the log and the counters.
     #[error("Invalid token")]
     Invalid(&'static str),
-    /// It is to be valid later only: the clock of whoever issued it is ahead. Said of signed tokens only.
+    /// It is to be valid later only: the issuer's clock is ahead. Said of signed tokens only.
     #[error(
         "Token is from the future: its {claim} lies {seconds} s ahead of this server's clock (auth.leeway is {leeway} s); set \
          the clock of the backend, or of this server"
@@ -45,7 +48,7 @@ pub enum AuthError {
     /// It was good once.
     #[error("Token expired")]
     Expired,
-    /// The backend that knows does not answer.
+    /// The backend or the issuer does not answer.
     #[error("The authentication service does not answer; try again in a moment")]
     Unavailable,
     /// The keys cannot be read.
@@ -79,21 +82,31 @@ impl AuthError {
     }
 }
 
+/// Authentication, in numbers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Answers of the backend that are kept.
+    pub cached: u64,
+}
+
 /// Verifies tokens.
 pub struct Auth {
     config: config::Auth,
     clock: Clock,
-    keys: RwLock<Keys>,
+    keys: Keys,
+    jwks: Option<Jwks>,
     introspector: Option<Introspector>,
 }
 
 impl Auth {
-    /// Reads secrets and key files; a JWKS is read by [`Auth::refresh_keys`].
+    /// Reads secrets and key files; a JWKS is read by [`Auth::refresh_keys`], and when a token needs it.
     pub fn new(config: config::Auth, clock: Clock) -> Result<Self, AuthError> {
-        let keys = RwLock::new(Keys::from_config(&config)?);
+        let keys = Keys::from_config(&config)?;
         let introspector = (config.mode == AuthMode::Introspect)
             .then(|| Introspector::new(&config, clock.clone()));
-        Ok(Self { config, clock, keys, introspector })
+        let jwks =
+            (!config.jwks_url.is_empty()).then(|| Jwks::new(&config.jwks_url, clock.clone()));
+        Ok(Self { config, clock, keys, jwks, introspector })
     }
 
     /// The identity behind a token.
@@ -106,14 +119,33 @@ impl Auth {
         }
         match &self.introspector {
             Some(introspector) => introspector.identify(token).await,
-            None => self.verify(token),
+            None => self.verify(token).await,
         }
     }
 
-    fn verify(&self, token: &str) -> Result<Identity, AuthError> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let claims = keys.open(token, &self.config)?;
+    async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        let claims = match &self.jwks {
+            None => self.keys.open(token, &[], &self.config)?,
+            Some(jwks) => self.open_with(jwks, token).await?,
+        };
         claims.identity(self.clock.now(), self.config.leeway)
+    }
+
+    /// Opens a token with the keys of a JWKS, which is read again when the token names a key that it did not have.
+    async fn open_with(&self, jwks: &Jwks, token: &str) -> Result<Claims, AuthError> {
+        let known = jwks.known().await.map(|last| last.keys).unwrap_or_default();
+        let outcome = self.keys.open(token, &known, &self.config);
+        if outcome.is_ok() || !self.keys.names_another(token, &known) {
+            return outcome;
+        }
+        let last = jwks.read(REREAD).await;
+        match self.keys.open(token, &last.keys, &self.config) {
+            // Without any reading nothing can be said of the token.
+            Err(AuthError::Invalid("key")) if last.keys.is_empty() && last.problem.is_some() => {
+                Err(AuthError::Unavailable)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Whether `key` is the backend's API key.
@@ -124,32 +156,29 @@ impl Auth {
         !known.is_empty() && digest(known).as_ref() == digest(key).as_ref()
     }
 
+    /// What there is now.
+    pub fn stats(&self) -> Stats {
+        Stats { cached: self.introspector.as_ref().map_or(0, Introspector::cached) }
+    }
+
     /// Reads the JWKS again, when one is configured; the old keys stay when that fails.
     pub async fn refresh_keys(&self) -> Result<(), AuthError> {
-        if self.config.jwks_url.is_empty() {
-            return Ok(());
-        }
-        let fetched = keys::fetch_jwks(&self.config.jwks_url).await?;
-        let mut fresh = Keys::from_config(&self.config)?;
-        fresh.add_jwks(&fetched);
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+        let Some(jwks) = &self.jwks else { return Ok(()) };
+        jwks.read(Duration::ZERO).await.problem.map_or(Ok(()), Err)
     }
 
     /// Keeps the JWKS fresh for as long as the server runs.
     pub async fn keep_keys_fresh(&self) {
-        if self.config.jwks_url.is_empty() {
-            return;
-        }
+        let Some(jwks) = &self.jwks else { return };
         loop {
-            let pause = match self.refresh_keys().await {
-                Ok(()) => self.config.jwks_refresh.max(10),
-                Err(error) => {
-                    tracing::warn!(%error, "the JWKS could not be read; the known keys stay");
-                    10
+            let pause = match jwks.read(REREAD).await.problem {
+                None => Duration::from_secs(self.config.jwks_refresh).max(REREAD),
+                Some(error) => {
+                    tracing::warn!(%error, "the JWKS cannot be read; the known keys stay");
+                    REREAD
                 }
             };
-            tokio::time::sleep(std::time::Duration::from_secs(pause)).await;
+            tokio::time::sleep(pause).await;
         }
     }
 }

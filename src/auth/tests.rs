@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::Secret;
+use crate::http::backend::Backend;
 use crate::ids::UserId;
 
 const SECRET: &str = "kP9vQ2xLr7ZtB4mWcN8sHdF3gJ6yTaEu";
@@ -60,23 +63,29 @@ async fn algorithms_are_pinned() {
     }
 }
 
-/// A fresh P-256 key: the public half as PEM (RFC 5480), the private one to sign with.
-fn es256() -> (String, jsonwebtoken::EncodingKey) {
+/// A fresh P-256 key: the public point (SEC 1 §2.3.3), the private half to sign with.
+fn es256_point() -> (Vec<u8>, jsonwebtoken::EncodingKey) {
     use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-    const SPKI: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
     let random = ring::rand::SystemRandom::new();
     let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
     let pair =
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random)
             .unwrap();
+    (pair.public_key().as_ref().to_vec(), jsonwebtoken::EncodingKey::from_ec_der(document.as_ref()))
+}
+
+/// A fresh P-256 key: the public half as PEM (RFC 5480), the private one to sign with.
+fn es256() -> (String, jsonwebtoken::EncodingKey) {
+    const SPKI: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
+    let (point, key) = es256_point();
     let mut der: Vec<u8> = (0..SPKI.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&SPKI[at..at + 2], 16).unwrap())
         .collect();
-    der.extend_from_slice(pair.public_key().as_ref());
+    der.extend_from_slice(&point);
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n");
-    (pem, jsonwebtoken::EncodingKey::from_ec_der(document.as_ref()))
+    (pem, key)
 }
 
 #[tokio::test]
@@ -228,4 +237,154 @@ async fn a_minted_token_is_accepted_until_it_ends() {
     assert_eq!(auth.authenticate(&minted).await.unwrap().role, crate::event::Role::Admin);
     clock.advance(Duration::from_secs(91));
     assert_eq!(reason(&auth, &minted).await, Some(Reason::TokenExpired));
+}
+
+/// An issuer with keys of its own, of which its JWKS shows the first few.
+struct Issuer {
+    backend: Backend,
+    shown: Arc<AtomicUsize>,
+    keys: Vec<(&'static str, jsonwebtoken::EncodingKey)>,
+}
+
+impl Issuer {
+    async fn new(ids: &[&'static str]) -> Self {
+        let (mut jwks, mut keys) = (Vec::new(), Vec::new());
+        for id in ids {
+            let (point, key) = es256_point();
+            let (x, y) = (BASE64.encode(&point[1..33]), BASE64.encode(&point[33..]));
+            jwks.push(json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": id }));
+            keys.push((*id, key));
+        }
+        let shown = Arc::new(AtomicUsize::new(1));
+        let count = shown.clone();
+        let answer = move |_| {
+            let now: Vec<Value> = jwks.iter().take(count.load(Ordering::SeqCst)).cloned().collect();
+            async move {
+                // Requests that begin at the same time find this answer on its way.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                match now.is_empty() {
+                    true => (500, String::new()),
+                    false => (200, json!({ "keys": now }).to_string()),
+                }
+            }
+        };
+        Self { backend: Backend::start(answer).await, shown, keys }
+    }
+
+    /// Shows the first `count` keys from now on; without any it fails.
+    fn show(&self, count: usize) {
+        self.shown.store(count, Ordering::SeqCst);
+    }
+
+    fn auth(&self) -> (Auth, Clock) {
+        let clock = Clock::manual(Timestamp(NOON * 1000));
+        let config = config::Auth {
+            algorithms: vec!["ES256".into()],
+            jwks_url: self.backend.url.clone(),
+            ..config::Auth::default()
+        };
+        (Auth::new(config, clock.clone()).unwrap(), clock)
+    }
+
+    /// A token signed with the key `place`, under the id `kid`.
+    fn sign(&self, place: usize, kid: &str) -> String {
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
+        header.kid = Some(kid.to_owned());
+        jsonwebtoken::encode(&header, &good(), &self.keys[place].1).unwrap()
+    }
+
+    fn token(&self, place: usize) -> String {
+        self.sign(place, self.keys[place].0)
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_the_issuer_begins_to_use_is_found_at_once_by_one_reading() {
+    let issuer = Issuer::new(&["old", "new"]).await;
+    let (auth, clock) = issuer.auth();
+    auth.refresh_keys().await.unwrap();
+    assert_eq!(reason(&auth, &issuer.token(0)).await, None);
+    assert_eq!(issuer.backend.asked(), 1);
+
+    issuer.show(2);
+    clock.advance(Duration::from_secs(60));
+    let token = issuer.token(1);
+    let all = futures_util::future::join_all((0..20).map(|_| reason(&auth, &token))).await;
+
+    assert!(all.iter().all(Option::is_none), "{all:?}");
+    assert_eq!(issuer.backend.asked(), 2, "twenty tokens at once are one reading");
+    assert_eq!(reason(&auth, &issuer.token(0)).await, None);
+}
+
+#[tokio::test]
+async fn made_up_key_ids_cause_one_reading_in_ten_seconds() {
+    let issuer = Issuer::new(&["old", "new"]).await;
+    let (auth, clock) = issuer.auth();
+    auth.refresh_keys().await.unwrap();
+    for round in 0..3 {
+        for id in 0..10 {
+            let forged = issuer.sign(1, &format!("made-up-{id}"));
+            assert_eq!(reason(&auth, &forged).await, Some(Reason::TokenInvalid));
+        }
+        assert_eq!(issuer.backend.asked(), 1 + round);
+        clock.advance(Duration::from_secs(10));
+    }
+    let shared = token_with(json!({ "alg": "HS256", "kid": "x" }), &good().to_string(), SECRET);
+    assert_eq!(reason(&auth, &shared).await, Some(Reason::TokenInvalid));
+    assert_eq!(issuer.backend.asked(), 3, "an algorithm that is not accepted causes none");
+}
+
+#[tokio::test]
+async fn the_known_keys_stay_when_the_issuer_fails_and_without_any_nothing_is_said_of_a_token() {
+    let issuer = Issuer::new(&["old"]).await;
+    issuer.show(0);
+    let (auth, clock) = issuer.auth();
+    assert!(auth.refresh_keys().await.unwrap_err().to_string().contains("auth.jwks_url"));
+    assert_eq!(reason(&auth, &issuer.token(0)).await, Some(Reason::Unavailable));
+    issuer.show(1);
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(reason(&auth, &issuer.token(0)).await, None);
+    issuer.show(0);
+    clock.advance(Duration::from_secs(10));
+    assert!(auth.refresh_keys().await.is_err());
+    assert_eq!(reason(&auth, &issuer.token(0)).await, None);
+}
+
+#[tokio::test]
+async fn the_backend_is_asked_once_for_tokens_that_come_together_and_again_when_the_answer_is_old()
+{
+    let backend = Backend::start(async |token: String| {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        match &*token {
+            "good" => (200, json!({ "data": { "user_id": 7 } }).to_string()),
+            "ill" => (500, String::new()),
+            _ => (401, String::new()),
+        }
+    })
+    .await;
+    let clock = Clock::manual(Timestamp(NOON * 1000));
+    let config = config::Auth {
+        mode: AuthMode::Introspect,
+        introspect_url: backend.url.clone(),
+        ..config::Auth::default()
+    };
+    let auth = Auth::new(config, clock.clone()).unwrap();
+    let together = async |token: &'static str| {
+        let all = (0..20).map(|_| reason(&auth, token));
+        let mut all = futures_util::future::join_all(all).await;
+        all.dedup();
+        (all, backend.asked())
+    };
+
+    assert_eq!(together("good").await, (vec![None], 1));
+    assert_eq!(together("good").await, (vec![None], 1), "the answer is kept");
+    assert_eq!(together("bad").await, (vec![Some(Reason::TokenInvalid)], 2));
+    assert_eq!(together("ill").await, (vec![Some(Reason::Unavailable)], 3));
+    assert_eq!(
+        together("ill").await,
+        (vec![Some(Reason::Unavailable)], 4),
+        "no answer is not kept"
+    );
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(together("good").await, (vec![None], 5));
 }

@@ -190,7 +190,6 @@ impl Listed {
         }
         let entry = Entry { handle, from, to, status, client_id, group, peers: Vec::new() };
         self.calls.insert(id, entry);
-        report(self.calls.len());
     }
 
     fn remove(&mut self, id: CallId) {
@@ -204,7 +203,6 @@ impl Listed {
         if let Some(first) = call.group {
             take(&mut self.groups, &first, id);
         }
-        report(self.calls.len());
     }
 }
 
@@ -216,9 +214,4 @@ fn take<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<CallId>>, key: &K, i
             lists.remove(key);
         }
     }
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn report(calls: usize) {
-    metrics::gauge!("rtc_calls_active").set(calls as f64);
 }

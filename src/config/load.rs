@@ -4,26 +4,10 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use ipnet::IpNet;
-use switchboard_media::Codec;
 
-use super::{AuthMode, Config, LogFormat, RoomCreate, Secret, Turn, TurnMode, weakness};
-
-/// Why the server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A source cannot be read or holds something impossible.
-    #[error("{0}")]
-    Source(String),
-    /// A key has a value that cannot work.
-    #[error("{key}: {why}")]
-    Key {
-        /// Section and key.
-        key: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
-}
+use super::check::check;
+use super::error::ConfigError;
+use super::{Config, LogFormat, RoomCreate, TurnMode};
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +39,7 @@ pub fn load(flags: &Flags) -> Result<Config, ConfigError> {
     }
     let mut config: Config =
         figment.extract().map_err(|error| ConfigError::Source(explain(&error)))?;
-    check(&config, flags)?;
+    check(&config, flags.dev)?;
     if config.recordings.dir.is_empty() {
         config.recordings.dir = flags.data.join("recordings").to_string_lossy().into_owned();
     }
@@ -215,168 +199,6 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::write(path, text)
 }
 
-fn check(config: &Config, flags: &Flags) -> Result<(), ConfigError> {
-    let wrong = |key, why: &str| Err(ConfigError::Key { key, why: why.into() });
-    if flags.dev && config.server.environment == "production" {
-        return wrong(
-            "server.environment",
-            "is production; --dev makes secrets up and refuses to run there",
-        );
-    }
-    let uri = config.store.mongodb_uri.expose();
-    if !uri.is_empty() && !uri.starts_with("mongodb://") && !uri.starts_with("mongodb+srv://") {
-        return wrong("store.mongodb_uri", "must begin with mongodb:// or mongodb+srv://");
-    }
-    if !uri.is_empty() && cfg!(not(feature = "mongo")) {
-        return wrong(
-            "store.mongodb_uri",
-            "this build has no MongoDB; build it with the feature mongo",
-        );
-    }
-    check_auth(config)?;
-    check_turn(&config.turn)?;
-    if let Some(odd) = config.media.codecs.iter().find(|name| Codec::named(name).is_none()) {
-        return wrong("media.codecs", &format!("knows opus, vp8, vp9, h264, av1, not {odd:?}"));
-    }
-    if config.recordings.max_minutes == 0 || config.recordings.max_parallel == 0 {
-        return wrong(
-            "recordings.max_minutes",
-            "and recordings.max_parallel: 0 would record nothing; use recordings.start",
-        );
-    }
-    if config.rooms.max_participants == 0 || config.rooms.tracks_per_participant == 0 {
-        return wrong(
-            "rooms.max_participants",
-            "and rooms.tracks_per_participant: 0 would refuse everybody",
-        );
-    }
-    if config.server.allowed_origins.iter().any(|origin| origin == "*") {
-        return wrong(
-            "server.allowed_origins",
-            "\"*\" would let every page act for the user; name the origins",
-        );
-    }
-    for (key, value, least) in [
-        ("limits.page", config.limits.page, 1),
-        ("limits.page_max", config.limits.page_max, 1),
-        ("limits.sessions_per_user", config.limits.sessions_per_user, 1),
-        ("limits.content_chars", config.limits.content_chars, 1),
-        ("socket.max_payload", config.socket.max_payload, 4096),
-        ("socket.queue_entries", config.socket.queue_entries, 16),
-    ] {
-        if value < least {
-            return Err(ConfigError::Key {
-                key,
-                why: format!("is {value}; it needs at least {least}"),
-            });
-        }
-    }
-    if config.call.ring_timeout == 0 {
-        return wrong("call.ring_timeout", "is 0; a call needs at least one second to ring");
-    }
-    Ok(())
-}
-
-fn check_turn(turn: &Turn) -> Result<(), ConfigError> {
-    let wrong = |key, why: &str| Err(ConfigError::Key { key, why: why.into() });
-    if !turn.external_urls.is_empty() && turn.secret.is_empty() {
-        return wrong(
-            "turn.secret",
-            "is not set although turn.external_urls names a relay; set the secret that relay has",
-        );
-    }
-    if !(60..=86_400).contains(&turn.credential_ttl) {
-        return wrong("turn.credential_ttl", "must be 60 to 86400 seconds");
-    }
-    if turn.tls_cert.is_empty() != turn.tls_key.is_empty() {
-        return wrong("turn.tls_key", "goes with turn.tls_cert: set both files or neither");
-    }
-    if let Some(odd) = turn.allow_peers.iter().find(|range| range.parse::<IpNet>().is_err()) {
-        let why = format!("{odd} is no range of addresses, such as \"10.1.0.0/16\"");
-        return wrong("turn.allow_peers", &why);
-    }
-    let named = |user: &str| {
-        user.split_once(':').is_some_and(|(name, word)| !name.is_empty() && word.len() >= 8)
-    };
-    if !turn.users.is_empty() && !turn.users.expose().split(',').all(named) {
-        return wrong(
-            "turn.users",
-            "must be name:password, each password of 8 characters at least",
-        );
-    }
-    if turn.mode == TurnMode::Off {
-        return Ok(());
-    }
-    if turn.secret.is_empty() {
-        return wrong(
-            "turn.secret",
-            "is not set although turn.mode opens the relay; make a random one",
-        );
-    }
-    if turn.advertised_ips.is_empty() {
-        return wrong(
-            "turn.advertised_ips",
-            "is empty; name the address that clients reach this server at",
-        );
-    }
-    let families = |v4: bool| turn.advertised_ips.iter().filter(|ip| ip.is_ipv4() == v4).count();
-    if families(true) > 1 || families(false) > 1 {
-        return wrong("turn.advertised_ips", "has two addresses of one family; name one of each");
-    }
-    if turn.ports.0 < 1024 || turn.ports.1 < turn.ports.0 {
-        return wrong("turn.ports", "need 1024 <= first <= last");
-    }
-    if turn.permissions == 0 || turn.allocations == 0 || turn.allocations_per_user == 0 {
-        return wrong(
-            "turn.allocations",
-            "and turn.allocations_per_user, turn.permissions: 0 would refuse everybody",
-        );
-    }
-    Ok(())
-}
-
-fn check_auth(config: &Config) -> Result<(), ConfigError> {
-    let auth = &config.auth;
-    let wrong = |key, why: String| Err(ConfigError::Key { key, why });
-    if auth.mode == AuthMode::Introspect {
-        let set = auth.introspect_url.starts_with("http://")
-            || auth.introspect_url.starts_with("https://");
-        return if set {
-            Ok(())
-        } else {
-            wrong(
-                "auth.introspect_url",
-                "auth.mode = \"introspect\" needs the backend's address, http(s)://…".into(),
-            )
-        };
-    }
-    let has_public = !auth.public_keys.is_empty() || !auth.jwks_url.is_empty();
-    let symmetric = auth.algorithms.iter().any(|algorithm| algorithm.starts_with("HS"));
-    if auth.algorithms.is_empty() {
-        return wrong("auth.algorithms", "is empty; name at least one, such as \"HS256\"".into());
-    }
-    if auth.algorithms.iter().any(|algorithm| !algorithm.starts_with("HS")) && !has_public {
-        return wrong("auth.public_keys", "auth.algorithms names public-key signatures, but neither public_keys nor jwks_url is set".into());
-    }
-    if symmetric && let Some(why) = weakness(&auth.jwt_secret) {
-        return wrong("auth.jwt_secret", why);
-    }
-    for (key, secret) in [
-        ("auth.api_key", &auth.api_key),
-        ("metrics.token", &config.metrics.token),
-        ("turn.secret", &config.turn.secret),
-    ] {
-        if !secret.is_empty() && short(secret) {
-            return wrong(key, "has fewer than 16 bytes; make a random one".into());
-        }
-    }
-    Ok(())
-}
-
-fn short(secret: &Secret) -> bool {
-    secret.expose().len() < 16
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,5 +218,15 @@ mod tests {
             .extract()
             .unwrap();
         assert_eq!(value, serde_json::to_value(Config::default()).unwrap());
+    }
+
+    #[test]
+    fn config_toml_says_what_every_key_is_for() {
+        let mut before = "";
+        for line in include_str!("../../config.toml").lines() {
+            let opens = line.starts_with('[') || line.contains(" = ") && !line.starts_with('#');
+            assert!(!opens || before.starts_with("# "), "no comment above: {line}");
+            before = line;
+        }
     }
 }

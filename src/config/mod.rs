@@ -1,11 +1,16 @@
 //! What the operator sets: defaults, then `config.toml`, then the environment, then flags. An unknown or impossible key
 //! stops the start and is named.
 
+mod check;
+mod error;
 mod load;
+mod networks;
 mod secret;
 mod section;
 
-pub use load::{ConfigError, Flags, load};
+pub use error::ConfigError;
+pub use load::{Flags, load};
+pub use networks::Networks;
 pub use secret::{Secret, weakness};
 pub use section::{
     Audience, Auth, AuthMode, Call, Chat, Compat, Config, Consent, Directory, Ice, Limits,

@@ -1,4 +1,4 @@
-//! Secrets: never printed, and not accepted when everybody knows them.
+//! Secrets: never printed, and refused when they are published.
 
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize, Serializer};
@@ -82,7 +82,7 @@ pub fn weakness(secret: &Secret) -> Option<String> {
     }
     if is_published(text.trim()) {
         return Some(
-            "is printed in a public repository, so that anybody can sign as anybody; make a random one and give it to the \
+            "is printed in a public repository, so that any reader can sign as any user; make a random one and give it to the \
              backend, too"
                 .into(),
         );

@@ -6,21 +6,24 @@ mod frame;
 mod order;
 mod receipts;
 mod session;
+mod stats;
 mod transport;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 pub use backlog::QueueBounds;
 pub use frame::{Frame, Position};
 pub use receipts::{Receipt, Receipts};
 pub use session::{Session, SessionInfo};
+pub use stats::Stats;
 pub use transport::{OnAck, Transport, TransportError};
 
 use crate::clock::{Clock, Timestamp};
@@ -80,7 +83,7 @@ impl Delivery {
         let user = about.user;
         let (bounds, clock, receipts) = (self.bounds, self.clock.clone(), self.receipts.clone());
         let session = Arc::new(Session::new(about, transport, bounds, clock, receipts));
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.write();
         let sessions = users.entry(user).or_default();
         let first = sessions.is_empty();
         sessions.push(session.clone());
@@ -88,7 +91,6 @@ impl Delivery {
         let replaced = sessions.drain(..excess).collect::<Vec<_>>();
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.connections.fetch_sub(replaced.len(), Ordering::Relaxed);
-        self.report();
         drop(users);
         replaced.iter().for_each(|old| old.close(SessionClosed::because(CloseReason::Replaced)));
         Opened { session, first }
@@ -96,12 +98,11 @@ impl Delivery {
 
     /// Forgets a session whose connection is gone; true when it was the user's last.
     pub fn remove(&self, user: UserId, session: SessionId) -> bool {
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.write();
         let Some(sessions) = users.get_mut(&user) else { return false };
         let before = sessions.len();
         sessions.retain(|other| other.about.id != session);
         self.connections.fetch_sub(before - sessions.len(), Ordering::Relaxed);
-        self.report();
         let last = sessions.is_empty() && before > 0;
         if sessions.is_empty() {
             users.remove(&user);
@@ -111,19 +112,13 @@ impl Delivery {
         last
     }
 
-    #[allow(clippy::cast_precision_loss)]
-    fn report(&self) {
-        metrics::gauge!("rtc_socket_connections")
-            .set(self.connections.load(Ordering::Relaxed) as f64);
-    }
-
     fn of(&self, user: UserId) -> Vec<Arc<Session>> {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = self.users.read();
         users.get(&user).cloned().unwrap_or_default()
     }
 
     fn find(&self, user: UserId, session: SessionId) -> Option<Arc<Session>> {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = self.users.read();
         users.get(&user)?.iter().find(|other| other.about.id == session).cloned()
     }
 
@@ -144,18 +139,18 @@ impl Delivery {
 
     /// Whether the user has a session.
     pub fn is_online(&self, user: UserId) -> bool {
-        self.users.read().unwrap_or_else(PoisonError::into_inner).contains_key(&user)
+        self.users.read().contains_key(&user)
     }
 
     /// The last sign of life of a user who has a session.
     pub fn last_activity(&self, user: UserId) -> Option<Timestamp> {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = self.users.read();
         users.get(&user)?.iter().map(|session| session.last_activity()).max()
     }
 
     /// Everyone with an account and a session, in order of id.
     pub fn online(&self) -> Vec<UserId> {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = self.users.read();
         let mut online: Vec<_> = users.keys().filter(|user| !user.is_guest()).copied().collect();
         drop(users);
         online.sort_unstable();
@@ -169,7 +164,7 @@ impl Delivery {
 
     /// Every open session, for the socket layer, which watches over their tokens.
     pub fn open_sessions(&self) -> Vec<Arc<Session>> {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = self.users.read();
         users.values().flatten().cloned().collect()
     }
 

@@ -1,4 +1,4 @@
-//! What operators see of the relay, and what only `--dev` has: tokens for the demo's users.
+//! The relay for operators; tokens for the demo's users, which exist with `--dev` only.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ struct Allocation {
     age: u64,
     /// Seconds until it runs out, unless it is refreshed.
     expires_in: u64,
-    /// Addresses it may hear from.
+    /// Addresses it may receive from.
     permissions: usize,
     /// Channels that are bound.
     channels: usize,
@@ -117,7 +117,7 @@ struct DevBody {
     ttl: Option<u32>,
 }
 
-/// A token for anybody; exists only with `--dev`.
+/// A token for any user; exists only with `--dev`.
 #[utoipa::path(post, path = "/api/admin/dev-token", tag = "Dev", request_body = DevBody, responses((status = 200, body = Success<DevToken>)))]
 async fn dev_token_for(
     State(app): State<App>,

@@ -29,7 +29,7 @@ pub(super) struct Meta {
     /// The original's page number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) page: Option<i64>,
-    /// How many there are in all, or on this page where nobody counts them all.
+    /// How many there are in all, or on this page where they are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) total: Option<i64>,
     /// Leads on, null at the end.

@@ -1,7 +1,7 @@
 //! The descriptions of the API, made from the code that answers it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -94,12 +94,41 @@ pub(super) fn complete(description: &mut OpenApi) {
     }
 }
 
+/// What a request to an unknown path may try instead, as the original lists it: `METHOD /path` each.
+pub(super) fn endpoints(dev: bool) -> Vec<String> {
+    static ALL: OnceLock<Vec<String>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let mut description = super::api().into_openapi();
+        let mut all = Vec::new();
+        for (path, item) in &mut description.paths.paths {
+            all.extend(methods(item).map(|(method, _)| format!("{method} {path}")));
+        }
+        all
+    });
+    all.iter().filter(|name| dev || !name.contains("/dev-token")).cloned().collect()
+}
+
+fn methods(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
+    let all = [
+        ("GET", get),
+        ("PUT", put),
+        ("POST", post),
+        ("DELETE", delete),
+        ("OPTIONS", options),
+        ("HEAD", head),
+        ("PATCH", patch),
+        ("TRACE", trace),
+    ];
+    all.into_iter().filter_map(|(name, operation)| operation.as_mut().map(|it| (name, it)))
+}
+
 fn operations(description: &mut OpenApi) -> impl Iterator<Item = (&str, &mut Operation)> {
-    description.paths.paths.iter_mut().flat_map(|(path, item)| {
-        let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
-        let all = [get, put, post, delete, options, head, patch, trace];
-        all.into_iter().flatten().map(|operation| (path.as_str(), operation))
-    })
+    description
+        .paths
+        .paths
+        .iter_mut()
+        .flat_map(|(path, item)| methods(item).map(|(_, operation)| (path.as_str(), operation)))
 }
 
 fn sentence(status: &str) -> String {

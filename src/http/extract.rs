@@ -1,4 +1,4 @@
-//! What handlers take in: who calls, and bodies, queries and paths that cannot be wrong.
+//! What handlers take in: the caller, and bodies, queries and paths that cannot be wrong.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,7 @@ use crate::peer::ClientAddress;
 use crate::policy::{self, Relation, Verb};
 use crate::rooms::{Guest, Visitor};
 
-/// A person who may come in.
+/// The person whose token came with the request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
     pub(super) id: UserId,
@@ -43,6 +43,7 @@ impl FromRequestParts<App> for Caller {
             None => Err(AuthError::Missing),
         };
         let identity = identity.map_err(|error| reject_unauthenticated(app, parts, error))?;
+        tracing::Span::current().record("user", identity.user_id.value());
         app.limits.rest(identity.user_id)?;
         if app.config.compat.x_user_id == XUserId::Check {
             check_claim(&parts.headers, identity.user_id)?;
@@ -52,7 +53,7 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// Somebody who comes into a room by HTTP: a person with an account, or a guest with a room token.
+/// Who enters a room by HTTP: a person with an account, or a guest with a room token.
 pub(super) struct Entrant(pub(super) Visitor);
 
 impl FromRequestParts<App> for Entrant {
@@ -76,7 +77,7 @@ impl FromRequestParts<App> for Entrant {
 fn token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next()?.to_str().ok()?;
-    // Two headers are no header: nobody shall choose between them.
+    // Of two headers neither counts: a proxy might have checked the other one.
     if values.next().is_some() { None } else { bearer(Some(value)) }
 }
 
@@ -103,7 +104,7 @@ fn check_claim(headers: &HeaderMap, user: UserId) -> Result<(), Problem> {
         return Ok(());
     }
     let message =
-        "x-user-id is not the user of the token; leave the header out, the token says who you are";
+        "x-user-id is not the user of the token; leave the header out, the token names the user";
     Err(Problem::new(Reason::IdentityMismatch, message))
 }
 

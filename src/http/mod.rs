@@ -2,11 +2,16 @@
 
 mod admin;
 mod answer;
+#[cfg(test)]
+pub(crate) mod backend;
 mod calls;
 mod chat;
 mod docs;
 mod edge;
+mod engine;
 mod extract;
+mod forwarded;
+mod origin;
 mod pages;
 mod polling;
 mod recordings;
@@ -27,7 +32,7 @@ use crate::socket;
 
 pub use docs::openapi;
 pub use server::serve;
-pub use system::{metrics_router, start_metrics};
+pub use system::metrics_router;
 
 /// Every endpoint with its description.
 pub(crate) fn api() -> OpenApiRouter<App> {

@@ -1,4 +1,4 @@
-//! Accepts connections, and closes those that do not get to the point.
+//! Accepts connections, and closes those that send no request in time.
 
 use std::net::SocketAddr;
 use std::time::Duration;

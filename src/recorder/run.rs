@@ -99,7 +99,6 @@ impl Writer {
     pub(super) fn run(mut self) {
         // What is recorded has time; what is forwarded has none. Of a process, Linux takes this for one thread alone.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND);
-        metrics::gauge!("rtc_recording_active").increment(1);
         let mut next = self.began + LOOK;
         let reason = loop {
             let left = next.saturating_duration_since(self.setup.clock.instant());
@@ -117,7 +116,6 @@ impl Writer {
                 }
             }
         };
-        metrics::gauge!("rtc_recording_active").decrement(1);
         let _ = self.setup.events.blocking_send(RecorderEvent::Stopped(reason));
         let files = self.finish(reason);
         let problem = (!self.lacking.is_empty()).then_some(StopReason::MissingParameterSets);

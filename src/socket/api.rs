@@ -5,6 +5,11 @@ use serde_json::{Map, Value, json};
 use super::table;
 use crate::event::{Event, Schemas};
 
+/// The names of the events that clients may send.
+pub fn client_events() -> Vec<&'static str> {
+    table::catalogue().into_iter().map(|event| event.name).collect()
+}
+
 /// The document behind `/api/asyncapi.json`.
 pub fn describe() -> Value {
     let mut schemas = Schemas::new();

@@ -24,7 +24,7 @@ use socketioxide::{ParserConfig, SocketIo, layer::SocketIoLayer};
 
 use crate::app::App;
 
-pub use api::describe;
+pub use api::{client_events, describe};
 pub use expiry::watch_tokens;
 
 /// A handle by which everything is closed at the end.

@@ -12,7 +12,6 @@ const FUNCTION: usize = 60;
 
 /// Files that are still longer, and by how much; the number may only become smaller.
 const FILES: &[(&str, usize)] = &[
-    ("src/config/section.rs", 483),
     ("src/store/mongo/mod.rs", 437),
     ("src/store/mongo/writer.rs", 420),
     ("src/store/record.rs", 463),
@@ -27,9 +26,7 @@ const FUNCTIONS: &[(&str, usize)] = &[
     ("media/src/worker/mod.rs pass_on", 71),
     ("media/src/worker/output.rs next_burst", 67),
     ("media/src/worker/timeouts.rs report_to_publisher", 77),
-    ("src/app.rs new", 85),
-    ("src/config/load.rs check", 61),
-    ("src/serve.rs serve", 66),
+    ("src/app.rs new", 81),
     ("src/store/sqlite/dump.rs tables", 62),
 ];
 

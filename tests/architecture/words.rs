@@ -27,8 +27,7 @@ const TYPES: &[&str] = &[
 
 /// Files in which such words still stand, and how many; the number may only become smaller.
 const CEILINGS: &[(&str, usize)] = &[
-    ("src/auth/introspect.rs", 1),
-    ("src/config/section.rs", 1),
+    ("src/config/section/network.rs", 1),
     ("src/socket/tests.rs", 1),
     ("src/store/mongo/rows.rs", 1),
     ("src/store/mongo/unit.rs", 1),

@@ -76,6 +76,8 @@ test('token makes what the server accepts, doctor explains, export and import mo
   const doctor = await run(['doctor'], { JWT_SECRET: secret, SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_SERVER__HOST: '127.0.0.1' })
   assert.equal(doctor.code, 0, doctor.stdout)
   for (const line of ['store', 'port', 'keys', 'origins', 'stun', 'turn']) assert.match(doctor.stdout, new RegExp(`^(ok|note|BAD) +${line}`, 'm'))
+  const beside = await run(['doctor'], { JWT_SECRET: secret, SWITCHBOARD_ICE__STUN_SERVERS: '[]', SWITCHBOARD_SERVER__HOST: '127.0.0.1', SWITCHBOARD_SERVER__PORT: String(server.port) })
+  assert.match(beside.stdout, /^ok +port +\S+ is in use by switchboard \S+, up for \d+ s: OK, store Embedded$/m)
 
   const cwd = folder()
   const exported = await run(['export', join(cwd, 'dump'), '--data', server.data], { JWT_SECRET: secret })
@@ -105,9 +107,10 @@ test('health, readiness, info, metrics and the descriptions answer', async () =>
   assert.equal((await server.rest(1, 'GET', '/metrics')).status, 403)
   const scraped = await fetch(`${server.url}/metrics`, { headers: { authorization: 'Bearer scrape-me-with-this-token' } })
   const text = await scraped.text()
-  for (const name of ['calls_active', 'calls_total', 'call_setup_seconds', 'socket_connections', 'socket_events_total', 'message_ack_seconds', 'slow_consumers_total', 'auth_failures_total', 'turn_allocations', 'rtp_packets_total', 'quality_mos', 'recording_active', 'build_info', 'draining']) {
+  for (const name of ['calls_active', 'call_setup_seconds', 'socket_connections', 'message_ack_seconds', 'slow_consumers_total', 'auth_failures_total', 'rtp_packets_total', 'recording_active', 'build_info', 'draining', 'process_memory_bytes']) {
     assert.match(text, new RegExp(`^rtc_${name}`, 'm'), name)
   }
+  assert.doesNotMatch(text, /^rtc_turn_/m, 'the embedded relay is off')
   const openapi = (await server.rest(null, 'GET', '/api/openapi.json')).json
   assert.match(openapi.openapi, /^3\.1/)
   assert.ok(openapi.paths['/api/chat/messages/{withUserId}'].get && openapi.paths['/api/calls/webrtc-config'].get)

@@ -314,6 +314,12 @@ impl Ledger {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Relayed ports that allocations or reservations have, of both families together.
+    pub fn ports_in_use(&self) -> usize {
+        let taken = |slot: &&AtomicU32| slot.load(Ordering::Relaxed) != FREE;
+        self.ports.iter().flatten().filter(taken).count()
+    }
+
     /// Allocations of all users.
     pub fn allocations(&self) -> u32 {
         self.book().total

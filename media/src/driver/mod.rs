@@ -263,6 +263,12 @@ impl Server {
         sums
     }
 
+    /// Workers that run.
+    pub fn workers(&self) -> usize {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().filter(|thread| !thread.is_finished()).count()
+    }
+
     /// Stops the workers.
     pub fn stop(&self) {
         self.mailboxes.iter().for_each(|mailbox| mailbox.command(WorkerCommand::Stop));

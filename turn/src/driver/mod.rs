@@ -297,6 +297,11 @@ impl Server {
         self.ledger.allocations()
     }
 
+    /// Relayed ports that allocations or reservations have, of both families together.
+    pub fn ports_in_use(&self) -> usize {
+        self.ledger.ports_in_use()
+    }
+
     /// Every allocation. Waits for the workers, two seconds at most: not for an async task.
     pub fn allocations(&self) -> Vec<AllocationView> {
         let (answer, answers) = channel();

@@ -1,0 +1,82 @@
+//! `[limits]`: what one client may ask for.
+
+use serde::{Deserialize, Serialize};
+
+/// `[limits]`: what one client may ask for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// false switches all rate limits off, for load tests only; the log says so loudly.
+    pub rate_limits: bool,
+    /// Unicode characters of a message.
+    pub content_chars: usize,
+    /// Bytes of a message.
+    pub content_bytes: usize,
+    /// Bytes of a JSON body.
+    pub body_bytes: usize,
+    /// Bytes of a session description.
+    pub sdp_bytes: usize,
+    /// Bytes of an ICE candidate line.
+    pub candidate_bytes: usize,
+    /// ICE candidates of one side of a call in 30 seconds.
+    pub candidates: u32,
+    /// Rows of a page when the client names no limit.
+    pub page: usize,
+    /// Rows of a page at most; a larger wish is clamped.
+    pub page_max: usize,
+    /// People of a directory page at most.
+    pub users_page_max: usize,
+    /// Connections of one user; a further one replaces the oldest.
+    pub sessions_per_user: usize,
+    /// Messages of one user, sustained.
+    pub messages_per_second: u32,
+    /// Messages of one user at once.
+    pub messages_burst: u32,
+    /// Messages of one user in a minute.
+    pub messages_per_minute: u32,
+    /// Typing events of one user; more are dropped without an error.
+    pub typing_per_second: u32,
+    /// Calls one user may start in a minute.
+    pub calls_per_minute: u32,
+    /// `webrtc:*` events of one connection, sustained.
+    pub signals_per_second: u32,
+    /// `webrtc:*` events of one connection at once.
+    pub signals_burst: u32,
+    /// Events of any kind of one connection, sustained; ten times as many end it.
+    pub events_per_second: u32,
+    /// REST requests of one user in a minute.
+    pub rest_per_minute: u32,
+    /// Requests and connections without a valid token from one address in a minute.
+    pub anonymous_per_minute: u32,
+    /// Connections of all users; more are refused with a hint to come back.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rate_limits: true,
+            content_chars: 8000,
+            content_bytes: 32_768,
+            body_bytes: 1_048_576,
+            sdp_bytes: 131_072,
+            candidate_bytes: 2048,
+            candidates: 100,
+            page: 50,
+            page_max: 200,
+            users_page_max: 500,
+            sessions_per_user: 10,
+            messages_per_second: 20,
+            messages_burst: 40,
+            messages_per_minute: 600,
+            typing_per_second: 5,
+            calls_per_minute: 10,
+            signals_per_second: 100,
+            signals_burst: 300,
+            events_per_second: 200,
+            rest_per_minute: 300,
+            anonymous_per_minute: 60,
+            connections: 50_000,
+        }
+    }
+}
