@@ -15,6 +15,7 @@ RUN rustup target add "$(uname -m)-unknown-linux-musl" \
 WORKDIR /build
 COPY Cargo.toml Cargo.lock clippy.toml ./
 COPY src src
+COPY media media
 COPY turn turn
 COPY benches benches
 COPY config.toml ./

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 use crate::auth::{Auth, AuthError};
-use crate::calls::{Actor, CallRequest, Calls, WebrtcConfig};
+use crate::calls::{CallRequest, Calls, Device, WebrtcConfig};
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -20,8 +20,8 @@ use crate::incall::InCall;
 use crate::limits;
 use crate::people::People;
 use crate::presence::Presence;
-use crate::recorder::{Recorder, RecorderEvent};
-use crate::recordings::{Place, Recordings, Requester};
+use crate::recorder::{Opened, Recorder};
+use crate::recordings::{RecordingChange, RecordingTarget, Recordings, Requester};
 use crate::relay::Relay;
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
@@ -32,8 +32,10 @@ use crate::view::View;
 pub struct Changes {
     /// Who entered or left calls.
     pub in_call: mpsc::Receiver<UserId>,
-    /// What becomes of recordings.
-    pub recordings: mpsc::Receiver<RecorderEvent>,
+    /// Calls and rooms that can be recorded from now on.
+    pub recordable: mpsc::Receiver<Opened>,
+    /// What participants of rooms are to see of recordings.
+    pub recordings: mpsc::Receiver<RecordingChange>,
     /// Which messages devices acknowledged.
     pub receipts: Receipts,
 }
@@ -93,8 +95,15 @@ impl App {
         let delivery = Arc::new(delivery);
         let (in_call, changes) = InCall::new();
         let in_call = Arc::new(in_call);
-        let (recorder, recorded) = Recorder::new(&config.recordings, clock.clone(), &sfu);
+        let (recorder, recordable) = Recorder::new(&config.recordings, clock.clone(), &sfu);
         let recorder = Arc::new(recorder);
+        let (recordings, recorded) = Recordings::new(
+            &config.recordings,
+            clock.clone(),
+            store.clone(),
+            delivery.clone(),
+            recorder.clone(),
+        );
         let view = View::new(config.clone(), delivery.clone(), in_call.clone());
         let services = Services {
             auth: Auth::new(config.auth.clone(), clock.clone())?,
@@ -128,13 +137,7 @@ impl App {
                 delivery.clone(),
                 in_call.clone(),
             )),
-            recordings: Arc::new(Recordings::new(
-                &config.recordings,
-                clock.clone(),
-                store.clone(),
-                delivery.clone(),
-                recorder.clone(),
-            )),
+            recordings: Arc::new(recordings),
             calls: Arc::new(Calls::new(
                 config.clone(),
                 clock.clone(),
@@ -155,12 +158,18 @@ impl App {
             delivery,
             relay,
         };
-        let rooms = services.rooms.clone();
-        services.recordings.on_change(move |room, id, state, active| {
-            rooms.notify_recording(room, id, state, active);
-        });
-        let changes = Changes { in_call: changes, recordings: recorded, receipts };
+        let changes = Changes { in_call: changes, recordable, recordings: recorded, receipts };
         Ok((Self(Arc::new(services)), changes))
+    }
+}
+
+impl App {
+    /// Has the participants of rooms see what becomes of their recordings, for as long as the server runs.
+    pub async fn show_recordings(self, mut changes: mpsc::Receiver<RecordingChange>) {
+        while let Some(change) = changes.recv().await {
+            let RecordingChange { room, recording, state, active } = change;
+            self.rooms.notify_recording(&room, recording, state.word(), active.as_ref());
+        }
     }
 }
 
@@ -183,7 +192,7 @@ impl Services {
     /// Begins a call, by whichever way it is asked for: a call of several has its room before anybody comes.
     pub async fn start_call(
         &self,
-        by: &Actor,
+        by: &Device,
         order: CallRequest,
         operates: bool,
     ) -> Result<(Call, Option<Vec<Call>>), Problem> {
@@ -224,7 +233,7 @@ impl Services {
     ) -> Result<Recording, Problem> {
         let by = self.may_begin(asking)?;
         let (room, people) = self.calls.recordable(by, call).await?;
-        self.record(by, Place { room, people, moderators: Vec::new() }, mode).await
+        self.record(by, RecordingTarget { room, people, moderators: Vec::new() }, mode).await
     }
 
     /// Who is said to begin: nobody, when it is an operator. Each recording costs a row, a folder and a thread: people begin as
@@ -241,11 +250,11 @@ impl Services {
     async fn record(
         &self,
         by: Option<UserId>,
-        place: Place,
+        target: RecordingTarget,
         mode: Option<RecordingMode>,
     ) -> Result<Recording, Problem> {
         let mode = mode.unwrap_or(self.config.recordings.mode);
-        Ok(self.recordings.start(by, &place, mode).await?)
+        Ok(self.recordings.start(by, target, mode).await?)
     }
 
     /// Records a room.
@@ -258,7 +267,12 @@ impl Services {
         let by = self.may_begin(asking)?;
         self.rooms.may_record(room, by)?;
         let moderators = self.rooms.moderators(room);
-        self.record(by, Place { room: room.clone(), people: Vec::new(), moderators }, mode).await
+        self.record(
+            by,
+            RecordingTarget { room: room.clone(), people: Vec::new(), moderators },
+            mode,
+        )
+        .await
     }
 
     /// Ends a recording.

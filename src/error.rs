@@ -146,6 +146,8 @@ reasons! {
     CallEndFailed = "CALL_END_FAILED" 500,
     /// Not now; trying again helps.
     Unavailable = "UNAVAILABLE" 503,
+    /// More waits for this call than may; `details.retryAfterMs` says when to try again.
+    CallBusy = "CALL_BUSY" 503,
     /// The server is going down; reconnect to its successor.
     Draining = "DRAINING" 503,
     /// The disk is full.

@@ -1,4 +1,4 @@
-//! Who is in a call: calls tell it, presence shows it.
+//! Who is in a call: calls and rooms count it, presence shows it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +14,8 @@ pub struct InCall {
 }
 
 impl InCall {
-    /// Nobody in a call; the receiver hears of each change. When nobody listens fast enough a change goes untold, and the
-    /// next status of that person carries it.
+    /// Nobody in a call. The receiver gets each change; one that finds its queue full is dropped, and the next status of that
+    /// user carries it.
     pub fn new() -> (Self, mpsc::Receiver<UserId>) {
         let (changed, changes) = mpsc::channel(1024);
         (Self { calls: Mutex::default(), changed }, changes)
@@ -54,7 +54,7 @@ impl InCall {
     }
 }
 
-/// Somebody is in a call.
+/// A user is in a call.
 pub struct Present {
     calls: Arc<InCall>,
     user: UserId,

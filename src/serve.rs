@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard::app::App;
+use switchboard::app::{App, Changes};
 use switchboard::auth::{Grant, mint};
 use switchboard::clock::Clock;
 use switchboard::config::{Config, LogFormat};
+use switchboard::event::recording::StopReason;
 use switchboard::event::{CloseReason, Role, SessionClosed};
 use switchboard::ids::UserId;
 use switchboard::people::DEV_PEOPLE;
@@ -64,9 +65,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     }));
     serve_metrics(&setup.config).await?;
     app.recordings.resume().await?;
-    tokio::spawn(app.recordings.clone().follow(changes.recordings));
-    tokio::spawn(app.chat.clone().follow(changes.receipts));
-    run_background(&app, changes.in_call);
+    run_background(&app, changes);
     let rooms = app.rooms.clone();
     tokio::spawn(async move { rooms.follow(media.rooms).await });
     let calls = app.calls.clone();
@@ -88,7 +87,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
         _ = serving => {}
         () = signals.next() => tracing::warn!("stopping at once"),
     }
-    finish_recordings(&app).await;
+    app.recordings.stop_all(StopReason::Drain, Duration::from_secs(10)).await;
     app.sfu.server().stop();
     if let Some(server) = app.relay.server() {
         server.stop();
@@ -112,15 +111,6 @@ async fn drain(app: &App, sockets: &socket::Sockets) {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), sockets.close()).await;
     outlast_relayed(app).await;
-}
-
-/// Recordings that run are made whole, for a while; what is not done then is recovered at the next start.
-async fn finish_recordings(app: &App) {
-    let recorder = app.recorder.clone();
-    let patience = Duration::from_secs(10);
-    let _ = tokio::task::spawn_blocking(move || recorder.stop_all("drain", patience)).await;
-    // What they tell last is to be stored.
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// Goes on relaying what is relayed, for a while.
@@ -184,16 +174,17 @@ async fn serve_metrics(config: &Config) -> Outcome {
     Ok(())
 }
 
-/// What goes on beside requests: deadlines of calls, ends of tokens, keys, presence of people in calls, and forgetting.
-fn run_background(app: &App, mut changes: tokio::sync::mpsc::Receiver<UserId>) {
-    let calls = app.calls.clone();
-    tokio::spawn(async move { calls.keep_time().await });
+/// What goes on beside requests: recordings, ends of tokens, keys, presence of people in calls, and forgetting.
+fn run_background(app: &App, Changes { mut in_call, recordable, recordings, receipts }: Changes) {
+    tokio::spawn(app.recordings.clone().follow(recordable));
+    tokio::spawn(app.clone().show_recordings(recordings));
+    tokio::spawn(app.chat.clone().follow(receipts));
     tokio::spawn(socket::watch_tokens(app.clone()));
     let keys = app.clone();
     tokio::spawn(async move { keys.auth.keep_keys_fresh().await });
     let presence = app.presence.clone();
     tokio::spawn(async move {
-        while let Some(user) = changes.recv().await {
+        while let Some(user) = in_call.recv().await {
             if let Err(error) = presence.announce(user).await {
                 tracing::warn!(%error, "a change of presence could not be announced");
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::calls::{Actor, CallRequest};
+use crate::calls::{CallError, CallRequest, Device};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Secret};
 use crate::delivery::{Frame, OnAck, Opened, Session, SessionInfo, Transport, TransportError};
@@ -23,7 +23,11 @@ use crate::store::{Profile, Store, sqlite::Sqlite};
 pub(crate) struct World {
     pub(crate) app: App,
     pub(crate) clock: Clock,
+    observer: Observer,
 }
+
+/// Sees every event at the moment at which it is sent, when a test wants it.
+type Observer = Arc<OnceLock<Box<dyn Fn(&'static str, &Value) + Send + Sync>>>;
 
 /// Events that a connection was sent: name and payload.
 type Sent = Arc<Mutex<Vec<(&'static str, Value)>>>;
@@ -31,6 +35,7 @@ type Sent = Arc<Mutex<Vec<(&'static str, Value)>>>;
 struct Notebook {
     sent: Sent,
     asked: Asked,
+    observer: Observer,
 }
 
 /// Acknowledgements that a connection was asked for.
@@ -57,6 +62,9 @@ impl Transport for Notebook {
         let payload = serde_json::from_str(frame.payload.get()).unwrap_or_default();
         let wrong = faults(frame.name, &payload);
         assert!(wrong.is_empty(), "{} is not as described: {wrong:?}; it is {payload}", frame.name);
+        if let Some(observer) = self.observer.get() {
+            observer(frame.name, &payload);
+        }
         self.sent.lock().unwrap().push((frame.name, payload));
         self.asked.lock().unwrap().extend(on_ack);
         Ok(())
@@ -68,7 +76,7 @@ impl Transport for Notebook {
 /// A connection of a person.
 pub(crate) struct Client {
     pub(crate) session: Arc<Session>,
-    pub(crate) actor: Actor,
+    pub(crate) device: Device,
     sent: Sent,
     asked: Asked,
 }
@@ -119,6 +127,14 @@ pub(crate) fn voice(to: &[UserId]) -> CallRequest {
 impl World {
     /// A server with five people, under a configuration that `change` has changed.
     pub(crate) async fn new(change: impl FnOnce(&mut Config)) -> Self {
+        Self::over(change, |store| store).await
+    }
+
+    /// The same over a store that `wrap` has put something around.
+    pub(crate) async fn over(
+        change: impl FnOnce(&mut Config),
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let mut config = Config::default();
         config.auth.jwt_secret = Secret::new("0123456789abcdef0123456789abcdef-for-tests");
         config.media.host = std::net::Ipv4Addr::LOCALHOST.into();
@@ -127,7 +143,7 @@ impl World {
         config.recordings.dir = folder.to_string_lossy().into_owned();
         change(&mut config);
         let clock = Clock::manual(Timestamp(1_900_000_000_000));
-        let store: Arc<dyn Store> = Arc::new(Sqlite::in_memory().unwrap());
+        let store: Arc<dyn Store> = wrap(Arc::new(Sqlite::in_memory().unwrap()));
         for n in 1..=5 {
             let profile = Profile {
                 user_id: person(n),
@@ -145,19 +161,38 @@ impl World {
         let (sfu, _heard) = Sfu::start(&config.media, None).unwrap();
         let (app, changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
         tokio::spawn(app.chat.clone().follow(changes.receipts));
-        Self { app, clock }
+        tokio::spawn(app.recordings.clone().follow(changes.recordable));
+        tokio::spawn(app.clone().show_recordings(changes.recordings));
+        Self { app, clock, observer: Observer::default() }
+    }
+
+    /// Has every event seen at the moment at which it is sent.
+    pub(crate) fn observe(&self, observer: impl Fn(&'static str, &Value) + Send + Sync + 'static) {
+        let _ = self.observer.set(Box::new(observer));
     }
 
     /// A person connects.
     pub(crate) async fn connect(&self, user: UserId) -> Client {
-        let client = self.open(user);
-        client.session.release(0);
-        self.app.calls.session_opened(&client.session.about).await.unwrap();
-        client
+        self.connect_as(user, false).await.unwrap()
     }
 
     /// A connection that waits for its replay.
     pub(crate) fn open(&self, user: UserId) -> Client {
+        self.open_as(user, false)
+    }
+
+    /// A person connects, perhaps with a client of the original; an error, and no connection, when calls cannot learn of it.
+    pub(crate) async fn connect_as(&self, user: UserId, legacy: bool) -> Result<Client, CallError> {
+        let client = self.open_as(user, legacy);
+        client.session.release(0);
+        if let Err(error) = self.app.calls.session_opened(&client.session.about).await {
+            self.disconnect(&client).await;
+            return Err(error);
+        }
+        Ok(client)
+    }
+
+    fn open_as(&self, user: UserId, legacy: bool) -> Client {
         let (sent, asked) = (Sent::default(), Asked::default());
         let about = SessionInfo {
             id: SessionId::new(uuid::Uuid::new_v4()),
@@ -170,12 +205,14 @@ impl World {
             address: String::new(),
             user_agent: String::new(),
             relays: true,
-            legacy: false,
+            legacy,
         };
-        let actor = Actor { user, session: Some(about.id), device_id: None, device_name: None };
-        let transport = Box::new(Notebook { sent: sent.clone(), asked: asked.clone() });
+        let device = Device { user, session: Some(about.id), device_id: None, device_name: None };
+        let (sent_to, asked_of) = (sent.clone(), asked.clone());
+        let observer = self.observer.clone();
+        let transport = Box::new(Notebook { sent: sent_to, asked: asked_of, observer });
         let Opened { session, .. } = self.app.delivery.open(about, transport, 10);
-        Client { session, actor, sent, asked }
+        Client { session, device, sent, asked }
     }
 
     /// One person writes to another.

@@ -261,9 +261,36 @@ impl View {
         people: Option<(&UserRecord, &UserRecord)>,
         now: Timestamp,
     ) -> Call {
+        self.calls().call(record, people, now)
+    }
+
+    /// How calls are shown.
+    pub fn calls(&self) -> CallView {
+        CallView {
+            mongo_ids: self.config.compat.mongo_ids,
+            expose_contact: self.config.directory.expose_contact,
+        }
+    }
+}
+
+/// How calls are shown, for rules that have nothing else of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct CallView {
+    mongo_ids: bool,
+    expose_contact: bool,
+}
+
+impl CallView {
+    /// A call; with `people`, caller and callee in full.
+    pub fn call(
+        &self,
+        record: &CallRecord,
+        people: Option<(&UserRecord, &UserRecord)>,
+        now: Timestamp,
+    ) -> Call {
         Call {
             call_id: record.id,
-            mongo_id: self.mongo(record.id),
+            mongo_id: self.mongo_ids.then_some(record.id),
             from_user_id: record.from,
             to_user_id: Some(record.to),
             user_ids: vec![record.from, record.to],
@@ -298,7 +325,7 @@ impl View {
             id: profile.user_id,
             user_id: profile.user_id,
             name: profile.name.clone(),
-            email: profile.email.clone().filter(|_| self.config.directory.expose_contact),
+            email: profile.email.clone().filter(|_| self.expose_contact),
             user_type: profile.user_type.clone(),
         }
     }

@@ -44,7 +44,8 @@ fn script(text: &str) -> Vec<usize> {
 fn rust(text: &str, only_tests: bool) -> Vec<usize> {
     let (mut tests, mut paused, mut last, mut found) = (only_tests, false, "", Vec::new());
     for (n, line) in text.lines().enumerate() {
-        tests |= last.trim() == "#[cfg(test)]" && line.trim_start().starts_with("mod ");
+        let opens = line.trim_start().starts_with("mod ") && line.ends_with('{');
+        tests |= last.trim() == "#[cfg(test)]" && opens;
         if line.contains("#[tokio::test") || line.trim() == "#[test]" {
             paused = line.contains("start_paused = true");
         }

@@ -181,7 +181,7 @@ mod tests {
             "from the late one on, with times that go back"
         );
 
-        // Half a second later nobody waits for it any more.
+        // Half a second later it is given up.
         arrivals.note(4, at(200), noon);
         reported(&mut arrivals);
         for number in 5..20 {

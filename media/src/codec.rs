@@ -319,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vp8_descriptor_tells_picture_layer_and_keyframe() {
+    fn a_vp8_descriptor_gives_picture_layer_and_keyframe() {
         let payload = [0x90, 0xE0, 0x80 | 0x12, 0x34, 0x07, 0x60, 0x10, 0, 0, 0x9D];
         let picture = look(Codec::Vp8, &payload, None);
         let expected = Vp8 {

@@ -21,7 +21,7 @@ switchboard_turn::counters! {
     keyframes_requested,
     /// Keyframes that viewers asked for.
     keyframes_wanted,
-    /// Datagrams from nobody known, or that are nothing known.
+    /// Datagrams from unknown addresses, or of no known kind.
     dropped_unknown,
     /// Datagrams whose lengths lie, or that came before there were keys.
     dropped_malformed,
@@ -29,7 +29,7 @@ switchboard_turn::counters! {
     dropped_forged,
     /// Packets that were there already.
     dropped_replayed,
-    /// Packets of SSRCs that nobody announced.
+    /// Packets of SSRCs that were not announced.
     dropped_unannounced,
     /// Packets of a codec that their track no longer has, or that a viewer does not take.
     dropped_codec,

@@ -7,7 +7,7 @@ use crate::codec::Frame;
 const TEMPLATES: usize = 64;
 const TARGETS: usize = 16;
 pub(crate) const SPATIAL: usize = 4;
-/// Frames that one frame can be said to need; with more of them nobody switches there.
+/// Frames that one frame can be said to need; with more of them no viewer switches there.
 const NEEDS: usize = 4;
 
 /// What a frame is to a decode target.
@@ -311,7 +311,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_structure_tells_the_layers_and_what_they_need() {
+    fn a_structure_gives_the_layers_and_what_they_need() {
         for key in [true, false] {
             let (_, descriptor) = three_levels(key);
             let (frame, structure) = Structure::read(None, &descriptor(7, 0, true)).unwrap();

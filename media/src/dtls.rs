@@ -17,7 +17,7 @@ use rtc_shared::error::Error;
 
 use crate::srtp::{Direction, Profile};
 
-/// The endpoint wants an address; ICE may change the real one without DTLS hearing of it.
+/// The endpoint wants an address; ICE may change the real one without DTLS being notified.
 const INVENTED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 /// Datagrams kept for a second try with other profiles.
 const KEPT: usize = 16;
@@ -166,7 +166,7 @@ impl Dtls {
             Err(Error::ErrServerNoMatchingSrtpProfile) if !self.fallen_back => {
                 return self.fall_back(now);
             }
-            // An established association outlives whatever somebody else sends.
+            // An established association outlives whatever others send.
             Err(_) if self.limits.complete => return Ok(Progress::None),
             Err(_) => return Err(DtlsError::Failed),
             Ok(events) => events,
@@ -338,7 +338,7 @@ impl FragmentLimits {
         !datagram.is_empty()
     }
 
-    /// Records of epoch 0, which anybody can write.
+    /// Records of epoch 0, which any sender can write.
     fn admit_plain(&mut self, kind: u8, body: &[u8]) -> bool {
         const CHANGE_CIPHER_SPEC: u8 = 20;
         const HANDSHAKE: u8 = 22;
@@ -351,7 +351,7 @@ impl FragmentLimits {
         match kind {
             CHANGE_CIPHER_SPEC => body.len() == 1,
             HANDSHAKE => self.admit_fragments(body),
-            // An alert that nobody vouches for, or data before there are keys.
+            // An alert that is not authenticated, or data before there are keys.
             _ => false,
         }
     }
@@ -506,7 +506,7 @@ pub(crate) mod tests {
         let mut server = server(&client);
         server.fingerprint = [7; 32];
         assert!(matches!(shake(&mut server, &mut client, now), Err(DtlsError::WrongFingerprint)));
-        assert!(server.poll_transmit().is_none(), "the peer does not hear that it was finished");
+        assert!(server.poll_transmit().is_none(), "the peer is not notified that it was finished");
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn extensions() -> ExtensionIds {
     ids
 }
 
-/// A publisher of one track of each codec, who also receives all of them but his own; `bytes` say what he does.
+/// A publisher of one track of each codec, which also receives all of them but its own; `bytes` say what it does.
 pub fn worker(bytes: &[u8]) {
     let mut now = noon();
     let mut worker = Worker::new(identity(), now);
@@ -157,10 +157,10 @@ pub fn worker(bytes: &[u8]) {
                     worker.handle_datagram(source, &mut packet, now);
                 }
             }
-            // Anything, from him or from a stranger.
+            // Anything, from its own address or from an unknown one.
             5 => {
-                let stranger = Source { remote: ([10, 9, 9, 9], 1).into(), ..sources[0] };
-                let source = if what & 8 == 0 { sources[0] } else { stranger };
+                let unknown = Source { remote: ([10, 9, 9, 9], 1).into(), ..sources[0] };
+                let source = if what & 8 == 0 { sources[0] } else { unknown };
                 worker.handle_datagram(source, &mut piece.to_vec(), now);
             }
             6 => {

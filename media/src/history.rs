@@ -55,7 +55,7 @@ impl Meta {
 
 /// A packet that is kept.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept<'a> {
+pub(crate) struct CachedPacket<'a> {
     pub(crate) meta: &'a Meta,
     /// The dependency descriptor; empty when there is none.
     pub(crate) dependency: &'a [u8],
@@ -121,7 +121,7 @@ impl History {
     }
 
     /// The packet with this continued sequence number.
-    pub(crate) fn kept(&self, sequence: Extended) -> Option<Kept<'_>> {
+    pub(crate) fn kept(&self, sequence: Extended) -> Option<CachedPacket<'_>> {
         let slot = self.slots.get(self.place(sequence))?.as_ref()?;
         let capacity = self.bytes.len() as u64;
         if slot.meta.sequence != sequence || self.written - slot.at > capacity {
@@ -131,7 +131,7 @@ impl History {
         let begin = (slot.at % capacity) as usize;
         let both = self.bytes.get(begin..begin + usize::from(slot.length))?;
         let (dependency, payload) = both.split_at_checked(slot.dependency.into())?;
-        Some(Kept { meta: &slot.meta, dependency, payload })
+        Some(CachedPacket { meta: &slot.meta, dependency, payload })
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "masked")]

@@ -1,7 +1,7 @@
 //! The lite side of ICE (RFC 8445 §2.5): it answers checks, follows nominations and sends none of its own.
 //!
 //! A client should nominate one pair, and some nominate several: then the one of the highest priority is used (RFC 8445 §8.1.1).
-//! Browsers also nominate another pair when their network changes, which may be one of a lower priority; [`Nomination`] tells these
+//! Browsers also nominate another pair when their network changes, which may be one of a lower priority; [`Nomination`] sets these
 //! two apart.
 
 use std::net::{IpAddr, SocketAddr};
@@ -199,7 +199,7 @@ impl Ice {
     /// Begins anew with other credentials; the old path stays until a new one is nominated (RFC 8445 §2.4).
     pub(crate) fn restart(&mut self, local: IceCredentials) {
         let before = std::mem::replace(&mut self.local, local);
-        // Credentials that nobody has used are no way back.
+        // Unused credentials are no way back.
         if std::mem::take(&mut self.used) {
             self.previous = Some(before);
         }
@@ -575,7 +575,7 @@ pub(crate) mod tests {
         checks.take(2, 900, true);
         let (before, fresh) = (checks.credentials.clone(), IceCredentials::generate());
         checks.ice.restart(IceCredentials::generate());
-        // Nobody has seen the ones of the first restart.
+        // Those of the first restart were never used.
         checks.ice.restart(fresh.clone());
         assert!(checks.ice.answers_to(&before.ufrag) && checks.ice.answers_to(&fresh.ufrag));
         assert_eq!(checks.take(2, 900, true), Some(from(2)), "by what served until now");

@@ -1,8 +1,13 @@
 //! One stream of RTP as it comes in: what is missing, how it fares (RFC 3550 §6.4.1 and appendix A), how many bits it has, and
 //! whether a keyframe is to be asked for.
 
+mod rate;
+mod seen;
+
 use std::time::{Duration, Instant};
 
+use self::rate::Rate;
+use self::seen::Seen;
 use crate::codec::{Format, Frame, Picture};
 use crate::dependency::{Indication, SPATIAL, Structure};
 use crate::history::History;
@@ -10,7 +15,7 @@ use crate::numbers::{BitRate, Extended, MediaTime};
 use crate::rtcp::ReportBlock;
 use crate::rtp::Unwrapper;
 use crate::stats::Incoming;
-use crate::succession::{Succession, Turn};
+use crate::succession::{SourceState, Succession};
 
 /// Missing packets that are asked for at the same time.
 const MISSING: usize = 256;
@@ -23,8 +28,6 @@ const AGAIN: Duration = Duration::from_millis(60);
 const LATE: Duration = Duration::from_secs(1);
 /// The pause between two keyframe requests.
 const KEYFRAME_PAUSE: Duration = Duration::from_millis(500);
-/// The time over which bits are counted.
-const RATE_WINDOW: Duration = Duration::from_millis(500);
 /// A layer without packets for so long is one that the publisher does not send.
 const SILENT: Duration = Duration::from_millis(1500);
 
@@ -75,7 +78,7 @@ pub(crate) struct Layer {
     last: Option<Instant>,
     /// Width times height of its last keyframe, where that says.
     pub(crate) pixels: Option<u32>,
-    /// What it is made of, where a dependency descriptor tells.
+    /// What it is made of, where a dependency descriptor says so.
     pub(crate) scalable: Option<Box<Scalable>>,
     keyframe_wanted: bool,
     keyframe_asked: Option<Instant>,
@@ -149,11 +152,11 @@ impl Layer {
     }
 
     /// What a packet's SSRC is to it. The newest one that carries media counts; padding alone begins nothing.
-    pub(crate) fn turn(&mut self, ssrc: u32, media: bool, now: Instant) -> Turn {
+    pub(crate) fn source_state(&mut self, ssrc: u32, media: bool, now: Instant) -> SourceState {
         match self.ssrc() {
             _ if media => self.sources.take(ssrc, now),
-            Some(current) if current == ssrc => Turn::Current,
-            _ => Turn::Late,
+            Some(current) if current == ssrc => SourceState::Current,
+            _ => SourceState::Late,
         }
     }
 
@@ -192,14 +195,14 @@ impl Layer {
     }
 
     /// What a packet with media of `ssrc` would be to it.
-    pub(crate) fn would_turn(&self, ssrc: u32, sequence: u16, now: Instant) -> Turn {
+    pub(crate) fn peek_source(&self, ssrc: u32, sequence: u16, now: Instant) -> SourceState {
         match self.sources.look(ssrc, now) {
-            Turn::Current => {
+            SourceState::Current => {
                 let highest = self.numbers.highest();
                 let ahead = highest.is_none_or(|it| self.numbers.peek(sequence) > it);
-                if ahead { Turn::Current } else { Turn::Late }
+                if ahead { SourceState::Current } else { SourceState::Late }
             }
-            turn => turn,
+            state => state,
         }
     }
 
@@ -216,7 +219,7 @@ impl Layer {
         match highest {
             None if repeated => return Arrival::Useless,
             None => self.first = number,
-            // A retransmission of what was never missed would open a gap that nobody made.
+            // A retransmission of what was never missed would open a gap that is none.
             Some(highest) if repeated && number > highest => return Arrival::Useless,
             Some(highest) if number > highest => self.note_gap(highest.next(), number, now),
             Some(highest) if highest.since(number) >= Some(Seen::NUMBERS) => {
@@ -312,7 +315,7 @@ impl Layer {
         }
     }
 
-    /// Misses nothing any more: somebody else asks for what is lost.
+    /// Misses nothing any more: another worker asks for what is lost.
     pub(crate) fn forgive(&mut self) {
         self.missing.clear();
     }
@@ -461,75 +464,9 @@ impl Scalable {
     }
 }
 
-/// Which of the last numbers were there.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen([u64; 16]);
-
-impl Seen {
-    const NUMBERS: u64 = 1024;
-
-    fn place(number: Extended) -> (usize, u64) {
-        let number = number.count();
-        ((number % Self::NUMBERS / 64) as usize, 1 << (number % 64))
-    }
-
-    fn has(&self, number: Extended) -> bool {
-        let (word, bit) = Self::place(number);
-        self.0.get(word).is_some_and(|word| word & bit != 0)
-    }
-
-    /// Notes a number, where `highest` is the highest that was noted.
-    fn note(&mut self, number: Extended, highest: Option<Extended>) {
-        match highest {
-            Some(highest) if number.since(highest).unwrap_or(0) < Self::NUMBERS => {
-                highest.next().until(number).for_each(|between| self.set(between, false));
-            }
-            _ => *self = Self::default(),
-        }
-        self.set(number, true);
-    }
-
-    fn set(&mut self, number: Extended, there: bool) {
-        let (word, bit) = Self::place(number);
-        if let Some(word) = self.0.get_mut(word) {
-            *word = if there { *word | bit } else { *word & !bit };
-        }
-    }
-}
-
-/// What is sent, as a rate.
-#[derive(Clone, Copy, Debug, Default)]
-struct Rate {
-    begun: Option<Instant>,
-    bytes: usize,
-    /// Over half a second.
-    lately: BitRate,
-    /// Over some seconds.
-    steady: BitRate,
-}
-
-impl Rate {
-    fn add(&mut self, bytes: usize, now: Instant) {
-        let begun = *self.begun.get_or_insert(now);
-        let passed = now.saturating_duration_since(begun);
-        if passed >= RATE_WINDOW {
-            let measured = BitRate::of(self.bytes as u64, passed);
-            self.lately = match self.lately {
-                BitRate(0) => measured,
-                before => before.midpoint(measured),
-            };
-            self.steady = match self.steady {
-                BitRate(0) => measured,
-                before => before - before.part(8) + measured.part(8),
-            };
-            (self.begun, self.bytes) = (Some(now), 0);
-        }
-        self.bytes += bytes;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::rate::RATE_WINDOW;
     use super::*;
     use crate::dtls::tests::noon;
 

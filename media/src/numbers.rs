@@ -142,7 +142,7 @@ impl From<u64> for Extended {
 pub(crate) struct TransportNumber(pub(crate) Extended);
 
 impl TransportNumber {
-    /// What a count begins with: numbers before it can still be told from it.
+    /// What a count begins with: numbers before it still differ from it.
     pub(crate) const FIRST: Self = Self(Extended(Extended::CYCLE));
 
     /// The one that comes so much later.

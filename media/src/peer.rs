@@ -50,7 +50,7 @@ pub(crate) enum Refused {
     Malformed,
     Replayed,
     Forged,
-    /// An SSRC that nobody announced.
+    /// An SSRC that was not announced.
     Unknown,
 }
 
@@ -201,8 +201,8 @@ impl Peer {
         self.inbound.entry(ssrc).or_insert_with(|| Inbound::at(encoding)).encoding = Some(encoding);
     }
 
-    /// Sections are in other places now, `moved` tells in which, or are there no longer. A browser names the section and layer of
-    /// an SSRC only until it hears that this has arrived, so what was found out stays.
+    /// Sections are in other places now, `moved` says in which, or are there no longer. A browser names the section and layer of
+    /// an SSRC only until it is notified that this has arrived, so what was found out stays.
     pub(crate) fn move_sections(&mut self, moved: &[Option<usize>]) {
         for inbound in self.inbound.values_mut() {
             inbound.encoding = inbound.encoding.and_then(|encoding| {

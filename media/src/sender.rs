@@ -6,7 +6,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::bandwidth::Bandwidth;
 use crate::codec::{red_primary, rename_red};
-use crate::history::{Kept, Meta};
+use crate::history::{CachedPacket, Meta};
 use crate::numbers::{Extended, MediaTime};
 use crate::plan::{SendCodec, SendPlan, TrackKey};
 use crate::rtp::{Extension, Writer};
@@ -211,7 +211,7 @@ impl Sender {
         &mut self,
         outbound: &mut Outbound,
         codec: SendCodec,
-        packet: &Kept<'_>,
+        packet: &CachedPacket<'_>,
         rewritten: &Rewritten,
         now: Instant,
         out: &mut Vec<u8>,
@@ -248,7 +248,7 @@ impl Sender {
         &mut self,
         outbound: &mut Outbound,
         codec: SendCodec,
-        packet: &Kept<'_>,
+        packet: &CachedPacket<'_>,
         rewritten: &Rewritten,
         now: Instant,
         out: &mut Vec<u8>,
@@ -288,7 +288,7 @@ impl Sender {
         };
         let begin = out.len();
         let meta = Meta::bare(number, self.last_timestamp, now);
-        let nothing = Kept { meta: &meta, dependency: &[], payload: &[] };
+        let nothing = CachedPacket { meta: &meta, dependency: &[], payload: &[] };
         let place = (rtx_type, self.plan.rtx_ssrc, number);
         let header =
             self.header(outbound, place, &nothing, (self.last_timestamp, false, 0), now, out);
@@ -314,7 +314,7 @@ impl Sender {
         &self,
         outbound: &mut Outbound,
         (place, codec): ((u8, u32, Extended), SendCodec),
-        packet: &Kept<'_>,
+        packet: &CachedPacket<'_>,
         rewritten: &Rewritten,
         original: Option<u16>,
         now: Instant,
@@ -376,7 +376,7 @@ impl Sender {
         &self,
         outbound: &mut Outbound,
         (payload_type, ssrc, number): (u8, u32, Extended),
-        packet: &Kept<'_>,
+        packet: &CachedPacket<'_>,
         (timestamp, marker, frame): (MediaTime, bool, u16),
         now: Instant,
         out: &mut Vec<u8>,
@@ -421,7 +421,7 @@ fn write_descriptor(writer: &mut Writer<'_>, id: Option<u8>, descriptor: &[u8], 
 }
 
 /// Writes the numbers of VP8 pictures that this viewer is to see.
-fn renumber(out: &mut [u8], payload: usize, packet: &Kept<'_>, rewritten: &Rewritten) {
+fn renumber(out: &mut [u8], payload: usize, packet: &CachedPacket<'_>, rewritten: &Rewritten) {
     let Some(vp8) = packet.meta.picture.vp8 else { return };
     if let Some((place, length, number)) = vp8.picture {
         let at = payload + usize::from(place);

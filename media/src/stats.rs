@@ -25,7 +25,7 @@ pub struct PeerStats {
     pub peer: PeerKey,
     /// Since the peer was set up, in milliseconds.
     pub age_ms: u64,
-    /// The last round trip that a report of the peer tells of (RFC 3550 §6.4.1), in microseconds.
+    /// The last round trip that a report of the peer gives (RFC 3550 §6.4.1), in microseconds.
     pub rtt_us: Option<u32>,
     /// Bits in a second that its path takes, as far as it is known.
     pub estimate: Option<u64>,
@@ -102,7 +102,7 @@ pub struct SendStats {
     pub lost: i32,
     /// Interarrival jitter at the viewer, in microseconds.
     pub jitter_us: u32,
-    /// The round trip that the report tells of, in microseconds.
+    /// The round trip that the report gives, in microseconds.
     pub rtt_us: Option<u32>,
     /// Freezes of the picture: gaps in what is sent, longer than three of the usual ones and than a usual one and 150 ms.
     pub freezes: u32,
@@ -166,7 +166,7 @@ pub(crate) struct Outgoing {
     firs: u64,
     reports: u64,
     last: ReportBlock,
-    /// The round trip of the last report that tells of one, in microseconds, and when that came.
+    /// The round trip of the last report that gives one, in microseconds, and when that came.
     rtt: Option<(u32, Instant)>,
     /// The middle 32 bits of the NTP time of sender reports, and when they were sent; in turn.
     sent: [Option<(u32, Instant)>; REPORTS],
@@ -389,7 +389,7 @@ mod tests {
         }
         let later = noon + LONGEST + Duration::from_secs(1);
         outgoing.report(&ReportBlock { delay: 0, ..block }, later);
-        assert_eq!(outgoing.rtt, Some((6_125_000, noon + away)), "nobody waits for so long");
+        assert_eq!(outgoing.rtt, Some((6_125_000, noon + away)), "no round trip takes so long");
         for n in 1..=REPORTS as u64 {
             outgoing.sent_report(0xb44d_b705_2000_0000 + (n << 32), noon);
         }

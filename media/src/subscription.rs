@@ -1,9 +1,13 @@
 //! What one viewer gets of one track: which layer, and how its packets are renumbered so that the viewer sees one stream
 //! without a twin, and no gap but those that the network made.
 
+mod passed;
+mod timing;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use self::passed::Passed;
 use crate::codec::{Codec, Frame, Kind, Vp8};
 use crate::dependency::{Indication, Structure};
 use crate::history::Meta;
@@ -14,7 +18,7 @@ use crate::sender::{Preferences, Rewritten, Sender};
 
 /// Renumberings that are remembered for packets that come late, and for requests.
 const EPOCHS: usize = 128;
-/// Temporal layers that a descriptor can tell apart (three bits).
+/// Temporal layers that a descriptor can name (three bits).
 const TEMPORAL: u8 = 7;
 /// How long more temporal layers wait for a picture that allows them, before a keyframe is asked for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -88,7 +92,7 @@ impl Epoch {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    /// The viewer and his stream, by their places.
+    /// The viewer and its stream, by their places.
     pub(crate) viewer: usize,
     pub(crate) sender_at: usize,
     /// How the viewer takes the track's codec; `None` when not at all.
@@ -425,83 +429,6 @@ impl Subscription {
         self.highest = meta.sequence.minus(1);
         self.withheld = None;
     }
-
-    /// The timestamp that the first packet of a new layer gets: on the time line of what was shown before, and after it.
-    fn next_timestamp(
-        &self,
-        layer: u8,
-        meta: &Meta,
-        codec: Codec,
-        layers: &[Layer],
-        sender: &Sender,
-    ) -> MediaTime {
-        let Some(last_at) = sender.last_at else { return meta.timestamp };
-        let same_clock = || {
-            let (before, after) = (self.current?, layer);
-            let epoch = self.epochs.back().filter(|epoch| epoch.layer == before)?;
-            let before = layers.get(usize::from(before))?.clock?;
-            let after = layers.get(usize::from(after))?.clock?;
-            let ahead = seconds(after.ntp.wrapping_sub(before.ntp)) * f64::from(codec.clock());
-            #[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
-            let ahead = ahead.round() as i64 as u32;
-            let shown = before.rtp.plus(ahead).since(after.rtp);
-            Some(meta.timestamp.plus(shown).plus(epoch.timestamp))
-        };
-        let passed = meta.arrived.saturating_duration_since(last_at);
-        let by_arrival = sender.last_timestamp.plus(ticks(passed, codec).max(1));
-        match same_clock() {
-            // Clocks that are sound agree with the time that has passed to within a second.
-            Some(timestamp)
-                if timestamp.distance(sender.last_timestamp) > 0
-                    && timestamp.distance(by_arrival).unsigned_abs() < codec.clock() =>
-            {
-                timestamp
-            }
-            _ => by_arrival,
-        }
-    }
-
-    /// RTP time of this viewer's stream at `now`, and the publisher's NTP time then; for sender reports.
-    pub(crate) fn clock(
-        &self,
-        now: Instant,
-        codec: Codec,
-        layers: &[Layer],
-    ) -> Option<(u64, MediaTime)> {
-        let epoch = self.epochs.back().filter(|_| self.current.is_some())?;
-        let clock = layers.get(usize::from(epoch.layer))?.clock?;
-        let passed = now.saturating_duration_since(clock.at);
-        let ntp = clock.ntp.wrapping_add(ntp(passed));
-        let rtp = clock.rtp.plus(ticks(passed, codec)).plus(epoch.timestamp);
-        Some((ntp, rtp))
-    }
-}
-
-/// Which of the last 64 frames were passed on.
-#[derive(Clone, Copy, Debug, Default)]
-struct Passed {
-    newest: u16,
-    frames: u64,
-}
-
-impl Passed {
-    fn note(&mut self, number: u16) {
-        let ahead = number.wrapping_sub(self.newest);
-        if ahead < 0x8000 {
-            self.frames = self.frames.checked_shl(ahead.into()).unwrap_or_default() | 1;
-            self.newest = number;
-        } else {
-            self.frames |= 1_u64.checked_shl(ahead.wrapping_neg().into()).unwrap_or_default();
-        }
-    }
-
-    /// Whether all were that a frame needs.
-    fn all(&self, frame: &Frame) -> bool {
-        frame.needs.iter().filter(|&&need| need != 0).all(|&need| {
-            let behind = self.newest.wrapping_sub(frame.number.wrapping_sub(need.into()));
-            self.frames.checked_shr(behind.into()).is_some_and(|frames| frames & 1 == 1)
-        })
-    }
 }
 
 /// Notes the numbers that the viewer sees; what comes late does not turn them back.
@@ -532,22 +459,4 @@ fn remember_vp8(sender: &mut Sender, vp8: Vp8, rewritten: &Rewritten) {
             sender.base_layer = number;
         }
     }
-}
-
-/// A signed difference of NTP times in seconds.
-fn seconds(difference: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "differences are small")]
-    let difference = difference.cast_signed() as f64;
-    difference / 4_294_967_296.0
-}
-
-/// A duration in 32.32 fixed point seconds.
-pub(crate) fn ntp(duration: Duration) -> u64 {
-    u64::try_from((duration.as_nanos() << 32) / 1_000_000_000).unwrap_or(u64::MAX)
-}
-
-/// A duration in ticks of a codec's RTP clock.
-#[expect(clippy::cast_possible_truncation, reason = "modulo the RTP clock")]
-pub(crate) fn ticks(duration: Duration, codec: Codec) -> u32 {
-    (duration.as_micros() * u128::from(codec.clock()) / 1_000_000) as u32
 }

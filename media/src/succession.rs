@@ -1,5 +1,5 @@
-//! Which of several takes its turn: the newest that carries media counts, and what it replaced is late. What was replaced comes
-//! back only when its successor has fallen silent, so that two that alternate do not take turns packet by packet.
+//! Which of several sources is current: the newest that carries media, and what it replaced is late. What was replaced comes back
+//! only when its successor has been silent for a while, so that two that alternate do not replace each other packet by packet.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ pub(crate) struct Succession<T> {
     replaced: [Option<T>; REPLACED],
 }
 
-/// What something that carries media is.
+/// What a source that carries media is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Turn {
-    /// The one that counts.
+pub(crate) enum SourceState {
+    /// The current one.
     Current,
-    /// The one that counts from now on, in place of another one or as the first.
+    /// The current one from now on, in place of another one or as the first.
     Begins,
     /// One that was replaced.
     Late,
@@ -45,32 +45,32 @@ impl<T: Copy + Eq> Succession<T> {
     }
 
     /// What `one`, which carries media, is; nothing changes.
-    pub(crate) fn look(&self, one: T, now: Instant) -> Turn {
+    pub(crate) fn look(&self, one: T, now: Instant) -> SourceState {
         let lives = self.last.is_some_and(|last| now.saturating_duration_since(last) < RETURN);
         match self.current {
-            Some(current) if current == one => Turn::Current,
-            _ if lives && self.replaced.contains(&Some(one)) => Turn::Late,
-            _ => Turn::Begins,
+            Some(current) if current == one => SourceState::Current,
+            _ if lives && self.replaced.contains(&Some(one)) => SourceState::Late,
+            _ => SourceState::Begins,
         }
     }
 
     /// Takes note of `one`, which carries media.
-    pub(crate) fn take(&mut self, one: T, now: Instant) -> Turn {
+    pub(crate) fn take(&mut self, one: T, now: Instant) -> SourceState {
         match self.look(one, now) {
-            Turn::Begins => self.begin(one, now),
-            Turn::Current => {
+            SourceState::Begins => self.begin(one, now),
+            SourceState::Current => {
                 self.last = Some(now);
-                Turn::Current
+                SourceState::Current
             }
-            Turn::Late => Turn::Late,
+            SourceState::Late => SourceState::Late,
         }
     }
 
     /// `one` counts from now on.
-    pub(crate) fn begin(&mut self, one: T, now: Instant) -> Turn {
+    pub(crate) fn begin(&mut self, one: T, now: Instant) -> SourceState {
         self.last = Some(now);
         let Some(before) = self.current.replace(one).filter(|&before| before != one) else {
-            return Turn::Begins;
+            return SourceState::Begins;
         };
         let at = self.replaced.iter().position(|&known| known == Some(one));
         let rest = self.replaced.get_mut(..=at.unwrap_or(REPLACED - 1)).unwrap_or_default();
@@ -78,7 +78,7 @@ impl<T: Copy + Eq> Succession<T> {
         if let Some(first) = rest.first_mut() {
             *first = Some(before);
         }
-        Turn::Begins
+        SourceState::Begins
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
         let mut turns = Vec::new();
         for step in 0..400_u64 {
             let now = noon + Duration::from_millis(step * 10);
-            let begins = |turn: Turn| turn == Turn::Begins;
+            let begins = |state: SourceState| state == SourceState::Begins;
             if begins(succession.take(1, now)) {
                 turns.push((step, 1));
             }
@@ -108,10 +108,13 @@ mod tests {
     fn the_last_four_that_were_replaced_are_remembered() {
         let (mut succession, noon) = (Succession::default(), noon());
         for one in 0..6 {
-            assert_eq!(succession.take(one, noon), Turn::Begins);
+            assert_eq!(succession.take(one, noon), SourceState::Begins);
         }
-        assert_eq!([1, 2, 3, 4].map(|one| succession.take(one, noon)), [Turn::Late; 4]);
-        assert_eq!((succession.take(5, noon), succession.current()), (Turn::Current, Some(5)));
-        assert_eq!(succession.look(0, noon), Turn::Begins, "forgotten");
+        assert_eq!([1, 2, 3, 4].map(|one| succession.take(one, noon)), [SourceState::Late; 4]);
+        assert_eq!(
+            (succession.take(5, noon), succession.current()),
+            (SourceState::Current, Some(5))
+        );
+        assert_eq!(succession.look(0, noon), SourceState::Begins, "forgotten");
     }
 }

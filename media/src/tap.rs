@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::codec::{Codec, Format};
-use crate::history::{Kept, Meta};
+use crate::history::{CachedPacket, Meta};
 use crate::layer::ClockPair;
 use crate::numbers::MediaTime;
 use crate::parameter_sets::ParameterSets;
@@ -210,7 +210,7 @@ impl Fitted {
         layer: u8,
         begins: bool,
         clock: Option<ClockPair>,
-        kept: &Kept<'_>,
+        kept: &CachedPacket<'_>,
     ) {
         let before = self.layer;
         if !self.follows(layer, begins) {
@@ -270,7 +270,7 @@ mod tests {
         for sequence in [4, 5] {
             let (meta, payload) = (meta(sequence, None), [0x65, 0x88]);
             assert!(look(format.codec, &payload, None).keyframe);
-            let kept = Kept { meta: &meta, dependency: &[], payload: &payload };
+            let kept = CachedPacket { meta: &meta, dependency: &[], payload: &payload };
             fitted.packet(0, true, None, &kept);
         }
         fitted.coded(Codec::Vp8.into(), &described, &brought);

@@ -10,7 +10,7 @@ use crate::numbers::{BitRate, Extended};
 use crate::plan::{RoomKey, TrackKey};
 use crate::rtp::{Header, Values};
 use crate::subscription::{LayerPreference, Subscription};
-use crate::succession::{Succession, Turn};
+use crate::succession::{SourceState, Succession};
 use crate::tap::{Brought, Fitted};
 
 /// How long the packets of a picture wait for its last one, so that they leave together.
@@ -54,7 +54,7 @@ pub(crate) struct Track {
     pub(crate) fresh: Vec<Fresh>,
     /// Until when the rest of their picture is waited for.
     held_until: Option<Instant>,
-    /// Layers that were sent when this was last looked at, and those that somebody wanted.
+    /// Layers that were sent when this was last looked at, and those that a viewer wanted.
     pub(crate) sent: Vec<bool>,
     pub(crate) wanted: Vec<bool>,
     /// Loudness, 0 to 1.
@@ -132,10 +132,10 @@ impl Track {
         let mut begins = false;
         if repeated.is_none() {
             let replaces = stream.ssrc().is_some();
-            match stream.turn(header.ssrc, !payload.is_empty(), now) {
-                Turn::Late => return Taken::default(),
-                Turn::Begins if replaces => begins = true,
-                Turn::Begins | Turn::Current => {}
+            match stream.source_state(header.ssrc, !payload.is_empty(), now) {
+                SourceState::Late => return Taken::default(),
+                SourceState::Begins if replaces => begins = true,
+                SourceState::Begins | SourceState::Current => {}
             }
             if begins {
                 stream.begin_stream(now);
@@ -202,21 +202,25 @@ impl Track {
 
     /// What the codec of a packet with media is: the one that counts, another one from now on, or one that was replaced. A late
     /// packet of a stream changes nothing.
-    pub(crate) fn turn(
+    pub(crate) fn format_state(
         &mut self,
         layer: u8,
         header: &Header,
         format: Format,
         now: Instant,
-    ) -> Turn {
-        let Some(stream) = self.layers.get_mut(usize::from(layer)) else { return Turn::Late };
-        let late = stream.would_turn(header.ssrc, header.sequence, now) == Turn::Late;
+    ) -> SourceState {
+        let Some(stream) = self.layers.get_mut(usize::from(layer)) else {
+            return SourceState::Late;
+        };
+        let late = stream.peek_source(header.ssrc, header.sequence, now) == SourceState::Late;
         let before = if late { None } else { stream.coded.replace(format) };
         match self.formats.look(format, now) {
-            Turn::Begins if late => Turn::Late,
-            Turn::Current if late => Turn::Current,
+            SourceState::Begins if late => SourceState::Late,
+            SourceState::Current if late => SourceState::Current,
             // It had followed its publisher, who goes back; other layers may not have followed yet.
-            Turn::Late if before == self.formats.current() => self.formats.begin(format, now),
+            SourceState::Late if before == self.formats.current() => {
+                self.formats.begin(format, now)
+            }
             _ => self.formats.take(format, now),
         }
     }
@@ -402,12 +406,12 @@ impl Track {
         self.order.first().copied().unwrap_or(0)
     }
 
-    /// Whether a keyframe of it is of use to anybody.
+    /// Whether a keyframe of it is of use to any viewer.
     pub(crate) fn has_use_for_keyframes(&self) -> bool {
         self.format.codec.kind() == Kind::Video && !self.muted
     }
 
-    /// Asks for a keyframe of every layer that somebody waits for.
+    /// Asks for a keyframe of every layer that a viewer waits for.
     pub(crate) fn want_keyframes(&mut self) {
         if !self.has_use_for_keyframes() {
             return;

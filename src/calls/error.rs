@@ -7,6 +7,9 @@ use crate::event::{Call, CallStatus};
 use crate::ids::{CallId, UserId};
 use crate::store::{CallRecord, StoreError};
 
+/// What a method about calls gives.
+pub type Result<T> = std::result::Result<T, CallError>;
+
 /// Why something about a call was refused.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -55,6 +58,12 @@ pub enum CallError {
     Unreachable,
     #[error("This cursor was not given by this server; start again without it")]
     Cursor,
+    #[error("{0} commands wait for this call, as many as may; try again in a moment")]
+    QueueFull(usize),
+    #[error("the task of the call panicked")]
+    Panicked,
+    #[error("a command to a call got the reply `{0}`, which is another's")]
+    Reply(&'static str),
     #[error(transparent)]
     Store(StoreError),
 }
@@ -81,7 +90,10 @@ impl Failure for CallError {
             Self::Candidates(_) => Reason::RateLimited,
             Self::Unreachable => Reason::PeerUnreachable,
             Self::Cursor => Reason::InvalidCursor,
-            Self::Store(StoreError::Corrupt(_)) => Reason::CallFailed,
+            Self::QueueFull(_) => Reason::CallBusy,
+            Self::Panicked | Self::Reply(_) | Self::Store(StoreError::Corrupt(_)) => {
+                Reason::CallFailed
+            }
             Self::Store(error) => error.reason(),
         }
     }
@@ -100,6 +112,7 @@ impl Failure for CallError {
             Self::State(status, _) => Some(json!({ "status": status })),
             Self::Sdp(field, _) => Some(json!({ "field": field })),
             Self::SdpTooLarge { limit, .. } => Some(json!({ "field": "sdp", "limit": limit })),
+            Self::QueueFull(_) => Some(json!({ "retryAfterMs": 1000 })),
             Self::Candidates(limit) => Some(json!({ "limit": limit, "retryAfterMs": 30_000 })),
             _ => None,
         }

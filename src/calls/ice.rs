@@ -4,7 +4,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Calls;
+use super::service::Calls;
 use crate::clock::Timestamp;
 use crate::event::IceServer;
 use crate::ids::{CallId, UserId};
@@ -27,7 +27,7 @@ impl Calls {
     /// The ICE servers for `user`; the credential is bound to `call` when one is named.
     pub fn webrtc_config(&self, user: UserId, call: Option<CallId>) -> WebrtcConfig {
         let (ttl, expires_at) = self.credential_end();
-        let relay = self.relay.ice_server(user, call, expires_at.seconds());
+        let relay = self.means.relay.ice_server(user, call, expires_at.seconds());
         self.with_relay(relay, ttl, expires_at)
     }
 
@@ -40,14 +40,14 @@ impl Calls {
         let (ttl, expires_at) = self.credential_end();
         let Some((room, until)) = bounds else { return self.with_relay(None, ttl, expires_at) };
         let expires_at = expires_at.min(until);
-        let left = expires_at.seconds() - self.clock.now().seconds();
-        let relay = self.relay.guest_ice_server(guest, room, expires_at.seconds());
+        let left = expires_at.seconds() - self.means.clock.now().seconds();
+        let relay = self.means.relay.guest_ice_server(guest, room, expires_at.seconds());
         self.with_relay(relay, ttl.min(u64::try_from(left).unwrap_or_default()), expires_at)
     }
 
     fn credential_end(&self) -> (u64, Timestamp) {
-        let ttl = self.config.turn.credential_ttl;
-        (ttl, self.clock.now().after(std::time::Duration::from_secs(ttl)))
+        let ttl = self.rules.config.turn.credential_ttl;
+        (ttl, self.means.clock.now().after(std::time::Duration::from_secs(ttl)))
     }
 
     fn with_relay(
@@ -56,7 +56,7 @@ impl Calls {
         ttl: u64,
         expires_at: Timestamp,
     ) -> WebrtcConfig {
-        let ice = &self.config.ice;
+        let ice = &self.rules.config.ice;
         let stun = |url: &String| IceServer {
             urls: vec![url.clone()],
             username: None,

@@ -1,277 +1,55 @@
-//! The states of a call, and what moves it from one to the next. No clock, no store, nobody to tell.
+//! The table of the commands of a call.
 
-use std::time::Duration;
+use super::call::Call;
+use super::command::Command;
+use super::effect::{FollowUp, Step};
+use super::end::End;
+use super::error::Result;
+use super::reply::Reply;
 
-use super::CallError;
-use crate::clock::Timestamp;
-use crate::event::{CallStatus, CallType, EndReason, MediaPath};
-use crate::ids::UserId;
-use crate::store::CallRecord;
-
-/// Something that happens to a call.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Input {
-    /// A device of the person called shows it.
-    Shown(UserId),
-    /// The person called takes it, on this device.
-    Accept(UserId, Option<String>),
-    /// The person called does not take it.
-    Reject(UserId, EndReason),
-    /// The person called is in another call, and the caller does not want to wait.
-    Busy,
-    /// One of the two hangs up, or gives up before an answer.
-    End(UserId, EndReason),
-    /// It becomes a video call or a voice call.
-    Change(UserId, CallType),
-    /// The server comes between the two.
-    Relay,
-    /// Others are added, and media goes through the server's room.
-    Gather,
-    /// The ringing deadline may have passed.
-    Timeout,
-    /// One side did not come back in time; it was lost at this moment.
-    Lost(Timestamp),
-}
-
-/// Advances a call by one input: the call as it then stands, one revision on; `None` when the input changes nothing.
-pub(super) fn step(
-    call: &CallRecord,
-    input: &Input,
-    now: Timestamp,
-) -> Result<Option<CallRecord>, CallError> {
-    use CallStatus::{Accepted, Ended, Initiated, Missed, Rejected, Ringing};
-    let (state, pending) = (call.status, call.status.is_pending());
-    let next = match input {
-        Input::Shown(by) | Input::Accept(by, _) | Input::Reject(by, _) if *by != call.to => {
-            return Err(CallError::State(state, "only the person called can do that"));
-        }
-        Input::Shown(_) if state == Initiated => {
-            CallRecord { status: Ringing, ringing_at: Some(now), ..call.clone() }
-        }
-        Input::Shown(_) => return Ok(None),
-
-        Input::Accept(_, device) if pending => CallRecord {
-            status: Accepted,
-            accepted_at: Some(now),
-            answered_device: device.clone(),
-            deadline: None,
-            ..call.clone()
-        },
-        Input::Accept(..) if state == Accepted => return Err(CallError::AnsweredElsewhere),
-        Input::Accept(..) | Input::Reject(..) if state == Rejected => {
-            return Err(CallError::AnsweredElsewhere);
-        }
-        Input::Reject(by, reason) if pending => over(call, Rejected, *reason, Some(*by), now),
-        Input::Reject(..) if state == Accepted => return Err(CallError::AnsweredElsewhere),
-
-        Input::Busy if pending => over(call, Rejected, EndReason::Busy, None, now),
-        Input::Busy => return Ok(None),
-
-        Input::End(by, _) if pending && *by == call.to => {
-            over(call, Rejected, EndReason::Rejected, Some(*by), now)
-        }
-        Input::End(by, _) if pending => over(call, Ended, EndReason::Cancelled, Some(*by), now),
-        // Who was added to a call of several leaves by himself; that whoever added him leaves is not his end.
-        Input::End(by, _) if state == Accepted && call.group.is_some() && *by == call.from => {
-            return Ok(None);
-        }
-        Input::End(by, reason) if state == Accepted => over(call, Ended, *reason, Some(*by), now),
-        Input::End(..) => return Ok(None),
-
-        Input::Change(_, kind) if state == Accepted && call.kind != *kind => {
-            CallRecord { kind: *kind, ..call.clone() }
-        }
-        Input::Change(..) if state == Accepted => return Ok(None),
-
-        Input::Relay if state == Accepted && call.media == MediaPath::P2p => {
-            CallRecord { media: MediaPath::Relay, ..call.clone() }
-        }
-        Input::Relay => return Ok(None),
-
-        Input::Gather if state == Accepted && call.media != MediaPath::Sfu => {
-            CallRecord { media: MediaPath::Sfu, ..call.clone() }
-        }
-        Input::Gather => return Ok(None),
-
-        Input::Timeout if pending && call.deadline.is_some_and(|deadline| now >= deadline) => {
-            over(call, Missed, EndReason::Timeout, None, now)
-        }
-        Input::Timeout => return Ok(None),
-        // The caller is gone before there was an answer.
-        Input::Lost(_) if pending => over(call, Ended, EndReason::Network, None, now),
-        // Nobody talked while one side was away.
-        Input::Lost(since) if state == Accepted => {
-            let lost_at = Some((*since).min(now));
-            CallRecord { lost_at, ..over(call, Ended, EndReason::Network, None, now) }
-        }
-        Input::Lost(_) => return Ok(None),
-
-        Input::Accept(..) | Input::Reject(..) | Input::Change(..) => {
-            return Err(CallError::State(state, "the call is not in a state for that"));
-        }
-    };
-    Ok(Some(CallRecord { rev: call.rev + 1, updated_at: now, ..next }))
-}
-
-fn over(
-    call: &CallRecord,
-    status: CallStatus,
-    reason: EndReason,
-    by: Option<UserId>,
-    now: Timestamp,
-) -> CallRecord {
-    let (end_reason, ended_at) = (Some(reason), Some(now));
-    CallRecord { status, end_reason, ended_at, ended_by: by, deadline: None, ..call.clone() }
-}
-
-/// Whether the person called has missed a call that is over.
-pub(super) fn is_missed(call: &CallRecord) -> bool {
-    let busy = call.end_reason == Some(EndReason::Busy) && call.ended_by.is_none();
-    let unanswered =
-        call.accepted_at.is_none() && matches!(call.status, CallStatus::Missed | CallStatus::Ended);
-    busy || unanswered
-}
-
-/// What a finished call says in its conversation, for clients that show text only.
-pub(super) fn summary(call: &CallRecord, now: Timestamp) -> String {
-    let kind = match call.kind {
-        CallType::Voice => "voice call",
-        CallType::Video => "video call",
-    };
-    let duration = Duration::from_secs(u64::try_from(call.duration(now)).unwrap_or(0));
-    match call.status {
-        _ if is_missed(call) => format!("Missed {kind}"),
-        CallStatus::Rejected => format!("Declined {kind}"),
-        _ => format!("Finished {kind}, {}:{:02}", duration.as_secs() / 60, duration.as_secs() % 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{CallId, ConversationId};
-
-    const NOON: Timestamp = Timestamp(1_900_000_000_000);
-    const RING: Duration = Duration::from_secs(45);
-
-    fn ada() -> UserId {
-        UserId::new(1).unwrap()
-    }
-
-    fn ben() -> UserId {
-        UserId::new(2).unwrap()
-    }
-
-    fn ringing() -> CallRecord {
-        CallRecord {
-            id: CallId::new(uuid::Uuid::nil()),
-            from: ada(),
-            to: ben(),
-            conversation: ConversationId::direct(ada(), ben()),
-            kind: CallType::Voice,
-            status: CallStatus::Initiated,
-            end_reason: None,
-            rev: 1,
-            media: MediaPath::P2p,
-            client_id: None,
-            created_at: NOON,
-            ringing_at: None,
-            accepted_at: None,
-            ended_at: None,
-            deadline: Some(NOON.after(RING)),
-            ended_by: None,
-            answered_device: None,
-            waiting: false,
-            ratings: Vec::new(),
-            group: None,
-            lost_at: None,
-            updated_at: NOON,
-        }
-    }
-
-    fn after(call: &CallRecord, input: &Input, seconds: u64) -> CallRecord {
-        step(call, input, NOON.after(Duration::from_secs(seconds))).unwrap().unwrap()
-    }
-
-    #[test]
-    fn an_unanswered_call_is_missed_at_its_deadline_and_not_before() {
-        let early = step(&ringing(), &Input::Timeout, NOON.after(RING - Duration::from_millis(1)));
-        assert_eq!(early.unwrap(), None);
-        let missed = after(&ringing(), &Input::Timeout, 45);
-        assert_eq!(
-            (missed.status, missed.end_reason),
-            (CallStatus::Missed, Some(EndReason::Timeout))
-        );
-        assert!(is_missed(&missed));
-        let late = step(&missed, &Input::Accept(ben(), None), NOON.after(RING));
-        assert!(matches!(late, Err(CallError::State(CallStatus::Missed, _))));
-    }
-
-    #[test]
-    fn an_accepted_call_counts_its_seconds_from_the_acceptance() {
-        let shown = after(&ringing(), &Input::Shown(ben()), 1);
-        let accepted = after(&shown, &Input::Accept(ben(), Some("phone".into())), 5);
-        let ended = after(&accepted, &Input::End(ada(), EndReason::Hangup), 139);
-        assert_eq!((ended.status, ended.rev, ended.duration(NOON)), (CallStatus::Ended, 4, 134));
-        assert!(!is_missed(&ended));
-        assert_eq!(summary(&ended, NOON), "Finished voice call, 2:14");
-    }
-
-    #[test]
-    fn a_call_that_ends_by_loss_lasted_until_the_loss() {
-        let accepted = after(&ringing(), &Input::Accept(ben(), None), 5);
-        let lost = Input::Lost(NOON.after(Duration::from_secs(65)));
-        let ended = after(&accepted, &lost, 95);
-        assert_eq!(ended.ended_at, Some(NOON.after(Duration::from_secs(95))));
-        assert_eq!((ended.end_reason, ended.duration(NOON)), (Some(EndReason::Network), 60));
-        assert_eq!(summary(&ended, NOON), "Finished voice call, 1:00");
-    }
-
-    #[test]
-    fn ringing_ends_with_a_caller_who_is_gone_and_the_person_called_has_missed_it() {
-        let ended = after(&ringing(), &Input::Lost(NOON), 30);
-        assert_eq!((ended.status, ended.end_reason), (CallStatus::Ended, Some(EndReason::Network)));
-        assert!(is_missed(&ended));
-    }
-
-    #[test]
-    fn the_caller_cancels_and_the_person_called_rejects() {
-        let cancelled = after(&ringing(), &Input::End(ada(), EndReason::Hangup), 3);
-        assert_eq!(
-            (cancelled.status, cancelled.end_reason),
-            (CallStatus::Ended, Some(EndReason::Cancelled))
-        );
-        assert!(is_missed(&cancelled));
-        let rejected = after(&ringing(), &Input::End(ben(), EndReason::Hangup), 3);
-        assert_eq!(
-            (rejected.status, rejected.end_reason),
-            (CallStatus::Rejected, Some(EndReason::Rejected))
-        );
-        assert!(!is_missed(&rejected));
-    }
-
-    #[test]
-    fn only_the_first_answer_counts_and_only_the_person_called_gives_it() {
-        let by_caller = step(&ringing(), &Input::Accept(ada(), None), NOON);
-        assert!(matches!(by_caller, Err(CallError::State(..))));
-        let accepted = after(&ringing(), &Input::Accept(ben(), None), 1);
-        for second in [Input::Accept(ben(), None), Input::Reject(ben(), EndReason::Rejected)] {
-            assert!(matches!(step(&accepted, &second, NOON), Err(CallError::AnsweredElsewhere)));
-        }
-    }
-
-    #[test]
-    fn nothing_moves_a_call_that_is_over_and_ending_it_again_is_no_error() {
-        let over = after(&ringing(), &Input::End(ada(), EndReason::Hangup), 3);
-        for input in [Input::End(ben(), EndReason::Hangup), Input::Timeout, Input::Lost(NOON)] {
-            assert_eq!(step(&over, &input, NOON).unwrap(), None);
-        }
-        for input in [
-            Input::Accept(ben(), None),
-            Input::Reject(ben(), EndReason::Busy),
-            Input::Change(ada(), CallType::Video),
-        ] {
-            assert!(step(&over, &input, NOON).is_err());
-        }
+impl Call {
+    /// Takes a command. An `Err` leaves the call half changed: it is to be put back as it was, and the effects are void.
+    pub(super) fn handle(&mut self, command: Command, step: &mut Step<'_>) -> Result<Reply> {
+        let done = match command {
+            Command::Initiate(initiate) => return Ok(self.initiate(&initiate, step)),
+            Command::Look => return Ok(Reply::Call(Box::new(self.view(step.now)))),
+            Command::ShowOn(by) => return self.show_on(&by, step),
+            Command::Respond(by, answer) => return self.respond(&by, &answer, step),
+            Command::Signal(by, signal) => return self.signal(&by, signal, step),
+            Command::End(me, end) => return self.end(me, &end, step),
+            Command::StopRinging(me) => return self.stop_ringing(me, step),
+            Command::Hold(me, on) => return self.hold(me, on, step),
+            Command::Change(me, call_type) => return self.change(me, call_type, step),
+            Command::RelayMedia => return self.relay_media(step),
+            Command::Record => return self.record(step),
+            Command::Gather => return self.gather(step),
+            Command::TakeOver(me, session) => return self.take_over(me, session, step),
+            Command::Rejoin(me, session) => return self.rejoin(me, session, step),
+            Command::FollowUp(FollowUp::Busy) => return self.turn_away(step),
+            Command::FollowUp(FollowUp::End(me, reason)) => {
+                let end = End { call: self.record.id, to: None, reason: Some(reason) };
+                return self.end(me, &end, step);
+            }
+            Command::Fail => return self.fail(step),
+            Command::Resume => self.resume(step),
+            Command::SessionOpened(opened) => self.session_opened(&opened, step),
+            Command::SessionClosed(user, session) => self.session_closed(user, session, step),
+            Command::Adopt(found) => return self.adopt_record(found.map(|it| *it), step),
+            Command::PeerConnected(peer) => {
+                self.peer_connected(peer);
+                Reply::Done
+            }
+            Command::PeerGone(peer, reason) => {
+                self.peer_gone(peer, reason, step)?;
+                Reply::Done
+            }
+            Command::Expire => {
+                self.expire(step)?;
+                Reply::Done
+            }
+            #[cfg(test)]
+            Command::Panic => panic!("a test asked for it"),
+        };
+        Ok(done)
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::CallError;
+use super::error::CallError;
 use crate::event::SignalKind;
 
 const MEDIA_SECTIONS: usize = 64;

@@ -1,35 +1,21 @@
 //! Offers, answers and candidates: passed from one side of a call to the other, kept for a side that is not there.
 
-use serde::Serialize;
+use std::sync::Arc;
+
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::live::{Live, signal};
-use super::{Actor, CallError, Calls, Guard, Result, expect_peer, sdp};
-use crate::delivery::To;
-use crate::event::{Call, CallSignal, CallStatus, Event, MediaPath, SignalKind};
+use super::call::Call;
+use super::device::Device;
+use super::effect::{Effect, Passed, Step};
+use super::error::{CallError, Result};
+use super::reply::{Reply, SignalDelivery};
+use super::sdp;
+use crate::event::{CallSignal, Event, MediaPath, SignalKind};
 use crate::ids::{CallId, SessionId, UserId};
-
-/// What became of a signal.
-#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
-pub struct SignalDelivery {
-    /// It went to a connection of the other side.
-    pub delivered: bool,
-    /// It waits for the other side.
-    pub buffered: bool,
-}
-
-/// A call that a client came back to, with what waited for it.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub struct Rejoined {
-    pub call: Call,
-    /// Names and payloads of events, in the order in which they must be applied.
-    pub buffered: Vec<(&'static str, Box<RawValue>)>,
-}
+use crate::store::CallRecord;
 
 /// A signal of one side.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Signal {
     pub call: CallId,
@@ -39,107 +25,130 @@ pub struct Signal {
     pub ice_restart: Option<bool>,
 }
 
-impl Calls {
+impl Call {
     /// Passes a signal to the other side, or keeps it until that side answers or comes back.
-    pub async fn signal(&self, by: &Actor, sent: Signal) -> Result<SignalDelivery> {
+    pub(super) fn signal(
+        &mut self,
+        by: &Device,
+        sent: Signal,
+        step: &mut Step<'_>,
+    ) -> Result<Reply> {
         let (me, kind) = (by.user, sent.kind);
-        let mut live = self.running(me, sent.call).await?;
-        expect_peer(&live.record, me, sent.to)?;
-        sdp::check(kind, &sent.payload, &self.config.limits)?;
-        self.adopt(&mut live, me, by.session)?;
+        self.expect_peer(me, sent.to)?;
+        let rules = Arc::clone(&self.rules);
+        sdp::check(kind, &sent.payload, &rules.config.limits)?;
+        self.adopt(me, by.session, step)?;
         if kind == SignalKind::IceCandidate {
-            let most = self.config.limits.candidates;
-            if !live.side(me).takes_candidate(most, self.clock.now()) {
+            let most = rules.config.limits.candidates;
+            if !self.party(me).takes_candidate(most, step.now) {
                 return Err(CallError::Candidates(most));
             }
-            if live.record.media == MediaPath::P2p
-                && self.config.call.hide_host_candidates
-                && sdp::is_private(&sent.payload)
-            {
-                return Ok(SignalDelivery { delivered: false, buffered: false });
+            let hides = rules.config.call.hide_host_candidates;
+            if self.record.media == MediaPath::P2p && hides && sdp::is_private(&sent.payload) {
+                return Ok(Reply::Signal(SignalDelivery::WITHHELD));
             }
         }
-        if live.record.media == MediaPath::Relay {
-            return self.relay(&mut live, me, sent).await;
+        if self.record.media == MediaPath::Relay {
+            return self.relay(me, sent, step);
         }
         if kind != SignalKind::IceCandidate {
             let text = sent.payload.get("sdp").and_then(Value::as_str);
-            live.side(me).described = text.map(str::to_owned);
+            self.party(me).described = text.map(Arc::from);
         }
-        let told = signal(&live.record, me, kind, sent.payload, sent.ice_restart);
-        self.pass_on(&mut live, me, kind, told)
+        let signal = signal(&self.record, me, kind, sent.payload, sent.ice_restart);
+        self.pass_on(me, kind, signal, step).map(Reply::Signal)
     }
 
+    /// Passes a signal of `me` to the other side where that is there, and keeps it otherwise.
     pub(super) fn pass_on(
-        &self,
-        live: &mut Guard,
+        &mut self,
         me: UserId,
         kind: SignalKind,
-        told: CallSignal,
+        signal: CallSignal,
+        step: &mut Step<'_>,
     ) -> Result<SignalDelivery> {
-        let peer = live.record.peer_of(me);
-        let there = live.record.status == CallStatus::Accepted && !live.side(peer).is_lost();
-        if there && self.hand_over(peer, live.side(peer).session, &event(kind, told.clone())) {
-            return Ok(SignalDelivery { delivered: true, buffered: false });
+        let (to, signal) = (self.record.peer_of(me), Arc::new(signal));
+        let (session, lost) = (self.party(to).session, self.party(to).is_lost());
+        let mut connections = self.connections(to, step).iter();
+        let there = connections.any(|it| session.is_none_or(|session| it.id == session));
+        if self.is_accepted() && !lost && there {
+            step.push(Effect::Signal(Passed { to, session, kind, signal }));
+            return Ok(SignalDelivery::DELIVERED);
         }
-        if live.side(peer).keep(kind, told) {
-            Ok(SignalDelivery { delivered: false, buffered: true })
-        } else {
-            Err(CallError::Unreachable)
-        }
+        self.keep(to, kind, signal)
     }
 
-    /// Sends an event to the connection a side is on, or to all of them while nobody knows which; false when there is none.
-    fn hand_over(&self, user: UserId, session: Option<SessionId>, event: &Event) -> bool {
-        let to = session.map_or(To::User(user), |session| To::Session(user, session));
-        self.delivery.send(to, event).delivered > 0
+    /// Keeps a signal for a side that is not there.
+    pub(super) fn keep(
+        &mut self,
+        to: UserId,
+        kind: SignalKind,
+        signal: Arc<CallSignal>,
+    ) -> Result<SignalDelivery> {
+        match self.party(to).keep(kind, signal) {
+            true => Ok(SignalDelivery::BUFFERED),
+            false => Err(CallError::Unreachable),
+        }
     }
 
     /// The side of `me` is on this connection from now on, unless it is on another that still lives.
-    fn adopt(&self, live: &mut Guard, me: UserId, session: Option<SessionId>) -> Result<()> {
+    pub(super) fn adopt(
+        &mut self,
+        me: UserId,
+        session: Option<SessionId>,
+        step: &mut Step<'_>,
+    ) -> Result<()> {
         let Some(session) = session else { return Ok(()) };
-        let current = live.side(me).session;
-        let elsewhere = |other| other != session && self.delivery.is_open(me, other);
-        if current.is_some_and(elsewhere) {
+        let current = self.party(me).session.filter(|current| *current != session);
+        let connections = self.connections(me, step);
+        if current.is_some_and(|current| connections.iter().any(|it| it.id == current)) {
             return Err(CallError::AnsweredElsewhere);
         }
-        live.side(me).session = Some(session);
-        self.come_back(live, me);
+        self.party(me).session = Some(session);
+        self.come_back(me, step);
         Ok(())
     }
 
     /// Sends a side what waited for it.
-    pub(super) fn flush(&self, live: &mut Guard, user: UserId) {
-        let (session, there) = (live.side(user).session, !live.side(user).is_lost());
-        if there && self.delivery.is_online(user) {
-            for (kind, waited) in live.side(user).take_waiting() {
-                self.hand_over(user, session, &event(kind, waited));
-            }
+    pub(super) fn flush(&mut self, to: UserId, step: &mut Step<'_>) {
+        if self.party(to).is_lost() || self.connections(to, step).is_empty() {
+            return;
+        }
+        let session = self.party(to).session;
+        for (kind, signal) in self.party(to).take_waiting() {
+            step.push(Effect::Signal(Passed { to, session, kind, signal }));
         }
     }
+}
 
-    /// Comes back to a call after a lost connection.
-    pub async fn rejoin(&self, me: UserId, session: SessionId, id: CallId) -> Result<Rejoined> {
-        let mut live = match self.running(me, id).await {
-            Err(CallError::Over(_)) => return Err(CallError::Gone),
-            outcome => outcome?,
-        };
-        self.adopt(&mut live, me, Some(session))?;
-        let waited = if is_accepted(&live) { live.side(me).take_waiting() } else { Vec::new() };
-        let buffered = waited.into_iter().map(|(kind, waited)| {
-            let event = event(kind, waited);
-            (event.name(), event.encode())
-        });
-        Ok(Rejoined { call: self.shown(&live.record), buffered: buffered.collect() })
+/// A signal with its one payload.
+pub(super) fn signal(
+    call: &CallRecord,
+    from: UserId,
+    kind: SignalKind,
+    payload: Value,
+    ice_restart: Option<bool>,
+) -> CallSignal {
+    let (mut offer, mut answer, mut candidate) = (None, None, None);
+    match kind {
+        SignalKind::Offer => offer = Some(payload),
+        SignalKind::Answer => answer = Some(payload),
+        SignalKind::IceCandidate => candidate = Some(payload),
+    }
+    CallSignal {
+        call_id: call.id,
+        from_user_id: from,
+        to_user_id: call.peer_of(from),
+        offer,
+        answer,
+        candidate,
+        ice_restart,
     }
 }
 
-fn is_accepted(live: &Live) -> bool {
-    live.record.status == CallStatus::Accepted
-}
-
-fn event(kind: SignalKind, signal: CallSignal) -> Event {
-    let signal = Box::new(signal);
+/// The event that passes a signal on.
+pub(super) fn event(kind: SignalKind, signal: Arc<CallSignal>) -> Event {
+    let signal = Box::new(Arc::unwrap_or_clone(signal));
     match kind {
         SignalKind::Offer => Event::WebrtcOffer(signal),
         SignalKind::Answer => Event::WebrtcAnswer(signal),

@@ -219,6 +219,16 @@ pub struct Ringing {
     pub rev: i64,
 }
 
+/// Why a call is not taken.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeclineReason {
+    /// The callee is in another call.
+    Busy,
+    /// The callee does not want to.
+    Declined,
+}
+
 /// `call:response`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -229,9 +239,9 @@ pub struct Response {
     pub response: Answer,
     /// By whom.
     pub from_user_id: UserId,
-    /// `busy` or `declined`.
+    /// Why not, when it is rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
+    pub reason: Option<DeclineReason>,
     /// The call as it stands now.
     pub call: Call,
 }
@@ -313,8 +323,18 @@ pub struct NoAnswer {
     pub call_id: CallId,
     /// For a person.
     pub message: &'static str,
-    /// `timeout` or `offline`.
-    pub reason: &'static str,
+    /// The same for a program.
+    pub reason: NoAnswerReason,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NoAnswerReason {
+    /// It rang for as long as it may.
+    Timeout,
+    /// The callee was not connected.
+    Offline,
 }
 
 /// `call:missed-calls`.
@@ -335,7 +355,21 @@ pub struct MediaPathChanged {
     /// Which way media takes.
     pub media: MediaPath,
     /// Why.
-    pub reason: &'static str,
+    pub reason: MediaPathReason,
+}
+
+/// Why the media of a call takes its path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaPathReason {
+    /// The call was accepted, and the server or the caller wants it so.
+    Policy,
+    /// The two found no way to each other.
+    IceFailed,
+    /// It is recorded.
+    Recording,
+    /// Others were added.
+    Group,
 }
 
 /// `call:member-joined` and `call:member-left`.

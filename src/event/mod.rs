@@ -8,9 +8,9 @@ mod user;
 
 pub use call::{
     Answer, Answered, AnsweredBy, AnsweredElsewhere, Call, CallEnded, CallMedia, CallMember,
-    CallPerson, CallReference, CallSignal, CallStatus, CallType, EndReason, IceServer, Incoming,
-    MediaPath, MediaPathChanged, MissedCalls, NoAnswer, Person, Responded, Response, Ringing,
-    SignalKind, UpdateRequest,
+    CallPerson, CallReference, CallSignal, CallStatus, CallType, DeclineReason, EndReason,
+    IceServer, Incoming, MediaPath, MediaPathChanged, MediaPathReason, MissedCalls, NoAnswer,
+    NoAnswerReason, Person, Responded, Response, Ringing, SignalKind, UpdateRequest,
 };
 pub use message::{
     CallEntry, Conversation, ConversationKind, Delivered, MarkedRead, Message, MessageType, Read,

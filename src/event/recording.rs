@@ -68,6 +68,87 @@ impl RecordingStatus {
     }
 }
 
+/// Why a recording stopped, or why there is none.
+#[derive(Clone, Copy, Debug, Deserialize, Display, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[display(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// A person asked for it.
+    Requested,
+    /// The call or the room is over.
+    Ended,
+    /// A call of two became one of several, which is recorded anew where that is wanted.
+    Moved,
+    /// `recordings.max_minutes`.
+    Length,
+    /// `recordings.max_bytes`.
+    Size,
+    /// The disk has less room than `recordings.min_free_bytes`.
+    DiskFull,
+    /// The folder of the recording, or a file in it, was taken away.
+    FolderGone,
+    /// The disk refused a write.
+    Disk,
+    /// The server does not keep up.
+    Overload,
+    /// The server stops.
+    Drain,
+    /// A person who may be heard in it is erased.
+    Erased,
+    /// The process that wrote it was cut off; the files were made whole afterwards.
+    Recovered,
+    /// H.264 was sent whose parameter sets are nowhere to be found.
+    MissingParameterSets,
+}
+
+impl StopReason {
+    /// Whether a recording without any file has failed for this reason; otherwise nothing was sent.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::FolderGone | Self::Disk | Self::MissingParameterSets)
+    }
+}
+
+/// What participants of a room see of a recording.
+#[derive(Clone, Copy, Debug, Display, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[display(rename_all = "kebab-case")]
+pub enum RecordingState {
+    /// It runs.
+    Recording,
+    /// It takes nothing more.
+    Stopped,
+}
+
+impl RecordingState {
+    /// Its word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Recording => "recording",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Whether a call is recorded from its beginning, and because of what.
+#[derive(Clone, Copy, Debug, Display, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[display(rename_all = "kebab-case")]
+pub enum RecordPolicy {
+    /// It is not, until a person starts it.
+    Off,
+    /// The caller asked for it.
+    Requested,
+    /// `recordings.auto`: every accepted call.
+    Accepted,
+}
+
+impl RecordPolicy {
+    /// Whether the call is recorded, and so goes through the server.
+    pub fn records(self) -> bool {
+        self != Self::Off
+    }
+}
+
 /// What a file of a recording holds.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -141,10 +222,9 @@ pub struct Recording {
     /// When it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
-    /// Why: `requested`, `ended`, `length`, `size`, `disk-full`, `folder-gone`, `disk`, `overload`, `recovered`, `drain`,
-    /// `missing-parameter-sets`.
+    /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stop_reason: Option<String>,
+    pub stop_reason: Option<StopReason>,
     /// Who started it; null for the server's own policy.
     pub started_by: Option<UserId>,
     /// Everybody who may have been recorded.
@@ -179,7 +259,7 @@ pub struct RecordingFailed {
     /// Which.
     pub recording_id: RecordingId,
     /// Why.
-    pub reason: String,
+    pub reason: StopReason,
 }
 
 /// `recording:consent-request`: whoever does not consent is not recorded.

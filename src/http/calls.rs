@@ -12,7 +12,7 @@ use super::answer::{Answer, Meta, Refusal, Success, ok, with};
 use super::extract::{Body, Caller, Path, Query};
 use super::recordings::started;
 use crate::app::App;
-use crate::calls::{CallRequest, HistoryQuery, Respond, Signal, WebrtcConfig};
+use crate::calls::{CallRequest, End, HistoryQuery, Respond, Signal, WebrtcConfig};
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
 use crate::event::recording::{Recording, RecordingMode, RecordingStatus};
@@ -129,14 +129,14 @@ async fn initiate(
         media: body.media,
         record: body.record,
     };
-    let (call, _) = app.start_call(&caller.actor(), order, caller.operates()).await?;
+    let (call, _) = app.start_call(&caller.device(), order, caller.operates()).await?;
     Ok(ok(call, "Call initiated successfully"))
 }
 
 /// One's calls that ring or run.
 #[utoipa::path(get, path = "/active", tag = "Calls", responses((status = 200, body = Success<Vec<Call>>)))]
 async fn active(State(app): State<App>, caller: Caller) -> Answer<Vec<Call>> {
-    Ok(ok(app.calls.active(caller.id).await, "Active calls retrieved successfully"))
+    Ok(ok(app.calls.active(caller.id).await?, "Active calls retrieved successfully"))
 }
 
 /// To which call the credential is bound.
@@ -200,13 +200,13 @@ async fn set_status(
     Path(id): Path<CallId>,
     Body(body): Body<StatusBody>,
 ) -> Answer<Call> {
-    let actor = caller.actor();
+    let device = caller.device();
     let respond = |accept| Respond { call: id, accept, busy: false, to: None, hold_other: false };
     match body.status {
-        NewStatus::Ringing => app.calls.shown_on(&actor, id).await?,
-        NewStatus::Accepted => app.calls.respond(&actor, respond(true)).await.map(|_| ())?,
-        NewStatus::Rejected => app.calls.respond(&actor, respond(false)).await.map(|_| ())?,
-        NewStatus::Ended => app.calls.end(caller.id, id, None, None).await.map(|_| ())?,
+        NewStatus::Ringing => app.calls.shown_on(&device, id).await?,
+        NewStatus::Accepted => app.calls.respond(&device, respond(true)).await.map(|_| ())?,
+        NewStatus::Rejected => app.calls.respond(&device, respond(false)).await.map(|_| ())?,
+        NewStatus::Ended => app.calls.end(caller.id, End::of(id)).await.map(|_| ())?,
     }
     for (kind, name, sdp) in [
         (SignalKind::Offer, "offer", body.sdp_offer),
@@ -216,7 +216,7 @@ async fn set_status(
             // The original takes the bare text too.
             let payload = if sdp.is_string() { json!({ "type": name, "sdp": sdp }) } else { sdp };
             app.calls
-                .signal(&actor, Signal { call: id, to: None, kind, payload, ice_restart: None })
+                .signal(&device, Signal { call: id, to: None, kind, payload, ice_restart: None })
                 .await?;
         }
     }
@@ -262,7 +262,7 @@ async fn ice_candidate(
     let kind = SignalKind::IceCandidate;
     let signal =
         Signal { call: call_id, to: None, kind, payload: candidate.clone(), ice_restart: None };
-    app.calls.signal(&caller.actor(), signal).await?;
+    app.calls.signal(&caller.device(), signal).await?;
     Ok(ok(CandidatePassed { call_id, candidate }, "ICE candidate added successfully"))
 }
 
@@ -300,7 +300,8 @@ async fn recording(
             details: Some(json!({ "recordingStatus": status })),
         }));
     };
-    let (recording_url, expires_at) = app.recordings.signed(found.recording_id, file.file_id);
+    let (recording_url, expires_at) =
+        app.recordings.signed(found.recording_id, file.file_id).await?;
     let view = CallRecording {
         call_id: id,
         recording_id: found.recording_id,

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::answer::Refusal;
 use crate::app::App;
 use crate::auth::{self, AuthError, bearer};
-use crate::calls::Actor;
+use crate::calls::Device;
 use crate::config::XUserId;
 use crate::error::{Problem, Reason};
 use crate::event::Role;
@@ -28,8 +28,8 @@ pub(super) struct Caller {
 
 impl Caller {
     /// The one who acts in a call, over REST.
-    pub(super) fn actor(self) -> Actor {
-        Actor { user: self.id, session: None, device_id: None, device_name: None }
+    pub(super) fn device(self) -> Device {
+        Device { user: self.id, session: None, device_id: None, device_name: None }
     }
 }
 

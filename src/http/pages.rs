@@ -26,6 +26,7 @@ pub(super) fn router() -> Router<App> {
         .route("/demo/room", get(async || page("room.html").await))
         .route("/demo/recordings", get(async || page("recordings.html").await))
         .route("/docs", get(async || page("docs.html").await))
+        .route("/docs/client", get(async || page("client.html").await))
         .route("/assets/{*path}", get(asset))
         .route("/favicon.svg", get(async || page("favicon.svg").await))
 }

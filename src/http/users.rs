@@ -155,7 +155,7 @@ async fn delete_user(
         }
     }
     if recordings {
-        app.recordings.expire(id).await?;
+        app.recordings.erase(id).await?;
     }
     let job_id = app.people.erase(id, messages).await?;
     let meta = Meta {

@@ -18,7 +18,7 @@ async fn subscribe(
     role: Role,
     users: &[UserId],
 ) -> Result<Vec<UserStatus>, PresenceError> {
-    let by = Actor::new(client.actor.user, role);
+    let by = Actor::new(client.device.user, role);
     world.app.presence.subscribe(by, client.session.about.id, users).await
 }
 
@@ -66,7 +66,7 @@ async fn a_contact_of_long_ago_is_a_stranger() {
 
 /// The last session of a person ends, and the grace begins; `end_grace` is over when what it brings has happened.
 async fn leave(world: &World, client: &Client) -> tokio::task::JoinHandle<()> {
-    let user = client.actor.user;
+    let user = client.device.user;
     world.clock.advance(Duration::from_secs(1));
     world.app.delivery.remove(user, client.session.about.id);
     let presence = world.app.presence.clone();

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use switchboard_media::Codec;
 
 use crate::clock::Timestamp;
-use crate::event::recording::{FileKind, RecordingFile, RecordingMode};
+use crate::event::recording::{FileKind, RecordingFile, RecordingMode, StopReason};
 use crate::ids::{FileId, RecordingId, RoomId, UserId};
 
 /// What `files.jsonl` says of a file that is being written.
@@ -52,7 +52,7 @@ pub(super) struct Log {
     pub(super) files: Vec<Draft>,
 }
 
-/// What is left of a recording that was cut off.
+/// What is left of a recording whose process was cut off.
 #[derive(Debug)]
 pub enum Found {
     /// Some process writes it.
@@ -228,7 +228,7 @@ fn mix(folder: &Path, files: &[RecordingFile]) -> io::Result<Option<RecordingFil
         length = length.max(at + write.bytes.len() as u64);
         file.write_all_at(&write.bytes, at)
     };
-    // The codec is a stranger, and what it decodes comes from strangers.
+    // The codec is foreign code, and what it decodes comes from clients: a panic in it costs the mix alone.
     let mixed = catch_unwind(AssertUnwindSafe(|| super::mix::mix(&sources, &mut write)));
     let mixed = mixed.unwrap_or_else(|_| Err(io::Error::other("sound that cannot be mixed")));
     let Some(duration_ms) = mixed.inspect_err(|_| drop(std::fs::remove_file(&draft)))? else {
@@ -274,7 +274,7 @@ pub(super) fn write_manifest(
     id: FileId,
     files: &[RecordingFile],
     (particulars, unrecorded): (&[Value], &[Value]),
-    (stopped_at, reason): (Timestamp, &str),
+    (stopped_at, reason): (Timestamp, StopReason),
 ) -> io::Result<RecordingFile> {
     let entries: Vec<Value> = files
         .iter()
@@ -347,7 +347,7 @@ pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Resul
             manifest,
             &files,
             (&particulars, &[]),
-            (stopped_at, "recovered"),
+            (stopped_at, StopReason::Recovered),
         )?;
         files.push(manifest);
     }

@@ -4,13 +4,14 @@
 mod files;
 mod mix;
 mod output;
+mod policy;
 mod run;
+mod source;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use switchboard_media::driver::Server;
 use switchboard_media::tap::tap;
@@ -18,29 +19,26 @@ use switchboard_media::{Codec, Command, RoomKey, TrackKey};
 use tokio::sync::mpsc;
 
 pub use self::files::{Found, recover};
-use self::run::{Added, Session};
+pub use self::policy::record_policy;
+use self::run::{Writer, WriterSetup};
+use self::source::{AddedTrack, Capture, Reason, RecordingSource};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
-use crate::event::recording::{ActiveRecording, RecordingFile, RecordingMode};
+use crate::event::recording::{ActiveRecording, RecordingFile, RecordingMode, StopReason};
 use crate::ids::{RecordingId, RoomId, UserId};
 use crate::sfu::Sfu;
 
 /// Packets of one track that may wait for the disk.
-const ROOM: usize = 1024;
-/// Tracks that a recording may not have looked at yet, and news of recordings that may not have been heard yet.
+const PACKETS: usize = 1024;
+/// Tracks that a recording's thread may not have taken yet.
 const ADDED: usize = 256;
-const NEWS: usize = 1024;
+/// Calls and rooms that opened, and that the rules may not have looked at yet.
+const OPENED: usize = 1024;
 
-/// Why a track of H.264 is not recorded.
-const MISSING_SETS: &str = "missing-parameter-sets";
-
-/// Why a recording is to end, once it is.
-type Reason = Arc<OnceLock<&'static str>>;
-
-/// Somebody who sends.
+/// A participant who sends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Publisher {
-    /// The name of its place: a participant of a room, or the user of a call.
+    /// The participant of a room, or the user of a call, as text.
     pub who: String,
     /// The account, or the guest.
     pub user: UserId,
@@ -48,12 +46,12 @@ pub struct Publisher {
     pub name: Option<String>,
 }
 
-/// Something that is sent.
+/// A track that is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Part {
     /// Which track.
     pub key: TrackKey,
-    /// What it is coded with.
+    /// Its codec.
     pub codec: Codec,
     /// Whether it shows a screen.
     pub screen: bool,
@@ -66,68 +64,42 @@ pub struct RecordingSpec {
     pub id: RecordingId,
     /// What is recorded.
     pub mode: RecordingMode,
-    /// Who started it; `None` for the server's policy.
+    /// The user who starts it, and so consents to it; `None` for the server's policy.
     pub by: Option<UserId>,
-    /// When.
+    /// When it starts.
     pub at: Timestamp,
 }
 
-/// What becomes of a recording.
+/// A call or a room can be recorded from now on.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its room.
+    pub room: RoomId,
+    /// The caller who asked for a recording.
+    pub by: Option<UserId>,
+}
+
+/// What happens to a recording; its owner receives it.
 #[derive(Debug)]
 pub enum RecorderEvent {
-    /// Something can be recorded somewhere from now on.
-    Opened {
-        /// Where.
-        room: RoomId,
-        /// Who wants it to be.
-        by: Option<UserId>,
-    },
-    /// Somebody has come to where it runs.
-    Entered {
-        /// Which.
-        id: RecordingId,
-        /// Who.
-        user: UserId,
-    },
+    /// A user came to where it runs.
+    Entered(UserId),
     /// It takes nothing more.
-    Stopped {
-        /// Which.
-        id: RecordingId,
-        /// Why.
-        reason: &'static str,
-    },
+    Stopped(StopReason),
     /// Its files are whole, as far as there are any.
     Finished {
-        /// Which.
-        id: RecordingId,
         /// The files.
         files: Vec<RecordingFile>,
-        /// What could not be recorded.
-        problem: Option<&'static str>,
+        /// Why some of what was sent is in none of them.
+        problem: Option<StopReason>,
     },
-}
-
-/// A place where something can be recorded.
-struct RecordingSource {
-    key: RoomKey,
-    people: Vec<UserId>,
-    sent: Vec<(Publisher, Vec<Part>)>,
-    recording: Option<Running>,
-}
-
-struct Running {
-    shown: ActiveRecording,
-    consented: Vec<UserId>,
-    added: SyncSender<Added>,
-    reason: Reason,
-    tapped: Vec<TrackKey>,
 }
 
 /// Why nothing is recorded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Unrecorded {
     /// Nothing is sent through the server there.
-    NoScene,
+    NoMedia,
     /// It is recorded already.
     Already(RecordingId),
     /// As many recordings run as may.
@@ -144,161 +116,165 @@ pub struct Recorder {
     clock: Clock,
     root: PathBuf,
     config: config::Recordings,
-    scenes: Mutex<HashMap<RoomId, RecordingSource>>,
-    events: mpsc::Sender<RecorderEvent>,
-    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    sources: Mutex<HashMap<RoomId, RecordingSource>>,
+    opened: mpsc::Sender<Opened>,
+    /// What tests put packets into, in place of a worker of the SFU.
+    #[cfg(test)]
+    pub(crate) taps: Mutex<HashMap<TrackKey, switchboard_media::tap::Tap>>,
+    /// A disk that stands still until a test lets it go on.
+    #[cfg(test)]
+    pub(crate) disk: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 impl Recorder {
-    /// Nothing is recorded yet; the receiver hears what becomes of recordings.
+    /// Nothing is recorded yet; the receiver gets each call and room that can be.
     pub fn new(
         config: &config::Recordings,
         clock: Clock,
         sfu: &Sfu,
-    ) -> (Self, mpsc::Receiver<RecorderEvent>) {
-        let (events, hearing) = mpsc::channel(NEWS);
+    ) -> (Self, mpsc::Receiver<Opened>) {
+        let (opened, receiver) = mpsc::channel(OPENED);
         let recorder = Self {
             server: sfu.server().clone(),
             clock,
             root: PathBuf::from(&config.dir),
             config: config.clone(),
-            scenes: Mutex::default(),
-            events,
-            threads: Mutex::default(),
+            sources: Mutex::default(),
+            opened,
+            #[cfg(test)]
+            taps: Mutex::default(),
+            #[cfg(test)]
+            disk: Mutex::default(),
         };
-        (recorder, hearing)
+        (recorder, receiver)
     }
 
-    fn scenes(&self) -> MutexGuard<'_, HashMap<RoomId, RecordingSource>> {
-        self.scenes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Held for what takes microseconds: signalling of calls and rooms waits for it, the disk never does.
+    fn sources(&self) -> MutexGuard<'_, HashMap<RoomId, RecordingSource>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on something can be recorded there; `by` wants it to be.
+    /// A call or a room can be recorded from now on; `by` is the caller who asked for that.
     pub fn open(&self, room: &RoomId, key: RoomKey, people: &[UserId], by: Option<UserId>) {
-        let people = people.to_vec();
-        let scene = RecordingSource { key, people, sent: Vec::new(), recording: None };
         // A call that becomes one of several goes on in a room of the same name.
-        self.stop(room, "moved");
-        self.scenes().insert(room.clone(), scene);
-        self.notify(RecorderEvent::Opened { room: room.clone(), by });
-    }
-
-    /// Whether there was room for what is to be heard.
-    fn notify(&self, events: RecorderEvent) -> bool {
-        let sent = self.events.try_send(events);
-        if let Err(error) = &sent {
-            tracing::error!(%error, "the store does not keep up with what happens to recordings");
+        self.stop(room, StopReason::Moved);
+        self.sources().insert(room.clone(), RecordingSource::new(key, people.to_vec()));
+        if let Err(error) = self.opened.try_send(Opened { room: room.clone(), by }) {
+            tracing::error!(%room, %error, "a call is not looked at by the recording policy");
             metrics::counter!("rtc_recording_errors_total").increment(1);
         }
-        sent.is_ok()
     }
 
-    /// It is over there; a recording ends with it.
+    /// A call or a room is over, and its recording with it.
     pub fn close(&self, room: &RoomId, key: RoomKey) {
-        let same = self.scenes().get(room).is_some_and(|scene| scene.key == key);
+        let same = self.sources().get(room).is_some_and(|source| source.key == key);
         if same {
-            self.stop(room, "ended");
-            self.scenes().remove(room);
+            self.stop(room, StopReason::Ended);
+            self.sources().remove(room);
         }
     }
 
-    /// Somebody is there.
+    /// A user comes.
     pub fn enter(&self, room: &RoomId, user: UserId) {
-        let running = {
-            let mut scenes = self.scenes();
-            let Some(scene) = scenes.get_mut(room) else { return };
-            if scene.people.contains(&user) {
+        let owner = {
+            let mut sources = self.sources();
+            let Some(source) = sources.get_mut(room) else { return };
+            if source.people.contains(&user) {
                 return;
             }
-            scene.people.push(user);
-            scene.recording.as_ref().map(|running| running.shown.recording_id)
+            source.people.push(user);
+            source.recording.as_ref().map(|running| running.events.clone())
         };
-        // Nobody is recorded who is not told.
-        if running.is_some_and(|id| !self.notify(RecorderEvent::Entered { id, user })) {
-            self.stop(room, "overload");
+        // Who is not notified of a recording is not recorded.
+        if owner.is_some_and(|owner| owner.try_send(RecorderEvent::Entered(user)).is_err()) {
+            tracing::error!(%room, "a recording ends: its owner does not keep up with who comes");
+            metrics::counter!("rtc_recording_errors_total").increment(1);
+            self.stop(room, StopReason::Overload);
         }
     }
 
-    /// Somebody is there no longer.
+    /// A user goes.
     pub fn leave(&self, room: &RoomId, user: UserId) {
-        if let Some(scene) = self.scenes().get_mut(room) {
-            scene.people.retain(|known| *known != user);
+        if let Some(source) = self.sources().get_mut(room) {
+            source.people.retain(|known| *known != user);
         }
     }
 
-    /// Somebody sends just this from now on.
+    /// A publisher sends just these tracks from now on.
     pub fn sends(&self, room: &RoomId, key: RoomKey, by: Publisher, parts: Vec<Part>) {
-        let mut scenes = self.scenes();
-        let Some(scene) = scenes.get_mut(room).filter(|scene| scene.key == key) else { return };
-        scene.sent.retain(|(known, _)| known.who != by.who);
-        if !parts.is_empty() {
-            scene.sent.push((by, parts));
-        }
-        self.follow(scene);
+        let mut sources = self.sources();
+        let Some(source) = sources.get_mut(room).filter(|source| source.key == key) else { return };
+        source.publish(by, parts);
+        self.follow(source);
     }
 
-    /// Somebody agrees to be recorded, or no longer.
+    /// A user agrees to be recorded, or no longer.
     pub fn consent(&self, room: &RoomId, user: UserId, consents: bool) {
-        let mut scenes = self.scenes();
-        let Some(scene) = scenes.get_mut(room) else { return };
-        let Some(running) = &mut scene.recording else { return };
-        running.consented.retain(|known| *known != user);
-        if consents {
-            running.consented.push(user);
+        let mut sources = self.sources();
+        let Some(source) = sources.get_mut(room) else { return };
+        if let Some(running) = &mut source.recording {
+            running.consent(user, consents);
+            self.follow(source);
         }
-        self.follow(scene);
     }
 
-    /// Has a recording take what is sent by those who may be recorded.
-    fn follow(&self, scene: &mut RecordingSource) {
-        let RecordingSource { key: room, sent, recording: Some(running), .. } = scene else {
-            return;
-        };
-        let mode = running.shown.mode;
-        let may = |by: &Publisher| !running.shown.consent || running.consented.contains(&by.user);
-        let wanted: Vec<(&Publisher, Part)> = sent
-            .iter()
-            .filter(|(by, _)| may(by))
-            .flat_map(|(by, parts)| parts.iter().map(move |part| (by, *part)))
-            .filter(|(_, part)| mode.keeps_tracks() || part.codec == Codec::Opus)
-            .collect();
+    /// Has a recording take what is sent by those who may be recorded, and nothing else.
+    fn follow(&self, source: &mut RecordingSource) {
+        let wanted = source.wanted();
+        let key = source.key;
+        let Some(running) = &mut source.recording else { return };
+        let recording = running.shown.recording_id;
+        let Some(capture) = &mut running.capture else { return };
         let gone = |key: &TrackKey| !wanted.iter().any(|(_, part)| part.key == *key);
-        for key in running.tapped.extract_if(.., |key| gone(key)) {
-            self.server.command(*room, Command::Tap { track: key, tap: None });
+        for track in capture.tapped.extract_if(.., |key| gone(key)) {
+            self.untap(key, track);
         }
         for (by, part) in wanted {
-            if running.tapped.contains(&part.key) {
+            if capture.tapped.contains(&part.key) {
                 continue;
             }
-            let (tap, tapping) = tap(ROOM);
-            match running.added.try_send(Added { by: by.clone(), part, tapping }) {
+            let (tap, tapping) = tap(PACKETS);
+            match capture.added.try_send(AddedTrack { by, part, tapping }) {
                 Ok(()) => {}
                 Err(TrySendError::Disconnected(_)) => return,
                 Err(TrySendError::Full(_)) => {
-                    tracing::error!(recording = %running.shown.recording_id, "a track is not recorded: the disk stands still");
+                    tracing::error!(%recording, "a track is not recorded: the disk stands still");
                     metrics::counter!("rtc_recording_errors_total").increment(1);
                     continue;
                 }
             }
-            running.tapped.push(part.key);
-            self.server.command(*room, Command::Tap { track: part.key, tap: Some(tap) });
+            capture.tapped.push(part.key);
+            #[cfg(test)]
+            self.taps.lock().unwrap_or_else(PoisonError::into_inner).insert(part.key, tap.clone());
+            self.server.command(key, Command::Tap { track: part.key, tap: Some(tap) });
         }
     }
 
-    /// What everybody there sees of a recording.
+    fn untap(&self, room: RoomKey, track: TrackKey) {
+        #[cfg(test)]
+        self.taps.lock().unwrap_or_else(PoisonError::into_inner).remove(&track);
+        self.server.command(room, Command::Tap { track, tap: None });
+    }
+
+    /// The recording that runs there, as its participants see it.
     pub fn active(&self, room: &RoomId) -> Option<ActiveRecording> {
-        Some(self.scenes().get(room)?.recording.as_ref()?.shown.clone())
+        let sources = self.sources();
+        let running = sources.get(room)?.recording.as_ref()?;
+        running.capture.as_ref().map(|_| running.shown.clone())
     }
 
-    /// Who is where something can be recorded.
+    /// Users who are there; `None` where nothing can be recorded.
     pub fn people(&self, room: &RoomId) -> Option<Vec<UserId>> {
-        self.scenes().get(room).map(|scene| scene.people.clone())
+        self.sources().get(room).map(|source| source.people.clone())
     }
 
-    /// Whether a recording can begin there now.
-    pub fn check(&self, room: &RoomId) -> Result<(), Unrecorded> {
-        self.may_begin(&self.scenes(), room)?;
-        // A disk may be slow, and whoever sends something waits for the lock.
+    /// How many recordings run.
+    pub fn running(&self) -> usize {
+        self.sources().values().filter(|source| source.recording.is_some()).count()
+    }
+
+    /// Whether there is room for what is recorded. It waits for the disk.
+    pub fn check_disk(&self) -> Result<(), Unrecorded> {
         files::make_root(&self.root).map_err(|_| Unrecorded::Folder)?;
         match files::free_bytes(&self.root) {
             Some(free) if free < self.config.min_free_bytes => Err(Unrecorded::DiskFull),
@@ -306,131 +282,114 @@ impl Recorder {
         }
     }
 
-    fn may_begin(
+    /// Takes the place of a recording that is about to begin, whose `owner` receives what happens to it; gives the users who are
+    /// there. Nothing is taken from any track before [`Self::begin`].
+    pub fn reserve(
         &self,
-        scenes: &HashMap<RoomId, RecordingSource>,
         room: &RoomId,
-    ) -> Result<(), Unrecorded> {
-        let scene = scenes.get(room).ok_or(Unrecorded::NoScene)?;
-        if let Some(running) = &scene.recording {
-            return Err(Unrecorded::Already(running.shown.recording_id));
+        spec: &RecordingSpec,
+        owner: mpsc::Sender<RecorderEvent>,
+    ) -> Result<Vec<UserId>, Unrecorded> {
+        let mut sources = self.sources();
+        let running = sources.values().filter(|source| source.recording.is_some()).count();
+        let source = sources.get_mut(room).ok_or(Unrecorded::NoMedia)?;
+        if source.recording.is_none() && running >= self.config.max_parallel {
+            return Err(Unrecorded::Full);
         }
-        let running = scenes.values().filter(|scene| scene.recording.is_some()).count();
-        if running >= self.config.max_parallel { Err(Unrecorded::Full) } else { Ok(()) }
+        source.reserve(spec, self.config.consent == config::Consent::Required, owner)
     }
 
-    /// Begins a recording, of which everybody has been told. It waits for the disk, while nothing else does.
-    pub fn start(&self, room: &RoomId, beginning: &RecordingSpec) -> Result<(), Unrecorded> {
-        self.check(room)?;
-        let (key, added, reason) = self.reserve(room, beginning)?;
-        let parts = run::Parts {
-            id: beginning.id,
-            room: room.clone(),
-            key,
-            mode: beginning.mode,
-            at: beginning.at,
-            folder: self.root.join(beginning.id.to_string()),
-            config: self.config.clone(),
-            clock: self.clock.clone(),
-            server: self.server.clone(),
-            added,
-            reason,
-            events: self.events.clone(),
-        };
-        let begun = self.run(parts);
+    /// Begins a recording whose place is reserved, once everybody there is notified. It waits for the disk, while nothing else does.
+    pub fn begin(&self, room: &RoomId, spec: &RecordingSpec) -> Result<(), Unrecorded> {
+        let begun = self.capture(room, spec).and_then(|setup| self.run(setup));
         if begun.is_err() {
-            self.stopped(beginning.id);
+            self.release(room, spec.id);
         }
         begun
     }
 
-    /// Takes the place of a recording that is about to begin; what is sent waits for it.
-    fn reserve(
-        &self,
-        room: &RoomId,
-        beginning: &RecordingSpec,
-    ) -> Result<(RoomKey, Receiver<Added>, Reason), Unrecorded> {
-        let mut scenes = self.scenes();
-        self.may_begin(&scenes, room)?;
-        let scene = scenes.get_mut(room).ok_or(Unrecorded::NoScene)?;
+    /// Lays the taps of a recording; what is sent waits in them for its thread.
+    fn capture(&self, room: &RoomId, spec: &RecordingSpec) -> Result<WriterSetup, Unrecorded> {
+        let mut sources = self.sources();
+        let source = sources.get_mut(room).filter(|source| source.is_recording(spec.id));
+        let source = source.ok_or(Unrecorded::NoMedia)?;
+        let key = source.key;
+        let running = source.recording.as_mut().ok_or(Unrecorded::NoMedia)?;
         let (added, taken) = sync_channel(ADDED);
-        let reason = Arc::new(OnceLock::new());
-        scene.recording = Some(Running {
-            shown: ActiveRecording {
-                recording_id: beginning.id,
-                mode: beginning.mode,
-                started_at: beginning.at,
-                by: beginning.by,
-                consent: self.config.consent == config::Consent::Required,
-            },
-            consented: Vec::new(),
-            added,
-            reason: reason.clone(),
-            tapped: Vec::new(),
-        });
-        self.follow(scene);
-        Ok((scene.key, taken, reason))
+        let reason = Reason::default();
+        let events = running.events.clone();
+        running.capture = Some(Capture { added, reason: reason.clone(), tapped: Vec::new() });
+        self.follow(source);
+        Ok(WriterSetup {
+            id: spec.id,
+            room: room.clone(),
+            key,
+            mode: spec.mode,
+            at: spec.at,
+            folder: self.root.join(spec.id.to_string()),
+            config: self.config.clone(),
+            clock: self.clock.clone(),
+            server: self.server.clone(),
+            added: taken,
+            reason,
+            events,
+        })
     }
 
     /// Makes the folder of a recording and its thread.
-    fn run(&self, parts: run::Parts) -> Result<(), Unrecorded> {
-        let session = Session::begin(parts).map_err(|_| Unrecorded::Folder)?;
+    fn run(&self, setup: WriterSetup) -> Result<(), Unrecorded> {
+        #[cfg(test)]
+        if let Some(disk) = self.disk.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = disk.recv();
+        }
+        let writer = Writer::begin(setup).map_err(|_| Unrecorded::Folder)?;
         let thread = std::thread::Builder::new().name("recording".into());
-        let thread = thread.spawn(move || session.run()).map_err(|_| Unrecorded::Full)?;
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain(|thread| !thread.is_finished());
-        threads.push(thread);
-        Ok(())
+        thread.spawn(move || writer.run()).map(drop).map_err(|_| Unrecorded::Full)
     }
 
     /// Ends the recording there, if there is one.
-    pub fn stop(&self, room: &RoomId, reason: &'static str) {
-        let mut scenes = self.scenes();
-        let Some(scene) = scenes.get_mut(room) else { return };
-        let Some(running) = self.release(scene) else { return };
-        let _ = running.reason.set(reason);
+    pub fn stop(&self, room: &RoomId, reason: StopReason) {
+        let mut sources = self.sources();
+        let Some(source) = sources.get_mut(room) else { return };
+        self.take_off(source, Some(reason));
     }
 
-    /// Forgets a recording that stopped by itself.
-    pub fn stopped(&self, id: RecordingId) {
-        let mut scenes = self.scenes();
-        let of = |scene: &RecordingSource| {
-            scene.recording.as_ref().is_some_and(|it| it.shown.recording_id == id)
+    /// As [`Self::stop`], unless another recording runs there by now.
+    pub fn stop_recording(&self, room: &RoomId, id: RecordingId, reason: StopReason) {
+        self.end(room, id, Some(reason));
+    }
+
+    /// Frees the place of a recording that stopped by itself, or did not begin.
+    pub fn release(&self, room: &RoomId, id: RecordingId) {
+        self.end(room, id, None);
+    }
+
+    fn end(&self, room: &RoomId, id: RecordingId, reason: Option<StopReason>) {
+        let mut sources = self.sources();
+        if let Some(source) = sources.get_mut(room).filter(|source| source.is_recording(id)) {
+            self.take_off(source, reason);
+        }
+    }
+
+    /// Takes a recording, if there is one, off the tracks that it records; its thread then ends.
+    fn take_off(&self, source: &mut RecordingSource, reason: Option<StopReason>) {
+        let Some(capture) = source.recording.take().and_then(|running| running.capture) else {
+            return;
         };
-        if let Some(scene) = scenes.values_mut().find(|scene| of(scene)) {
-            self.release(scene);
+        if let Some(reason) = reason {
+            let _ = capture.reason.set(reason);
+        }
+        for track in capture.tapped {
+            self.untap(source.key, track);
         }
     }
 
-    /// Takes a recording, if there is one, off what it listens to.
-    fn release(&self, scene: &mut RecordingSource) -> Option<Running> {
-        let running = scene.recording.take()?;
-        for key in &running.tapped {
-            self.server.command(scene.key, Command::Tap { track: *key, tap: None });
-        }
-        Some(running)
-    }
-
-    /// Ends all recordings and waits for their files, for `patience` at most.
-    pub fn stop_all(&self, reason: &'static str, patience: Duration) {
-        let rooms: Vec<RoomId> = self.scenes().keys().cloned().collect();
-        rooms.iter().for_each(|room| self.stop(room, reason));
-        let until = self.clock.instant() + patience;
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            while !thread.is_finished() && self.clock.instant() < until {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-    }
-
-    /// Where a file of a recording is: made of the two ids and nothing that anybody says.
+    /// Where a file of a recording is: its path is made of the two ids, of no text that a client sends.
     pub fn path(&self, id: RecordingId, file: &RecordingFile) -> PathBuf {
         self.root.join(id.to_string()).join(files::name(file.file_id, &file.container))
     }
 
-    /// Deletes what a recording has written.
+    /// Deletes what a recording has written. It waits for the disk.
     pub fn delete(&self, id: RecordingId) -> std::io::Result<()> {
         match std::fs::remove_dir_all(self.root.join(id.to_string())) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -439,7 +398,7 @@ impl Recorder {
     }
 
     /// Where recordings are.
-    pub fn root(&self) -> &std::path::Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 }

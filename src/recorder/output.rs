@@ -12,7 +12,7 @@ use switchboard_media::recorder::{self, Gap, Recorder, Whole, Work, Write};
 
 use super::Publisher;
 use super::files::{self, Draft};
-use crate::event::recording::RecordingFile;
+use crate::event::recording::{RecordingFile, StopReason};
 use crate::ids::FileId;
 
 /// A whole file, and what the manifest says of it besides.
@@ -194,7 +194,7 @@ impl Output {
                 "participantId": self.who.who,
                 "source": if self.screen { "screen" } else { "camera" },
                 "codec": Codec::H264.name(),
-                "reason": super::MISSING_SETS,
+                "reason": StopReason::MissingParameterSets,
             })
         };
         self.recorder.lacking_parameter_sets().into_iter().map(say)

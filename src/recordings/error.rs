@@ -34,6 +34,8 @@ pub enum RecordingError {
         "The folder for recordings cannot be written; the operator has to look at recordings.dir"
     )]
     Folder,
+    #[error("This recording has too many requests waiting; try again in a second")]
+    Busy,
     #[error("This link is over or was changed; ask for a new one with ?link=1")]
     Link,
     #[error("This cursor was not given by this server; start again without it")]
@@ -50,7 +52,7 @@ impl Failure for RecordingError {
             Self::Already(_) => Reason::AlreadyRecording,
             Self::NotReady(_) | Self::Running => Reason::RecordingNotReady,
             Self::DiskFull => Reason::DiskFull,
-            Self::Full | Self::Folder => Reason::Unavailable,
+            Self::Full | Self::Folder | Self::Busy => Reason::Unavailable,
             Self::Cursor => Reason::InvalidCursor,
             Self::Store(error) => error.reason(),
         }
@@ -68,7 +70,7 @@ impl Failure for RecordingError {
 impl From<Unrecorded> for RecordingError {
     fn from(why: Unrecorded) -> Self {
         match why {
-            Unrecorded::NoScene => Self::NoMedia,
+            Unrecorded::NoMedia => Self::NoMedia,
             Unrecorded::Already(id) => Self::Already(id),
             Unrecorded::Full => Self::Full,
             Unrecorded::DiskFull => Self::DiskFull,

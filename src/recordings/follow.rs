@@ -1,184 +1,91 @@
-//! What happens to recordings by itself: they end, are finished after a crash, and are deleted when their time has come.
+//! What happens to recordings by itself: calls are recorded by policy, what a crash cut off is finished, and what was kept long
+//! enough is deleted.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
 
-use super::{Place, RecordingError, Recordings, Result, shown};
-use crate::clock::{Clock, Timestamp};
+use super::machine::{Machine, Moment};
+use super::{RecordingError, RecordingTarget, Recordings, Result, Shared};
+use crate::clock::Clock;
 use crate::config;
-use crate::delivery::To;
-use crate::event::Event;
-use crate::event::recording::{
-    ConsentRequest, RecordingFile, RecordingNotice, RecordingReady, RecordingStatus,
-};
-use crate::ids::{RecordingId, RoomId, UserId};
-use crate::recorder::{self, Found, RecorderEvent};
+use crate::event::recording::{RecordingStatus, StopReason};
+use crate::ids::{FactId, RecordingId};
+use crate::recorder::{self, Found, Opened, record_policy};
 use crate::store::{RecordingRecord, Store};
 
-/// How often it is looked for what is to be deleted, and how much at once.
+/// How often recordings that are to be deleted are looked for, and how many are deleted at once.
 const RETENTION: Duration = Duration::from_secs(60);
 const SLICE: usize = 50;
 
 impl Recordings {
-    /// Follows the recorder, for as long as the server runs.
-    pub async fn follow(self: Arc<Self>, mut hearing: Receiver<RecorderEvent>) {
+    /// Records what opens where that is wanted, and deletes what was kept long enough, for as long as the server runs.
+    pub async fn follow(self: Arc<Self>, mut opened: Receiver<Opened>) {
         let mut tick = tokio::time::interval(RETENTION);
+        let mut starting = JoinSet::new();
         loop {
             let outcome = tokio::select! {
-                event = hearing.recv() => match event {
-                    Some(event) => self.on_recorder_event(event).await,
+                call = opened.recv() => match call {
+                    Some(call) => {
+                        let shared = self.shared.clone();
+                        starting.spawn(async move { shared.opened(call).await });
+                        continue;
+                    }
                     None => return,
                 },
-                _ = tick.tick() => self.retire().await,
+                Some(started) = starting.join_next() => match started {
+                    Ok(outcome) => outcome,
+                    Err(error) => {
+                        tracing::error!(%error, "the start of a recording panicked");
+                        continue;
+                    }
+                },
+                _ = tick.tick() => self.shared.retire().await,
             };
             if let Err(error) = outcome {
-                tracing::error!(%error, "what became of a recording could not be noted");
+                tracing::error!(%error, "a recording was neither begun nor deleted");
             }
         }
     }
 
-    async fn on_recorder_event(&self, event: RecorderEvent) -> Result<()> {
-        match event {
-            RecorderEvent::Opened { room, by } => self.opened(room, by).await,
-            RecorderEvent::Entered { id, user } => self.entered(id, user).await,
-            RecorderEvent::Stopped { id, reason } => self.stopped(id, reason).await,
-            RecorderEvent::Finished { id, files, problem } => {
-                self.finished(id, files, problem).await
-            }
-        }
+    /// Finishes what a crash has cut off.
+    pub async fn resume(&self) -> Result<()> {
+        let Shared { store, recorder, clock, config, .. } = &*self.shared;
+        recover(store.as_ref(), recorder.root(), clock, config).await?;
+        Ok(())
     }
+}
 
-    /// Something can be recorded somewhere, and the caller or the policy wants it to be.
-    async fn opened(&self, room: RoomId, by: Option<UserId>) -> Result<()> {
-        let policy = self.config.auto == config::RecordingAuto::Accepted && room.call().is_some();
-        if by.is_none() && !policy {
+impl Shared {
+    /// A call or a room can be recorded, and the caller or the policy wants it to be.
+    async fn opened(self: &Arc<Self>, Opened { room, by }: Opened) -> Result<()> {
+        let policy = record_policy(&self.config, by.is_some());
+        if !policy.records() || room.call().is_none() {
             return Ok(());
         }
         let people = self.recorder.people(&room).unwrap_or_default();
-        let place = Place { room, people, moderators: Vec::new() };
-        match self.start(by, &place, self.config.mode).await {
+        let target = RecordingTarget { room, people, moderators: Vec::new() };
+        match self.start(by, target, self.config.mode).await {
             Ok(_) | Err(RecordingError::Already(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Somebody comes while it runs: it concerns that one, too.
-    async fn entered(&self, id: RecordingId, user: UserId) -> Result<()> {
-        let record = self.store.recording(id).await?.ok_or(RecordingError::NotFound)?;
-        let notice = RecordingNotice { recording: shown(&record), by: record.started_by };
-        self.delivery.send(To::User(user), &Event::RecordingStarted(Box::new(notice)));
-        if self.config.consent == config::Consent::Required {
-            let asked = ConsentRequest { recording: shown(&record) };
-            self.delivery.send(To::User(user), &Event::RecordingConsentRequest(Box::new(asked)));
-        }
-        if !user.is_guest() && !record.members.contains(&user) {
-            let mut members = record.members.clone();
-            members.push(user);
-            members.sort_unstable();
-            self.store.save_recording(RecordingRecord { members, ..record }, Vec::new()).await?;
-        }
-        Ok(())
-    }
-
-    async fn stopped(&self, id: RecordingId, reason: &'static str) -> Result<()> {
-        self.recorder.stopped(id);
-        let record = self.store.recording(id).await?.ok_or(RecordingError::NotFound)?;
-        let now = self.clock.now();
-        let record = RecordingRecord {
-            status: RecordingStatus::Processing,
-            stopped_at: Some(now),
-            stop_reason: Some(reason.to_owned()),
-            updated_at: now,
-            ..record
-        };
-        self.store.save_recording(record.clone(), Vec::new()).await?;
-        let present = self.recorder.people(&record.room).unwrap_or_default();
-        let notice = RecordingNotice { recording: shown(&record), by: None };
-        self.notify(&record, &present, &Event::RecordingStopped(Box::new(notice)));
-        self.change(&record.room, id, "stopped");
-        tracing::info!(recording = %id, reason, "recording stopped");
-        Ok(())
-    }
-
-    async fn finished(
-        &self,
-        id: RecordingId,
-        files: Vec<RecordingFile>,
-        problem: Option<&'static str>,
-    ) -> Result<()> {
-        let mut record = self.store.recording(id).await?.ok_or(RecordingError::NotFound)?;
-        // Something was sent, and there is a reason why nothing of it can be fetched.
-        if let Some(problem) = problem.filter(|_| files.is_empty()) {
-            record.stop_reason = Some(problem.to_owned());
-        }
-        let over = finished(record, files, self.clock.now(), &self.config);
-        self.store.save_recording(over.clone(), Vec::new()).await?;
-        let present = self.recorder.people(&over.room).unwrap_or_default();
-        match over.status {
-            RecordingStatus::Completed => {
-                let notice = RecordingReady { recording: shown(&over) };
-                self.notify(&over, &present, &Event::RecordingReady(Box::new(notice)));
-            }
-            _ => {
-                let reason = over.stop_reason.clone().unwrap_or_default();
-                self.notify_failed(&over, &present, &reason);
-            }
-        }
-        Ok(())
-    }
-
-    /// Finishes what a crash has cut off.
-    pub async fn resume(&self) -> Result<()> {
-        let root = self.recorder.root().to_owned();
-        recover(self.store.as_ref(), &root, &self.clock, &self.config).await?;
-        Ok(())
-    }
-
-    /// Deletes what has been kept long enough.
+    /// Deletes what was kept long enough.
     pub(super) async fn retire(&self) -> Result<()> {
         loop {
             let due = self.store.expired_recordings(self.clock.now(), SLICE).await?;
             let over: Vec<_> = due.into_iter().filter(|it| !it.status.is_open()).collect();
             for record in &over {
-                self.forget(record).await?;
+                self.forget(record, None).await?;
             }
             if over.len() < SLICE {
                 return Ok(());
             }
         }
-    }
-}
-
-/// The last state of a recording.
-fn finished(
-    record: RecordingRecord,
-    files: Vec<RecordingFile>,
-    now: Timestamp,
-    config: &config::Recordings,
-) -> RecordingRecord {
-    let kept = Duration::from_secs(config.retention_days.saturating_mul(86_400));
-    let cut = matches!(
-        record.stop_reason.as_deref(),
-        Some("folder-gone" | "disk" | "missing-parameter-sets")
-    );
-    let status = match files.is_empty() {
-        // Nobody sent anything: no error, and nothing to fetch.
-        true if !cut => RecordingStatus::NoRecording,
-        true => RecordingStatus::Failed,
-        false => RecordingStatus::Completed,
-    };
-    RecordingRecord {
-        status,
-        files,
-        // What is to be deleted sooner stays so.
-        retention_until: record
-            .retention_until
-            .or_else(|| (config.retention_days > 0).then(|| now.after(kept))),
-        updated_at: now,
-        ..record
     }
 }
 
@@ -206,13 +113,16 @@ pub async fn recover(
         };
         let record = RecordingRecord {
             stopped_at: Some(stopped_at),
-            stop_reason: Some("recovered".into()),
+            stop_reason: Some(StopReason::Recovered),
             ..record
         };
-        let over = finished(record, files, now, config);
+        let mut machine = Machine::new(record, config);
+        machine.finish(files, now);
+        let over = machine.record();
         tracing::info!(recording = %id, status = %over.status, files = over.files.len(), "recovered");
         done.push((id, over.status, over.files.len()));
-        store.save_recording(over, Vec::new()).await?;
+        let moment = Moment { now, fact: FactId::new(clock.id()) };
+        store.save_recording(over.clone(), vec![machine.last_fact(moment)]).await?;
     }
     Ok(done)
 }

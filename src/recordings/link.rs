@@ -1,5 +1,5 @@
-//! Links that are good for one file for a while, whoever follows them: a player in a page sends no token. The key is made up at
-//! each start, so no link outlives the process.
+//! Links that are good for one file for a while, whoever follows them: a player in a page sends no token. The key lives in the
+//! store, so that a link outlives a restart and every process of one store knows it.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -8,12 +8,18 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::clock::Timestamp;
 use crate::ids::{FileId, RecordingId};
+use crate::store::{Store, StoreError};
 
-pub(super) fn key() -> hmac::Key {
-    let mut bytes = [0; 32];
-    let random = SystemRandom::new();
-    while random.fill(&mut bytes).is_err() {}
-    hmac::Key::new(hmac::HMAC_SHA256, &bytes)
+/// The name of the key in the store.
+const KEY: &str = "recording-links";
+
+/// What links are signed with; made up where the store has none yet.
+pub(super) async fn key(store: &dyn Store) -> Result<hmac::Key, StoreError> {
+    let mut fresh = [0; 32];
+    let random = SystemRandom::new().fill(&mut fresh);
+    random.map_err(|_| StoreError::Unavailable("the system gives no random bytes".into()))?;
+    let key = store.server_key(KEY.into(), fresh.to_vec()).await?;
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &key))
 }
 
 fn text(id: RecordingId, file: FileId, until: Timestamp) -> String {

@@ -1,27 +1,36 @@
-//! Recordings: who may make them, who is told, who may see them, and how long they stay. What is written is the business of the
+//! Recordings: who may make them, who is notified, who may see them, and how long they stay. What is written is the business of the
 //! [recorder](crate::recorder).
 
+mod access;
+mod download;
 mod error;
 mod follow;
 mod link;
+mod machine;
+mod owner;
+#[cfg(test)]
+mod tests;
 
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ring::hmac;
+use tokio::sync::{OnceCell, mpsc};
 
+pub use self::access::{RecordingTarget, Requester, principal};
+use self::access::{manages, may_see, shown};
 pub use self::error::RecordingError;
 pub use self::follow::recover;
+use self::machine::Moment;
+use self::owner::{Owner, Owners};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
-use crate::delivery::{Delivery, To};
-use crate::event::Event;
+use crate::delivery::Delivery;
 use crate::event::recording::{
-    ActiveRecording, ConsentRequest, FileKind, Recording, RecordingFailed, RecordingFile,
-    RecordingMode, RecordingNotice, RecordingStatus,
+    ActiveRecording, Recording, RecordingMode, RecordingState, RecordingStatus, StopReason,
 };
-use crate::ids::{CallId, FileId, RecordingId, RoomId, UserId};
+use crate::fact::FactKind;
+use crate::ids::{CallId, FactId, RecordingId, RoomId, UserId};
 use crate::recorder::{Recorder, RecordingSpec, Unrecorded};
 use crate::store::{RecordingQuery, RecordingRecord, Store};
 
@@ -29,39 +38,49 @@ type Result<T> = std::result::Result<T, RecordingError>;
 
 /// Recordings that one answer lists.
 const PAGE: usize = 50;
-
-type Changed =
-    Box<dyn Fn(&RoomId, RecordingId, &'static str, Option<&ActiveRecording>) + Send + Sync>;
+/// Changes that rooms may not have looked at yet; owners of recordings then wait.
+const CHANGES: usize = 256;
 
 /// See the module.
 pub struct Recordings {
+    shared: Arc<Shared>,
+    /// What links are signed with, once the store has given it.
+    key: OnceCell<hmac::Key>,
+}
+
+/// What the owners of recordings work with.
+struct Shared {
     store: Arc<dyn Store>,
     delivery: Arc<Delivery>,
     clock: Clock,
     recorder: Arc<Recorder>,
     config: config::Recordings,
-    key: hmac::Key,
-    changed: OnceLock<Changed>,
+    owners: Owners,
+    changes: mpsc::Sender<RecordingChange>,
 }
 
-/// Who asks.
-#[derive(Clone, Copy, Debug)]
-pub struct Requester {
-    /// The account, or the guest.
-    pub user: UserId,
-    /// An admin or the application's backend.
-    pub operator: bool,
-}
-
-/// Where to record.
+/// The recording of a room began or ended, for its participants.
 #[derive(Clone, Debug)]
-pub struct Place {
-    /// The room, also of a call.
+pub struct RecordingChange {
+    /// Which room.
     pub room: RoomId,
-    /// Everybody who belongs there, whether they are there now or not.
-    pub people: Vec<UserId>,
-    /// The owner of a room and its moderators.
-    pub moderators: Vec<UserId>,
+    /// Which recording.
+    pub recording: RecordingId,
+    /// What it does now.
+    pub state: RecordingState,
+    /// What runs in the room now.
+    pub active: Option<ActiveRecording>,
+}
+
+/// What there is in all recordings together.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Whether recordings can be made at all.
+    pub enabled: bool,
+    /// Recordings that run.
+    pub active: usize,
+    /// Recordings that run, and those whose files are being finished.
+    pub unfinished: usize,
 }
 
 /// Which recordings to list.
@@ -77,183 +96,97 @@ pub struct Listing {
 }
 
 impl Recordings {
-    /// Recordings under this configuration.
+    /// Recordings under this configuration; the receiver gets what participants of rooms are to see of them.
     pub fn new(
         config: &config::Recordings,
         clock: Clock,
         store: Arc<dyn Store>,
         delivery: Arc<Delivery>,
         recorder: Arc<Recorder>,
-    ) -> Self {
-        let key = link::key();
-        let changed = OnceLock::new();
-        Self { store, delivery, clock, recorder, config: config.clone(), key, changed }
+    ) -> (Self, mpsc::Receiver<RecordingChange>) {
+        let (changes, receiver) = mpsc::channel(CHANGES);
+        let (config, owners) = (config.clone(), Owners::default());
+        let shared = Shared { store, delivery, clock, recorder, config, owners, changes };
+        (Self { shared: Arc::new(shared), key: OnceCell::new() }, receiver)
     }
 
-    /// Has `tell` called with what everybody in a room is to see of a recording: which, its state, and what it is while it runs.
-    pub fn on_change(
-        &self,
-        tell: impl Fn(&RoomId, RecordingId, &'static str, Option<&ActiveRecording>)
-        + Send
-        + Sync
-        + 'static,
-    ) {
-        let _ = self.changed.set(Box::new(tell));
-    }
-
-    fn change(&self, room: &RoomId, id: RecordingId, state: &'static str) {
-        if let Some(tell) = self.changed.get() {
-            tell(room, id, state, self.recorder.active(room).as_ref());
+    /// What there is now.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            enabled: self.shared.config.max_parallel > 0,
+            active: self.shared.recorder.running(),
+            unfinished: self.shared.owners.count(),
         }
     }
 
     /// Whether people may record by themselves.
     pub fn allows(&self, operator: bool) -> Result<()> {
-        match self.config.start {
+        match self.shared.config.start {
             config::RecordingStart::Members => Ok(()),
             config::RecordingStart::Operators if operator => Ok(()),
             config::RecordingStart::Operators => Err(RecordingError::Forbidden("an operator")),
         }
     }
 
-    /// Begins a recording. Everybody there is told before the first byte is written.
+    /// Begins a recording. Everybody there is notified before the first byte is written.
     pub async fn start(
         &self,
         by: Option<UserId>,
-        place: &Place,
+        target: RecordingTarget,
         mode: RecordingMode,
     ) -> Result<Recording> {
-        let room = &place.room;
-        let (recorder, place_of) = (self.recorder.clone(), room.clone());
-        let checked = tokio::task::spawn_blocking(move || recorder.check(&place_of)).await;
-        checked.unwrap_or(Err(Unrecorded::Folder))?;
-        let present = self.recorder.people(room).unwrap_or_default();
-        let now = self.clock.now();
-        let mut members: Vec<UserId> = place.people.iter().chain(&present).copied().collect();
-        members.retain(|user| !user.is_guest());
-        members.sort_unstable();
-        members.dedup();
-        let record = RecordingRecord {
-            id: RecordingId::new(self.clock.id()),
-            call: room.call(),
-            room: room.clone(),
-            members,
-            mode,
-            status: RecordingStatus::Recording,
-            started_by: by.filter(|user| !user.is_guest()),
-            moderators: place.moderators.clone(),
-            started_at: now,
-            stopped_at: None,
-            stop_reason: None,
-            files: Vec::new(),
-            retention_until: None,
-            updated_at: now,
-        };
-        self.store.save_recording(record.clone(), Vec::new()).await?;
-        let notice = Event::RecordingStarted(Box::new(RecordingNotice {
-            recording: shown(&record),
-            by: record.started_by,
-        }));
-        self.notify(&record, &present, &notice);
-        let beginning = RecordingSpec { id: record.id, mode, by: record.started_by, at: now };
-        let (recorder, place) = (self.recorder.clone(), room.clone());
-        let begun = tokio::task::spawn_blocking(move || recorder.start(&place, &beginning)).await;
-        if let Err(why) = begun.unwrap_or(Err(Unrecorded::Folder)) {
-            let over = RecordingRecord {
-                status: RecordingStatus::Failed,
-                stopped_at: Some(self.clock.now()),
-                ..record.clone()
-            };
-            self.store.save_recording(over.clone(), Vec::new()).await?;
-            self.notify_failed(&over, &present, "it could not begin");
-            return Err(why.into());
-        }
-        tracing::info!(recording = %record.id, %room, %mode, by = ?by, "recording");
-        if self.config.consent == config::Consent::Required {
-            let asked = Event::RecordingConsentRequest(Box::new(ConsentRequest {
-                recording: shown(&record),
-            }));
-            self.notify(&record, &present, &asked);
-            if let Some(by) = by {
-                self.recorder.consent(room, by, true);
-            }
-        }
-        self.change(room, record.id, "recording");
-        Ok(shown(&record))
+        self.shared.start(by, target, mode).await
     }
 
-    /// Tells everybody whom a recording concerns.
-    fn notify(&self, record: &RecordingRecord, present: &[UserId], event: &Event) {
-        let absent = record.members.iter().filter(|user| !present.contains(user));
-        for &user in present.iter().chain(absent) {
-            self.delivery.send(To::User(user), event);
-        }
+    /// A recording that the requester may know of.
+    async fn known(&self, requester: Requester, id: RecordingId) -> Result<RecordingRecord> {
+        let record = self.shared.store.recording(id).await?;
+        record.filter(|record| may_see(record, requester)).ok_or(RecordingError::NotFound)
     }
 
-    fn notify_failed(&self, record: &RecordingRecord, present: &[UserId], reason: &str) {
-        // That nothing was sent is no error.
-        if record.status == RecordingStatus::Failed {
-            metrics::counter!("rtc_recording_errors_total").increment(1);
-        }
-        let failed = RecordingFailed { recording_id: record.id, reason: reason.to_owned() };
-        self.notify(record, present, &Event::RecordingFailed(Box::new(failed)));
+    /// The room of a recording that the requester may know of.
+    pub async fn room_of(&self, requester: Requester, id: RecordingId) -> Result<RoomId> {
+        Ok(self.known(requester, id).await?.room)
     }
 
-    /// A recording that the asking one may know of.
-    async fn known(&self, asking: Requester, id: RecordingId) -> Result<RecordingRecord> {
-        let record = self.store.recording(id).await?;
-        let may = |record: &RecordingRecord| {
-            manages(record, asking) || record.members.contains(&asking.user)
-        };
-        record.filter(may).ok_or(RecordingError::NotFound)
-    }
-
-    /// Which room a recording that the asking one may know of runs in.
-    pub async fn room_of(&self, asking: Requester, id: RecordingId) -> Result<RoomId> {
-        Ok(self.known(asking, id).await?.room)
-    }
-
-    /// Ends a recording: anybody of a call may, and in a room who started it or `moderates`.
+    /// Ends a recording: each member of a call may, and in a room who started it or `moderates`.
     pub async fn stop(
         &self,
-        asking: Requester,
+        requester: Requester,
         id: RecordingId,
         moderates: bool,
     ) -> Result<Recording> {
-        let record = self.known(asking, id).await?;
-        if !(manages(&record, asking) || moderates || record.call.is_some()) {
+        let record = self.known(requester, id).await?;
+        if !(manages(&record, requester) || moderates || record.call.is_some()) {
             return Err(RecordingError::Forbidden("who started it, or a moderator"));
         }
-        let runs = self.recorder.active(&record.room).is_some_and(|it| it.recording_id == id);
-        if runs {
-            self.recorder.stop(&record.room, "requested");
-        }
-        Ok(shown(&record))
+        let stopping = self.shared.owners.stop(id, StopReason::Requested).await?;
+        Ok(stopping.unwrap_or_else(|| shown(&record)))
     }
 
-    /// Somebody agrees to be recorded, or no longer.
+    /// A user agrees to be recorded, or no longer.
     pub async fn consent(&self, me: UserId, id: RecordingId, consents: bool) -> Result<()> {
-        let record = self.store.recording(id).await?.ok_or(RecordingError::NotFound)?;
-        let present = self.recorder.people(&record.room).unwrap_or_default();
+        let record = self.shared.store.recording(id).await?.ok_or(RecordingError::NotFound)?;
+        let present = self.shared.recorder.people(&record.room).unwrap_or_default();
         if !record.members.contains(&me) && !present.contains(&me) {
             return Err(RecordingError::NotFound);
         }
-        if self.recorder.active(&record.room).is_some_and(|it| it.recording_id == id) {
-            self.recorder.consent(&record.room, me, consents);
+        if self.active(&record.room).is_some_and(|it| it.recording_id == id) {
+            self.shared.recorder.consent(&record.room, me, consents);
         }
         Ok(())
     }
 
-    /// Recordings that the asking one may see, newest first, and where the next page begins.
+    /// Recordings that the requester may see, newest first, and where the next page begins.
     pub async fn list(
         &self,
-        asking: Requester,
+        requester: Requester,
         listing: Listing,
     ) -> Result<(Vec<Recording>, Option<String>)> {
         let limit = listing.limit.unwrap_or(PAGE).clamp(1, PAGE);
         let before = listing.cursor.as_deref().map(str::parse).transpose();
         let query = RecordingQuery {
-            user: (!asking.operator).then_some(asking.user),
+            user: (!requester.operator).then_some(requester.user),
             call: listing.call,
             room: listing.room,
             status: listing.status,
@@ -261,165 +194,135 @@ impl Recordings {
             before: before.map_err(|_| RecordingError::Cursor)?,
             limit,
         };
-        let found = self.store.recordings(query).await?;
+        let found = self.shared.store.recordings(query).await?;
         let next = found.last().filter(|_| found.len() == limit).map(|last| last.id.to_string());
         Ok((found.iter().map(shown).collect(), next))
     }
 
     /// One recording.
-    pub async fn one(&self, asking: Requester, id: RecordingId) -> Result<Recording> {
-        Ok(shown(&self.known(asking, id).await?))
+    pub async fn one(&self, requester: Requester, id: RecordingId) -> Result<Recording> {
+        Ok(shown(&self.known(requester, id).await?))
     }
 
-    /// The newest recording of each call that has one.
+    /// The newest recording of a call.
     pub async fn of_call(&self, call: CallId) -> Result<Option<Recording>> {
         let query = RecordingQuery { call: Some(call), limit: 1, ..RecordingQuery::default() };
-        let found = self.store.recordings(query).await?;
+        let found = self.shared.store.recordings(query).await?;
         Ok(found.first().map(shown))
     }
 
     /// Deletes a recording with its files: who started it, who moderated the room then, or an operator.
-    pub async fn delete(&self, asking: Requester, id: RecordingId) -> Result<()> {
-        let record = self.known(asking, id).await?;
-        if !manages(&record, asking) {
+    pub async fn delete(&self, requester: Requester, id: RecordingId) -> Result<()> {
+        let record = self.known(requester, id).await?;
+        if !manages(&record, requester) {
             return Err(RecordingError::Forbidden("who started it, a moderator, or an operator"));
         }
         if record.status.is_open() {
             return Err(RecordingError::Running);
         }
-        self.forget(&record).await
+        self.shared.forget(&record, Some(requester.user)).await
     }
 
-    /// Has everything deleted soon that a person may have been recorded in.
-    pub async fn expire(&self, user: UserId) -> Result<()> {
+    /// Has everything deleted that a person may be heard in: at once, or as soon as it has ended.
+    pub async fn erase(&self, user: UserId) -> Result<()> {
         let mut before = None;
         loop {
             let (user, limit) = (Some(user), PAGE);
             let query = RecordingQuery { user, before, limit, ..RecordingQuery::default() };
-            let found = self.store.recordings(query).await?;
+            let found = self.shared.store.recordings(query).await?;
             let (full, last) = (found.len() == PAGE, found.last().map(|last| last.id));
             for record in found {
-                let runs = self.recorder.active(&record.room);
-                if runs.is_some_and(|it| it.recording_id == record.id) {
-                    self.recorder.stop(&record.room, "erased");
-                }
-                let retention_until = Some(self.clock.now());
-                self.store
-                    .save_recording(RecordingRecord { retention_until, ..record }, Vec::new())
-                    .await?;
+                self.shared.expire(record).await?;
             }
             if !full {
-                return self.retire().await;
+                return self.shared.retire().await;
             }
             before = last;
         }
     }
 
-    /// Files first: a row without files can be tried again.
-    async fn forget(&self, record: &RecordingRecord) -> Result<()> {
+    /// The recording that runs in a room, as its participants see it.
+    pub fn active(&self, room: &RoomId) -> Option<ActiveRecording> {
+        self.shared.recorder.active(room)
+    }
+
+    /// Ends all recordings and waits until their files are whole, for `patience` at most; what is not done then is recovered at
+    /// the next start.
+    pub async fn stop_all(&self, reason: StopReason, patience: Duration) {
+        let stopped = self.shared.owners.stop_all(reason);
+        if tokio::time::timeout(patience, stopped).await.is_err() {
+            let unfinished = self.shared.owners.count();
+            tracing::warn!(unfinished, "recordings are left to be recovered at the next start");
+        }
+    }
+}
+
+impl Shared {
+    async fn start(
+        self: &Arc<Self>,
+        by: Option<UserId>,
+        target: RecordingTarget,
+        mode: RecordingMode,
+    ) -> Result<Recording> {
+        let RecordingTarget { room, people, moderators } = target;
+        let (id, now) = (RecordingId::new(self.clock.id()), self.clock.now());
+        let spec = RecordingSpec { id, mode, by, at: now };
+        let (sender, events) = mpsc::channel(owner::EVENTS);
+        let present = self.recorder.reserve(&room, &spec, sender)?;
+        let recorder = self.recorder.clone();
+        let checked = tokio::task::spawn_blocking(move || recorder.check_disk()).await;
+        if let Err(why) = checked.unwrap_or(Err(Unrecorded::Folder)) {
+            self.recorder.release(&room, id);
+            return Err(why.into());
+        }
+        let accounts = people.into_iter().chain(present.iter().copied());
+        let mut members: Vec<UserId> = accounts.filter(|user| !user.is_guest()).collect();
+        members.sort_unstable();
+        members.dedup();
+        let record = RecordingRecord {
+            id,
+            call: room.call(),
+            room,
+            members,
+            mode,
+            status: RecordingStatus::Recording,
+            started_by: by.filter(|user| !user.is_guest()),
+            moderators,
+            started_at: now,
+            stopped_at: None,
+            stop_reason: None,
+            files: Vec::new(),
+            retention_until: None,
+            updated_at: now,
+        };
+        Owner::start(self, record, present, events).await
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.clock.now(), fact: FactId::new(self.clock.id()) }
+    }
+
+    /// Has a recording deleted: one that is not over ends first, and its owner deletes it.
+    async fn expire(&self, record: RecordingRecord) -> Result<()> {
+        if self.owners.erase(record.id).await?.is_none() {
+            let retention_until = Some(self.clock.now());
+            let record = RecordingRecord { retention_until, ..record };
+            self.store.save_recording(record, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a recording, because `by` asked for it or its time has come. Files first: a row without files can be tried again.
+    async fn forget(&self, record: &RecordingRecord, by: Option<UserId>) -> Result<()> {
         let (recorder, id) = (self.recorder.clone(), record.id);
         let deleted = tokio::task::spawn_blocking(move || recorder.delete(id)).await;
         if !matches!(deleted, Ok(Ok(()))) {
             tracing::error!(recording = %id, ?deleted, "files of a recording could not be deleted");
             return Err(RecordingError::Folder);
         }
-        self.store.remove_recording(id, Vec::new()).await?;
+        let fact = machine::fact(record, FactKind::RecordingDeleted, self.moment()).by(by);
+        self.store.remove_recording(id, vec![fact]).await?;
         tracing::info!(recording = %id, "deleted");
         Ok(())
-    }
-
-    /// A file of a recording, and where it is.
-    pub async fn file(
-        &self,
-        asking: Requester,
-        id: RecordingId,
-        file: FileId,
-    ) -> Result<(RecordingFile, PathBuf)> {
-        let record = self.known(asking, id).await?;
-        self.file_of(&record, file)
-    }
-
-    fn file_of(&self, record: &RecordingRecord, id: FileId) -> Result<(RecordingFile, PathBuf)> {
-        if record.status != RecordingStatus::Completed {
-            return Err(RecordingError::NotReady(record.status));
-        }
-        let file = record.files.iter().find(|file| file.file_id == id);
-        let file = file.ok_or(RecordingError::NoFile)?.clone();
-        let path = self.recorder.path(record.id, &file);
-        // What somebody put there in its place is not what was recorded.
-        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
-        if is_file { Ok((file, path)) } else { Err(RecordingError::NoFile) }
-    }
-
-    /// The path and query under which everybody may fetch a file for a while, and until when.
-    pub async fn link(
-        &self,
-        asking: Requester,
-        id: RecordingId,
-        file: FileId,
-    ) -> Result<(String, Timestamp)> {
-        let record = self.known(asking, id).await?;
-        self.file_of(&record, file)?;
-        Ok(self.signed(id, file))
-    }
-
-    /// See [`Self::link`], of a file that is known to be there.
-    pub fn signed(&self, id: RecordingId, file: FileId) -> (String, Timestamp) {
-        let until = self.clock.now().after(Duration::from_secs(self.config.link_ttl));
-        let signature = link::sign(&self.key, id, file, until);
-        let query = format!("expires={}&signature={signature}", until.0);
-        (format!("/api/recordings/{id}/files/{file}?{query}"), until)
-    }
-
-    /// The file that a link is good for.
-    pub async fn linked(
-        &self,
-        id: RecordingId,
-        file: FileId,
-        (expires, signature): (i64, &str),
-    ) -> Result<(RecordingFile, PathBuf)> {
-        let until = Timestamp(expires);
-        let good = link::verify(&self.key, id, file, until, signature);
-        if !good || until <= self.clock.now() {
-            return Err(RecordingError::Link);
-        }
-        let record = self.store.recording(id).await?.ok_or(RecordingError::Link)?;
-        self.file_of(&record, file)
-    }
-
-    /// What everybody in a room sees of a recording that runs there.
-    pub fn active(&self, room: &RoomId) -> Option<ActiveRecording> {
-        self.recorder.active(room)
-    }
-}
-
-/// Whether a recording is for the asking one to stop and to delete, wherever that one was while it ran.
-fn manages(record: &RecordingRecord, asking: Requester) -> bool {
-    let own = record.started_by == Some(asking.user);
-    asking.operator || own || record.moderators.contains(&asking.user)
-}
-
-/// The file that stands for a whole recording where only one can be named: everybody's voice, or the longest.
-pub fn principal(recording: &Recording) -> Option<&RecordingFile> {
-    let mix = recording.files.iter().find(|file| file.kind == FileKind::Mix);
-    let tracks = recording.files.iter().filter(|file| file.kind != FileKind::Manifest);
-    mix.or_else(|| tracks.max_by_key(|file| (file.kind == FileKind::Video, file.duration_ms)))
-}
-
-/// A recording as clients see it.
-fn shown(record: &RecordingRecord) -> Recording {
-    Recording {
-        recording_id: record.id,
-        call_id: record.call,
-        room_id: record.room.clone(),
-        mode: record.mode,
-        status: record.status,
-        started_at: record.started_at,
-        stopped_at: record.stopped_at,
-        stop_reason: record.stop_reason.clone(),
-        started_by: record.started_by,
-        user_ids: record.members.clone(),
-        files: record.files.clone(),
-        retention_until: record.retention_until,
     }
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::table::{Context, Done, Outcome};
+use super::context::{Context, Done, Outcome};
 use crate::chat::SendMessage;
 use crate::clock::Timestamp;
 use crate::delivery::To;

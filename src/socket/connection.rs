@@ -14,7 +14,7 @@ use tracing::{Instrument as _, Span};
 use super::incoming::{Asked, Incoming};
 use super::table;
 use crate::app::App;
-use crate::calls::Actor;
+use crate::calls::Device;
 use crate::chat::ChatError;
 use crate::delivery::{Frame, Session};
 use crate::error::{Problem, Reason};
@@ -86,10 +86,10 @@ impl Connection {
     }
 
     /// Who acts, for the rules of calls.
-    pub(super) fn actor(&self) -> Actor {
+    pub(super) fn device(&self) -> Device {
         let about = &self.session.about;
         let (device_id, device_name) = (about.device_id.clone(), about.device_name.clone());
-        Actor { user: about.user, session: Some(about.id), device_id, device_name }
+        Device { user: about.user, session: Some(about.id), device_id, device_name }
     }
 
     /// Takes an event; the future that comes back does the work, unless an earlier one is at it.

@@ -5,6 +5,7 @@ mod calls;
 mod chat;
 mod connect;
 mod connection;
+mod context;
 mod expiry;
 mod incoming;
 mod recordings;

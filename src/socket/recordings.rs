@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::table::{Context, Done, Outcome};
+use super::context::{Context, Done, Outcome};
 use crate::error::Problem;
 use crate::event::recording::{Recording, RecordingMode};
 use crate::ids::{CallId, RecordingId, RoomId};

@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::calls::Leg;
-use super::table::{Context, Done, Outcome};
+use super::context::{Context, Done, Outcome};
 use crate::error::{Problem, Reason};
 use crate::event::IceServer;
 use crate::event::recording::ActiveRecording;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::table::{Context, Done, Outcome};
+use super::context::{Context, Done, Outcome};
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
 use crate::event::{PresenceMode, SyncBatch, UserStatus};

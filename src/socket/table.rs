@@ -1,27 +1,15 @@
 //! The events that clients may send: name, handler, payload and acknowledgement, in one table from which the API description
 //! is made as well.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::connection::Connection;
+use super::context::{Context, Done, Outcome};
 use super::incoming::{Parts, parse};
 use super::{calls, chat, recordings, rooms, session};
 use crate::error::Problem;
 use crate::event::{Schemas, register};
-
-/// What a handler gets beside the payload.
-pub(super) type Context = Arc<Connection>;
-
-/// What a handler gives: the fields of the acknowledgement beside `ok`.
-pub(super) type Outcome<T> = Result<T, Problem>;
-
-/// An acknowledgement without fields.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Done {}
 
 #[derive(Serialize)]
 struct Positive<T> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::event::recording::{RecordingFile, RecordingMode, RecordingStatus};
+use crate::event::recording::{RecordingFile, RecordingMode, RecordingStatus, StopReason};
 use crate::event::{
     CallEntry, CallStatus, CallType, ConversationKind, EndReason, Gender, MediaPath, MessageType,
     Platform, PresenceMode, Role,
@@ -620,7 +620,7 @@ pub struct RecordingRecord {
     pub moderators: Vec<UserId>,
     pub started_at: Timestamp,
     pub stopped_at: Option<Timestamp>,
-    pub stop_reason: Option<String>,
+    pub stop_reason: Option<StopReason>,
     pub files: Vec<RecordingFile>,
     pub retention_until: Option<Timestamp>,
     pub updated_at: Timestamp,

@@ -8,13 +8,8 @@ use super::sources;
 
 /// Pairs that still import each other.
 const ALLOWED: &[(&str, &str)] = &[
-    ("calls/live", "calls/relayed"),
-    ("socket/calls", "socket/table"),
-    ("socket/chat", "socket/table"),
     ("socket/connection", "socket/table"),
-    ("socket/recordings", "socket/table"),
-    ("socket/rooms", "socket/table"),
-    ("socket/session", "socket/table"),
+    ("store/mongo/facts", "store/mongo/unit"),
     ("store/sqlite/calls", "store/sqlite/log"),
     ("store/sqlite/log", "store/sqlite/marks"),
     ("store/sqlite/log", "store/sqlite/messages"),

@@ -92,7 +92,7 @@ test('two tabs complete a video call and see each other', async () => {
 })
 
 test('every page shows itself, light and dark and on a phone, and works by keyboard', async () => {
-  for (const [path, name] of [['/', 'home'], ['/docs', 'docs']]) {
+  for (const [path, name] of [['/', 'home'], ['/docs', 'docs'], ['/docs/client', 'client']]) {
     const tab = await page(browser, server.url + path, { colorScheme: name === 'home' ? 'dark' : 'light' })
     await tab.waitForLoadState('networkidle')
     await tab.screenshot({ path: `${shots}/${name}.png` })

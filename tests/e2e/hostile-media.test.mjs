@@ -19,7 +19,7 @@ let publisher
 let viewer
 before(async () => {
   server = await Server.start({ env: { SWITCHBOARD_ROOMS__CREATE: 'anyone', SWITCHBOARD_TURN__MODE: 'off', SWITCHBOARD_MEDIA__WORKERS: '2' } })
-  port = Number(server.log.match(/told these addresses for media[^\n]*?127\.0\.0\.1:(\d+)/)[1])
+  port = Number(server.media.split(':').pop())
   await server.people(7, 8, 9)
   publisher = whipClient(server, 'publish', 7, 'live')
   await until(() => publisher.says('connected'), 'the publisher is connected')

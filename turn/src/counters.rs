@@ -32,7 +32,7 @@ counters! {
     refused_capacity,
     /// Allocations refused because no port of the range could be opened.
     refused_ports,
-    /// Allocations refused because the process may open no more descriptors.
+    /// Allocations refused, and attempts to accept a connection that failed, because the process may open no more descriptors.
     refused_descriptors,
     /// Ports of the range that another program had when they were to be opened; another one is tried then.
     ports_taken,

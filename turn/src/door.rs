@@ -1,7 +1,7 @@
 //! The door between the relay and whoever lives in the same process (the SFU): packets between them never enter the kernel.
 //!
 //! What passes is checked as on the wire: the allocation lives, it has a permission for the other side, and it keeps to
-//! its bandwidth. An insider is found by his exact address and port. Queues are bounded and nobody is called back on the same stack.
+//! its bandwidth. An insider is found by its exact address and port. Queues are bounded, and no caller is called back on the same stack.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -85,7 +85,7 @@ impl Drop for Batch {
 }
 
 /// The batches of one thread: each comes back, from whichever thread, when it is dropped, and is lent again. Nothing is shared
-/// and nobody waits.
+/// and no thread waits.
 #[derive(Debug)]
 pub struct Batches {
     owner: SyncSender<Batch>,
@@ -127,10 +127,10 @@ impl Mailbox {
     }
 }
 
-/// Somebody who lives in this process.
+/// A receiver of datagrams in this process.
 pub trait Insider: Send + Sync {
-    /// Takes packets that clients sent to him, each from a relayed address. It runs on a worker of the relay and must not wait;
-    /// what he answers at once goes into `replies` (from his address, to a relayed one), the rest through [`Door::send`].
+    /// Takes packets that clients sent to it, each from a relayed address. It runs on a worker of the relay and must not wait;
+    /// what it answers at once goes into `replies` (from its address, to a relayed one), the rest through [`Door::send`].
     fn receive(&self, packets: &Batch, replies: &mut Batch);
 }
 
@@ -194,7 +194,7 @@ impl Door {
         self.changed();
     }
 
-    /// From now on nobody lives at `address`.
+    /// From now on no insider has `address`.
     pub fn unregister(&self, address: SocketAddr) {
         self.insiders.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
         self.changed();
@@ -226,8 +226,8 @@ impl Door {
         self.mailboxes.get().map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Sends packets to relayed addresses, from any thread. Returns how many were dropped because a queue was full or nobody
-    /// has such an address.
+    /// Sends packets to relayed addresses, from any thread. Returns how many were dropped because a queue was full or no
+    /// allocation has such an address.
     pub fn send(&self, packets: &Batch) -> usize {
         let mut dropped = 0;
         let mut sorted: Vec<Batch> = self.mailboxes().iter().map(|_| Batch::default()).collect();
@@ -264,8 +264,8 @@ impl Outward {
         Self { door, waiting, batches }
     }
 
-    /// Lays a packet aside until [`Self::send`]; returns how many were dropped because a queue was full or nobody has such an
-    /// address.
+    /// Lays a packet aside until [`Self::send`]; returns how many were dropped because a queue was full or no allocation
+    /// has such an address.
     pub fn push(&mut self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> usize {
         let Some(worker) = self.door.worker(to) else { return 1 };
         let Some(batch) = self.waiting.get_mut(worker) else { return 1 };

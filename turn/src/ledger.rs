@@ -59,9 +59,9 @@ impl Home {
     }
 }
 
-/// How a port is wished for.
+/// Which port is asked for (RFC 8656 §7.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Wish {
+pub(crate) enum PortRequest {
     Any,
     /// An even one (EVEN-PORT, R = 0).
     Even,
@@ -171,17 +171,19 @@ impl Ledger {
     pub(crate) fn take(
         &self,
         family: Family,
-        wish: Wish,
+        wish: PortRequest,
         user: &Arc<str>,
         now: Instant,
     ) -> Option<Taken> {
         match wish {
-            Wish::Reserved(token) => self.take_reserved(family, token, user, now),
-            Wish::Any => self.claim(family, |_| true).map(|port| Taken { port, token: None }),
-            Wish::Even => self
+            PortRequest::Reserved(token) => self.take_reserved(family, token, user, now),
+            PortRequest::Any => {
+                self.claim(family, |_| true).map(|port| Taken { port, token: None })
+            }
+            PortRequest::Even => self
                 .claim(family, |port| port.is_multiple_of(2))
                 .map(|port| Taken { port, token: None }),
-            Wish::Pair => self.take_pair(family, user, now),
+            PortRequest::Pair => self.take_pair(family, user, now),
         }
     }
 

@@ -1,5 +1,5 @@
 //! Nonces without memory (RFC 8489 §9.2): the time and a keyed hash of it and of the client's address. One that was made for
-//! another address, or by anybody else, does not fit; an old one is stale.
+//! another address, or by another client, does not fit; an old one is stale.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -11,7 +11,7 @@ use turn_types::attribute::{
 };
 
 use crate::allocation::{Allocation, Client, Relayed};
-use crate::ledger::{Family, Full, Home, Ledger, Wish};
+use crate::ledger::{Family, Full, Home, Ledger, PortRequest};
 use crate::message::{Answer, Reference, Request, WantedFamily};
 use crate::relay::{Output, Relay, SocketKey, Unopened};
 use crate::requests::{
@@ -29,7 +29,7 @@ const UDP: u8 = 17;
 pub(crate) struct Opening {
     reference: Reference,
     signer: Signer,
-    wish: Wish,
+    wish: PortRequest,
     /// Sockets whose outcome is not known yet.
     waiting: usize,
     /// Ports that could not be opened.
@@ -104,7 +104,7 @@ impl Relay {
         for &family in wanted.families {
             let taken = self.take(index, family, now);
             // The token alone says which family it is for.
-            if taken && matches!(wanted.wish, Wish::Reserved(_)) {
+            if taken && matches!(wanted.wish, PortRequest::Reserved(_)) {
                 if let Some(allocation) = self.allocations.get_mut(index as usize) {
                     allocation.missing = None;
                 }
@@ -227,7 +227,7 @@ impl Relay {
 /// What an Allocate request asks for.
 struct Wanted {
     families: &'static [Family],
-    wish: Wish,
+    wish: PortRequest,
 }
 
 impl Wanted {
@@ -244,16 +244,16 @@ impl Wanted {
         }
         let wish = match (even, token) {
             (Some(_), Some(_)) => return Err(BAD_REQUEST),
-            (None, Some(token)) => Wish::Reserved(token.to_be_bytes()),
-            (Some(true), None) => Wish::Pair,
-            (Some(false), None) => Wish::Even,
-            (None, None) => Wish::Any,
+            (None, Some(token)) => PortRequest::Reserved(token.to_be_bytes()),
+            (Some(true), None) => PortRequest::Pair,
+            (Some(false), None) => PortRequest::Even,
+            (None, None) => PortRequest::Any,
         };
         let families: &[Family] = match (family, more) {
             (Some(_), Some(_)) => return Err(BAD_REQUEST),
             (None, Some(more)) => {
                 let v6 = more == WantedFamily::Known(Family::V6);
-                let fits = v6 && matches!(wish, Wish::Any | Wish::Even);
+                let fits = v6 && matches!(wish, PortRequest::Any | PortRequest::Even);
                 if fits { &[Family::V4, Family::V6] } else { return Err(BAD_REQUEST) }
             }
             (Some(_), None) if token.is_some() => return Err(BAD_REQUEST),

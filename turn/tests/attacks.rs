@@ -14,7 +14,7 @@ use crate::support::{
     went_outside,
 };
 
-/// Addresses that are not what they look like, or are nobody's business.
+/// Addresses that are not what they look like, or belong to no peer.
 const FORBIDDEN: &[&str] = &[
     "127.0.0.1:80",
     "127.9.9.9:80",
@@ -106,7 +106,7 @@ fn the_machines_own_addresses_are_refused_whatever_the_operator_allows() {
     }
     // Relayed addresses are reached inside; every other port of that address is not.
     assert_eq!(bench.permit(ann, "ann", &[&format!("{OURS}:1")]).code(), 0);
-    // A port of the range that is nobody's relayed address now; which one the allocation has is left to chance.
+    // A port of the range that is no relayed address now; which one the allocation has is left to chance.
     let free = (50_500..51_000).find(|port| bench.open.values().all(|open| open.port() != *port));
     for port in [22, 3478, 27017, free.unwrap()] {
         assert_eq!(bench.bind(ann, "ann", 0x4001, &format!("{OURS}:{port}")).code(), 403, "{port}");
@@ -218,8 +218,8 @@ fn nothing_passes_without_a_permission() {
     assert_eq!(bench.send(ann, PEER, b"x"), None);
     assert_eq!(bench.channel_data(ann, 0x4000, b"x"), None);
     bench.permit(ann, "ann", &[PEER]);
-    assert!(bench.hear(relayed, "9.9.9.9:7").is_some(), "the port does not matter");
-    assert_eq!(bench.hear(relayed, "9.9.9.8:5000"), None, "the address does");
+    assert!(bench.peer_sends(relayed, "9.9.9.9:7").is_some(), "the port does not matter");
+    assert_eq!(bench.peer_sends(relayed, "9.9.9.8:5000"), None, "the address does");
 }
 
 #[test]
@@ -477,7 +477,7 @@ fn channel_numbers_and_peers_have_one_partner() {
     assert_eq!(bench.bind(ann, "ann", 0x4000, PEER).code(), 0, "the same again refreshes");
     assert_eq!(bench.bind(ann, "ann", 0x4FFF, "9.9.9.9:5001").code(), 0);
     let relayed = bench.relay.allocations(bench.now)[0].relayed[0];
-    assert_eq!(bench.hear(relayed, PEER).unwrap().framing, as_channel(0x4000));
+    assert_eq!(bench.peer_sends(relayed, PEER).unwrap().framing, as_channel(0x4000));
 }
 
 #[test]

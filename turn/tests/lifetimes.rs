@@ -17,7 +17,7 @@ fn an_allocation_runs_out_to_the_second_and_a_refresh_keeps_it() {
     bench.permit(ann, "ann", &[PEER]);
     bench.wait(599 * SECOND);
     bench.permit(ann, "ann", &[PEER]);
-    assert!(bench.hear(relayed, PEER).is_some());
+    assert!(bench.peer_sends(relayed, PEER).is_some());
     assert_eq!(bench.refresh(ann, "ann", 700).lifetime(), 700);
     bench.wait(600 * SECOND);
     bench.permit(ann, "ann", &[PEER]);
@@ -25,7 +25,7 @@ fn an_allocation_runs_out_to_the_second_and_a_refresh_keeps_it() {
     assert!(went_outside(bench.send(ann, PEER, b"x").as_ref(), PEER));
     bench.now += SECOND;
     assert_eq!(bench.send(ann, PEER, b"x"), None, "even before it is swept away");
-    assert_eq!(bench.hear(relayed, PEER), None);
+    assert_eq!(bench.peer_sends(relayed, PEER), None);
     assert_eq!(bench.refresh(ann, "ann", 600).code(), 437, "too late");
     bench.wait(SECOND);
     assert!(bench.open.is_empty(), "its socket is closed");
@@ -58,12 +58,16 @@ fn a_permission_lasts_five_minutes_and_a_channel_ten() {
         .relayed()[0];
     bench.bind(ann, "ann", 0x4000, PEER);
     bench.wait(299 * SECOND);
-    assert_eq!(bench.hear(relayed, PEER).unwrap().framing, as_channel(0x4000));
+    assert_eq!(bench.peer_sends(relayed, PEER).unwrap().framing, as_channel(0x4000));
     bench.wait(SECOND);
-    assert_eq!(bench.hear(relayed, PEER), None, "the permission is over");
+    assert_eq!(bench.peer_sends(relayed, PEER), None, "the permission is over");
     assert!(bench.channel_data(ann, 0x4000, b"x").is_some(), "the channel is not");
     assert_eq!(bench.permit(ann, "ann", &[PEER]).code(), 0);
-    assert_eq!(bench.hear(relayed, PEER).unwrap().framing, as_channel(0x4000), "and serves again");
+    assert_eq!(
+        bench.peer_sends(relayed, PEER).unwrap().framing,
+        as_channel(0x4000),
+        "and serves again"
+    );
     bench.wait(299 * SECOND);
     assert!(bench.channel_data(ann, 0x4000, b"x").is_some());
     bench.wait(SECOND);
@@ -89,7 +93,7 @@ fn hours_of_refreshes_keep_everything_alive() {
             assert_eq!(bench.refresh(ann, "ann", 600).code(), 0, "minute {minute}");
         }
         assert!(bench.channel_data(ann, 0x4000, b"x").is_some());
-        assert!(bench.hear(relayed, PEER).is_some(), "minute {minute}");
+        assert!(bench.peer_sends(relayed, PEER).is_some(), "minute {minute}");
     }
     assert_eq!(bench.open.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! What the relay promises, told as sentences.
+//! What the relay promises, in sentences.
 
 #![allow(
     clippy::unwrap_used,

@@ -53,14 +53,14 @@ fn packets_go_out_and_come_back_as_indications_and_over_a_channel() {
         if *socket == key(0) && *peer == at(PEER) && payload.len() == 5),
         "{sent:?}"
     );
-    let heard = bench.hear(relayed, PEER).unwrap();
-    assert!(matches!(heard.framing, Framing::Data { peer, .. } if peer == at(PEER)));
-    assert_eq!(heard.client, ann);
+    let received = bench.peer_sends(relayed, PEER).unwrap();
+    assert!(matches!(received.framing, Framing::Data { peer, .. } if peer == at(PEER)));
+    assert_eq!(received.client, ann);
 
     assert_eq!(bench.bind(ann, "ann", 0x4321, PEER).code(), 0);
     let sent = bench.channel_data(ann, 0x4321, b"hello").unwrap();
     assert!(matches!(sent, Onward::Outside { payload, .. } if payload == (4..9)));
-    assert_eq!(bench.hear(relayed, PEER).unwrap().framing, as_channel(0x4321));
+    assert_eq!(bench.peer_sends(relayed, PEER).unwrap().framing, as_channel(0x4321));
     let views = bench.relay.allocations(bench.now);
     assert_eq!(
         (views[0].to_peers.packets, views[0].to_peers.bytes, views[0].to_client.packets),
@@ -314,7 +314,7 @@ fn a_reservation_ends_with_its_time_or_with_the_allocation_that_made_it() {
     assert_eq!(bench.ask(ann, &signed_by("ann"), ALLOCATE, reserved).code(), 508, "it has ended");
     assert_eq!(bench.ask(ann, &signed_by("ann"), ALLOCATE, even).code(), 0);
     bench.wait(std::time::Duration::from_secs(31));
-    assert!(bench.reserved.is_empty(), "nobody has taken it up");
+    assert!(bench.reserved.is_empty(), "it was not taken up");
     assert_eq!(bench.open.len(), 1);
     assert_eq!(bench.refresh(ann, "ann", 0).code(), 0);
 }
@@ -348,7 +348,7 @@ fn who_lives_inside_is_found_by_the_exact_address_and_checked_like_the_wire() {
     let media = at("10.0.0.5:7000");
     let mut bench = Bench::default();
     let relayed = bench.allocate(ann, "ann").relayed()[0];
-    assert_eq!(bench.permit(ann, "ann", &["10.0.0.5:7000"]).code(), 403, "nobody lives there yet");
+    assert_eq!(bench.permit(ann, "ann", &["10.0.0.5:7000"]).code(), 403, "no insider has it yet");
     bench.relay.set_insiders([media].into());
     assert_eq!(bench.relay.handle_inside(media, relayed, 5, bench.now), None, "not permitted");
     assert_eq!(bench.bind(ann, "ann", 0x4000, "10.0.0.5:7000").code(), 0);
@@ -362,7 +362,7 @@ fn who_lives_inside_is_found_by_the_exact_address_and_checked_like_the_wire() {
     );
     assert_eq!(bench.open.len(), 1);
     bench.relay.set_insiders([].into());
-    assert_eq!(bench.channel_data(ann, 0x4000, b"x"), None, "he has moved out");
+    assert_eq!(bench.channel_data(ann, 0x4000, b"x"), None, "the insider is gone");
 }
 
 #[test]
@@ -421,9 +421,9 @@ proptest! {
     #[test]
     fn nothing_that_is_sent_panics_or_opens_anything(datagrams: Vec<Vec<u8>>, from in addresses()) {
         let mut bench = Bench::default();
-        let stranger = Client { remote: from, ..client("9.1.1.1:1000") };
+        let other = Client { remote: from, ..client("9.1.1.1:1000") };
         for datagram in datagrams {
-            let (onward, _) = bench.raw(stranger, &datagram);
+            let (onward, _) = bench.raw(other, &datagram);
             prop_assert_eq!(onward, None);
         }
         prop_assert_eq!(bench.ledger.allocations(), 0);

@@ -242,7 +242,7 @@ impl Bench {
     pub fn raw(&mut self, client: Client, bytes: &[u8]) -> (Option<Onward>, Vec<Answer>) {
         let onward = self.relay.handle_client(client, bytes, self.now);
         let answers = self.carry_out();
-        assert!(answers.iter().all(|(to, _)| *to == client), "an answer to somebody else");
+        assert!(answers.iter().all(|(to, _)| *to == client), "an answer to another client");
         (onward, answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
@@ -345,7 +345,7 @@ impl Bench {
     }
 
     /// A packet from outside to a relayed address; how it reaches the client.
-    pub fn hear(&mut self, relayed: SocketAddr, peer: &str) -> Option<Toward> {
+    pub fn peer_sends(&mut self, relayed: SocketAddr, peer: &str) -> Option<Toward> {
         let key = *self.open.iter().find(|(_, address)| **address == relayed)?.0;
         self.relay.handle_peer(key, at(peer), 100, self.now)
     }

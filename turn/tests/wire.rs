@@ -176,7 +176,7 @@ fn who_lives_inside_answers_without_a_socket_and_can_speak_from_any_thread() {
         assert_eq!(server.door().send(&batch), 0);
         let mut probe = [0; 100];
         assert!(client.socket.recv(&mut probe).is_ok(), "the permission is for the address");
-        assert_ne!(client.bind(0x4001, at("127.0.0.1:7002")), 0, "nobody lives there");
+        assert_ne!(client.bind(0x4001, at("127.0.0.1:7002")), 0, "no relayed address");
     }
     assert!(counter(&server, "packets_inside") >= 60);
     assert!(server.allocations().iter().all(|view| view.relayed.len() == 1));

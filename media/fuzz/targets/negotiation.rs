@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         Accept::Receive(TrackKey(next))
     };
     if let Ok(answer) = publisher.answer(&read, accept) {
-        // The one thing in it that we take from nobody is the side that we are.
+        // The one thing in it that is not taken from outside is the side that we are.
         let answer = answer.replace("a=setup:passive", "a=setup:active");
         Description::parse(&answer, 64).expect("our own answers can be read");
         publisher.plan();

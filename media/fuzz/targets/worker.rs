@@ -1,4 +1,4 @@
-//! What an established peer, who has the keys, and a stranger may send to a worker.
+//! What an established peer, which has the keys, and an unknown address may send to a worker.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

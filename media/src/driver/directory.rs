@@ -11,7 +11,7 @@ use crate::{IceCredentials, PeerKey};
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     entries: RwLock<HashMap<String, Entry>>,
-    /// How often somebody left.
+    /// How often a peer left.
     leavers: AtomicU64,
 }
 
@@ -23,7 +23,7 @@ struct Entry {
 }
 
 impl Directory {
-    /// The worker and the peer that a check is for. One that is not authentic is for nobody.
+    /// The worker and the peer that a check is for. One that is not authentic is for none.
     pub(crate) fn owner(&self, check: &[u8]) -> Option<(usize, PeerKey)> {
         let fragment = addressed_to(check)?;
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);

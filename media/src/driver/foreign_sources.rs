@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(foreign_sources.known.len(), counted);
         assert!(foreign_sources.of_peer.values().all(|addresses| addresses.len() <= SOURCES));
         foreign_sources.sweep(&directory);
-        assert_eq!(foreign_sources.known.len(), counted, "nobody left");
+        assert_eq!(foreign_sources.known.len(), counted, "none left");
 
         let last = foreign_sources.of_peer.get(&PeerKey(2)).unwrap().len();
         for (_, credentials) in &peers[..2] {

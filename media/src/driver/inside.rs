@@ -1,4 +1,4 @@
-//! The SFU as somebody who lives behind the relay's door: datagrams of relayed clients find their worker. Each worker of the relay
+//! The SFU as an insider of the relay: datagrams of relayed clients find their worker. Each worker of the relay
 //! has a visitor of its own, so that nothing is shared on the way of a packet.
 
 use std::sync::Arc;

@@ -16,14 +16,14 @@ use crate::{Command, TrackKey, Via};
 /// Batches and connections that may wait for one worker.
 pub(super) const MAIL: usize = 64;
 /// Commands that may wait for one worker; ends of peers are taken besides, each of which comes once.
-pub(super) const ORDERS: usize = 4_096;
+pub(super) const COMMANDS: usize = 4_096;
 /// Notes of other workers that may wait for one worker.
 pub(super) const NOTES: usize = 1_024;
 
 pub(super) type Wake = Arc<EventFd>;
 
-/// What the server orders a worker.
-pub(crate) enum Order {
+/// What the server has a worker do.
+pub(crate) enum WorkerCommand {
     Stop,
     Do(Command),
     /// A track that lives with another worker is wanted.
@@ -43,8 +43,8 @@ pub(crate) enum Mail {
 /// Where they leave it.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
-    orders: Sender<Order>,
-    /// How many orders wait.
+    commands: Sender<WorkerCommand>,
+    /// How many commands wait.
     waiting: Arc<AtomicUsize>,
     notes: SyncSender<Note>,
     mail: SyncSender<Mail>,
@@ -53,7 +53,7 @@ pub(crate) struct Mailbox {
 
 /// Where a worker takes it.
 pub(crate) struct Inlet {
-    orders: Receiver<Order>,
+    commands: Receiver<WorkerCommand>,
     waiting: Arc<AtomicUsize>,
     pub(super) notes: Receiver<Note>,
     pub(super) mail: Receiver<Mail>,
@@ -65,28 +65,28 @@ pub(crate) fn mailbox() -> io::Result<(Mailbox, Inlet)> {
     let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
     let wake = Arc::new(EventFd::from_flags(flags).map_err(io::Error::from)?);
     let waiting = Arc::new(AtomicUsize::new(0));
-    let (order, orders) = channel();
+    let (command, commands) = channel();
     let (note, notes) = sync_channel(NOTES);
     let (leave, mail) = sync_channel(MAIL);
     let mailbox = Mailbox {
-        orders: order,
+        commands: command,
         waiting: Arc::clone(&waiting),
         notes: note,
         mail: leave,
         wake: Arc::clone(&wake),
     };
-    Ok((mailbox, Inlet { orders, waiting, notes, mail, wake }))
+    Ok((mailbox, Inlet { commands, waiting, notes, mail, wake }))
 }
 
 impl Mailbox {
     /// Whether there is room for another command.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) < ORDERS
+        self.waiting.load(Ordering::Acquire) < COMMANDS
     }
 
-    pub(super) fn order(&self, order: Order) {
+    pub(super) fn command(&self, command: WorkerCommand) {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        let _ = self.orders.send(order);
+        let _ = self.commands.send(command);
         let _ = self.wake.write(1);
     }
 
@@ -112,11 +112,11 @@ impl Mailbox {
 }
 
 impl Inlet {
-    /// The next order.
-    pub(super) fn order(&self) -> Option<Order> {
-        let order = self.orders.try_recv().ok()?;
+    /// The next command.
+    pub(super) fn command(&self) -> Option<WorkerCommand> {
+        let command = self.commands.try_recv().ok()?;
         self.waiting.fetch_sub(1, Ordering::AcqRel);
-        Some(order)
+        Some(command)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The driver: sockets, threads and the clock around [`Worker`].
 //!
 //! Each worker has a socket of its own on the one UDP port; the kernel spreads flows over them. A flow whose peer lives with
-//! another worker is handed over to it in batches, after its first check has told whose it is. TCP connections move to the
+//! another worker is handed over to it in batches, after its first check has shown whose it is. TCP connections move to the
 //! worker of their peer, and what clients send through the relay of this process comes by its [`Door`].
 
 mod clock;
@@ -26,7 +26,7 @@ use switchboard_turn::driver::{own_addresses, udp};
 
 use self::directory::Directory;
 use self::inside::Inside;
-use self::mailbox::{Inlet, Mailbox, ORDERS, Order, mailbox};
+use self::mailbox::{COMMANDS, Inlet, Mailbox, WorkerCommand, mailbox};
 use self::places::{Places, Way};
 use self::running::{Parts, Running};
 use crate::negotiation::Endpoint;
@@ -44,7 +44,7 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Addresses to take TCP connections on (RFC 6544, passive); port 0 is that of `listen` at the same place.
     pub listen_tcp: Vec<SocketAddr>,
-    /// Addresses that clients are told; the ports are those of `listen`. Empty: those of `listen`.
+    /// Addresses that clients get; the ports are those of `listen`. Empty: those of `listen`.
     pub advertised: Vec<IpAddr>,
     /// Workers; 0 is one for every two cores, 16 at most.
     pub workers: usize,
@@ -73,7 +73,7 @@ pub enum StartError {
 
 /// A worker has too many commands before it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the media worker is busy: {ORDERS} commands wait for it; try again in a moment")]
+#[error("the media worker is busy: {COMMANDS} commands wait for it; try again in a moment")]
 pub struct Busy;
 
 /// An SFU that runs.
@@ -162,7 +162,7 @@ impl Server {
         }
     }
 
-    /// What clients are told of this process.
+    /// The addresses of this process that clients get.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -190,10 +190,20 @@ impl Server {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A name for a new room, which [`Self::open`] opens.
+    pub fn room(&self) -> RoomKey {
+        RoomKey(self.key())
+    }
+
+    /// Opens a room under its name.
+    pub fn open(&self, room: RoomKey) {
+        self.places().open(room);
+    }
+
     /// Opens a room.
     pub fn open_room(&self) -> RoomKey {
-        let key = RoomKey(self.key());
-        self.places().open(key);
+        let key = self.room();
+        self.open(key);
         key
     }
 
@@ -207,7 +217,7 @@ impl Server {
     /// the server is busy asks [`Self::try_command`].
     pub fn command(&self, room: RoomKey, mut command: Command) {
         let until = clock::now() + PATIENCE;
-        while let Err(refused) = self.order(room, command) {
+        while let Err(refused) = self.pass(room, command) {
             command = refused;
             if clock::now() >= until {
                 let _locked = self.places();
@@ -220,11 +230,11 @@ impl Server {
 
     /// The same without waiting; an `Err` changes nothing. The end of a peer is always taken.
     pub fn try_command(&self, room: RoomKey, command: Command) -> Result<(), Busy> {
-        self.order(room, command).map_err(|_| Busy)
+        self.pass(room, command).map_err(|_| Busy)
     }
 
     /// Gives a command back for which there is no room.
-    fn order(&self, room: RoomKey, command: Command) -> Result<(), Command> {
+    fn pass(&self, room: RoomKey, command: Command) -> Result<(), Command> {
         let mut places = self.places();
         let Some(worker) = places.worker(room, &command) else { return Ok(()) };
         let Some(mailbox) = self.mailboxes.get(worker) else { return Ok(()) };
@@ -241,10 +251,10 @@ impl Server {
             self.directory.leave(&leave);
         }
         if let Some((track, owner)) = fetch {
-            mailbox.order(Order::Fetch(track, owner));
+            mailbox.command(WorkerCommand::Fetch(track, owner));
         }
         // Still locked: what is ordered of a peer arrives in the order in which it was decided.
-        mailbox.order(Order::Do(command));
+        mailbox.command(WorkerCommand::Do(command));
         Ok(())
     }
 
@@ -260,7 +270,7 @@ impl Server {
 
     /// Stops the workers.
     pub fn stop(&self) {
-        self.mailboxes.iter().for_each(|mailbox| mailbox.order(Order::Stop));
+        self.mailboxes.iter().for_each(|mailbox| mailbox.command(WorkerCommand::Stop));
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -276,7 +286,7 @@ fn workers(wanted: usize) -> usize {
     if wanted == 0 { half() } else { wanted.min(64) }
 }
 
-/// The addresses with the ports that were left open (port 0) chosen. Each must be nobody else's, since the workers share it.
+/// The addresses with the ports that were left open (port 0) chosen. No other process may have one, since the workers share it.
 fn unshared(
     udp: &[SocketAddr],
     tcp: &[SocketAddr],
@@ -325,7 +335,7 @@ fn reachable_addresses() -> Vec<IpAddr> {
     all
 }
 
-/// What clients are told: each advertised address with the port of the listener of its family.
+/// What clients get: each advertised address with the port of the listener of its family.
 fn advertised(listening: &[SocketAddr], advertised: &[IpAddr]) -> Vec<SocketAddr> {
     let own: Vec<IpAddr>;
     let advertised = match advertised {
@@ -375,19 +385,19 @@ mod tests {
             let peer = server.peer();
             (peer, Command::Connect { room, peer, plan: Box::new(plan) })
         };
-        let (first, order) = connect();
+        let (first, connecting) = connect();
         let (second, other) = connect();
-        for command in [order, other, Command::Close { peer: first }] {
+        for command in [connecting, other, Command::Close { peer: first }] {
             server.command(room, command);
         }
         assert!(matches!(began.recv().unwrap(), Event::Gone { peer, .. } if peer == first));
 
         let mute = || Command::Mute { track: server.track(), muted: true };
         let taken = (0..).take_while(|_| server.try_command(room, mute()).is_ok()).count();
-        assert_eq!(taken, ORDERS);
-        let (third, order) = connect();
-        assert_eq!(server.try_command(room, order.clone()), Err(Busy));
-        server.command(room, order);
+        assert_eq!(taken, COMMANDS);
+        let (third, connecting) = connect();
+        assert_eq!(server.try_command(room, connecting.clone()), Err(Busy));
+        server.command(room, connecting);
         assert_eq!(server.counters()["dropped_commands"], 1);
         assert_eq!(server.places().worker(room, &Command::Close { peer: third }), None);
         assert_eq!(server.try_command(room, Command::Close { peer: second }), Ok(()));

@@ -14,7 +14,7 @@ const WAITING: usize = 256 << 10;
 const FRAME: usize = 4096;
 /// Bytes of the first frame, which must be a check, at most.
 const FIRST_FRAME: usize = 1000;
-/// How long a connection may belong to nobody.
+/// How long a connection may belong to no peer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections of one worker, and of one address among them.
 const STREAMS: usize = 4096;
@@ -37,7 +37,7 @@ pub(super) struct Stream {
     until: Instant,
     /// Whether a peer has been found that it belongs to.
     pub(super) owned: bool,
-    /// Whether the kernel is asked to tell when there is room again.
+    /// Whether the kernel is asked to notify when there is room again.
     pub(super) waits: bool,
 }
 
@@ -88,7 +88,7 @@ impl Streams {
         Some(Arrived { socket: stream.socket, remote: stream.remote, bytes: stream.incoming })
     }
 
-    /// Connections that belong to nobody, by what `belongs` says of them, and have had their time.
+    /// Connections that belong to no peer, by what `belongs` says of them, and have had their time.
     pub(super) fn overdue(
         &mut self,
         now: Instant,

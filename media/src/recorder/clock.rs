@@ -20,7 +20,7 @@ const DRIFT: i64 = 300;
 const CORRECTION: i64 = 5_000;
 
 /// The publisher's clock against that of the recording: shared by all tracks of one connection, so that they stay together while
-/// it is corrected. The report that was on its way for the shortest time tells the most.
+/// it is corrected. The report that was on its way for the shortest time is the most exact.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reference(Option<Known>);
 

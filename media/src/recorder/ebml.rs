@@ -14,7 +14,7 @@ pub(super) const VOID: Id = 0xEC;
 pub(super) const TIMESTAMP: Id = 0xE7;
 pub(super) const SIMPLE_BLOCK: Id = 0xA3;
 
-/// A size nobody knows yet, in eight bytes.
+/// A size that is not known yet, in eight bytes.
 pub(super) const UNKNOWN: [u8; 8] = [0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
 
 /// Writes elements one behind the other.

@@ -188,7 +188,7 @@ impl Recorder {
     fn look(&mut self, now: Instant, work: &mut Work) {
         let mut streams = std::mem::take(&mut self.streams);
         streams.retain_mut(|stream| {
-            // What a publisher sends is nobody's friend: whatever it does, it does to its own track.
+            // Whatever a publisher sends, the damage ends at its own track.
             let took = catch_unwind(AssertUnwindSafe(|| self.take(stream, now, work)));
             match took {
                 Ok(true) => return true,
@@ -322,7 +322,7 @@ impl Recorder {
             let Some((frame, at)) = stream.held.pop_front() else { break };
             let timestamp = stream.timeline.unwrap(frame.timestamp);
             let time = stream.timeline.time(timestamp, at, self.reference);
-            // Time does not stand still: a millisecond is the least that a file can tell.
+            // Time does not stand still: a millisecond is the least that a file can express.
             let time = stream.last.map_or(time, |last| time.max(last + 1000));
             stream.last = Some(time);
             let place = self.waiting.partition_point(|waiting| waiting.time <= time);

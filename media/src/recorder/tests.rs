@@ -222,9 +222,9 @@ fn sound_and_pictures_stay_together_in_any_weather() {
         (all, 750, 1180),
     ] {
         let (recorded, _) = record(weather);
-        let ((least, most), seen, heard) = behind(&recorded.file);
+        let ((least, most), seen, sounds_read) = behind(&recorded.file);
         assert!(least >= -6 && most <= 6, "{weather:?}: {least} to {most} ms");
-        assert_eq!((seen, heard), (pictures, sounds), "{weather:?}");
+        assert_eq!((seen, sounds_read), (pictures, sounds), "{weather:?}");
         let muted: Vec<u64> = recorded.gaps.iter().map(|gap| gap.to - gap.from).collect();
         assert_eq!(muted.len(), usize::from(weather.mute.is_some()), "{muted:?}");
     }
@@ -233,18 +233,18 @@ fn sound_and_pictures_stay_together_in_any_weather() {
 #[test]
 fn without_sender_reports_the_difference_of_the_ways_remains() {
     let (recorded, _) = record(Weather { silent: true, ..Weather::default() });
-    let ((least, most), seen, heard) = behind(&recorded.file);
-    assert_eq!((seen, heard), (750, 1500));
+    let ((least, most), seen, sounds_read) = behind(&recorded.file);
+    assert_eq!((seen, sounds_read), (750, 1500));
     assert!(least >= -125 && most <= -115, "{least} to {most} ms");
 }
 
 #[test]
 fn after_a_loss_pictures_wait_for_a_keyframe_that_is_asked_for() {
     let (recorded, _) = record(Weather { loss: Some((50, None)), ..Weather::default() });
-    let (_, seen, heard) = behind(&recorded.file);
+    let (_, seen, sounds_read) = behind(&recorded.file);
     assert!(recorded.keyframes > 20, "{}", recorded.keyframes);
     // There is one each four seconds only, and something is lost each second.
-    assert!((50..700).contains(&seen) && heard > 1400, "{seen} {heard}");
+    assert!((50..700).contains(&seen) && sounds_read > 1400, "{seen} {sounds_read}");
     let first = blocks(&recorded.file).into_iter().find(|block| block.1).unwrap();
     assert_eq!(first.2[0] & 1, 0, "a keyframe");
 }
@@ -340,9 +340,9 @@ fn a_track_that_misbehaves_stops_alone_and_jumps_do_not_stall() {
         }
     }
     put(&mut file, recorder.finish(noon + Duration::from_secs(41)).writes);
-    let heard = blocks(&file);
-    assert!(heard.len() > 1900, "{}", heard.len());
-    let span = heard.last().unwrap().0 - heard[0].0;
+    let sounds_read = blocks(&file);
+    assert!(sounds_read.len() > 1900, "{}", sounds_read.len());
+    let span = sounds_read.last().unwrap().0 - sounds_read[0].0;
     assert!((39_000..41_000).contains(&span), "{span}");
 }
 
@@ -390,8 +390,8 @@ fn a_camera_that_comes_later_finds_room_in_the_file() {
         recorder.tracks().iter().map(|it| it.codec).collect::<Vec<_>>(),
         [Codec::Opus, Codec::Vp8]
     );
-    let (_, seen, heard) = behind(&file);
-    assert!(seen > 490 && heard == 1000, "{seen} {heard}");
+    let (_, seen, sounds_read) = behind(&file);
+    assert!(seen > 490 && sounds_read == 1000, "{seen} {sounds_read}");
     assert_eq!(recorder.lost(), 0);
 }
 
@@ -410,12 +410,12 @@ fn what_finds_no_room_is_lost_once() {
         noon + Duration::from_millis(n * 20)
     };
     recorder.poll(speak(50));
-    // Nobody looks for 4 s; what the numbers tell later is the same.
+    // It is not polled for 4 s; what the numbers show later is the same.
     recorder.poll(speak(200));
     assert_eq!(recorder.lost(), 136);
     recorder.poll(speak(50));
     assert_eq!(recorder.lost(), 136);
-    // And at the end nothing comes any more that could tell.
+    // And at the end nothing comes any more that could show it.
     recorder.finish(speak(74));
     assert_eq!(recorder.lost(), 146);
 }

@@ -359,7 +359,7 @@ impl Worker {
         }
     }
 
-    /// Looks after the tracks that live elsewhere: what is wished for there is asked for again until it comes, and what nobody is
+    /// Looks after the tracks that live elsewhere: what is wanted there is asked for again until it comes, and what no viewer is
     /// shown any more is given back.
     pub(super) fn tend_mirrors(&mut self, now: Instant) {
         if self.across.owners.is_empty() {

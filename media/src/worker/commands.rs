@@ -1,83 +1,15 @@
-//! Commands of the rules to a worker: who comes, who goes, and who gets what.
+//! How a worker carries out commands: who comes, who goes, and who gets what.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Event, Gone, Note, Worker};
+use super::{Command, Event, Gone, Note, Worker};
 use crate::codec::{Format, Kind};
 use crate::peer::{Peer, Receiver};
 use crate::plan::{PeerKey, PeerPlan, ReceivePlan, RoomKey, SendPlan, TrackKey};
 use crate::sender::{Preferences, SenderState};
 use crate::subscription::{LayerPreference, Subscription};
-use crate::tap::{Fitted, Tap};
 use crate::track::{Owner, Track};
-
-/// See the module.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    /// Sets a peer up.
-    Connect {
-        /// Where.
-        room: RoomKey,
-        /// Who.
-        peer: PeerKey,
-        /// How.
-        plan: Box<PeerPlan>,
-    },
-    /// Something else was agreed on with a peer.
-    Configure {
-        /// Who.
-        peer: PeerKey,
-        /// How it is from now on.
-        plan: Box<PeerPlan>,
-    },
-    /// Ends a peer connection, and the tracks that came by it.
-    Close {
-        /// Who.
-        peer: PeerKey,
-    },
-    /// From now on a section of a peer shows a track, in place of what it showed.
-    Show {
-        /// Who.
-        peer: PeerKey,
-        /// The section.
-        mid: String,
-        /// The track; `None` shows nothing.
-        track: Option<TrackKey>,
-    },
-    /// What a viewer wants of a track.
-    Prefer {
-        /// Who.
-        peer: PeerKey,
-        /// Of which track.
-        track: TrackKey,
-        /// What.
-        preference: LayerPreference,
-        /// Which comes first when not everything fits; the higher the sooner.
-        priority: u8,
-        /// The highest temporal layer.
-        temporal: u8,
-    },
-    /// Stops passing a track on, whatever its publisher goes on sending, or begins again.
-    Mute {
-        /// Which.
-        track: TrackKey,
-        /// Whether it is muted.
-        muted: bool,
-    },
-    /// Has a recorder get a track from its publisher's worker, in place of the one that did; `None` ends that.
-    Tap {
-        /// Which.
-        track: TrackKey,
-        /// Where to.
-        tap: Option<Tap>,
-    },
-    /// A recorder cannot go on without a keyframe.
-    Keyframe {
-        /// Of which track.
-        track: TrackKey,
-    },
-}
 
 impl Worker {
     /// Carries out a command.
@@ -433,26 +365,6 @@ impl Worker {
         }
     }
 
-    fn tap(&mut self, key: TrackKey, tap: Option<Tap>, now: Instant) {
-        let Some(&at) = self.track_of.get(&key) else { return };
-        let Some(track) = self.tracks.get_mut(at) else { return };
-        let described = &*track.parameter_sets;
-        track.tap = tap.map(|tap| Fitted::new(tap, track.format, described, &track.brought));
-        if track.guide_tap(now) {
-            self.ask_publisher(at, now);
-        }
-    }
-
-    fn keyframe_for_tap(&mut self, key: TrackKey, now: Instant) {
-        let Some(&at) = self.track_of.get(&key) else { return };
-        let Some(track) = self.tracks.get_mut(at) else { return };
-        let target = track.tap.as_ref().and_then(|tap| tap.target).unwrap_or(track.worst());
-        if let Some(stream) = track.layers.get_mut(usize::from(target)) {
-            stream.want_keyframe();
-        }
-        self.ask_publisher(at, now);
-    }
-
     pub(super) fn end_track(&mut self, key: TrackKey) {
         let Some(at) = self.track_of.remove(&key) else { return };
         let Some(track) = self.tracks.try_remove(at) else { return };
@@ -486,7 +398,7 @@ impl Worker {
         let Some(peer) = self.peers.try_remove(place) else { return };
         self.peer_of.remove(&peer.key);
         for source in peer.ice.sources() {
-            // Somebody else may be there by now.
+            // Another track may be there by now.
             if self.by_source.get(source) == Some(&place) {
                 self.by_source.remove(source);
             }

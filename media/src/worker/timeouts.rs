@@ -414,7 +414,7 @@ fn next_step(candidates: &[Candidate], shares: &[Option<u8>]) -> Option<BitRate>
     Some(all + step)
 }
 
-/// Layers that somebody's wish allows, by their places; without viewers the worst, so that the next one sees something soon.
+/// Layers that the preference of any viewer allows, by their places; without viewers the worst, so that the next one sees something soon.
 fn wanted(track: &Track, count: usize) -> Vec<bool> {
     let most = track.subscriptions.iter().filter_map(|it| match it.preference {
         LayerPreference::Auto => Some(usize::MAX),

@@ -11,7 +11,7 @@ fn contents(batch: &Value) -> Vec<String> {
 }
 
 async fn resume(world: &World, client: &Client, cursor: i64) -> Option<i64> {
-    let (user, session) = (client.actor.user, client.session.about.id);
+    let (user, session) = (client.device.user, client.session.about.id);
     world.app.chat.send_batch(user, session, cursor).await.unwrap()
 }
 

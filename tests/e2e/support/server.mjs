@@ -172,11 +172,13 @@ globalThis.fetch = async (address, options) => {
   if (!descriptions) return answer
   const [method, headers] = [options?.method ?? 'GET', new Headers(options?.headers)]
   const type = answer.headers.get('content-type')
-  const json = type?.startsWith('application/json') ? await answer.clone().json().catch(() => undefined) : undefined
+  // The files of recordings are handed out as they are, also those that are JSON themselves.
+  const file = /^\/api\/recordings\/[^/]+\/files\//.test(url.pathname) && !url.searchParams.has('link') && answer.status === 200
+  const json = !file && type?.startsWith('application/json') ? await answer.clone().json().catch(() => undefined) : undefined
   // A preflight is a question of the browser's to the edge (Fetch §3.3.5), not to an operation: no operation describes it, and it has no body.
   const preflight = method === 'OPTIONS' && headers.has('access-control-request-method')
   if (preflight) asDescribed(await answer.clone().text() ? `the preflight of ${url.pathname} has a body` : undefined)
-  else asDescribed(descriptions.answer(method, url.pathname + url.search, answer.status, type, json))
+  else if (!file) asDescribed(descriptions.answer(method, url.pathname + url.search, answer.status, type, json))
   return answer
 }
 

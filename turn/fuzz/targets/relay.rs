@@ -14,7 +14,7 @@ mod support;
 
 use support::{Bench, PEER, Setup, at, client, signed_by};
 
-/// Attributes of the requests, and one that nobody knows.
+/// Attributes of the requests, and an unknown one.
 const TYPES: [u16; 11] =
     [0x000C, 0x000D, 0x0012, 0x0017, 0x0018, 0x0019, 0x001A, 0x0022, 0x8000, 0x8032, 0x7777];
 

@@ -15,7 +15,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub use self::limits::Descriptors;
 pub use self::probe::{Allocated, ProbeError, probe};
 pub use self::tls::{Certificate, CertificateError};
 use self::worker::{Acceptor, Parts, Worker};
-use crate::door::{Door, Mailbox};
+use crate::door::{Batch, Door, Mailbox};
 use crate::{
     AllocationView, Counters, Credentials, Family, Ledger, Pace, Policy, Quotas, Reach, Relay,
     Rules,
@@ -43,6 +44,8 @@ use crate::{
 
 /// Batches that may wait for one worker.
 const MAIL: usize = 256;
+/// Commands that may wait for one worker.
+const COMMANDS: usize = 1024;
 /// How long a worker may take to say what it has.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Streams beyond one for each allocation.
@@ -114,16 +117,94 @@ pub(crate) enum Command {
 }
 
 struct Hand {
-    commands: Sender<Command>,
+    commands: SyncSender<Command>,
     wake: Wake,
     counters: Arc<Counters>,
+    /// Commands that found its queue full.
+    refused: Arc<AtomicU64>,
     thread: JoinHandle<()>,
+}
+
+impl Hand {
+    /// Gives the worker a command; false when it is gone, or has too many to carry out. Only for the command to stop is the queue
+    /// waited for: whoever stops a worker waits for its end anyway.
+    fn send(&self, command: Command) -> bool {
+        let sent = match command {
+            Command::Stop => {
+                let _ = self.wake.write(1);
+                self.commands.send(Command::Stop).is_ok()
+            }
+            other => match self.commands.try_send(other) {
+                Ok(()) => true,
+                Err(TrySendError::Disconnected(_)) => false,
+                Err(TrySendError::Full(_)) => {
+                    self.refused.fetch_add(1, Relaxed);
+                    tracing::error!("a TURN worker does not keep up with commands; one is lost");
+                    false
+                }
+            },
+        };
+        let _ = self.wake.write(1);
+        sent
+    }
+}
+
+/// What the workers of one relay are started with.
+struct WorkerSetup<'a> {
+    settings: &'a Settings,
+    rules: &'a Arc<Rules>,
+    ledger: &'a Arc<Ledger>,
+    door: &'a Arc<Door>,
+    key: &'a [u8; 32],
+    /// Addresses for UDP and TCP, and for TLS.
+    listeners: (&'a [SocketAddr], &'a [SocketAddr]),
+    certificate: Option<&'a Arc<Certificate>>,
+    reserved: &'a Arc<sockets::Reserved>,
+    mailboxes: &'a [Mailbox],
+    refused: &'a Arc<AtomicU64>,
+}
+
+impl WorkerSetup<'_> {
+    /// Starts a worker with listeners of its own.
+    fn start(
+        &self,
+        number: u8,
+        (mailbox, mail): (Mailbox, Receiver<Batch>),
+    ) -> Result<Hand, StartError> {
+        let (now, (listen, listen_tls)) = (clock::now(), self.listeners);
+        let (rules, ledger) = (Arc::clone(self.rules), Arc::clone(self.ledger));
+        let relay = Relay::new(number, rules, ledger, self.key, (now, clock::unix()));
+        let counters = relay.counters();
+        let (commands, receiver) = sync_channel(COMMANDS);
+        let mut acceptors = acceptors(listen, None)?;
+        acceptors.extend(self::acceptors(listen_tls, self.certificate)?);
+        let parts = Parts {
+            relay,
+            listeners: listeners(listen)?,
+            acceptors,
+            bind: bind_addresses(&self.settings.advertised),
+            reserved: Arc::clone(self.reserved),
+            streams: self.settings.quotas.total as usize / self.mailboxes.len().max(1)
+                + SPARE_STREAMS,
+            door: Arc::clone(self.door),
+            mailboxes: self.mailboxes.to_vec(),
+            mail,
+            commands: receiver,
+            wake: Arc::clone(&mailbox.wake),
+        };
+        let worker = Worker::new(parts, now)?;
+        let thread = std::thread::Builder::new().name(format!("turn-{number}"));
+        let thread = thread.spawn(move || worker.run())?;
+        let refused = Arc::clone(self.refused);
+        Ok(Hand { commands, wake: mailbox.wake, counters, refused, thread })
+    }
 }
 
 /// A relay that runs.
 pub struct Server {
     hands: Mutex<Vec<Hand>>,
     counters: Vec<Arc<Counters>>,
+    refused: Arc<AtomicU64>,
     ledger: Arc<Ledger>,
     door: Arc<Door>,
     certificate: Option<Arc<Certificate>>,
@@ -160,41 +241,25 @@ impl Server {
         let reserved = Arc::new(sockets::Reserved::default());
         let mailboxes: Vec<Mailbox> = ends.iter().map(|(mailbox, _)| mailbox.clone()).collect();
         door.open(mailboxes.clone());
-        let mut hands = Vec::new();
-        for (number, (mailbox, mail)) in (0..).zip(ends) {
-            let now = clock::now();
-            let relay = Relay::new(
-                number,
-                Arc::clone(&rules),
-                Arc::clone(&ledger),
-                &key,
-                (now, clock::unix()),
-            );
-            let counters = relay.counters();
-            let (commands, receiver) = channel();
-            let mut acceptors = acceptors(&listen, None)?;
-            acceptors.extend(self::acceptors(&listen_tls, certificate.as_ref())?);
-            let parts = Parts {
-                relay,
-                listeners: listeners(&listen)?,
-                acceptors,
-                bind: bind_addresses(&settings.advertised),
-                reserved: Arc::clone(&reserved),
-                streams: settings.quotas.total as usize / workers + SPARE_STREAMS,
-                door: Arc::clone(&door),
-                mailboxes: mailboxes.clone(),
-                mail,
-                commands: receiver,
-                wake: Arc::clone(&mailbox.wake),
-            };
-            let worker = Worker::new(parts, now)?;
-            let thread = std::thread::Builder::new().name(format!("turn-{number}"));
-            let thread = thread.spawn(move || worker.run())?;
-            hands.push(Hand { commands, wake: mailbox.wake, counters, thread });
-        }
+        let refused = Arc::<AtomicU64>::default();
+        let setup = WorkerSetup {
+            settings,
+            rules: &rules,
+            ledger: &ledger,
+            door: &door,
+            key: &key,
+            listeners: (&listen, &listen_tls),
+            certificate: certificate.as_ref(),
+            reserved: &reserved,
+            mailboxes: &mailboxes,
+            refused: &refused,
+        };
+        let hands = (0..).zip(ends).map(|(number, end)| setup.start(number, end));
+        let hands = hands.collect::<Result<Vec<Hand>, StartError>>()?;
         Ok(Self {
             counters: hands.iter().map(|hand| Arc::clone(&hand.counters)).collect(),
             hands: Mutex::new(hands),
+            refused,
             ledger,
             door,
             certificate,
@@ -220,7 +285,7 @@ impl Server {
 
     /// Each counter's name, and the sum over the workers.
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
-        let mut sums = BTreeMap::new();
+        let mut sums = BTreeMap::from([("commands_refused", self.refused.load(Relaxed))]);
         for (name, value) in self.counters.iter().flat_map(|counters| counters.read()) {
             *sums.entry(name).or_default() += value;
         }
@@ -281,11 +346,7 @@ impl Server {
 
     fn command_all(&self, command: impl Fn() -> Command) -> usize {
         let hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
-        let reached = hands.iter().filter(|hand| hand.commands.send(command()).is_ok()).count();
-        for hand in hands.iter() {
-            let _ = hand.wake.write(1);
-        }
-        reached
+        hands.iter().filter(|hand| hand.send(command())).count()
     }
 }
 
@@ -367,4 +428,43 @@ fn acceptors(
         Ok(Acceptor { socket, certificate: certificate.cloned() })
     };
     addresses.iter().map(open).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// A worker that takes no command until the test lets it.
+    fn hand(queue: usize) -> (Hand, Receiver<Command>) {
+        let (commands, receiver) = sync_channel(queue);
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap());
+        let thread = std::thread::spawn(|| {});
+        let (counters, refused) = (Arc::default(), Arc::default());
+        (Hand { commands, wake, counters, refused, thread }, receiver)
+    }
+
+    #[test]
+    fn commands_beyond_the_queue_are_refused_and_counted() {
+        let (hand, receiver) = hand(2);
+        let revoke = || Command::Revoke("7".into());
+        let sent: Vec<bool> = (0..5).map(|_| hand.send(revoke())).collect();
+        assert_eq!(sent, [true, true, false, false, false]);
+        assert_eq!(hand.refused.load(Relaxed), 3);
+        assert!(matches!(receiver.try_recv(), Ok(Command::Revoke(_))));
+        assert!(hand.send(revoke()));
+    }
+
+    #[test]
+    fn the_command_to_stop_is_never_refused() {
+        let (hand, receiver) = hand(1);
+        assert!(hand.send(Command::Revoke("7".into())));
+        let worker = std::thread::spawn(move || {
+            let stops = |command: Command| matches!(command, Command::Stop);
+            receiver.into_iter().any(stops)
+        });
+        assert!(hand.send(Command::Stop));
+        assert!(worker.join().unwrap());
+    }
 }

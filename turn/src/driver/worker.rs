@@ -29,6 +29,8 @@ const BATCHES: usize = 4;
 const SCRATCH: usize = 64 << 10;
 /// How often the wall clock and the streams are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How long connections wait in the kernel when the process has no descriptor for them.
+const BACK_OFF: Duration = Duration::from_millis(250);
 
 /// What an event is about, in the 64 bits epoll keeps for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,6 +103,10 @@ pub(super) struct Worker {
     /// What each listener gave lately.
     expected: Vec<Expected>,
     acceptors: Vec<Acceptor>,
+    /// Until when connections wait in the kernel.
+    accept_again: Option<Instant>,
+    /// The log has it that there are no descriptors for connections.
+    reported: bool,
     housekeeping: Instant,
     /// How many times it has woken up.
     round: u64,
@@ -154,6 +160,8 @@ impl Worker {
             expected: parts.listeners.iter().map(|_| Expected::default()).collect(),
             listeners: parts.listeners,
             acceptors: parts.acceptors,
+            accept_again: None,
+            reported: false,
             housekeeping: now,
             round: 0,
             scheduled: Vec::new(),
@@ -166,7 +174,9 @@ impl Worker {
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
             let now = clock::now();
-            let left = self.core.relay.deadline().saturating_duration_since(now);
+            let deadline = self.core.relay.deadline();
+            let deadline = self.accept_again.map_or(deadline, |again| again.min(deadline));
+            let left = deadline.saturating_duration_since(now);
             let left = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
             let left = if self.scheduled.is_empty() { left } else { 0 };
             let ready = match self.epoll.wait(&mut events, EpollTimeout::from(left)) {
@@ -184,6 +194,11 @@ impl Worker {
             }
             for index in scheduled {
                 self.take_turn(index, now);
+            }
+            if self.accept_again.is_some_and(|again| now >= again) {
+                self.accept_again = None;
+                self.watch_acceptors(EpollFlags::EPOLLIN);
+                (0..).zip(0..self.acceptors.len()).for_each(|(index, _)| self.accept(index, now));
             }
             self.core.relay.handle_timeout(now);
             self.core.carry_out(&self.epoll, &self.listeners, now);
@@ -292,7 +307,15 @@ impl Worker {
         let Some(acceptor) = self.acceptors.get(index as usize) else { return };
         #[expect(clippy::cast_possible_truncation, reason = "there are few listeners")]
         let listener = index as u16;
-        while let Ok((socket, remote)) = acceptor.socket.accept() {
+        loop {
+            let (socket, remote) = match acceptor.socket.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if is_exhausted(&error) => return self.back_off(&error, now),
+                // It was closed before it was accepted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(_) => return,
+            };
+            self.reported = false;
             let tls = acceptor.certificate.as_ref().map(|certificate| certificate.current());
             let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
             let local = socket.local_addr().ok().map(|local| local.ip());
@@ -300,6 +323,25 @@ impl Worker {
             let tls = tls.map(rustls::ServerConnection::new).transpose();
             let Ok(tls) = tls else { continue };
             self.core.open_stream(&self.epoll, socket, client, tls.map(Box::new), now);
+        }
+    }
+
+    /// The kernel goes on announcing what cannot be accepted: nothing is accepted for a while.
+    fn back_off(&mut self, error: &io::Error, now: Instant) {
+        self.core.counters.refused_descriptors.add(1);
+        if !std::mem::replace(&mut self.reported, true) {
+            tracing::error!(%error, "connections to the relay wait: the process may open no more descriptors; raise its limit (ulimit -n, LimitNOFILE)");
+        }
+        self.accept_again = Some(now + BACK_OFF);
+        self.watch_acceptors(EpollFlags::empty());
+    }
+
+    fn watch_acceptors(&self, events: EpollFlags) {
+        for (index, acceptor) in (0..).zip(&self.acceptors) {
+            let mut event = EpollEvent::new(events, Token::Acceptor(index).pack());
+            if let Err(error) = self.epoll.modify(acceptor.socket.as_fd(), &mut event) {
+                tracing::error!(%error, "a listener of the relay cannot be watched");
+            }
         }
     }
 
@@ -347,4 +389,11 @@ impl Worker {
         }
         self.core.dirty.push(index);
     }
+}
+
+/// Whether the process or the system has nothing left to accept a connection with.
+fn is_exhausted(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
 }

@@ -23,7 +23,9 @@ export type CallState = 'ringing' | 'connecting' | 'connected' | 'reconnecting' 
 export class ActiveCall extends Emitter<CallEvents> {
   state: CallState = 'ringing'
   #remote: MediaStream | undefined
+  /** What this side sends, once it is open. */
   local: MediaStream | undefined
+  /** The connection to the other side, or to the server that forwards between the two. */
   peer: RTCPeerConnection | undefined
   #board: Client
   #outgoing: boolean
@@ -56,6 +58,7 @@ export class ActiveCall extends Emitter<CallEvents> {
     return this.info.callId
   }
 
+  /** Whether this side called. */
   get isOutgoing(): boolean {
     return this.#outgoing
   }
@@ -85,10 +88,12 @@ export class ActiveCall extends Emitter<CallEvents> {
     return this
   }
 
+  /** Refuses an incoming call. */
   async reject(reason: 'busy' | 'declined' = 'declined'): Promise<void> {
     await this.#ask('call:respond', { callId: this.callId, response: 'reject', reason })
   }
 
+  /** Ends the call, or cancels it while it rings. */
   async end(): Promise<void> {
     await this.#ask('call:end', { callId: this.callId })
   }

@@ -88,7 +88,7 @@ fn what_one_offers_is_offered_to_the_other_and_the_answer_is_the_answer() {
     assert!(offering.offer.contains("a=msid:home voice"));
     assert!(offering.offer.contains("a=msid:home face"), "named by its SSRC");
     assert!(offering.offer.contains("a=extmap:5 urn:ietf:params:rtp-hdrext:sdes:mid"));
-    assert!(!offering.offer.contains("transport-wide-cc"), "nobody offered it");
+    assert!(!offering.offer.contains("transport-wide-cc"), "neither offered it");
     assert_ne!(seen.transport(|_| true).unwrap().ufrag, "caller");
 
     let (bridge, _) = connected();
@@ -143,7 +143,7 @@ fn another_way_to_the_server_is_answered_at_once_and_the_other_side_looks_for_on
     assert_ne!(bridge.plan(Side::Caller).ice, before);
     let answer = answer_to(&offering.offer, "BB", &[]);
     let answered = bridge.answer(Side::Callee, &description(&answer), track.clone()).unwrap();
-    assert_eq!(answered, None, "nobody waits");
+    assert_eq!(answered, None, "neither waits");
     // With another certificate it is another connection.
     let other = offer_of("elsewhere", "CC", &[SOUND, PICTURES]);
     assert!(bridge.offer(Side::Caller, &description(&other), track).is_err());
@@ -205,7 +205,7 @@ fn the_server_comes_between_two_that_are_connected() {
 }
 
 #[test]
-fn those_who_share_no_codec_are_told() {
+fn an_answer_without_a_shared_codec_is_refused() {
     let (mut bridge, track) = bridge();
     let offer = offer_of("caller", "AA", &[PICTURES]);
     let offering = bridge.offer(Side::Caller, &description(&offer), track.clone()).unwrap();

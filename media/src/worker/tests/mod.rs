@@ -57,7 +57,7 @@ struct Phone {
     ciphertexts: HashMap<(u32, u16), Vec<u8>>,
     rolled: HashMap<u32, crate::rtp::Unwrapper>,
     reports: u32,
-    /// What it tells of arrivals, as a browser would.
+    /// What it reports of arrivals, as a browser would.
     arrivals: Arrivals,
     /// Packets of pictures by their number, and when they arrived; those that are missing, and when they are asked for again.
     pictures: BTreeMap<u64, Instant>,
@@ -238,7 +238,7 @@ impl World {
         number
     }
 
-    /// Tells the worker of a phone something.
+    /// Has the worker of a phone carry out a command.
     fn command(&mut self, number: usize, command: Command) {
         let now = self.now;
         self.worker_of(number).0.handle_command(command, now);
@@ -620,7 +620,7 @@ fn a_room_on_two_workers_is_one_room() {
     assert!(world.worker.tracks.iter().all(|(_, track)| track.mirrors.is_empty()), "given back");
     assert_eq!(world.other.tracks.len(), 0);
 
-    // Somebody comes there again, and the track ends.
+    // Another viewer comes there, and the track ends.
     let late = world.phone_at(true, vec![], vec![screen()]);
     world.show(late, "0", 1);
     world.step(1);
@@ -736,7 +736,7 @@ fn what_is_lost_on_the_way_to_a_viewer_is_sent_again_and_never_under_the_same_in
     world.show(ben, "0", 1);
     let mut asked: HashSet<u16> = HashSet::new();
     for frame in 0..300_u64 {
-        // Nobody would see that the very first or the very last packet is missing.
+        // It would not show that the very first or the very last packet is missing.
         world.loses = if (1..299).contains(&frame) { |count| count % 7 == 3 } else { |_| false };
         for part in 0..4 {
             let place = (65_000 + frame * 4 + part, frame as u32 * 3000, frame as u16);
@@ -990,9 +990,9 @@ struct Call {
     /// For every second, how many pictures of each layer arrived.
     layers: Vec<HashMap<u8, usize>>,
     /// Pieces of sound that are missing.
-    unheard: usize,
+    missing: usize,
     freeze: Duration,
-    /// What the viewer was told of pauses.
+    /// The pauses that the viewer was notified of.
     paused: Vec<bool>,
 }
 
@@ -1090,20 +1090,20 @@ fn shaped(seconds: u64, link: impl Fn(u64) -> (u64, Duration), loses: fn(u64) ->
             layers.push(counts);
         }
     }
-    let heard: HashSet<u64> = world.phones[ben]
+    let received: HashSet<u64> = world.phones[ben]
         .got
         .iter()
         .filter(|(_, packet)| Header::parse(packet).unwrap().ssrc == 8000)
         .map(|&(number, _)| number)
         .collect();
-    let (first, last) = (heard.iter().min().unwrap(), heard.iter().max().unwrap());
+    let (first, last) = (received.iter().min().unwrap(), received.iter().max().unwrap());
     let paused = world.events.iter().filter_map(|event| match event {
         Event::Paused { paused, .. } => Some(*paused),
         _ => None,
     });
     Call {
         layers,
-        unheard: (last - first + 1) as usize - heard.len(),
+        missing: (last - first + 1) as usize - received.len(),
         freeze: world.phones[ben].longest_freeze(),
         paused: paused.collect(),
     }
@@ -1122,7 +1122,7 @@ fn until_only(layers: &[HashMap<u8, usize>], from: usize, layer: u8) -> usize {
 #[test]
 fn a_link_that_narrows_gets_the_low_layer_keeps_its_sound_and_widens_again() {
     let narrow = |at| if (10..30).contains(&at) { (600_000, SECOND) } else { (10_000_000, SECOND) };
-    let Call { layers, unheard, .. } = shaped(50, narrow, |_| false);
+    let Call { layers, missing, .. } = shaped(50, narrow, |_| false);
     assert_eq!(until_only(&layers, 3, 2), 0, "the high layer while there is room: {layers:?}");
     assert!(until_only(&layers, 10, 0) <= 2, "the low layer soon: {layers:?}");
     assert!(
@@ -1130,28 +1130,28 @@ fn a_link_that_narrows_gets_the_low_layer_keeps_its_sound_and_widens_again() {
         "no hiccups: {layers:?}"
     );
     assert!(until_only(&layers, 30, 2) <= 9, "the high layer again: {layers:?}");
-    assert_eq!(unheard, 0);
+    assert_eq!(missing, 0);
 }
 
 #[test]
 fn a_link_that_is_narrow_from_the_start_is_probed_before_it_is_filled() {
-    let Call { layers, unheard, freeze, .. } = shaped(20, |_| (600_000, SECOND / 4), |_| false);
+    let Call { layers, missing, freeze, .. } = shaped(20, |_| (600_000, SECOND / 4), |_| false);
     assert_eq!(until_only(&layers, 2, 0), 0, "{layers:?}");
     assert!(
         layers[2..].iter().all(|counts| counts.get(&0).is_some_and(|&count| count > 28)),
         "{layers:?}"
     );
-    assert!(freeze < SECOND && unheard < 10, "{freeze:?} {unheard}");
+    assert!(freeze < SECOND && missing < 10, "{freeze:?} {missing}");
 }
 
 #[test]
 fn a_link_for_sound_alone_pauses_the_pictures_and_says_so() {
     let narrow = |at| if (5..15).contains(&at) { (110_000, SECOND) } else { (5_000_000, SECOND) };
-    let Call { layers, unheard, paused, .. } = shaped(30, narrow, |_| false);
+    let Call { layers, missing, paused, .. } = shaped(30, narrow, |_| false);
     assert!(layers[10..14].iter().all(HashMap::is_empty), "{layers:?}");
     assert_eq!(paused, [true, false], "paused and resumed once each");
     assert_eq!(until_only(&layers, 25, 2), 0, "{layers:?}");
-    assert!(unheard < 25, "{unheard}");
+    assert!(missing < 25, "{missing}");
 }
 
 #[test]
@@ -1175,14 +1175,14 @@ fn strangers_and_replays_get_nothing() {
     };
     // The right fragment with the wrong password.
     let ufrag = world.phones[ada].ice.ufrag.clone();
-    let stranger = Source { remote: "10.9.9.9:9".parse().unwrap(), ..world.phones[ada].source };
+    let unknown = Source { remote: "10.9.9.9:9".parse().unwrap(), ..world.phones[ada].source };
     let mut check = binding(&ufrag, "wrong", true);
-    world.worker.handle_datagram(stranger, &mut check, world.now);
-    assert!(!world.worker.knows(&stranger));
+    world.worker.handle_datagram(unknown, &mut check, world.now);
+    assert!(!world.worker.knows(&unknown));
     assert_eq!(count(&world, "dropped_forged"), 1);
     // Media from an address that has not shown the password.
     let mut packet = vec![0x80; 100];
-    assert!(!world.worker.handle_datagram(stranger, &mut packet, world.now));
+    assert!(!world.worker.handle_datagram(unknown, &mut packet, world.now));
     // The same packet twice, at once and later.
     let sealed = |world: &mut World, sequence: u64| {
         let mut packet = Vec::new();
@@ -1205,7 +1205,7 @@ fn strangers_and_replays_get_nothing() {
     }
     assert_eq!(count(&world, "dropped_replayed"), 4);
     assert_eq!(gaps(world.phones[ben].media().keys().copied()), 0);
-    // Ten thousand SSRCs that nobody announced.
+    // Ten thousand SSRCs that were not announced.
     for ssrc in 20_000..30_000 {
         let mut packet = Vec::new();
         let header = Writer::new(&mut packet, (VP8, true), 1, 0, ssrc).finish();

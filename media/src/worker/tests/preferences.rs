@@ -18,7 +18,7 @@ fn sound_that_is_not_wished_for_stops_and_begins_again() {
         world.show(ben, "0", 1);
         world.step(1);
         world.step(1);
-        let mut heard_at = Vec::new();
+        let mut received = Vec::new();
         for packet in 0..500_u64 {
             match packet {
                 100 => world.prefer(ben, LayerPreference::Off, u8::MAX),
@@ -36,11 +36,11 @@ fn sound_that_is_not_wished_for_stops_and_begins_again() {
             let before = world.phones[ben].got.len();
             world.step(19);
             if world.phones[ben].got.len() > before {
-                heard_at.push(packet);
+                received.push(packet);
             }
         }
         let wished = |packet: &u64| !(100..200).contains(packet) && !(300..400).contains(packet);
-        assert_eq!(heard_at, (0..500).filter(wished).collect::<Vec<_>>());
+        assert_eq!(received, (0..500).filter(wished).collect::<Vec<_>>());
         let numbers = world.phones[ben].got.iter().map(|&(number, _)| number as u16);
         assert_eq!(gaps(numbers), 0);
         let paused = world.events.iter().any(|event| matches!(event, Event::Paused { .. }));

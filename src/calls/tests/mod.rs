@@ -1,10 +1,15 @@
 //! Whole calls between connected people, over a store in memory and with a clock that stands still.
 
+mod dice;
+mod faulty;
+mod model;
+mod storms;
+
 use std::time::Duration;
 
-use super::{HistoryQuery, Respond};
+use super::{End, HistoryQuery, Respond};
 use crate::event::{CallStatus, EndReason};
-use crate::ids::CallId;
+use crate::ids::{CallId, UserId};
 use crate::testing::{Client, World, person, voice};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,15 +28,19 @@ fn answer(call: CallId, accept: bool) -> Respond {
 
 impl World {
     async fn call(&self, from: &Client, to: i64) -> CallId {
-        self.app.start_call(&from.actor, voice(&[person(to)]), false).await.unwrap().0.call_id
+        self.app.start_call(&from.device, voice(&[person(to)]), false).await.unwrap().0.call_id
     }
 
     async fn accept(&self, by: &Client, call: CallId) {
-        self.app.calls.respond(&by.actor, answer(call, true)).await.unwrap();
+        self.app.calls.respond(&by.device, answer(call, true)).await.unwrap();
+    }
+
+    fn in_call(&self, user: UserId) -> bool {
+        self.app.calls.means.in_call.contains(user)
     }
 
     async fn status(&self, client: &Client) -> (CallStatus, Option<EndReason>, i64) {
-        let me = client.actor.user;
+        let me = client.device.user;
         let history = self.app.calls.history(me, HistoryQuery::default()).await.unwrap();
         let newest = history.calls.first().unwrap();
         (newest.status, newest.end_reason, newest.duration)
@@ -43,7 +52,7 @@ async fn a_rejection_is_stored_and_the_line_free_before_anybody_is_notified() {
     let world = world().await;
     let (ada, ben) = (world.connect(person(1)).await, world.connect(person(2)).await);
     let call = world.call(&ada, 2).await;
-    world.app.calls.respond(&ben.actor, answer(call, false)).await.unwrap();
+    world.app.calls.respond(&ben.device, answer(call, false)).await.unwrap();
     let names = ada.names();
     let at = |name| names.iter().position(|sent| *sent == name).expect(name);
     assert!(at("call:response") < at("call:ended"), "{names:?}");
@@ -126,12 +135,12 @@ async fn who_hangs_up_after_adding_somebody_is_free_and_the_ringing_ends() {
     let cleo = world.connect(person(3)).await;
     let call = world.call(&ada, 2).await;
     world.accept(&ben, call).await;
-    world.app.calls.add(&ada.actor, call, &[person(3)]).await.unwrap();
+    world.app.calls.add(&ada.device, call, &[person(3)]).await.unwrap();
     assert!(cleo.names().contains(&"call:incoming"));
-    world.app.calls.end(person(1), call, None, None).await.unwrap();
+    world.app.calls.end(person(1), End::of(call)).await.unwrap();
     let names = cleo.names();
     assert!(names.contains(&"call:cancelled"), "{names:?}");
-    assert!(world.app.calls.active(person(1)).await.is_empty());
+    assert!(world.app.calls.active(person(1)).await.unwrap().is_empty());
     ben.events();
     world.call(&ada, 2).await;
     assert_eq!(ben.names(), ["call:incoming"]);
@@ -143,11 +152,11 @@ async fn who_takes_back_the_call_to_one_of_several_goes_on_ringing_the_others() 
     let ada = world.connect(person(1)).await;
     let (ben, cleo) = (world.connect(person(2)).await, world.connect(person(3)).await);
     let order = voice(&[person(2), person(3)]);
-    let (_, calls) = world.app.start_call(&ada.actor, order, false).await.unwrap();
+    let (_, calls) = world.app.start_call(&ada.device, order, false).await.unwrap();
     let to_ben = calls.unwrap().into_iter().find(|call| call.to_user_id == Some(person(2)));
     ben.events();
     cleo.events();
-    world.app.calls.end(person(1), to_ben.unwrap().call_id, None, None).await.unwrap();
+    world.app.calls.end(person(1), End::of(to_ben.unwrap().call_id)).await.unwrap();
     assert!(ben.names().contains(&"call:cancelled"));
     assert_eq!(cleo.names(), [""; 0]);
 }
@@ -157,7 +166,7 @@ async fn a_call_of_several_has_its_room_however_it_is_begun() {
     let world = world().await;
     let ada = world.connect(person(1)).await;
     let _others = (world.connect(person(2)).await, world.connect(person(3)).await);
-    let by_rest = crate::calls::Actor { session: None, ..ada.actor.clone() };
+    let by_rest = crate::calls::Device { session: None, ..ada.device.clone() };
     let order = voice(&[person(2), person(3)]);
     let (call, calls) = world.app.start_call(&by_rest, order, false).await.unwrap();
     assert_eq!(calls.map(|calls| calls.len()), Some(2));
