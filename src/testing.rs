@@ -60,11 +60,11 @@ fn faults(name: &str, payload: &Value) -> Vec<String> {
 impl Transport for Notebook {
     fn send(&self, frame: &Frame, on_ack: Option<OnAck>) -> Result<(), TransportError> {
         let payload = serde_json::from_str(frame.payload.get()).unwrap_or_default();
+        let wrong = faults(frame.name, &payload);
+        assert!(wrong.is_empty(), "{} is not as described: {wrong:?}; it is {payload}", frame.name);
         if let Some(observer) = self.observer.get() {
             observer(frame.name, &payload);
         }
-        let wrong = faults(frame.name, &payload);
-        assert!(wrong.is_empty(), "{} is not as described: {wrong:?}; it is {payload}", frame.name);
         self.sent.lock().unwrap().push((frame.name, payload));
         self.asked.lock().unwrap().extend(on_ack);
         Ok(())
