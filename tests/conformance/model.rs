@@ -431,7 +431,11 @@ async fn one(
 /// Short sequences that shrink to a small example when they fail.
 #[test]
 fn short_random_sequences_agree_with_the_model() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
     let mut runner =
         TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&prop::collection::vec(op(), 1..120), |ops| {
@@ -478,7 +482,11 @@ fn random_operations_agree_on_mongo_wire() {
 /// One long sequence, on file.
 #[test]
 fn ten_thousand_random_operations_give_equal_answers_and_dumps() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
     let mut runner = TestRunner::new(Config {
         cases: 1,
         failure_persistence: None,
