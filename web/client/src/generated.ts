@@ -1,6 +1,6 @@
 // Made by generate.mjs from /api/openapi.json and /api/asyncapi.json: do not edit.
 
-/** What everybody in a room sees of a recording. */
+/** What the participants of a room see of a recording. */
 export interface ActiveRecording {
   /** Who started it; null for the server's own policy. */
   by?: UserId | null
@@ -235,7 +235,7 @@ export interface CallRejoinAck {
 export interface CallRespond {
   callId: CallId
   holdOther?: boolean
-  reason?: Declined | null
+  reason?: DeclineReason | null
   response: string
   toUserId?: UserId | null
 }
@@ -282,6 +282,12 @@ export interface CallUpdate {
 export interface CallWhich {
   callId: CallId
 }
+
+/** Why the server ends a session. */
+export type CloseReason = 'REPLACED' | 'SLOW_CONSUMER' | 'KICKED' | 'USER_DISABLED' | 'SERVER_DRAIN' | 'TOKEN_EXPIRED' | 'PROTOCOL_ERROR'
+
+/** Whether a participant is connected. */
+export type Connectivity = 'new' | 'connected' | 'reconnecting'
 
 /** `recording:consent-request`: whoever does not consent is not recorded. */
 export interface ConsentRequest {
@@ -333,8 +339,8 @@ export type ConversationId = string
 /** A direct conversation of two, or a group. */
 export type ConversationKind = 'direct' | 'group'
 
-/** Why a call is refused. */
-export type Declined = 'busy' | 'declined'
+/** Why a call is not taken. */
+export type DeclineReason = 'busy' | 'declined'
 
 /** `message:delivered`. */
 export interface Delivered {
@@ -387,6 +393,8 @@ export type EndedFor = 'hangup' | 'failed' | 'network'
 
 /** `{"error","code","reason","timestamp","requestId"?,"details"?}`: every error of REST and every negative ack. */
 export interface ErrorBody {
+  /** With `NO_ROUTE`: what there is, `METHOD /path` each. */
+  availableEndpoints?: string[] | null
   /** The HTTP status. */
   code: number
   /** Particulars such as `field`, `limit`, `retryAfterMs`. */
@@ -407,6 +415,9 @@ export type FileId = string
 /** What a file of a recording holds. */
 export type FileKind = 'audio' | 'video' | 'mix' | 'manifest'
 
+/** Why nothing of a track arrives, or something again. */
+export type FlowReason = 'bandwidth' | 'CODEC_UNSUPPORTED'
+
 /** As the original stores it. */
 export type Gender = 'male' | 'female' | 'other'
 
@@ -425,7 +436,7 @@ export interface IceServer {
 /** `call:incoming` and `call:initiated`. */
 export type Incoming = Call & {
   /** Whether the call will be recorded. */
-  recordPolicy: string
+  recordPolicy: RecordPolicy
   /** Whether the receiver is in another call. */
   waiting: boolean
 }
@@ -445,8 +456,11 @@ export type JobId = string
 /** What has become of a job. */
 export type JobState = 'queued' | 'running' | 'done' | 'failed'
 
+/** Why another layer of a track arrives. */
+export type LayerReason = 'requested' | 'bandwidth' | 'publisher'
+
 /** Which layer a viewer wants. */
-export interface LayerWish {
+export interface LayerRequest {
   /** Pictures in a second; more are left out where the stream has temporal layers. */
   maxFps?: number | null
   /** Pixels that are shown; a larger layer is not wanted. */
@@ -460,6 +474,9 @@ export interface LayerWish {
   /** Of which track. */
   trackId: TrackId
 }
+
+/** Why a participant left. */
+export type LeaveReason = 'left' | 'network' | 'kicked' | 'refused'
 
 /** Figures of one leg. */
 export interface Leg {
@@ -532,8 +549,11 @@ export interface MediaPathChanged {
   /** Which way media takes. */
   media: MediaPath
   /** Why. */
-  reason: string
+  reason: MediaPathReason
 }
+
+/** Why the media of a call takes its path. */
+export type MediaPathReason = 'policy' | 'ice-failed' | 'recording' | 'group'
 
 /** One message. */
 export interface Message {
@@ -642,7 +662,7 @@ export interface MessageSend {
   toUserId?: UserId | null
 }
 
-/** The stored message's place. */
+/** Where the stored message stands. */
 export interface MessageSendAck {
   clientId?: string | null
   conversationId: ConversationId
@@ -663,19 +683,25 @@ export interface MissedCalls {
   count: number
 }
 
+/** What a moderator did to a participant. */
+export type ModerationAction = 'kick' | 'refused' | 'mute'
+
 /** `call:no-answer`. */
 export interface NoAnswer {
   /** Which call. */
   callId: CallId
   /** For a person. */
   message: string
-  /** `timeout` or `offline`. */
-  reason: string
+  /** The same for a program. */
+  reason: NoAnswerReason
 }
+
+/** Why there was no answer. */
+export type NoAnswerReason = 'timeout' | 'offline'
 
 /** A track that will not arrive. */
 export interface NotSubscribed {
-  reason: string
+  reason: RejectReason
   trackId: TrackId
 }
 
@@ -691,8 +717,8 @@ export interface OfferedTrack {
 
 /** Somebody in a room. */
 export interface Participant {
-  /** How it is reached. */
-  connection: Reached
+  /** Whether it is connected. */
+  connection: Connectivity
   /** Whether its hand is raised. */
   handRaised: boolean
   /** When it came. */
@@ -751,7 +777,7 @@ export type Presence = 'online' | 'away' | 'dnd' | 'offline'
 /** How a person wants to be seen. */
 export type PresenceMode = 'auto' | 'away' | 'dnd'
 
-/** People to be told of. */
+/** Whose status to get. */
 export interface PresencePeople {
   userIds: UserId[]
 }
@@ -762,7 +788,7 @@ export interface PresenceSet {
   statusText?: string | null
 }
 
-/** How they are. */
+/** Their states. */
 export interface PresenceStates {
   states: UserStatus[]
 }
@@ -787,9 +813,6 @@ export interface Publishing {
   tracks: PublishedTrack[]
 }
 
-/** How a participant is reached. */
-export type Reached = 'new' | 'connected' | 'reconnecting'
-
 /** `message:read`. */
 export interface Read {
   /** Who has read. */
@@ -800,9 +823,14 @@ export interface Read {
   cursor?: string | null
   /** When. */
   readAt: Timestamp
-  /** Everything up to this number. */
+  /** Everything up to this message. */
+  upTo?: MessageId | null
+  /** The same by its number. */
   upToSeq: number
 }
+
+/** Whether a call is recorded from its beginning, and because of what. */
+export type RecordPolicy = 'off' | 'requested' | 'accepted'
 
 /** A recording. */
 export interface Recording {
@@ -824,11 +852,11 @@ export interface Recording {
   startedBy?: UserId | null
   /** Where it stands. */
   status: RecordingStatus
-  /** Why: `requested`, `ended`, `length`, `size`, `disk-full`, `folder-gone`, `disk`, `overload`, `recovered`, `drain`, `missing-parameter-sets`. */
-  stopReason?: string | null
+  /** Why. */
+  stopReason?: StopReason | null
   /** When it stopped. */
   stoppedAt?: Timestamp | null
-  /** Everybody who may have been recorded. */
+  /** The users who may have been recorded. */
   userIds: UserId[]
 }
 
@@ -846,7 +874,7 @@ export interface RecordingConsent {
 /** `recording:failed`. */
 export interface RecordingFailed {
   /** Why. */
-  reason: string
+  reason: StopReason
   /** Which. */
   recordingId: RecordingId
 }
@@ -879,7 +907,7 @@ export interface RecordingFile {
   source?: string | null
   /** Milliseconds from the beginning of the recording to that of the file. */
   startOffsetMs: number
-  /** Whom it shows; null for guests and for what is of everybody. */
+  /** Who is in it; null for guests, and for what is of all participants. */
   userId?: UserId | null
 }
 
@@ -952,6 +980,9 @@ export interface Refused {
   timestamp: Timestamp
 }
 
+/** Why a track is not subscribed to. */
+export type RejectReason = 'TRACK_NOT_FOUND' | 'SUBSCRIBE_FORBIDDEN' | 'CODEC_UNSUPPORTED'
+
 /** `call:responded`. */
 export interface Responded {
   /** The call as it stands now. */
@@ -970,8 +1001,8 @@ export interface Response {
   callId: CallId
   /** By whom. */
   fromUserId: UserId
-  /** `busy` or `declined`. */
-  reason?: string | null
+  /** Why not, when it is rejected. */
+  reason?: DeclineReason | null
   /** Accepted or rejected. */
   response: Answer
 }
@@ -1033,9 +1064,12 @@ export interface RoomCandidate {
   target: RoomTarget
 }
 
+/** Why a room is over. */
+export type RoomCloseReason = 'ended' | 'empty' | 'expired' | 'failed'
+
 /** The room is over. */
 export type RoomClosed = Stamp & {
-  reason: string
+  reason: RoomCloseReason
 }
 
 /** Data of another participant. */
@@ -1102,14 +1136,20 @@ export interface RoomJoinAck {
 }
 
 /** Which layer of a track to receive. */
-export type RoomLayer = LayerWish & {
+export type RoomLayer = LayerRequest & {
   sessionId: RoomSessionId
+}
+
+/** The layer that arrives now; `room:layer-changed` says when another one does. */
+export interface RoomLayerAck {
+  /** Its name; null when none arrives, or the track has no layers. */
+  current?: string | null
 }
 
 /** Another layer of a track arrives. */
 export type RoomLayerChanged = Stamp & {
   height?: number | null
-  reason: string
+  reason: LayerReason
   rid: string
   trackId: TrackId
   width?: number | null
@@ -1118,7 +1158,7 @@ export type RoomLayerChanged = Stamp & {
 /** Somebody left. */
 export type RoomLeft = Stamp & {
   participantId: ParticipantId
-  reason: string
+  reason: LeaveReason
 }
 
 /** Who waits to be let in; to moderators. */
@@ -1139,20 +1179,18 @@ export interface RoomMetadata {
   sessionId: RoomSessionId
 }
 
-/** Somebody else, and what is to become of it. */
+/** Another participant, and what is to become of it. */
 export interface RoomModerate {
   admit?: boolean
   kind?: TrackKind | null
-  moderator?: boolean | null
   participantId: ParticipantId
-  permissions?: Permissions | null
   reason?: Text200 | null
   sessionId: RoomSessionId
 }
 
 /** A moderator did something to one. */
 export type RoomModerated = Stamp & {
-  action: string
+  action: ModerationAction
   by?: ParticipantId | null
   reason?: string | null
 }
@@ -1176,11 +1214,24 @@ export type RoomParticipant = Stamp & {
   participant: Participant
 }
 
+/** What another participant may do from now on; what is left out stays as it is. */
+export interface RoomPermit {
+  canData?: boolean | null
+  canPublish?: boolean | null
+  canSubscribe?: boolean | null
+  moderator?: boolean | null
+  participantId: ParticipantId
+  /** All of them at once, as older clients say it; what is left out of this is allowed. */
+  permissions?: Permissions | null
+  sessionId: RoomSessionId
+  sources?: TrackSource[] | null
+}
+
 /** What to publish. */
 export interface RoomPublish {
   offer: SessionDescription
   sessionId: RoomSessionId
-  tracks?: TrackOrder[]
+  tracks?: TrackSpec[]
 }
 
 /** Which layers somebody wants: the others need not be sent. */
@@ -1234,7 +1285,7 @@ export interface RoomSession {
 /** Names a participant's session in a room; `sessionId` of `room:*`. */
 export type RoomSessionId = string
 
-/** Who is heard, the loudest first. */
+/** Who speaks, the loudest first. */
 export type RoomSpeakers = Stamp & {
   dominant?: ParticipantId | null
   speakers: Speaker[]
@@ -1245,13 +1296,13 @@ export type RoomSpotlight = Stamp & {
   participantId?: ParticipantId | null
 }
 
-/** Who is to be in the middle; nobody, when it is left out. */
+/** Which participant is to be in the middle; none, when it is left out. */
 export interface RoomSpotlightSet {
   participantId?: ParticipantId | null
   sessionId: RoomSessionId
 }
 
-/** Everything, where not all that was missed could be told. */
+/** Everything, where not all events that were missed are kept. */
 export type RoomState = Stamp & {
   participants: Participant[]
   room: Room
@@ -1269,7 +1320,7 @@ export type RoomTarget = 'publish' | 'subscribe'
 
 /** A track does not fit the path, or fits again. */
 export type RoomTrackFlow = Stamp & {
-  reason: string
+  reason: FlowReason
   trackId: TrackId
 }
 
@@ -1298,13 +1349,15 @@ export interface RoomTracks {
   trackIds: TrackId[]
 }
 
-/** Tracks no longer to publish. */
+/** Tracks no longer to publish: by an offer, or by their names alone. */
 export interface RoomUnpublish {
   /** Sections that are inactive in it, or rejected, are no longer published. */
-  offer: SessionDescription
+  offer?: SessionDescription | null
   sessionId: RoomSessionId
+  /** Nothing of these is passed on any more, whatever their sections go on carrying. */
+  trackIds?: TrackId[]
   /** What else it publishes. */
-  tracks?: TrackOrder[]
+  tracks?: TrackSpec[]
 }
 
 /** One of one's own connections. */
@@ -1321,9 +1374,9 @@ export interface Session {
 
 /** `session:closed`. */
 export interface SessionClosed {
-  /** `REPLACED`, `SLOW_CONSUMER`, `KICKED`, `USER_DISABLED`, `SERVER_DRAIN`, `TOKEN_EXPIRED` or `PROTOCOL_ERROR`. */
-  reason: string
-  /** When to come back, with `SERVER_DRAIN`. */
+  /** Why. */
+  reason: CloseReason
+  /** When to come back, with `SERVER_DRAIN` and `PROTOCOL_ERROR`. */
   reconnectAfterMs?: number | null
 }
 
@@ -1393,7 +1446,7 @@ export interface Snapshot {
   states: UserStatus[]
 }
 
-/** Somebody who is heard. */
+/** A participant who speaks. */
 export interface Speaker {
   /** Loudness, 0 to 1. */
   level: number
@@ -1401,7 +1454,7 @@ export interface Speaker {
   participantId: ParticipantId
 }
 
-/** The place of an event in what a session of a room is told. */
+/** The place of an event among those of a session of a room. */
 export interface Stamp {
   /** Counts from 1. */
   seq: number
@@ -1409,7 +1462,10 @@ export interface Stamp {
   sessionId: RoomSessionId
 }
 
-/** What became of a wish to receive. */
+/** Why a recording stopped, or why there is none. */
+export type StopReason = 'requested' | 'ended' | 'moved' | 'length' | 'size' | 'disk-full' | 'folder-gone' | 'disk' | 'overload' | 'drain' | 'erased' | 'recovered' | 'missing-parameter-sets'
+
+/** What became of a request to receive tracks. */
 export interface Subscribed {
   /** Tracks that will arrive; `room:offer` follows where that changes something. */
   accepted: TrackId[]
@@ -1506,8 +1562,11 @@ export interface TrackLayer {
   width?: number | null
 }
 
+/** What a track shows. */
+export type TrackSource = 'microphone' | 'camera' | 'screen' | 'screen-audio' | 'custom'
+
 /** What a client says of a track that it publishes. */
-export interface TrackOrder {
+export interface TrackSpec {
   /** Its layers: those of simulcast by their rid, those of one stream (see `scalability`) as `s0`, `s1`, … */
   encodings?: Encoding[]
   /** The section of the offer. */
@@ -1522,9 +1581,6 @@ export interface TrackOrder {
   source?: TrackSource | null
 }
 
-/** What a track shows. */
-export type TrackSource = 'microphone' | 'camera' | 'screen' | 'screen-audio' | 'custom'
-
 /** `typing:start` and `typing:stop`. */
 export interface Typing {
   /** Where. */
@@ -1533,10 +1589,20 @@ export interface Typing {
   fromUserId: UserId
 }
 
-/** Where somebody types. */
+/** Where the sender types. */
 export interface TypingReport {
   conversationId?: ConversationId | null
   toUserId?: UserId | null
+}
+
+/** What is left. */
+export interface Unpublished {
+  /** Our answer, where there was an offer. */
+  answer?: SessionDescription | null
+  /** Which offer it answers, counted from 1. */
+  rev?: number | null
+  /** What is still published. */
+  tracks: PublishedTrack[]
 }
 
 /** `call:update-request`. */
@@ -1704,6 +1770,8 @@ export interface ServerMessages {
   error: Refused
   /** Messages reached a device of the other person. */
   'message:delivered': Delivered
+  /** The same under its other name; live only. */
+  'message:marked-read': MarkedRead
   /** One's own read mark moved; on all devices of the reader. */
   'message:markedRead': MarkedRead
   /** The other person has read. */
@@ -1756,7 +1824,7 @@ export interface ServerMessages {
   'room:speakers': RoomSpeakers
   /** A moderator has put somebody in the middle, or nobody. */
   'room:spotlight': RoomSpotlight
-  /** The whole room, where not all that was missed could be told. */
+  /** The whole room, where not all events that were missed are kept. */
   'room:state': RoomState
   /** A track was muted, or is no longer. */
   'room:track-muted': RoomTrackMuted
@@ -1784,7 +1852,7 @@ export interface ServerMessages {
   'typing:start': Typing
   /** The other person is no longer typing. */
   'typing:stop': Typing
-  /** Somebody came, went, or changed how they are. */
+  /** A person came, went, or changed presence. */
   'user:status': UserStatus
   /** The answer of the other side. */
   'webrtc:answer': CallSignal
@@ -1806,7 +1874,7 @@ export interface ClientMessages {
   'call:end': [CallEnd, CallAck]
   /** Puts an accepted call on hold. */
   'call:hold': [CallWhich, Done]
-  /** Calls somebody. */
+  /** Places a call. */
   'call:initiate': [CallInitiate, CallInitiateAck]
   /** Takes the call over on this device. */
   'call:move': [CallWhich, CallMovedAck]
@@ -1834,19 +1902,19 @@ export interface ClientMessages {
   'message:send': [MessageSend, MessageSendAck]
   /** How one wants to be seen. */
   'presence:set': [PresenceSet, Done]
-  /** Tells of these people from now on. */
+  /** Sends the status of these people from now on. */
   'presence:subscribe': [PresencePeople, PresenceStates]
-  /** No longer tells of these people. */
+  /** No longer sends the status of these people. */
   'presence:unsubscribe': [PresencePeople, Done]
   /** Agrees to be recorded, or no longer. */
   'recording:consent': [RecordingConsent, Done]
   /** Recordings that one may see, newest first. */
   'recording:list': [RecordingList, RecordingListAck]
-  /** Records a call or a room; everybody there is told before the first byte is written. */
+  /** Records a call or a room; everyone there gets `recording:started` before the first byte is written. */
   'recording:start': [RecordingStart, RecordingAck]
   /** Ends a recording. */
   'recording:stop': [RecordingWhich, RecordingAck]
-  /** Lets somebody in from the lobby, or not; for moderators. */
+  /** Admits a user from the lobby, or rejects; for moderators. */
   'room:admit': [RoomModerate, Done]
   /** Answers a `room:offer`. */
   'room:answer': [RoomAnswer, Done]
@@ -1862,10 +1930,10 @@ export interface ClientMessages {
   'room:ice-restart': [RoomIceRestart, RoomIceRestartAck]
   /** Comes into a room, or goes on with a session that was lost. */
   'room:join': [RoomJoin, RoomJoinAck]
-  /** Sends somebody out; for moderators. */
+  /** Removes a participant; for moderators. */
   'room:kick': [RoomModerate, Done]
   /** Says which layer of a track is wanted. */
-  'room:layer': [RoomLayer, Done]
+  'room:layer': [RoomLayer, RoomLayerAck]
   /** Leaves a room. */
   'room:leave': [RoomSession, Done]
   /** Locks the room, or opens it; for moderators. */
@@ -1874,22 +1942,22 @@ export interface ClientMessages {
   'room:metadata': [RoomMetadata, Done]
   /** Mutes a track of one's own, or no longer. */
   'room:mute': [RoomMute, Done]
-  /** Mutes somebody else; for moderators. */
+  /** Mutes another participant; for moderators. */
   'room:mute-remote': [RoomModerate, Done]
-  /** Changes what somebody may do; for moderators. */
-  'room:permissions': [RoomModerate, Done]
+  /** Changes what a participant may do; for moderators. */
+  'room:permissions': [RoomPermit, Done]
   /** Publishes tracks by an offer of the `publish` connection. */
   'room:publish': [RoomPublish, Publishing]
   /** Shows a reaction. */
   'room:reaction': [RoomReact, Done]
-  /** Puts somebody in the middle for everybody, or nobody; for moderators. */
+  /** Puts a participant in the spotlight for everyone, or ends that; for moderators. */
   'room:spotlight': [RoomSpotlightSet, Done]
   /** Says what one measured. */
   'room:stats': [RoomStats, Done]
   /** Asks for tracks; `room:offer` follows. */
   'room:subscribe': [RoomTracks, Subscribed]
   /** Publishes fewer tracks: what the new offer no longer sends. */
-  'room:unpublish': [RoomUnpublish, Publishing]
+  'room:unpublish': [RoomUnpublish, Unpublished]
   /** Wants tracks no longer. */
   'room:unsubscribe': [RoomTracks, Subscribed]
   /** Measures the way there and back. */
@@ -1900,9 +1968,9 @@ export interface ClientMessages {
   'sync:ack': [SyncAck, Done]
   /** What was missed since a cursor. */
   'sync:pull': [SyncPull, SyncBatch]
-  /** Tells the other side that one types; ends by itself after 6 s. */
+  /** Shows the others that one types; ends by itself after 6 s. */
   'typing:start': [TypingReport, Done]
-  /** Tells the other side that one no longer types. */
+  /** Shows the others that one no longer types. */
   'typing:stop': [TypingReport, Done]
   /** Passes an answer to the other side. */
   'webrtc:answer': [WebrtcAnswer, SignalDelivery]
