@@ -6,7 +6,7 @@ import { Server, ask, next } from './support/server.mjs'
 let server
 let [ada, ben, cem, dora, eve] = []
 before(async () => {
-  server = await Server.start({ env: { SWITCHBOARD_TURN__MODE: 'off' } })
+  server = await Server.start({ env: { SWITCHBOARD_TURN__MODE: 'off', SWITCHBOARD_PRESENCE__AUDIENCE: 'all' } })
   await server.people(1, 2, 3, 4, 5)
   ;[ada, ben, cem, dora, eve] = await Promise.all([1, 2, 3, 4, 5].map((user) => server.connect(user)))
 })

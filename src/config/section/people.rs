@@ -78,7 +78,7 @@ impl Default for Call {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Presence {
-    /// Who is notified when a person comes online or goes offline: `contacts`, `all` (the original) or `none`.
+    /// Who is notified when a person comes online or goes offline: `contacts`, `all` (the original) or `none`. `--dev` takes `all`.
     pub audience: Audience,
     /// Days for which a conversation or call makes two people contacts.
     pub contacts_days: u64,

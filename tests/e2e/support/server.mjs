@@ -175,9 +175,9 @@ globalThis.fetch = async (address, options) => {
   // The files of recordings are handed out as they are, also those that are JSON themselves.
   const file = /^\/api\/recordings\/[^/]+\/files\//.test(url.pathname) && !url.searchParams.has('link') && answer.status === 200
   const json = !file && type?.startsWith('application/json') ? await answer.clone().json().catch(() => undefined) : undefined
-  // A preflight is a question of the browser's to the edge (Fetch §3.3.5), not to an operation: no operation describes it, and it has no body.
+  // A preflight is a question of the browser's to the edge (Fetch §3.3.5), not to an operation: no operation describes it, and it has no body, unless it is refused.
   const preflight = method === 'OPTIONS' && headers.has('access-control-request-method')
-  if (preflight) asDescribed(await answer.clone().text() ? `the preflight of ${url.pathname} has a body` : undefined)
+  if (preflight) asDescribed(answer.ok && await answer.clone().text() ? `the preflight of ${url.pathname} has a body` : undefined)
   else if (!file) asDescribed(descriptions.answer(method, url.pathname + url.search, answer.status, type, json))
   return answer
 }
