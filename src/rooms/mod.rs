@@ -1,6 +1,6 @@
 //! Rooms: who is in, who may do what, who publishes and who receives. Media goes through the SFU; here is only what was agreed on.
 //!
-//! Each room is a machine ([`machine::Room`]) that a task of its own owns ([`task`]). [`Rooms`] finds the task of a room and asks it: a
+//! Each room is a machine (`machine::Room`) that a task of its own owns (`task`). [`Rooms`] finds the task of a room and asks it: a
 //! file each has the request, its limits and its rule.
 
 mod command;

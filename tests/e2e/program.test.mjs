@@ -154,6 +154,9 @@ test('people are told of each other once they know each other, with a grace', as
   await ask(back, 'presence:set', { presence: 'dnd', statusText: 'in a meeting' })
   const dnd = await next(ada, 'user:status', (state) => state.presence === 'dnd')
   assert.equal(dnd.statusText, 'in a meeting')
+  // Asking gives nobody more than the audience does.
+  assert.deepEqual((await ask(ada, 'presence:subscribe', { userIds: [3] })).states, [])
+  assert.ok((await ask(ada, 'message:send', { toUserId: 3, content: 'hello' })).ok)
   const { states } = await ask(ada, 'presence:subscribe', { userIds: [3] })
   assert.deepEqual(states.map((state) => [state.userId, state.isOnline]), [[3, false]])
   const cem = await server.connect(3, { auth: { cursor: 'new' } })

@@ -112,7 +112,7 @@ impl<T: DeserializeOwned> FromSql for Doc<T> {
     }
 }
 
-/// Adds `by` to one of the counters behind [`Totals`].
+/// Adds `by` to one of the counters behind `Totals`.
 pub(super) fn count(connection: &Connection, what: &str, by: i64) -> Result<()> {
     connection
         .prepare_cached("UPDATE meta SET value = value + ?2 WHERE key = ?1")?
