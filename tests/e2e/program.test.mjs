@@ -20,7 +20,7 @@ function run(args, env = {}, cwd = folder()) {
 let server
 before(async () => {
   server = await Server.start({ env: { SWITCHBOARD_PRESENCE__GRACE: '1', SWITCHBOARD_METRICS__TOKEN: 'scrape-me-with-this-token', SWITCHBOARD_TURN__EXTERNAL_URLS: '["turn:turn.example:3478?transport=udp"]', SWITCHBOARD_TURN__SECRET: 'shared-with-coturn-0123456789', SWITCHBOARD_SERVER__LOG_LEVEL: 'debug' } })
-  await server.people(1, 2, 3)
+  await server.people(1, 2, 3, 4)
 })
 after(() => server.stop())
 
@@ -155,19 +155,19 @@ test('people are told of each other once they know each other, with a grace', as
   const dnd = await next(ada, 'user:status', (state) => state.presence === 'dnd')
   assert.equal(dnd.statusText, 'in a meeting')
   // Asking gives nobody more than the audience does.
-  assert.deepEqual((await ask(ada, 'presence:subscribe', { userIds: [3] })).states, [])
-  assert.ok((await ask(ada, 'message:send', { toUserId: 3, content: 'hello' })).ok)
-  const { states } = await ask(ada, 'presence:subscribe', { userIds: [3] })
-  assert.deepEqual(states.map((state) => [state.userId, state.isOnline]), [[3, false]])
-  const cem = await server.connect(3, { auth: { cursor: 'new' } })
-  assert.equal((await next(ada, 'user:status', (state) => state.userId === 3)).isOnline, true)
+  assert.deepEqual((await ask(ada, 'presence:subscribe', { userIds: [4] })).states, [])
+  assert.ok((await ask(ada, 'message:send', { toUserId: 4, content: 'hello' })).ok)
+  const { states } = await ask(ada, 'presence:subscribe', { userIds: [4] })
+  assert.deepEqual(states.map((state) => [state.userId, state.isOnline]), [[4, false]])
+  const dora = await server.connect(4, { auth: { cursor: 'new' } })
+  assert.equal((await next(ada, 'user:status', (state) => state.userId === 4)).isOnline, true)
 
   const { call } = await ask(ada, 'call:initiate', { toUserId: 2 })
   await ask(back, 'call:respond', { callId: call.callId, response: 'accept' })
   assert.equal((await next(back, 'user:status', (state) => state.userId === 1)).inCall, true)
   await ask(ada, 'call:end', { callId: call.callId })
   assert.equal((await next(back, 'user:status', (state) => state.userId === 1 && !state.inCall)).inCall, false)
-  ada.close(); back.close(); cem.close()
+  ada.close(); back.close(); dora.close()
 })
 
 test('a session ends with its token, unless it brings a fresh one', async () => {
