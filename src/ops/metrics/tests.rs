@@ -76,7 +76,10 @@ fn what_is_counted_is_in_the_table_and_what_is_in_the_table_is_counted() {
         assert_eq!(family(name).labels, labels, "{counter}");
         names.insert(name.to_owned());
     }
-    for (counter, _) in switchboard_turn::Counters::default().read() {
+    let relay = switchboard_turn::Counters::default();
+    // The driver counts one by itself.
+    let relay = relay.read().map(|(name, _)| name).chain(["commands_refused"]);
+    for counter in relay {
         if !counter.starts_with("refused_") {
             names.insert(family(&turn_family(counter)).name.to_owned());
         }
