@@ -56,7 +56,8 @@ test(`${ROUNDS} rounds of kill -9 under load lose and double nothing`, async (co
   const acknowledged = () => senders.reduce((sum, { acked }) => sum + acked.size, 0)
   for (let round = 0; round < ROUNDS; round += 1) {
     // Killed in the middle of the load, each time at another point of it.
-    await grown(acknowledged, (onMongo ? 5 : 20) + Math.floor(Math.random() * 200), 'acknowledgements', 30_000)
+    const more = onMongo ? 5 + Math.floor(Math.random() * 50) : 20 + Math.floor(Math.random() * 200)
+    await grown(acknowledged, more, 'acknowledgements', 60_000)
     // With a database beside it, that one dies every second time.
     if (onMongo && round % 2 === 1) {
       await server.killEngine()
