@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 
-const { values, positionals: files } = parseArgs({ options: { timeout: { type: 'string', default: '300000' } }, allowPositionals: true })
+const { values, positionals: files } = parseArgs({ options: { timeout: { type: 'string', default: '600000' } }, allowPositionals: true })
 if (files.length === 0) {
   console.error('no file is named: node run.mjs [--timeout MS] FILE[#PATTERN] ...')
   process.exit(2)
