@@ -1,6 +1,7 @@
 //! A whole server without its sockets, for tests of the rules: the services over a store in memory, with a clock that stands still
 //! until a test moves it, and connections that note what they are sent.
 
+pub(crate) mod dice;
 pub(crate) mod schema;
 
 use std::sync::{Arc, Mutex, OnceLock};

@@ -1,7 +1,7 @@
 //! A store that fails on demand, for tests of rules: what a rule has announced must have been stored, and what could not be stored
 //! must not have changed anything.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -14,8 +14,10 @@ use super::{
     Settings, Store, StoreError, TokenHash, Totals, UserRecord, Users,
 };
 use crate::clock::Timestamp;
+use crate::event::CallStatus;
 use crate::fact::Fact;
 use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
+use crate::testing::dice::Dice;
 
 /// When a write fails.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,6 +28,15 @@ pub(crate) enum Fails {
     After,
 }
 
+/// How many of a thousand fail.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Chances {
+    /// Writes, before they are made or after.
+    pub(crate) writes: u64,
+    /// Reads.
+    pub(crate) reads: u64,
+}
+
 #[derive(Default)]
 struct State {
     /// Writes in their order, by the names of their methods, with what became of them.
@@ -33,8 +44,9 @@ struct State {
     /// What becomes of the next writes, or of the next of that name.
     planned: VecDeque<(Option<&'static str>, Fails)>,
     always: Option<Fails>,
-    /// State of a generator, and how many of a thousand writes fail.
-    random: Option<(u64, u64)>,
+    random: Option<(Dice, Chances)>,
+    /// Every state of a call that was stored.
+    calls: HashSet<(CallId, i64, CallStatus)>,
 }
 
 impl State {
@@ -49,21 +61,20 @@ impl State {
     }
 
     fn draw(&mut self) -> Option<Fails> {
-        let (seed, per_mille) = self.random.as_mut()?;
-        // SplitMix64.
-        *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = *seed;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        let fails = if bits & (1 << 40) == 0 { Fails::Before } else { Fails::After };
-        (bits % 1000 < *per_mille).then_some(fails)
+        let (dice, chances) = self.random.as_mut()?;
+        let fails = if dice.coin() { Fails::Before } else { Fails::After };
+        dice.chance(chances.writes).then_some(fails)
+    }
+
+    fn fails_read(&mut self) -> bool {
+        self.random.as_mut().is_some_and(|(dice, chances)| dice.chance(chances.reads))
     }
 }
 
-/// A store over another one, whose writes fail as a test says. Reads never do.
+/// A store over another one, that fails as a test says.
 pub(crate) struct FailingStore {
-    inner: Arc<dyn Store>,
+    /// What it is over; nothing fails there.
+    pub(crate) inner: Arc<dyn Store>,
     state: Mutex<State>,
 }
 
@@ -87,9 +98,14 @@ impl FailingStore {
         self.state().always = fails;
     }
 
-    /// Of a thousand writes about `per_mille` fail, before or after, by a sequence that depends on `seed` only.
-    pub(crate) fn fail_by_chance(&self, seed: u64, per_mille: u64) {
-        self.state().random = Some((seed, per_mille));
+    /// Writes and reads fail by a sequence that depends on `seed` only, from now on.
+    pub(crate) fn fail_by_chance(&self, seed: u64, chances: Chances) {
+        self.state().random = Some((Dice::new(seed), chances));
+    }
+
+    /// Whether a call has ever been stored in this state.
+    pub(crate) fn has_stored(&self, id: CallId, rev: i64, status: CallStatus) -> bool {
+        self.state().calls.contains(&(id, rev, status))
     }
 
     /// The writes since this was asked last, in their order.
@@ -103,30 +119,50 @@ impl FailingStore {
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         let fate = self.state().next(name);
-        let injected = || StoreError::Unavailable(format!("{name} fails in this test"));
         match fate {
             None => work.await,
-            Some(Fails::Before) => Err(injected()),
-            Some(Fails::After) => work.await.and_then(|_| Err(injected())),
+            Some(Fails::Before) => Err(injected(name)),
+            Some(Fails::After) => work.await.and_then(|_| Err(injected(name))),
         }
     }
 
     async fn read<T>(
         &self,
-        _: &'static str,
+        name: &'static str,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        work.await
+        if self.state().fails_read() { Err(injected(name)) } else { work.await }
+    }
+
+    /// A write of the state of a call, which is noted once it is made.
+    async fn write_call<T>(
+        &self,
+        name: &'static str,
+        call: &CallRecord,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let state = (call.id, call.rev, call.status);
+        let noted = async {
+            let made = work.await?;
+            self.state().calls.insert(state);
+            Ok(made)
+        };
+        self.write(name, noted).await
     }
 }
 
+fn injected(name: &str) -> StoreError {
+    StoreError::Unavailable(format!("{name} fails in this test"))
+}
+
 macro_rules! forward {
-    ($of:ident { $($kind:ident $name:ident($($arg:ident: $type:ty),*) -> $gives:ty;)* }) => {
+    ($of:ident { $($kind:ident $name:ident($($arg:ident: $type:ty),*) -> $gives:ty;)* } $($by_hand:tt)*) => {
         #[async_trait]
         impl $of for FailingStore {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$gives> {
                 self.$kind(stringify!($name), self.inner.$name($($arg),*)).await
             })*
+            $($by_hand)*
         }
     };
 }
@@ -163,16 +199,25 @@ forward!(Messages {
 });
 
 forward!(CallLog {
-    write create_call(call: CallRecord, facts: Vec<Fact>) -> CallRecord;
-    write save_call(call: CallRecord, expected_rev: i64, facts: Vec<Fact>) -> ();
-    write finish_call(end: CallEnd) -> CallFinished;
     write rate_call(id: CallId, rating: Rating, facts: Vec<Fact>) -> ();
     read call(id: CallId) -> Option<CallRecord>;
     read live_calls() -> Vec<CallRecord>;
     read call_history(query: CallHistory) -> Vec<CallRecord>;
     read missed_calls(user: UserId, since: Timestamp, limit: usize) -> Vec<CallRecord>;
     write ack_missed(user: UserId, calls: Vec<CallId>) -> ();
-});
+}
+    async fn create_call(&self, call: CallRecord, facts: Vec<Fact>) -> Result<CallRecord> {
+        self.write_call("create_call", &call, self.inner.create_call(call.clone(), facts)).await
+    }
+    async fn save_call(&self, call: CallRecord, expected_rev: i64, facts: Vec<Fact>) -> Result<()> {
+        let save = self.inner.save_call(call.clone(), expected_rev, facts);
+        self.write_call("save_call", &call, save).await
+    }
+    async fn finish_call(&self, end: CallEnd) -> Result<CallFinished> {
+        let call = end.call.clone();
+        self.write_call("finish_call", &call, self.inner.finish_call(end)).await
+    }
+);
 
 forward!(Recordings {
     write save_recording(recording: RecordingRecord, facts: Vec<Fact>) -> ();
@@ -191,63 +236,23 @@ forward!(Facts {
     write save_fact_cursor(name: String, position: i64) -> ();
 });
 
-#[async_trait]
-impl Admin for FailingStore {
-    async fn erase_user(&self, id: UserId, at: Timestamp, facts: Vec<Fact>) -> Result<()> {
-        self.write("erase_user", self.inner.erase_user(id, at, facts)).await
-    }
-    async fn erase_messages(
-        &self,
-        user: UserId,
-        after: Option<(ConversationId, i64)>,
-        at: Timestamp,
-    ) -> Result<Erased> {
-        self.write("erase_messages", self.inner.erase_messages(user, after, at)).await
-    }
-    async fn save_job(&self, job: JobRecord) -> Result<()> {
-        self.write("save_job", self.inner.save_job(job)).await
-    }
-    async fn job(&self, id: JobId) -> Result<Option<JobRecord>> {
-        self.read("job", self.inner.job(id)).await
-    }
-    async fn open_jobs(&self) -> Result<Vec<JobRecord>> {
-        self.read("open_jobs", self.inner.open_jobs()).await
-    }
-    async fn put_room_token(&self, token: RoomTokenRecord, facts: Vec<Fact>) -> Result<()> {
-        self.write("put_room_token", self.inner.put_room_token(token, facts)).await
-    }
-    async fn room_token(&self, hash: TokenHash) -> Result<Option<RoomTokenRecord>> {
-        self.read("room_token", self.inner.room_token(hash)).await
-    }
-    async fn room_tokens(&self, room: RoomId) -> Result<Vec<RoomTokenRecord>> {
-        self.read("room_tokens", self.inner.room_tokens(room)).await
-    }
-    async fn remove_room_tokens(&self, room: RoomId) -> Result<()> {
-        self.write("remove_room_tokens", self.inner.remove_room_tokens(room)).await
-    }
-    async fn prune_room_tokens(&self, now: Timestamp) -> Result<bool> {
-        self.write("prune_room_tokens", self.inner.prune_room_tokens(now)).await
-    }
-    async fn server_key(&self, name: String, fresh: Vec<u8>) -> Result<Vec<u8>> {
-        self.write("server_key", self.inner.server_key(name, fresh)).await
-    }
-    async fn totals(&self) -> Result<Totals> {
-        self.read("totals", self.inner.totals()).await
-    }
-    async fn retire(
-        &self,
-        log_before: Timestamp,
-        log_keep: i64,
-        keys_before: Timestamp,
-    ) -> Result<bool> {
-        self.write("retire", self.inner.retire(log_before, log_keep, keys_before)).await
-    }
-    async fn ping(&self) -> Result<()> {
-        self.write("ping", self.inner.ping()).await
-    }
-    async fn take_over(&self) -> Result<()> {
-        self.inner.take_over().await
-    }
+forward!(Admin {
+    write erase_user(id: UserId, at: Timestamp, facts: Vec<Fact>) -> ();
+    write erase_messages(user: UserId, after: Option<(ConversationId, i64)>, at: Timestamp) -> Erased;
+    write save_job(job: JobRecord) -> ();
+    read job(id: JobId) -> Option<JobRecord>;
+    read open_jobs() -> Vec<JobRecord>;
+    write put_room_token(token: RoomTokenRecord, facts: Vec<Fact>) -> ();
+    read room_token(hash: TokenHash) -> Option<RoomTokenRecord>;
+    read room_tokens(room: RoomId) -> Vec<RoomTokenRecord>;
+    write remove_room_tokens(room: RoomId) -> ();
+    write prune_room_tokens(now: Timestamp) -> bool;
+    write server_key(name: String, fresh: Vec<u8>) -> Vec<u8>;
+    read totals() -> Totals;
+    write retire(log_before: Timestamp, log_keep: i64, keys_before: Timestamp) -> bool;
+    write take_over() -> ();
+    write ping() -> ();
+}
     fn engine(&self) -> &'static str {
         self.inner.engine()
     }
@@ -266,7 +271,7 @@ impl Admin for FailingStore {
     async fn close(&self) {
         self.inner.close().await;
     }
-}
+);
 
 mod tests {
     use super::*;
@@ -305,7 +310,7 @@ mod tests {
         let mut runs = Vec::new();
         for _ in 0..2 {
             let store = store();
-            store.fail_by_chance(7, 300);
+            store.fail_by_chance(7, Chances { writes: 300, reads: 0 });
             for position in 0..200 {
                 let _ = store.save_fact_cursor("c".into(), position).await;
             }

@@ -1,7 +1,5 @@
 //! Whole calls between connected people, over a store in memory and with a clock that stands still.
 
-mod dice;
-mod faulty;
 mod model;
 mod steps;
 mod storms;

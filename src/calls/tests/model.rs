@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::dice::Dice;
 use super::{answer, world};
 use crate::calls::End;
 use crate::clock::Timestamp;
 use crate::event::{CallStatus, CallType, EndReason};
 use crate::ids::CallId;
+use crate::testing::dice::Dice;
 use crate::testing::{Client, World, person, voice};
 
 const CALLS: u64 = 200;

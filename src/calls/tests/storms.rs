@@ -8,14 +8,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::dice::Dice;
-use super::faulty::{Faults, Faulty};
 use super::{SECOND, answer};
 use crate::app::App;
 use crate::calls::command::Command;
 use crate::calls::{CallRequest, Device, End, Signal};
 use crate::event::{CallStatus, CallType, EndReason, SignalKind};
 use crate::ids::{CallId, UserId};
+use crate::store::failing::{Chances, FailingStore, Fails};
+use crate::testing::dice::Dice;
 use crate::testing::{Client, World, person, voice};
 
 /// Commands of one run, and how many are on their way at once.
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Storm {
     world: World,
-    store: Arc<Faulty>,
+    store: Arc<FailingStore>,
     dice: Dice,
     clients: Vec<Client>,
     seen: Arc<Mutex<Seen>>,
@@ -45,7 +45,7 @@ struct Seen {
 
 impl Seen {
     /// Looks at an event about a call: is what it says stored?
-    fn audit(&mut self, store: &Faulty, name: &str, payload: &Value) {
+    fn audit(&mut self, store: &FailingStore, name: &str, payload: &Value) {
         let call = payload.get("call").unwrap_or(payload);
         let (Some(id), Some(rev), Some(status)) =
             (call.get("callId"), call.get("rev"), call.get("status"))
@@ -77,7 +77,7 @@ impl Storm {
             config.call.reconnect_window = 4;
         };
         let world = World::over(change, |store| {
-            let store = Arc::new(Faulty::new(store, seed));
+            let store = FailingStore::over(store);
             faulty = Some(Arc::clone(&store));
             store
         });
@@ -182,13 +182,13 @@ async fn storm(seed: u64) {
     let mut storm = Storm::new(seed).await;
     for round in 0..COMMANDS / AT_ONCE {
         if round % 20 == 0 {
-            let faults = match storm.dice.below(4) {
-                0 => Faults::default(),
-                1 => Faults { writes: 1000, reads: 1000 },
-                2 => Faults { writes: 500, reads: 0 },
-                _ => Faults { writes: 200, reads: 200 },
+            let chances = match storm.dice.below(4) {
+                0 => Chances::default(),
+                1 => Chances { writes: 1000, reads: 1000 },
+                2 => Chances { writes: 500, reads: 0 },
+                _ => Chances { writes: 200, reads: 200 },
             };
-            storm.store.set(faults);
+            storm.store.fail_by_chance(storm.dice.below(1 << 30), chances);
         }
         let app = storm.world.app.clone();
         let actions: Vec<Action> = (0..AT_ONCE).map(|_| storm.action()).collect();
@@ -198,16 +198,19 @@ async fn storm(seed: u64) {
         let wrong = storm.seen.lock().unwrap().wrong.join("\n");
         assert!(wrong.is_empty(), "seed {seed}, round {round}: not stored:\n{wrong}");
     }
-    storm.store.set(Faults::default());
+    storm.store.fail_by_chance(0, Chances::default());
     for _ in 0..5 {
         storm.world.wait(SECOND).await;
     }
     agree(&storm, seed).await;
     let states = storm.seen.lock().unwrap().states.clone();
-    println!("announced {states:?}, failed {:?}", storm.store.failures());
+    let writes = storm.store.writes();
+    let failed = |how| writes.iter().filter(|(_, fails)| *fails == Some(how)).count();
+    let (before, after) = (failed(Fails::Before), failed(Fails::After));
+    println!("announced {states:?}, failed {before} before and {after} after they were made");
     let often = |status| states.get(&status).copied().unwrap_or_default() > 5;
     assert!([CallStatus::Accepted, CallStatus::Ended, CallStatus::Rejected].into_iter().all(often));
-    assert!(storm.store.failures().0 > 5 && storm.store.failures().1 > 5);
+    assert!(before > 5 && after > 5);
 
     while !storm.clients.is_empty() {
         storm.disconnect(0).await;

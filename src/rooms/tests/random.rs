@@ -18,26 +18,10 @@ use super::super::unpublish::Unpublish;
 use super::super::{Grant, JoinRequest, Joined, Moderation, Resume, RoomError, Side};
 use super::house::{House, Person, Section, camera, description, microphone, taken};
 use crate::event::room::Participant;
+use crate::testing::dice::Dice;
 
 const ROOMS: u64 = 200;
 const COMMANDS: usize = 70;
-
-/// xorshift64*.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(high).unwrap() % sides
-    }
-
-    fn coin(&mut self) -> bool {
-        self.roll(2) == 0
-    }
-}
 
 /// Tracks by id: the owner, and whether it is muted.
 type Tracks = BTreeMap<String, (String, bool)>;
@@ -385,7 +369,7 @@ fn rooms_under_random_commands_are_what_their_clients_believe() {
         println!("seed {seed}");
         let bytes = if seed % 2 == 0 { 4_000 } else { 256 << 10 };
         let house = House::open_with(bytes, |opening| opening.most = 12);
-        let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let dice = Dice::new(seed);
         let mut play = Play { house: &house, dice, clients: Vec::new(), users: 0 };
         for _ in 0..COMMANDS {
             if house.room().is_over() {
