@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 type Waiting = Arc<Mutex<HashMap<u64, (Instant, oneshot::Sender<Duration>)>>>;
 
 pub struct Client {
@@ -51,20 +51,24 @@ pub fn token(user: i64) -> String {
     mint(&grant, &Secret::new(super::process::secret())).expect("a token")
 }
 
-impl Client {
-    /// Connected, authenticated, and told that it is ready.
-    pub async fn connect(address: &str, user: i64) -> Self {
-        let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("a connection");
-        let auth = json!({ "token": token(user), "cursor": "new" });
-        socket.send(Message::text(format!("40{auth}"))).await.expect("a connect packet");
-        loop {
-            let message = socket.next().await.expect("a packet").expect("a packet");
-            if message.to_text().unwrap_or_default().starts_with("42[\"session:ready\"") {
-                break;
-            }
+/// A Socket.IO connection that is authenticated and has received `session:ready`.
+pub(crate) async fn ready(address: &str, user: i64) -> Socket {
+    let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("a connection");
+    let auth = json!({ "token": token(user), "cursor": "new" });
+    socket.send(Message::text(format!("40{auth}"))).await.expect("a connect packet");
+    loop {
+        let message = socket.next().await.expect("a packet").expect("a packet");
+        if message.to_text().unwrap_or_default().starts_with("42[\"session:ready\"") {
+            return socket;
         }
-        let (sink, mut stream) = socket.split();
+    }
+}
+
+impl Client {
+    /// Connected, authenticated and ready.
+    pub async fn connect(address: &str, user: i64) -> Self {
+        let (sink, mut stream) = ready(address, user).await.split();
         let sink = Arc::new(tokio::sync::Mutex::new(sink));
         let (waiting, count) = (Waiting::default(), Arc::new(AtomicUsize::new(0)));
         let (answers, received, pongs) = (waiting.clone(), count.clone(), sink.clone());

@@ -9,15 +9,11 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::client::token;
+use crate::client::{Socket, ready};
 use crate::description::{self, Codecs, Screen, Transport};
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// An acknowledgement: how long it took, and its text.
 type Acknowledged = (Duration, String);
@@ -103,17 +99,7 @@ struct Track<'a> {
 impl Member {
     /// Connected and authenticated.
     pub async fn connect(address: &str, user: i64, codecs: Codecs) -> Self {
-        let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("a connection");
-        let auth = json!({ "token": token(user), "cursor": "new" });
-        socket.send(Message::text(format!("40{auth}"))).await.expect("a connect packet");
-        loop {
-            let message = socket.next().await.expect("a packet").expect("a packet");
-            if message.to_text().unwrap_or_default().starts_with("42[\"session:ready\"") {
-                break;
-            }
-        }
-        let (sink, stream) = socket.split();
+        let (sink, stream) = ready(address, user).await.split();
         let shared = Arc::new(Shared {
             sink: tokio::sync::Mutex::new(sink),
             waiting: Mutex::default(),
