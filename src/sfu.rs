@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use switchboard_media::driver::{Server, Settings, StartError};
-use switchboard_media::{Codec, Event};
+use switchboard_media::{Codec, Command, Event, RoomKey};
 use switchboard_turn::door::Door;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -25,6 +26,9 @@ pub struct Stats {
     /// The counters of the workers, by name, and events that were lost.
     pub counters: BTreeMap<&'static str, u64>,
 }
+
+/// How often a worker that has too much before it is tried again, each millisecond.
+const TRIES: usize = 5_000;
 
 /// What happens to peers and tracks, for the rules that own them.
 pub struct SfuEvents {
@@ -115,6 +119,20 @@ impl Sfu {
         let sfu = Self { server: Arc::new(server), codecs, lost };
         tracing::info!(addresses = ?sfu.server.endpoint().udp, "addresses offered to clients for media");
         Ok((sfu, SfuEvents { rooms, calls }))
+    }
+
+    /// Has a worker carry out a command for a room. One that has too much before it is waited for, up to five seconds; after that the command
+    /// is dropped, counted and logged.
+    pub async fn command(&self, room: RoomKey, mut command: Command) {
+        for _ in 0..TRIES {
+            match self.server.try_command(room, command) {
+                Ok(()) => return,
+                Err(refused) => command = refused,
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        metrics::counter!("rtc_rtp_dropped_total", "reason" => "room_commands").increment(1);
+        tracing::error!(?room, "a worker of the SFU takes no commands; one is dropped");
     }
 
     /// The SFU that runs.

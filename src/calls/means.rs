@@ -11,7 +11,7 @@ use super::error::Result;
 use super::reply::SignalDelivery;
 use super::signal::event;
 use crate::clock::Clock;
-use crate::delivery::{Delivery, To};
+use crate::delivery::{Delivery, SessionInfo, To};
 use crate::ids::{CallId, FactId, MessageId, UserId};
 use crate::incall::InCall;
 use crate::recorder::Recorder;
@@ -56,7 +56,6 @@ impl Keys for Means {
 }
 
 /// What a write that was made gives.
-#[allow(clippy::large_enum_variant)]
 pub(super) enum Written {
     Done(Box<CallFinished>),
     /// The store has the call under another id: the request came before.
@@ -67,8 +66,8 @@ impl Means {
     /// The connections of the two.
     pub(super) fn connected(&self, call: &CallRecord) -> Connected {
         let of = |user: UserId| {
-            let sessions = self.delivery.sessions(user).into_iter();
-            sessions.map(|it| Connection { id: it.id, relays: it.relays }).collect()
+            let connection = |it: &SessionInfo| Connection { id: it.id, relays: it.relays };
+            self.delivery.of_each_session(user, connection)
         };
         Connected { caller: of(call.from), callee: of(call.to) }
     }
@@ -127,20 +126,23 @@ impl Means {
             Effect::Enter(user) => in_call.enter(user),
             Effect::Leave(user) => in_call.leave(user),
             Effect::Unlist => directory.remove(id),
-            Effect::Media(media) => self.act_on_media(media),
             Effect::Record(record) => self.act_on_recorder(record),
             Effect::EndRelay => relay.end_call(id),
-            // These are carried out where their results are known.
-            Effect::Persist(_) | Effect::Signal(_) | Effect::Missed(_) | Effect::Entry => {}
+            // These are carried out where they may wait, or where their results are known.
+            Effect::Persist(_)
+            | Effect::Media(_)
+            | Effect::Signal(_)
+            | Effect::Missed(_)
+            | Effect::Entry => {}
         }
     }
 
-    fn act_on_media(&self, media: Media) {
-        let server = self.sfu.server();
+    /// Carries out an effect on the SFU; a worker that is busy is waited for.
+    pub(super) async fn act_on_media(&self, media: Media) {
         match media {
-            Media::Open(room) => server.open(room),
-            Media::Command(room, command) => server.command(room, command),
-            Media::Close(room) => server.close_room(room),
+            Media::Open(room) => self.sfu.server().open(room),
+            Media::Command(room, command) => self.sfu.command(room, command).await,
+            Media::Close(room) => self.sfu.server().close_room(room),
         }
     }
 

@@ -239,6 +239,7 @@ impl Task {
                         means.view.notify(&entry);
                     }
                 }
+                Effect::Media(media) => means.act_on_media(media).await,
                 other => means.carry_out(id, other),
             }
         }

@@ -127,6 +127,12 @@ impl Delivery {
         self.of(user).iter().map(|session| session.info()).collect()
     }
 
+    /// What `look` takes from each session of a user, oldest first, without a copy of the rest.
+    pub fn of_each_session<T>(&self, user: UserId, look: impl Fn(&SessionInfo) -> T) -> Vec<T> {
+        let users = self.users.read();
+        users.get(&user).into_iter().flatten().map(|session| look(&session.about)).collect()
+    }
+
     /// One session of a user, while it is open.
     pub fn session(&self, user: UserId, session: SessionId) -> Option<SessionInfo> {
         self.find(user, session).map(|session| session.info())

@@ -30,8 +30,6 @@ use crate::store::{RoomTokenRecord, Store, StoreError};
 
 /// Commands that are answered before the next member is brought up to date, while both wait.
 const ANSWERS: usize = 8;
-/// How often a worker of the SFU that has too much before it is tried again, each millisecond.
-const TRIES: usize = 5_000;
 /// How old the counts may be while the room always has something to do.
 const COUNTS: Duration = Duration::from_secs(1);
 
@@ -261,7 +259,10 @@ impl RoomTask {
     async fn carry_out(&mut self) -> Option<RoomError> {
         for effect in self.room.take_effects() {
             match effect {
-                Effect::Media(command) => self.command(command).await,
+                Effect::Media(command) => {
+                    // A worker that is busy is waited for; nobody but this room waits with it.
+                    self.outside.sfu.command(self.room.key, command).await;
+                }
                 Effect::Persist { token, by } => {
                     let hash = token.hash;
                     if let Err(error) = self.persist(*token, by).await {
@@ -344,19 +345,6 @@ impl RoomTask {
             Record::Sends(by, parts) => recorder.sends(id, key, by, parts),
             Record::Close => recorder.close(id, key),
         }
-    }
-
-    /// Has the SFU carry out a command. A worker that has too much before it is waited for; nobody but this room waits with it.
-    async fn command(&self, mut command: Command) {
-        for _ in 0..TRIES {
-            match self.outside.sfu.server().try_command(self.room.key, command) {
-                Ok(()) => return,
-                Err(refused) => command = refused,
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        metrics::counter!("rtc_rtp_dropped_total", "reason" => "room_commands").increment(1);
-        tracing::error!(room = %self.room.id, "a worker of the SFU takes no commands; one is dropped");
     }
 }
 
