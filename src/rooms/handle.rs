@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use switchboard_media::RoomKey;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::command::{Reply, Request, RoomCommand};
 use super::follow::Notice;
@@ -14,6 +14,11 @@ use crate::ids::RoomId;
 
 /// Commands that may wait for one room.
 pub(super) const COMMANDS: usize = 1024;
+/// Notices that come again by themselves that may wait for one room.
+pub(super) const NOTICES: usize = 1024;
+
+/// A notice, with the place it takes where places are counted.
+type Noted = (Notice, Option<OwnedSemaphorePermit>);
 
 /// A command and where its reply goes.
 pub(super) struct Asked {
@@ -29,16 +34,17 @@ struct Ends {
     id: RoomId,
     key: RoomKey,
     commands: mpsc::Sender<Asked>,
-    /// Without a bound of its own, as each has one: of a peer connection that it is there and that it is gone, of a socket that it is
-    /// lost; what comes again by itself is dropped while as many commands wait as may.
-    notices: mpsc::UnboundedSender<Notice>,
+    /// Without a bound of its own, as what it holds has one: of a peer connection that it is there and that it is gone, of a socket that
+    /// it is lost; what comes again by itself takes one of the `places`.
+    notices: mpsc::UnboundedSender<Noted>,
+    places: Arc<Semaphore>,
     counts: Mutex<Counts>,
 }
 
 /// Where a room's task takes what comes.
 pub(super) struct Inbox {
     commands: mpsc::Receiver<Asked>,
-    notices: mpsc::UnboundedReceiver<Notice>,
+    notices: mpsc::UnboundedReceiver<Noted>,
 }
 
 /// What comes to a room.
@@ -52,7 +58,8 @@ impl RoomHandle {
     pub(super) fn new(id: RoomId, key: RoomKey) -> (Self, Inbox) {
         let (commands, asked) = mpsc::channel(COMMANDS);
         let (notices, noted) = mpsc::unbounded_channel();
-        let ends = Ends { id, key, commands, notices, counts: Mutex::default() };
+        let places = Arc::new(Semaphore::new(NOTICES));
+        let ends = Ends { id, key, commands, notices, places, counts: Mutex::default() };
         (Self(Arc::new(ends)), Inbox { commands: asked, notices: noted })
     }
 
@@ -82,15 +89,16 @@ impl RoomHandle {
 
     /// Has the room know of something.
     pub(super) fn note(&self, notice: Notice) {
-        let _ = self.0.notices.send(notice);
+        let _ = self.0.notices.send((notice, None));
     }
 
-    /// Has the room know of something that comes again by itself; it is dropped while the room has too much before it.
+    /// Has the room know of something that comes again by itself; it is dropped while [`NOTICES`] of them wait.
     pub(super) fn note_lossy(&self, notice: Notice) {
-        if self.0.commands.capacity() == 0 {
-            metrics::counter!("rtc_rtp_dropped_total", "reason" => "room_events").increment(1);
-        } else {
-            self.note(notice);
+        match Arc::clone(&self.0.places).try_acquire_owned() {
+            Ok(place) => drop(self.0.notices.send((notice, Some(place)))),
+            Err(_) => {
+                metrics::counter!("rtc_rtp_dropped_total", "reason" => "room_events").increment(1);
+            }
         }
     }
 
@@ -108,7 +116,7 @@ impl Inbox {
     pub(super) async fn next(&mut self) -> Option<Input> {
         tokio::select! {
             biased;
-            Some(notice) = self.notices.recv() => Some(Input::Notice(notice)),
+            Some((notice, _)) = self.notices.recv() => Some(Input::Notice(notice)),
             Some(asked) = self.commands.recv() => Some(Input::Asked(asked)),
             else => None,
         }
@@ -116,9 +124,37 @@ impl Inbox {
 
     /// What is there already.
     pub(super) fn waiting(&mut self) -> Option<Input> {
-        if let Ok(notice) = self.notices.try_recv() {
+        if let Ok((notice, _)) = self.notices.try_recv() {
             return Some(Input::Notice(notice));
         }
         self.commands.try_recv().ok().map(Input::Asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use switchboard_media::Event;
+
+    use super::*;
+    use crate::ids::SessionId;
+
+    #[test]
+    fn what_comes_again_by_itself_is_bounded_and_the_rest_is_never_lost() {
+        let id = RoomId::fresh(uuid::Uuid::nil());
+        let (room, mut inbox) = RoomHandle::new(id, RoomKey(1));
+        let chatter = || Notice::Media(Event::Speakers { room: RoomKey(1), levels: Vec::new() });
+        let lost = || Notice::Lost(SessionId::new(uuid::Uuid::nil()));
+        for _ in 0..3 {
+            (0..3 * NOTICES).for_each(|_| room.note_lossy(chatter()));
+            (0..2 * NOTICES).for_each(|_| room.note(lost()));
+            let (mut media, mut sockets) = (0, 0);
+            while let Some(input) = inbox.waiting() {
+                match input {
+                    Input::Notice(Notice::Lost(_)) => sockets += 1,
+                    _ => media += 1,
+                }
+            }
+            assert_eq!((media, sockets), (NOTICES, 2 * NOTICES));
+        }
     }
 }
