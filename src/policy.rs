@@ -127,14 +127,8 @@ const NO_CALL: Refusal =
     Refusal { reason: Reason::CallNotFound, message: "There is no such call among your calls" };
 const NO_ROOM: Refusal =
     Refusal { reason: Reason::RoomNotFound, message: "There is no such room, or not for you" };
-const NOT_THE_OWNER: Refusal =
-    Refusal { reason: Reason::Forbidden, message: "This is for the room's owner and operators" };
 const NOT_A_MODERATOR: Refusal =
     Refusal { reason: Reason::NotAModerator, message: "This is for moderators of the room" };
-const NO_RECORDER: Refusal = Refusal {
-    reason: Reason::RecordingForbidden,
-    message: "This is for the two of a call, the moderators of a room, and operators",
-};
 const NO_RECORDING: Refusal =
     Refusal { reason: Reason::NotFound, message: "There is no such recording, or not for you" };
 const NOT_THE_RECORDER: Refusal = Refusal {
@@ -156,11 +150,11 @@ const fn rule(verb: Verb) -> Rule {
         Verb::SeePresence           => (KNOWN,    true,  false, NOT_FOR_STRANGERS),
         Verb::Operate               => (NONE,     true,  false, OPERATORS_ONLY),
         Verb::TakePartInCall        => (INSIDE,   false, false, NO_CALL),
-        Verb::RecordCall            => (INSIDE,   true,  false, NO_RECORDER),
+        Verb::RecordCall            => (INSIDE,   true,  false, NO_CALL),
         Verb::SeeRoom               => (INSIDE,   true,  true,  NO_ROOM),
-        Verb::ManageRoom            => (OWNER,    true,  false, NOT_THE_OWNER),
+        Verb::ManageRoom            => (OWNER,    true,  false, NOT_A_MODERATOR),
         Verb::ModerateRoom          => (IN_CHARGE, true, true,  NOT_A_MODERATOR),
-        Verb::RecordRoom            => (IN_CHARGE, true, true,  NO_RECORDER),
+        Verb::RecordRoom            => (IN_CHARGE, true, true,  NOT_A_MODERATOR),
         Verb::SeeRecording          => (INSIDE,   true,  false, NO_RECORDING),
         Verb::ManageRecording       => (IN_CHARGE, true, false, NOT_THE_RECORDER),
     };

@@ -4,9 +4,10 @@ use super::command::Command;
 use super::device::Device;
 use super::error::{CallError, Result};
 use super::initiate::CallRequest;
-use super::service::{Calls, first};
+use super::service::{Calls, first, may_use};
 use crate::event::Call;
 use crate::ids::{CallId, RoomId, UserId};
+use crate::policy::Verb;
 
 /// People of one call at most.
 const PEOPLE: usize = 50;
@@ -85,8 +86,8 @@ impl Calls {
     /// Everybody who is in a call that runs, or rings for it, and where they meet. Whose own call is over may come back as long as
     /// another of the several runs.
     pub async fn meeting(&self, me: UserId, id: CallId) -> Result<(RoomId, Vec<UserId>)> {
-        let record = self.means.store.call(id).await?.filter(|call| call.has(me));
-        let record = record.ok_or(CallError::NotFound)?;
+        let record = self.means.store.call(id).await?.ok_or(CallError::NotFound)?;
+        may_use(me, Verb::TakePartInCall, record.has(me))?;
         let mut people = self.means.directory.people_of(record.first());
         if people.is_empty() {
             return Err(CallError::Over(Box::new(record)));

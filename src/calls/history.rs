@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::command::Command;
 use super::error::{CallError, Result};
-use super::service::{Calls, first};
+use super::service::{Calls, first, may_use};
 use crate::clock::Timestamp;
 use crate::event::{Call, CallStatus, MediaPath};
 use crate::fact::{Fact, FactKind};
 use crate::ids::{CallId, FactId, UserId};
+use crate::policy::Verb;
 use crate::store::{CallHistory, CallRecord, Rating, RecordingQuery, StoreError};
 use crate::view::{cursor, open_cursor};
 
@@ -43,8 +44,8 @@ pub struct History {
 impl Calls {
     /// One call of `me`.
     pub async fn call(&self, me: UserId, id: CallId) -> Result<Call> {
-        let record = self.means.store.call(id).await?;
-        let record = record.filter(|call| call.has(me)).ok_or(CallError::NotFound)?;
+        let record = self.means.store.call(id).await?.ok_or(CallError::NotFound)?;
+        may_use(me, Verb::TakePartInCall, record.has(me))?;
         let people = self.people(record.from, record.to).await?;
         let people = people.as_ref().map(|(from, to)| (from, to));
         let mut call = self.rules.view.call(&record, people, self.means.clock.now());

@@ -25,6 +25,7 @@ use crate::delivery::{Delivery, SessionInfo};
 use crate::event::{self, CallType};
 use crate::ids::{CallId, RoomId, SessionId, UserId};
 use crate::incall::InCall;
+use crate::policy::{Relation, Verb, may};
 use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::sfu::{Notices, Sfu};
@@ -85,16 +86,17 @@ impl Calls {
     /// Has a running call that `me` is in carry out a command; the finished call as an error otherwise.
     pub(super) async fn ask(&self, me: UserId, id: CallId, command: Command) -> Result<Reply> {
         if let Some(handle) = self.means.directory.handle(id) {
-            if !handle.has(me) {
-                return Err(CallError::NotFound);
-            }
+            may_use(me, Verb::TakePartInCall, handle.has(me))?;
             if let Some(reply) = handle.ask(command).await? {
                 return Ok(reply);
             }
         }
         match self.means.store.call(id).await? {
-            Some(record) if record.has(me) => Err(CallError::Over(Box::new(record))),
-            _ => Err(CallError::NotFound),
+            Some(record) => {
+                may_use(me, Verb::TakePartInCall, record.has(me))?;
+                Err(CallError::Over(Box::new(record)))
+            }
+            None => Err(CallError::NotFound),
         }
     }
 
@@ -254,9 +256,10 @@ impl Calls {
         me: Option<UserId>,
         id: CallId,
     ) -> Result<(RoomId, Vec<UserId>)> {
-        let handle = self.means.directory.handle(id);
-        let handle = handle.filter(|handle| me.is_none_or(|me| handle.has(me)));
-        let handle = handle.ok_or(CallError::NotFound)?;
+        let handle = self.means.directory.handle(id).ok_or(CallError::NotFound)?;
+        if let Some(me) = me {
+            may_use(me, Verb::RecordCall, handle.has(me))?;
+        }
         let call = handle.ask(Command::Record).await?.ok_or(CallError::NotFound)?.call()?;
         Ok((call.room_id.clone(), self.means.directory.people_of(first(&call))))
     }
@@ -331,4 +334,10 @@ impl Calls {
 /// The first of the calls that share a room with this one.
 pub(super) fn first(call: &event::Call) -> CallId {
     call.room_id.call().unwrap_or(call.call_id)
+}
+
+/// Whether `user`, who is in a call or is not, may do something with it; for others there is no such call.
+pub(super) fn may_use(user: UserId, verb: Verb, is_in: bool) -> Result<()> {
+    let relation = if is_in { Relation::Member } else { Relation::Stranger };
+    may(user, verb, relation).map_err(|_| CallError::NotFound)
 }

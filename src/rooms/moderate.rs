@@ -11,6 +11,7 @@ use crate::event::room::{
     RoomParticipant, RoomSpotlight, TrackKind, TrackSource,
 };
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, TrackId, UserId};
+use crate::policy::{Relation, Verb, may};
 
 /// Something that only a moderator may do.
 #[derive(Clone, Debug)]
@@ -101,9 +102,10 @@ impl Rule for Moderate {
             By::Outside(me) => room.owned(me).map(|()| None)?,
             By::Participant(caller) => {
                 let member = room.caller(caller)?;
-                if !member.moderator {
-                    return Err(RoomError::NotAModerator);
-                }
+                let relation =
+                    if member.moderator { Relation::Moderator } else { Relation::Member };
+                may(member.user, Verb::ModerateRoom, relation)
+                    .map_err(|_| RoomError::NotAModerator)?;
                 Some(member.id)
             }
         };

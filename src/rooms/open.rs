@@ -12,6 +12,7 @@ use super::{Result, RoomError, Rooms};
 use crate::clock::Timestamp;
 use crate::event::room::{Participant, Room as ShownRoom, RoomCloseReason};
 use crate::ids::{RoomId, Short, UserId};
+use crate::policy::{Relation, Verb, may};
 
 /// How a room is to be.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -151,15 +152,29 @@ impl Look {
 impl Room {
     /// Whether the room is there for `me`: an operator, its owner, or somebody in it.
     pub(super) fn visible(&self, me: Option<UserId>) -> Result<()> {
-        let inside = |me| self.owner == Some(me) || self.present().any(|member| member.user == me);
-        if me.is_none_or(inside) { Ok(()) } else { Err(RoomError::NotFound) }
+        if self.lets(me, Verb::SeeRoom) { Ok(()) } else { Err(RoomError::NotFound) }
     }
 
     /// The same for what only its owner or an operator may do.
     pub(super) fn owned(&self, me: Option<UserId>) -> Result<()> {
         self.visible(me)?;
-        let owns = me.is_none_or(|me| self.owner == Some(me));
-        if owns { Ok(()) } else { Err(RoomError::NotAModerator) }
+        if self.lets(me, Verb::ManageRoom) { Ok(()) } else { Err(RoomError::NotAModerator) }
+    }
+
+    /// Whether `me`, or an operator where nobody is named, may do something to the room.
+    fn lets(&self, me: Option<UserId>, verb: Verb) -> bool {
+        me.is_none_or(|me| may(me, verb, self.relation(me)).is_ok())
+    }
+
+    /// What a user is to the room, by whichever session says most.
+    fn relation(&self, user: UserId) -> Relation {
+        let sessions = || self.present().filter(|member| member.user == user);
+        match () {
+            () if self.owner == Some(user) => Relation::Owner,
+            () if sessions().any(|member| member.moderator) => Relation::Moderator,
+            () if sessions().next().is_some() => Relation::Member,
+            () => Relation::Stranger,
+        }
     }
 }
 
@@ -223,9 +238,7 @@ impl Rule for MayRecord {
 
     fn carry_out(self, room: &mut Room, _: &mut Context<'_>) -> Result<()> {
         room.visible(self.me)?;
-        let moderates = |me| room.present().any(|it| it.user == me && it.moderator);
-        let may = self.me.is_none_or(|me| room.owner == Some(me) || moderates(me));
-        if may { Ok(()) } else { Err(RoomError::NotAModerator) }
+        if room.lets(self.me, Verb::RecordRoom) { Ok(()) } else { Err(RoomError::NotAModerator) }
     }
 }
 
