@@ -2,6 +2,7 @@
 //! until a test moves it, and connections that note what they are sent.
 
 pub(crate) mod dice;
+pub(crate) mod failing;
 pub(crate) mod schema;
 
 use std::sync::{Arc, Mutex, OnceLock};

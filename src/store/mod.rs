@@ -8,8 +8,6 @@ mod dump;
 mod entry;
 mod erased;
 mod facts;
-#[cfg(test)]
-pub(crate) mod failing;
 mod messages;
 #[cfg(feature = "mongo")]
 pub mod mongo;

@@ -14,8 +14,8 @@ use crate::calls::command::Command;
 use crate::calls::{CallRequest, Device, End, Signal};
 use crate::event::{CallStatus, CallType, EndReason, SignalKind};
 use crate::ids::{CallId, UserId};
-use crate::store::failing::{Chances, FailingStore, Fails};
 use crate::testing::dice::Dice;
+use crate::testing::failing::{Chances, FailingStore, Fails};
 use crate::testing::{Client, World, person, voice};
 
 /// Commands of one run, and how many are on their way at once.

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{
+use super::dice::Dice;
+use crate::clock::Timestamp;
+use crate::event::CallStatus;
+use crate::fact::Fact;
+use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
+use crate::store::{
     Admin, Anchor, Appended, CallEnd, CallFinished, CallHistory, CallLog, CallRecord,
     ConversationRecord, Conversations, DeviceRecord, DirectoryPage, Erased, FactPage, Facts,
     JobRecord, Listed, LogPage, Mark, Marked, MemberRecord, MessageRecord, Messages, NewMessage,
     Page, Profile, Rating, RecordingQuery, RecordingRecord, Recordings, Result, RoomTokenRecord,
     Settings, Store, StoreError, TokenHash, Totals, UserRecord, Users,
 };
-use crate::clock::Timestamp;
-use crate::event::CallStatus;
-use crate::fact::Fact;
-use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
-use crate::testing::dice::Dice;
 
 /// When a write fails.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
