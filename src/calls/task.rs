@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument as _;
 
 use super::call::Call;
 use super::command::Command;
@@ -47,10 +48,12 @@ impl Task {
     ) -> oneshot::Receiver<Result<Reply>> {
         let (reply, replied) = oneshot::channel();
         let mut task = Self { means, call, commands, retry: None, doubtful: false, panics: 0 };
-        tokio::spawn(async move {
+        let (call, user) = (task.call.record.id, task.call.record.from);
+        let running = async move {
             let first = Envelope { command: first, reply: Some(reply) };
             task.supervise(first).await;
-        });
+        };
+        tokio::spawn(running.instrument(tracing::info_span!("call", %call, %user)));
         replied
     }
 
@@ -59,14 +62,18 @@ impl Task {
         let mut first = Some(first);
         while AssertUnwindSafe(self.run(first.take())).catch_unwind().await.is_err() {
             self.panics += 1;
-            let (call, panics) = (self.call.record.id, self.panics);
-            tracing::error!(%call, panics, "the task of a call panicked; the call ends");
+            tracing::error!(panics = self.panics, "the task of a call panicked; the call ends");
             metrics::counter!("rtc_call_panics_total").increment(1);
             if self.panics >= PANICS {
                 break;
             }
             self.doubtful = true;
             self.retry = Some((self.means.clock.now(), Command::Fail));
+        }
+        if self.call.stored {
+            let record = &self.call.record;
+            let reason = record.end_reason.map(tracing::field::debug);
+            tracing::info!(status = %record.status, reason, "the call is over");
         }
         // Whoever still waits for a reply finds the call over.
         self.means.directory.remove(self.call.record.id);
@@ -76,6 +83,9 @@ impl Task {
     async fn run(&mut self, first: Option<Envelope>) {
         if let Some(Envelope { command, reply }) = first {
             self.take(command, reply).await;
+            if self.call.stored {
+                tracing::info!(status = %self.call.record.status, "a call");
+            }
         }
         while self.call.is_live() || self.doubtful {
             let due = self.due();
@@ -111,8 +121,7 @@ impl Task {
             Some(reply) => drop(reply.send(outcome)),
             None => {
                 if let Err(error) = outcome {
-                    let call = self.call.record.id;
-                    tracing::warn!(%call, %error, "a change of a call is not stored and is tried again");
+                    tracing::warn!(%error, "a change of a call is not stored and is tried again");
                 }
             }
         }
@@ -193,8 +202,7 @@ impl Task {
             Ok((ended, _)) if !matches!(reply, Reply::Refused(_)) => ended,
             Ok(_) => reply,
             Err(error) => {
-                let call = self.call.record.id;
-                tracing::warn!(%call, %error, "a call that cannot go on is not over");
+                tracing::warn!(%error, "a call that cannot go on is not over");
                 self.try_again(command);
                 reply
             }

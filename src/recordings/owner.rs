@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::Instrument as _;
 
 use super::machine::{Effect, Input, Machine};
 use super::{RecordingChange, RecordingError, Result, Shared, shown};
@@ -121,7 +122,8 @@ impl Owner {
         let machine = Machine::new(record, &shared.config);
         let owner = Self { shared: shared.clone(), machine, events, commands };
         let (reply, started) = oneshot::channel();
-        let task = tokio::spawn(owner.run(present, reply));
+        let span = tracing::info_span!("recording", recording = %id, %room);
+        let task = tokio::spawn(owner.run(present, reply).instrument(span));
         let shared = shared.clone();
         tokio::spawn(async move {
             if let Err(error) = task.await {
@@ -165,7 +167,7 @@ impl Owner {
             self.keep(Input::NotBegun(why)).await;
             return Err(why.into());
         }
-        tracing::info!(recording = %id, %room, %mode, ?by, "recording");
+        tracing::info!(%mode, ?by, "recording");
         self.keep(Input::Begun).await;
         Ok(shown(self.machine.record()))
     }
@@ -187,7 +189,7 @@ impl Owner {
     /// The thread ended without a word: it panicked. What it has written is as good as after a crash.
     async fn thread_gone(&mut self) {
         let id = self.machine.record().id;
-        tracing::error!(recording = %id, "the thread of a recording panicked");
+        tracing::error!("the thread of a recording panicked");
         metrics::counter!("rtc_recording_errors_total").increment(1);
         self.keep(Input::Recorder(RecorderEvent::Stopped(StopReason::Disk))).await;
         let (root, now) = (self.shared.recorder.root().to_owned(), self.shared.clock.now());
@@ -204,8 +206,7 @@ impl Owner {
         let mut wait = RETRY;
         let (next, effects) = self.next(input);
         while let Err(error) = self.carry_out(&effects).await {
-            let id = self.machine.record().id;
-            tracing::error!(recording = %id, %error, "a recording is not stored; it is tried again");
+            tracing::error!(%error, "a recording is not stored; it is tried again");
             metrics::counter!("rtc_recording_errors_total").increment(1);
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY_MOST);
@@ -272,7 +273,7 @@ impl Owner {
             Effect::Delete => {
                 // A deletion that fails is tried again every minute, with all that is due.
                 if let Err(error) = self.shared.forget(record, None).await {
-                    tracing::warn!(recording = %record.id, %error, "not deleted yet");
+                    tracing::warn!(%error, "not deleted yet");
                 }
             }
         }
@@ -284,11 +285,11 @@ fn report(record: &RecordingRecord) {
     let reason = record.stop_reason.map(tracing::field::display);
     match record.status {
         RecordingStatus::Processing => {
-            tracing::info!(recording = %record.id, reason, "recording stopped");
+            tracing::info!(reason, "recording stopped");
         }
         // That nothing was sent is no error.
         RecordingStatus::Failed => {
-            tracing::error!(recording = %record.id, reason, "recording failed");
+            tracing::error!(reason, "recording failed");
             metrics::counter!("rtc_recording_errors_total").increment(1);
         }
         _ => {}

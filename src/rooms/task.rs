@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use switchboard_media::driver::Server;
 use switchboard_media::{Command, PeerKey, TrackKey};
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::RoomError;
@@ -79,7 +80,8 @@ pub(super) fn spawn(room: Room, handle: RoomHandle, inbox: Inbox, outside: Arc<O
         counted: None,
         facts: Facts::default(),
     };
-    let running = tokio::spawn(task.run());
+    let span = tracing::info_span!("room", room = %handle.id());
+    let running = tokio::spawn(task.run().instrument(span));
     tokio::spawn(async move {
         let Err(error) = running.await else { return };
         // When the whole server stops there is nobody left to notify.
@@ -181,6 +183,7 @@ fn end(outside: &Outside, handle: &RoomHandle) {
 
 impl RoomTask {
     async fn run(mut self) {
+        tracing::info!("a room is open");
         let mut answered = 0;
         self.carry_out().await;
         while !self.room.is_over() {
@@ -216,6 +219,7 @@ impl RoomTask {
             self.facts.store(&self.outside.store);
         }
         self.facts.finish(&self.outside.store).await;
+        tracing::info!("the room is closed");
     }
 
     /// Waits for what comes, or for the deadline.
