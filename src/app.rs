@@ -17,6 +17,7 @@ use crate::event::recording::{Recording, RecordingMode};
 use crate::event::{Call, Limits};
 use crate::ids::{CallId, RecordingId, RoomId, UserId};
 use crate::incall::InCall;
+use crate::ledger::Ledger;
 use crate::limits;
 use crate::ops::{self, Snapshot, StoreProbe};
 use crate::people::People;
@@ -55,6 +56,7 @@ pub struct Services {
     pub store: Arc<dyn Store>,
     pub auth: Auth,
     pub limits: limits::Limits,
+    pub ledger: Arc<Ledger>,
     pub delivery: Arc<Delivery>,
     pub relay: Arc<Relay>,
     pub people: Arc<People>,
@@ -102,9 +104,11 @@ impl App {
             recorder.clone(),
         );
         let view = View::new(config.clone(), delivery.clone(), in_call.clone());
+        let ledger = Ledger::new(&config.limits);
         let services = Services {
             auth: Auth::new(config.auth.clone(), clock.clone())?,
             limits: limits::Limits::new(&config.limits),
+            ledger,
             people: Arc::new(People::new(
                 &config,
                 clock.clone(),
@@ -296,6 +300,7 @@ impl Services {
             probe: &self.probe,
             auth: &self.auth,
             limits: &self.limits,
+            ledger: &self.ledger,
             delivery: &self.delivery,
             presence: &self.presence,
             calls: &self.calls,

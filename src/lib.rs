@@ -13,6 +13,7 @@ pub mod fact;
 pub mod http;
 pub mod ids;
 pub mod incall;
+pub mod ledger;
 pub mod limits;
 pub mod membership;
 pub mod ops;

@@ -79,7 +79,7 @@ fn too_many(what: &'static str, limit: &str, wait: Duration) -> TooMany {
 
 /// What counts as one client: an IPv4 address, or the 64 bits that name an IPv6 network (RFC 6177), of which every host may take as
 /// many addresses as it likes.
-fn network(address: &str) -> IpNet {
+pub fn network(address: &str) -> IpNet {
     let address = address.parse::<IpAddr>().map_or(UNKNOWN, |address| address.to_canonical());
     let bits = if address.is_ipv6() { 64 } else { 32 };
     IpNet::new(address, bits).map_or_else(|_| address.into(), |network| network.trunc())

@@ -79,6 +79,8 @@ families! {
     Server Counter "rtc_auth_failures_total" ["reason"] "requests and connections without a valid token",
     Server Counter "rtc_auth_key_readings_total" ["result"] "readings of the JWKS",
     Server Gauge "rtc_limits_counted" "users and networks whose requests are counted at present",
+    Server Gauge "rtc_held" ["resource", "by"] "what addresses, accounts, room tokens and all together hold at present, by the bound of [limits]",
+    Server Counter "rtc_held_refused_total" ["resource", "by"] "what was refused because its holder had as much as it may",
     Server Counter "rtc_rate_limited_total" ["what"] "what was refused because it came too fast",
     Server Gauge "rtc_socket_connections" "Socket.IO sessions",
     Server Gauge "rtc_users_online" ["kind"] "accounts and guests with a session",

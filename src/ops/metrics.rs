@@ -78,6 +78,12 @@ fn write(now: &Snapshot) {
         metrics::gauge!("rtc_users_online", "kind" => kind).set(count as f64);
     }
     metrics::gauge!("rtc_build_info", "version" => VERSION).set(1.0);
+    for held in &now.ledger {
+        let (resource, by) = (held.resource.label(), held.resource.by().label());
+        metrics::gauge!("rtc_held", "resource" => resource, "by" => by).set(held.amount as f64);
+        metrics::counter!("rtc_held_refused_total", "resource" => resource, "by" => by)
+            .absolute(held.refused);
+    }
     write_process(now);
     write_store(now);
     write_media(now);

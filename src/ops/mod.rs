@@ -16,6 +16,7 @@ use crate::auth::Auth;
 use crate::calls::Calls;
 use crate::clock::Timestamp;
 use crate::delivery::Delivery;
+use crate::ledger::{Held, Ledger};
 use crate::limits::Limits;
 use crate::presence::Presence;
 use crate::recordings::Recordings;
@@ -37,6 +38,7 @@ pub struct Parts<'a> {
     pub probe: &'a StoreProbe,
     pub auth: &'a Auth,
     pub limits: &'a Limits,
+    pub ledger: &'a Ledger,
     pub delivery: &'a Delivery,
     pub presence: &'a Presence,
     pub calls: &'a Calls,
@@ -58,6 +60,7 @@ pub struct Snapshot {
     pub store: StoreState,
     pub auth: auth::Stats,
     pub limits: limits::Stats,
+    pub ledger: Vec<Held>,
     pub delivery: delivery::Stats,
     pub presence: presence::Stats,
     pub calls: calls::Stats,
@@ -78,6 +81,7 @@ impl Snapshot {
             store,
             auth: parts.auth.stats(),
             limits: parts.limits.stats(),
+            ledger: parts.ledger.stats(),
             delivery: parts.delivery.stats(),
             presence: parts.presence.stats(),
             calls: parts.calls.stats(),

@@ -48,7 +48,7 @@ pub(super) struct Outside {
 
 /// What is outside because of a room; when its task dies it is undone by this.
 #[derive(Default)]
-struct Ledger {
+struct Outstanding {
     stays: HashMap<RoomSessionId, (Stay, u64)>,
     names: HashSet<Name>,
     ended: bool,
@@ -61,14 +61,14 @@ struct RoomTask {
     inbox: Inbox,
     outside: Arc<Outside>,
     source: SystemSource,
-    ledger: Arc<Mutex<Ledger>>,
+    outstanding: Arc<Mutex<Outstanding>>,
     counted: Option<Timestamp>,
     facts: Facts,
 }
 
 /// Runs a room until it is over. A task that panics ends its room for its members, and nothing else.
 pub(super) fn spawn(room: Room, handle: RoomHandle, inbox: Inbox, outside: Arc<Outside>) {
-    let ledger = Arc::<Mutex<Ledger>>::default();
+    let outstanding = Arc::<Mutex<Outstanding>>::default();
     let source = SystemSource { clock: outside.clock.clone(), sfu: Arc::clone(&outside.sfu) };
     let task = RoomTask {
         room,
@@ -76,7 +76,7 @@ pub(super) fn spawn(room: Room, handle: RoomHandle, inbox: Inbox, outside: Arc<O
         inbox,
         outside: Arc::clone(&outside),
         source,
-        ledger: Arc::clone(&ledger),
+        outstanding: Arc::clone(&outstanding),
         counted: None,
         facts: Facts::default(),
     };
@@ -88,30 +88,30 @@ pub(super) fn spawn(room: Room, handle: RoomHandle, inbox: Inbox, outside: Arc<O
         if error.is_panic() {
             tracing::error!(room = %handle.id(), %error, "a room has failed and is closed");
             metrics::counter!("rtc_room_failures_total").increment(1);
-            clean_up(&handle, &outside, &ledger).await;
+            clean_up(&handle, &outside, &outstanding).await;
         }
     });
 }
 
 /// Does for a room whose task has died what the machine would have had done.
-async fn clean_up(handle: &RoomHandle, outside: &Outside, ledger: &Mutex<Ledger>) {
-    let ledger = std::mem::take(&mut *lock(ledger));
-    if ledger.ended {
+async fn clean_up(handle: &RoomHandle, outside: &Outside, outstanding: &Mutex<Outstanding>) {
+    let outstanding = std::mem::take(&mut *lock(outstanding));
+    if outstanding.ended {
         return;
     }
     let reason = RoomCloseReason::Failed;
     let closed = RoomEvent::new(|stamp| Event::RoomClosed(RoomClosed { stamp, reason }));
-    for (session_id, (stay, seq)) in &ledger.stays {
+    for (session_id, (stay, seq)) in &outstanding.stays {
         send(outside, stay, &closed, Stamp { seq: seq + 1, session_id: *session_id });
     }
-    for name in &ledger.names {
+    for name in &outstanding.names {
         if let Name::Peer(peer) = *name {
             // The end of a peer is always taken.
             let _ = outside.sfu.server().try_command(handle.key(), Command::Close { peer });
         }
         outside.directory.forget(name);
     }
-    for (session, (stay, _)) in ledger.stays {
+    for (session, (stay, _)) in outstanding.stays {
         leave(outside, handle, session, &stay);
     }
     outside.recorder.close(handle.id(), handle.key());
@@ -147,8 +147,8 @@ async fn revoke_tokens(outside: &Outside, handle: &RoomHandle) {
     }
 }
 
-fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(outstanding: &Mutex<Outstanding>) -> MutexGuard<'_, Outstanding> {
+    outstanding.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn send(outside: &Outside, stay: &Stay, event: &RoomEvent, stamp: Stamp) {
@@ -292,7 +292,7 @@ impl RoomTask {
 
     fn do_at_once(&self, effect: Effect) {
         let (outside, handle) = (&*self.outside, &self.handle);
-        let mut ledger = lock(&self.ledger);
+        let mut outstanding = lock(&self.outstanding);
         match effect {
             Effect::Enter(session, stay) => {
                 outside.directory.register(Name::Session(session), handle);
@@ -301,29 +301,29 @@ impl RoomTask {
                 if stay.in_call {
                     outside.in_call.enter(stay.user);
                 }
-                ledger.stays.insert(session, (stay, 0));
+                outstanding.stays.insert(session, (stay, 0));
             }
             Effect::Leave(session) => {
-                if let Some((stay, _)) = ledger.stays.remove(&session) {
+                if let Some((stay, _)) = outstanding.stays.remove(&session) {
                     leave(outside, handle, session, &stay);
                 }
             }
             Effect::Attach(session, socket) => {
-                if let Some((stay, _)) = ledger.stays.get_mut(&session) {
+                if let Some((stay, _)) = outstanding.stays.get_mut(&session) {
                     let before = std::mem::replace(&mut stay.socket, socket);
                     outside.directory.attach(handle, before, socket);
                 }
             }
             Effect::Register(name) => {
-                ledger.names.insert(name);
+                outstanding.names.insert(name);
                 outside.directory.register(name, handle);
             }
             Effect::Forget(name) => {
-                ledger.names.remove(&name);
+                outstanding.names.remove(&name);
                 outside.directory.forget(&name);
             }
             Effect::Notify { session, seq, event } => {
-                if let Some((stay, last)) = ledger.stays.get_mut(&session) {
+                if let Some((stay, last)) = outstanding.stays.get_mut(&session) {
                     *last = seq.max(*last);
                     send(outside, stay, &event, Stamp { seq, session_id: session });
                 }
@@ -331,7 +331,7 @@ impl RoomTask {
             Effect::Record(record) => self.record(record),
             Effect::Issue(token) => outside.directory.issue(handle, token),
             Effect::End => {
-                ledger.ended = true;
+                outstanding.ended = true;
                 end(outside, handle);
             }
             // Done where it may wait.

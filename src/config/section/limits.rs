@@ -50,6 +50,26 @@ pub struct Limits {
     pub anonymous_per_minute: u32,
     /// Connections of all users; more are refused with a hint to come back.
     pub connections: usize,
+    /// TCP connections from one address (a /64 of IPv6); 0: without a bound. Those of `server.trusted_proxies` are not counted.
+    pub connections_per_network: usize,
+    /// Connections of Socket.IO from one address that have not shown a token yet; 0: without a bound.
+    pub handshakes_per_network: usize,
+    /// The same from all addresses together; 0: without a bound.
+    pub handshakes: usize,
+    /// Bytes of request bodies from one address that are under way at the same time; 0: without a bound.
+    pub upload_bytes_per_network: usize,
+    /// Rooms that one account has open, of those that it opened itself; 0: without a bound.
+    pub rooms_per_user: usize,
+    /// Sessions in rooms of one account, in all rooms together; 0: without a bound.
+    pub room_sessions_per_user: usize,
+    /// Sessions in rooms of those whom one room token lets in; 0: without a bound.
+    pub room_sessions_per_token: usize,
+    /// Viewers by WHEP of one account; 0: without a bound.
+    pub viewers_per_user: usize,
+    /// Viewers by WHEP whom one room token lets in; 0: without a bound.
+    pub viewers_per_token: usize,
+    /// With `auth.mode = "introspect"`: questions to the backend that wait for an answer at the same time; 0: without a bound.
+    pub backend_requests: usize,
 }
 
 impl Default for Limits {
@@ -77,6 +97,16 @@ impl Default for Limits {
             rest_per_minute: 300,
             anonymous_per_minute: 60,
             connections: 50_000,
+            connections_per_network: 200,
+            handshakes_per_network: 50,
+            handshakes: 5000,
+            upload_bytes_per_network: 16 << 20,
+            rooms_per_user: 10,
+            room_sessions_per_user: 20,
+            room_sessions_per_token: 20,
+            viewers_per_user: 20,
+            viewers_per_token: 200,
+            backend_requests: 32,
         }
     }
 }
