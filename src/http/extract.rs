@@ -48,8 +48,8 @@ impl FromRequestParts<App> for Caller {
         if app.config.compat.x_user_id == XUserId::Check {
             check_claim(&parts.headers, identity.user_id)?;
         }
-        app.people.admit_again(&identity).await?;
-        Ok(Self { id: identity.user_id, role: identity.role })
+        let role = app.people.admit_again(&identity).await?;
+        Ok(Self { id: identity.user_id, role })
     }
 }
 
