@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::app::App;
+use crate::event::room::LeaveReason;
 use crate::event::{CloseReason, Role, SessionClosed};
 use crate::ids::UserId;
 use crate::policy::Actor;
@@ -47,15 +48,18 @@ fn at_once(app: &App, change: &AccessChange) {
     match *change {
         AccessChange::AccountDisabled(user) | AccessChange::AccountErased(user) => {
             app.relay.shut_out(user);
+            app.rooms.end_user(user, LeaveReason::Revoked);
             let closed = SessionClosed::because(CloseReason::UserDisabled);
             app.delivery.close_user(user, &closed);
         }
         AccessChange::AccountEnabled(user) => app.relay.readmit(user),
         AccessChange::RoleChanged(user, role) if !role.is_operator() => {
             app.delivery.lower_role(user, role);
+            app.rooms.set_role(user, false);
         }
-        AccessChange::RoleChanged(..) => {}
+        AccessChange::RoleChanged(user, _) => app.rooms.set_role(user, true),
         AccessChange::SessionEnded(user, session) => {
+            app.rooms.end_socket(session, LeaveReason::Revoked);
             let closed = SessionClosed::because(CloseReason::Kicked);
             app.delivery.close(user, session, closed);
         }

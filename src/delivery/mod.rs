@@ -195,6 +195,7 @@ impl Delivery {
     /// Ends one session; false when it is not open.
     pub fn close(&self, user: UserId, session: SessionId, closed: SessionClosed) -> bool {
         let found = self.find(user, session);
+        self.detach(user, session);
         found.inspect(|session| session.close(closed)).is_some()
     }
 
@@ -205,9 +206,15 @@ impl Delivery {
         lowered.for_each(|session| session.set_role(role));
     }
 
-    /// Ends all sessions of a user.
+    /// Ends all sessions of a user, who is not online from now on.
     pub fn close_user(&self, user: UserId, closed: &SessionClosed) {
-        self.of(user).iter().for_each(|session| session.close(closed.clone()));
+        let sessions = {
+            let mut users = self.users.write();
+            let sessions = users.remove(&user).unwrap_or_default();
+            self.ending.lock().add(user, &sessions);
+            sessions
+        };
+        sessions.iter().for_each(|session| session.close(closed.clone()));
     }
 
     /// Ends all sessions.

@@ -259,8 +259,10 @@ fn a_session_too_many_replaces_the_oldest() {
     }
     assert_eq!(client.names(), ["session:replaced", "session:closed"]);
     assert_eq!(client.close_reason().as_deref(), Some("REPLACED"));
-    assert_eq!(delivery.connections(), 10);
+    assert_eq!(delivery.sessions(user(7)).len(), 10);
+    assert_eq!(delivery.connections(), 11, "its connection is there still");
     assert!(!delivery.remove(user(7), first.about.id), "a replaced session is not the last one");
+    assert_eq!(delivery.connections(), 10);
 }
 
 #[test]

@@ -71,6 +71,10 @@ pub enum LeaveReason {
     Kicked,
     /// A moderator did not let it in from the lobby.
     Refused,
+    /// What it came by has ended: a room token, or the token of the account.
+    Expired,
+    /// What it came by was taken back: the account, its role or a room token.
+    Revoked,
 }
 
 /// Why a room is over.

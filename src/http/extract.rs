@@ -1,5 +1,7 @@
 //! What handlers take in: the caller, and bodies, queries and paths that cannot be wrong.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use super::answer::Refusal;
 use crate::app::App;
 use crate::auth::{self, AuthError, bearer};
 use crate::calls::Device;
+use crate::clock::Timestamp;
 use crate::config::XUserId;
 use crate::error::{Problem, Reason};
 use crate::event::Role;
@@ -24,6 +27,8 @@ use crate::rooms::{Guest, Visitor};
 pub(super) struct Caller {
     pub(super) id: UserId,
     pub(super) role: Role,
+    /// When the token ends.
+    pub(super) expires_at: Timestamp,
 }
 
 impl Caller {
@@ -49,7 +54,7 @@ impl FromRequestParts<App> for Caller {
             check_claim(&parts.headers, identity.user_id)?;
         }
         let role = app.people.admit_again(&identity).await?;
-        Ok(Self { id: identity.user_id, role })
+        Ok(Self { id: identity.user_id, role, expires_at: identity.expires_at })
     }
 }
 
@@ -63,14 +68,17 @@ impl FromRequestParts<App> for Entrant {
         let token = token(&parts.headers).map(str::to_owned);
         if let Some(guest) = token.as_deref().and_then(|token| app.rooms.guest(token, "http")) {
             app.limits.rest(guest.user)?;
-            let Guest { user, name, .. } = guest;
-            return Ok(Self(Visitor { user, name, operator: false, token }));
+            let Guest { user, name, until } = guest;
+            let until = Some(until);
+            return Ok(Self(Visitor { user, name, operator: false, token, until }));
         }
         let caller = Caller::from_request_parts(parts, app).await?;
         let me = app.people.me(caller.id).await?;
         let name = me.name.unwrap_or_else(|| caller.id.to_string());
         let operator = caller.operates();
-        Ok(Self(Visitor { user: caller.id, name, operator, token: None }))
+        let leeway = Duration::from_secs(app.config.auth.leeway);
+        let until = Some(caller.expires_at.after(leeway));
+        Ok(Self(Visitor { user: caller.id, name, operator, token: None, until }))
     }
 }
 

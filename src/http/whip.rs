@@ -173,7 +173,7 @@ async fn patched(
     let text = body(headers, FRAGMENT, text)?;
     let tag = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
     let tag = tag.map(str::to_owned);
-    let patched = app.rooms.patch_by_http(visitor.user, session, tag, text).await?;
+    let patched = app.rooms.patch_by_http(visitor, session, tag, text).await?;
     let Some((fragment, etag)) = patched else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };

@@ -1,7 +1,7 @@
 //! Where rooms are found: by their ids, and by the names of what is in them. The one thing that all rooms share; it is locked for the
 //! length of a look-up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use switchboard_media::RoomKey;
@@ -10,8 +10,12 @@ use super::effect::{IssuedToken, Name};
 use super::handle::RoomHandle;
 use super::{Result, RoomError};
 use crate::clock::Timestamp;
+use crate::event::room::LeaveReason;
 use crate::ids::{RoomId, SessionId, UserId};
 use crate::store::TokenHash;
+
+/// Endings that are remembered, for requests that are on their way meanwhile.
+const ENDED: usize = 1024;
 
 /// See the module.
 #[derive(Default)]
@@ -24,8 +28,11 @@ struct Index {
     names: HashMap<Name, RoomHandle>,
     /// Rooms in which a socket has sessions, once for each.
     sockets: HashMap<SessionId, Vec<RoomHandle>>,
-    /// How many sessions a guest has.
-    guests: HashMap<UserId, usize>,
+    /// Rooms in which a user has sessions, once for each.
+    users: HashMap<UserId, Vec<RoomHandle>>,
+    /// Who was ended last, with the number of that.
+    ended: VecDeque<(u64, UserId, LeaveReason)>,
+    endings: u64,
     tokens: HashMap<TokenHash, (IssuedToken, RoomKey)>,
     /// The tokens that each room has given out.
     issued: HashMap<RoomKey, Vec<TokenHash>>,
@@ -117,28 +124,75 @@ impl Directory {
     }
 
     /// A user has a session more.
-    pub(super) fn entered(&self, user: UserId) {
-        if user.is_guest() {
-            *self.index().guests.entry(user).or_insert(0) += 1;
+    pub(super) fn entered(&self, user: UserId, handle: &RoomHandle) {
+        self.index().users.entry(user).or_default().push(handle.clone());
+    }
+
+    /// A user has a session less; whether it was the last.
+    pub(super) fn left(&self, user: UserId, handle: &RoomHandle) -> bool {
+        let mut index = self.index();
+        let Some(rooms) = index.users.get_mut(&user) else { return false };
+        if let Some(at) = rooms.iter().position(|room| room.key() == handle.key()) {
+            rooms.swap_remove(at);
+        }
+        let last = rooms.is_empty();
+        if last {
+            index.users.remove(&user);
+        }
+        last
+    }
+
+    /// The rooms in which a user has sessions, each once.
+    pub(super) fn by_user(&self, user: UserId) -> Vec<RoomHandle> {
+        let mut rooms = self.index().users.get(&user).cloned().unwrap_or_default();
+        rooms.sort_by_key(|room| room.key().0);
+        rooms.dedup_by_key(|room| room.key());
+        rooms
+    }
+
+    /// Notes that a user was ended, for those of its requests that are on their way.
+    pub(super) fn end(&self, user: UserId, reason: LeaveReason) {
+        let mut index = self.index();
+        index.endings += 1;
+        let number = index.endings;
+        index.ended.push_back((number, user, reason));
+        if index.ended.len() > ENDED {
+            index.ended.pop_front();
         }
     }
 
-    /// A user has a session less; whether it was a guest's last.
-    pub(super) fn left(&self, user: UserId) -> bool {
-        let mut index = self.index();
-        let Some(sessions) = index.guests.get_mut(&user) else { return false };
-        *sessions -= 1;
-        let last = *sessions == 0;
-        if last {
-            index.guests.remove(&user);
-        }
-        last
+    /// How often users were ended.
+    pub(super) fn endings(&self) -> u64 {
+        self.index().endings
+    }
+
+    /// Why a user was ended since there were so many `endings`, if it was.
+    pub(super) fn ended_since(&self, endings: u64, user: UserId) -> Option<LeaveReason> {
+        let index = self.index();
+        let since = index.ended.iter().rev().take_while(|(number, ..)| *number > endings);
+        since.into_iter().find(|(_, ended, _)| *ended == user).map(|(_, _, reason)| *reason)
     }
 
     pub(super) fn issue(&self, handle: &RoomHandle, token: IssuedToken) {
         let mut index = self.index();
         index.issued.entry(handle.key()).or_default().push(token.hash);
         index.tokens.insert(token.hash, (token, handle.key()));
+    }
+
+    /// The room that has given out a token.
+    pub(super) fn by_token(&self, hash: TokenHash) -> Option<RoomHandle> {
+        let index = self.index();
+        let (_, key) = index.tokens.get(&hash)?;
+        index.keys.get(key).cloned()
+    }
+
+    /// A token lets nobody in any more.
+    pub(super) fn revoke(&self, handle: &RoomHandle, hash: TokenHash) {
+        let mut index = self.index();
+        index.tokens.remove(&hash);
+        if let Some(issued) = index.issued.get_mut(&handle.key()) {
+            issued.retain(|other| *other != hash);
+        }
     }
 
     /// A token that is good `now`, with the key of its room.

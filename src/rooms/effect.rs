@@ -35,6 +35,8 @@ pub(super) enum Effect {
     Persist { token: Box<RoomTokenRecord>, by: Option<UserId> },
     /// A room token lets its bearers in from now on.
     Issue(IssuedToken),
+    /// A room token lets nobody in any more.
+    Revoke(TokenHash),
     /// The tokens of the room are good no longer.
     RevokeTokens,
     /// Something that happened, for whoever asks later.

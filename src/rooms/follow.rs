@@ -14,7 +14,8 @@ use crate::event::room::{
     FlowReason, LayerReason, LeaveReason, RoomDrain, RoomLayerChanged, RoomPublishLayers,
     RoomRecording, RoomSpeakers, RoomTrackFlow, Speaker, WantedLayer,
 };
-use crate::ids::{ParticipantId, RecordingId, SessionId};
+use crate::ids::{ParticipantId, RecordingId, SessionId, UserId};
+use crate::store::TokenHash;
 
 /// How long nothing has come of a track when the SFU says so.
 const NOTICED: Duration = Duration::from_millis(1500);
@@ -28,6 +29,14 @@ pub(super) enum Notice {
     Lost(SessionId),
     /// A recording of the room has begun or ended.
     Recording { id: RecordingId, state: &'static str, active: Option<ActiveRecording> },
+    /// An account may be in no room any more.
+    EndUser(UserId, LeaveReason),
+    /// What came by this socket may be in no room any more.
+    EndSocket(SessionId, LeaveReason),
+    /// Whether an account is an operator's.
+    Role(UserId, bool),
+    /// A room token is good no longer.
+    EndToken(TokenHash),
     /// The server goes down at this moment.
     Drain(Timestamp),
     /// Has the task panic.
@@ -47,6 +56,10 @@ impl Room {
                     Event::RoomRecording(RoomRecording { stamp, recording_id, state, mode, by })
                 });
             }
+            Notice::EndUser(user, reason) => self.end_user(user, reason, now),
+            Notice::EndSocket(socket, reason) => self.end_socket(socket, reason, now),
+            Notice::Role(user, operator) => self.set_role(user, operator, now),
+            Notice::EndToken(hash) => self.end_token(hash, now),
             Notice::Drain(deadline) => {
                 self.notify(None, |stamp| Event::RoomDrain(RoomDrain { stamp, deadline }));
             }

@@ -6,8 +6,10 @@ use super::connection::PeerConnection;
 use super::effect::{Effect, Stay};
 use super::machine::Room;
 use super::member::{Admission, Entry, Member};
+use super::right::Entrant;
 use super::rule::{Context, Rule};
 use super::{Result, RoomError, Rooms, check_metadata};
+use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{Participant, Room as ShownRoom, RoomState};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, SessionId, UserId};
@@ -25,6 +27,8 @@ pub struct JoinRequest {
     pub name: String,
     /// A room token.
     pub token: Option<String>,
+    /// When it is to leave, where nothing else ends what it came by.
+    pub until: Option<Timestamp>,
     /// Whether it wants every track.
     pub auto_subscribe: bool,
     /// What it says of itself.
@@ -63,6 +67,13 @@ pub struct Joined {
     pub seq: u64,
 }
 
+impl<'a> From<&'a JoinRequest> for Entrant<'a> {
+    fn from(request: &'a JoinRequest) -> Self {
+        let JoinRequest { user, operator, until, .. } = *request;
+        Self { user, operator, token: request.token.as_deref(), until }
+    }
+}
+
 /// See the module.
 pub(super) struct Join(pub(super) JoinRequest);
 
@@ -75,7 +86,7 @@ impl Rooms {
         if !resumes {
             self.open_by_entering(id, user).await?;
         }
-        let joined = match self.ask(id, Join(request)).await {
+        let joined = match self.enter(id, user, Join(request)).await {
             Err(RoomError::NotFound) if resumes => Err(RoomError::Resume),
             joined => joined,
         };
@@ -92,7 +103,7 @@ impl Rule for Join {
 
     fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<Joined> {
         match &self.0.resume {
-            Some(resume) => room.resume(&self.0, resume),
+            Some(resume) => room.resume(&self.0, resume, with.now),
             None => room.join(self.0, with),
         }
     }
@@ -111,6 +122,7 @@ impl Room {
             let unanswered = member.subscribe.as_mut().filter(|it| !it.answered);
             unanswered.into_iter().for_each(PeerConnection::offer_again);
             let id = member.id;
+            self.renew(id, request.token.as_deref(), with.now);
             self.reconcile_member(id);
             return self.joined(id);
         }
@@ -141,39 +153,37 @@ impl Room {
     }
 
     fn admit(&self, request: JoinRequest, with: &mut Context<'_>) -> Result<Member> {
-        let token = self.token(request.token.as_deref(), request.user, with.now)?;
-        let user = request.user;
-        let invited = self.invited.as_ref().is_none_or(|people| people.contains(&user));
-        let owner = self.owner == Some(user) || request.operator;
-        if !invited && token.is_none() && !owner {
-            return Err(RoomError::NotFound);
-        }
-        if self.locked && !owner {
+        let entitled = self.entitled(&Entrant::from(&request), with.now)?;
+        let token = entitled.token;
+        if self.locked && !entitled.in_charge {
             return Err(RoomError::Locked);
         }
         if self.members.len() >= self.most {
             return Err(RoomError::Full(self.most));
         }
-        let moderator = owner || token.is_some_and(|token| token.moderator);
+        let owner = self.owner == Some(request.user);
         let name = token.and_then(|token| token.name.clone());
         let mut member = Member::new(Admission {
             id: ParticipantId::new(with.source.id()),
             session: RoomSessionId::new(with.source.id()),
             secret: with.source.secret(),
             entry: Entry::Socket(Some(request.socket)),
-            user,
+            user: request.user,
             name: name.unwrap_or(request.name),
             at: with.now,
+            right: entitled.right,
+            until: entitled.until,
+            operator: request.operator,
             permissions: token.map(|token| token.permissions.clone()).unwrap_or_default(),
-            moderator,
+            granted: owner || token.is_some_and(|token| token.moderator),
             auto_subscribe: request.auto_subscribe,
             metadata: request.metadata,
         });
-        member.waiting = self.lobby && !moderator;
+        member.waiting = self.lobby && !member.moderator;
         Ok(member)
     }
 
-    fn resume(&mut self, request: &JoinRequest, resume: &Resume) -> Result<Joined> {
+    fn resume(&mut self, request: &JoinRequest, resume: &Resume, now: Timestamp) -> Result<Joined> {
         let Resume { session, secret, last, fresh } = resume;
         let own = |member: &&mut Member| {
             member.session == *session
@@ -186,6 +196,7 @@ impl Room {
         let id = member.id;
         member.entry = Entry::Socket(Some(request.socket));
         member.lost = None;
+        self.renew(id, request.token.as_deref(), now);
         self.effects.push(Effect::Attach(*session, Some(request.socket)));
         let Self { members, effects, .. } = self;
         let resent = members.iter().find(|it| it.id == id).map(|it| it.resend(*last, effects));

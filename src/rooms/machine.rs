@@ -166,7 +166,8 @@ impl Room {
             let quiet = self.tracks.values().filter_map(|track| track.quiet_since);
             quiet.map(|since| since.after(QUIET)).filter(|at| *at > self.refilled).min()
         });
-        [lost, empty, self.expires_at, quiet.flatten()].into_iter().flatten().min()
+        let ends = [lost, empty, self.expires_at, self.first_end(), quiet.flatten()];
+        ends.into_iter().flatten().min()
     }
 
     /// Ends what is over: sessions that did not come back, the room itself; gives the sections of silent tracks to those that flow.
@@ -174,6 +175,7 @@ impl Room {
         let is_lost = |member: &&Member| member.lost.is_some_and(|since| now.since(since) >= LOST);
         let lost: Vec<_> = self.members.iter().filter(is_lost).map(|member| member.id).collect();
         lost.into_iter().for_each(|member| self.remove(member, LeaveReason::Network, now));
+        self.end_rights(now);
         let empty = match self.empty_since {
             Some(since) => now.since(since) >= EMPTY,
             None => self.members.is_empty() && now.since(self.created_at) >= UNUSED,

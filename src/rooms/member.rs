@@ -8,6 +8,7 @@ use switchboard_media::{PeerKey, TrackKey};
 
 use super::connection::PeerConnection;
 use super::effect::Effect;
+use super::right::Right;
 use super::track::Published;
 use crate::clock::Timestamp;
 use crate::event::Event;
@@ -56,8 +57,12 @@ pub(super) struct Admission {
     pub(super) user: UserId,
     pub(super) name: String,
     pub(super) at: Timestamp,
+    pub(super) right: Right,
+    pub(super) until: Option<Timestamp>,
+    pub(super) operator: bool,
     pub(super) permissions: Permissions,
-    pub(super) moderator: bool,
+    /// Moderates even where it is no operator.
+    pub(super) granted: bool,
     pub(super) auto_subscribe: bool,
     pub(super) metadata: Option<Value>,
 }
@@ -71,7 +76,12 @@ pub(super) struct Member {
     pub(super) user: UserId,
     pub(super) name: String,
     pub(super) joined_at: Timestamp,
+    pub(super) right: Right,
+    /// When its right ends.
+    pub(super) until: Option<Timestamp>,
+    pub(super) operator: bool,
     pub(super) permissions: Permissions,
+    granted: bool,
     pub(super) moderator: bool,
     pub(super) hand_raised: bool,
     pub(super) metadata: Option<Value>,
@@ -97,6 +107,7 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn new(admission: Admission) -> Self {
         let Admission { id, session, secret, entry, user, name, at, .. } = admission;
+        let by_socket = matches!(entry, Entry::Socket(_));
         Self {
             id,
             session,
@@ -105,8 +116,12 @@ impl Member {
             user,
             name,
             joined_at: at,
+            right: admission.right,
+            until: admission.until,
+            operator: admission.operator,
             permissions: admission.permissions,
-            moderator: admission.moderator,
+            granted: admission.granted,
+            moderator: admission.granted || (admission.operator && by_socket),
             hand_raised: false,
             metadata: admission.metadata,
             auto_subscribe: admission.auto_subscribe,
@@ -121,6 +136,16 @@ impl Member {
             todo: Todo::default(),
             replay: Replay::default(),
         }
+    }
+
+    /// Whether it moderates, as an operator or not.
+    pub(super) fn may_moderate(&self, operator: bool) -> bool {
+        self.granted || (operator && matches!(self.entry, Entry::Socket(_)))
+    }
+
+    /// Makes it a moderator, or nobody in particular, whatever else it is.
+    pub(super) fn set_moderator(&mut self, moderator: bool) {
+        (self.granted, self.moderator) = (moderator, moderator);
     }
 
     /// The number of the last event.

@@ -21,6 +21,7 @@ mod names;
 mod open;
 mod publish;
 mod reconcile;
+mod right;
 mod rule;
 mod say;
 mod subscribe;

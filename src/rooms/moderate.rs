@@ -194,13 +194,9 @@ impl Room {
         if let Some(sources) = grant.sources {
             rights.sources = sources;
         }
-        member.moderator = grant.moderator.unwrap_or(member.moderator);
+        grant.moderator.into_iter().for_each(|moderator| member.set_moderator(moderator));
         self.silence(who);
-        let participant = self.member(who)?.shown();
-        self.notify_member(who, |stamp| {
-            Event::RoomParticipantUpdated(Box::new(RoomParticipant { stamp, participant }))
-        });
-        self.announce_change(who);
+        self.notify_rights(who);
         self.reconcile_member(who);
         Ok(())
     }

@@ -168,7 +168,7 @@ fn leave(outside: &Outside, handle: &RoomHandle, session: RoomSessionId, stay: &
         outside.in_call.leave(stay.user);
     }
     // The relay credentials of a guest who is in no room any more end.
-    if outside.directory.left(stay.user) && stay.user.is_guest() {
+    if outside.directory.left(stay.user, handle) && stay.user.is_guest() {
         outside.relay.shut_out(stay.user);
     }
 }
@@ -297,7 +297,7 @@ impl RoomTask {
             Effect::Enter(session, stay) => {
                 outside.directory.register(Name::Session(session), handle);
                 outside.directory.attach(handle, None, stay.socket);
-                outside.directory.entered(stay.user);
+                outside.directory.entered(stay.user, handle);
                 if stay.in_call {
                     outside.in_call.enter(stay.user);
                 }
@@ -330,6 +330,7 @@ impl RoomTask {
             }
             Effect::Record(record) => self.record(record),
             Effect::Issue(token) => outside.directory.issue(handle, token),
+            Effect::Revoke(hash) => outside.directory.revoke(handle, hash),
             Effect::End => {
                 outstanding.ended = true;
                 end(outside, handle);

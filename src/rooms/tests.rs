@@ -1,5 +1,6 @@
 //! What rooms promise, in virtual time: what is agreed on, who is notified of it, and how much work that is.
 
+mod ends;
 mod house;
 mod random;
 mod work;

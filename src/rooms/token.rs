@@ -58,8 +58,8 @@ pub struct CredentialBounds {
 
 /// Gives out a token.
 pub(super) struct IssueToken {
-    me: Option<UserId>,
-    token: RoomTokenRecord,
+    pub(super) me: Option<UserId>,
+    pub(super) token: RoomTokenRecord,
 }
 
 impl Rooms {

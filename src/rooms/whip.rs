@@ -9,8 +9,10 @@ use super::machine::Room;
 use super::member::{Admission, Caller, Entry, Member};
 use super::publish::Unsent;
 use super::reconcile::nothing_in_common;
+use super::right::{Entitled, Entrant, Right};
 use super::rule::{Context, Rule};
 use super::{Result, RoomError, Rooms};
+use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{LeaveReason, Permissions, RoomParticipant};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, UserId};
@@ -29,6 +31,15 @@ pub struct Visitor {
     pub operator: bool,
     /// A room token.
     pub token: Option<String>,
+    /// When what it showed to the server ends, and its session with it; a PATCH with something newer moves that.
+    pub until: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Visitor> for Entrant<'a> {
+    fn from(visitor: &'a Visitor) -> Self {
+        let Visitor { user, operator, until, .. } = *visitor;
+        Self { user, operator, token: visitor.token.as_deref(), until }
+    }
 }
 
 /// Which way media goes.
@@ -61,6 +72,7 @@ pub(super) struct OfferByHttp {
 /// A fragment (RFC 8840) for a session.
 pub(super) struct PatchByHttp {
     pub(super) by: Caller,
+    pub(super) until: Option<Timestamp>,
     pub(super) if_match: Option<String>,
     pub(super) ufrag: Option<String>,
 }
@@ -79,22 +91,23 @@ impl Rooms {
     ) -> Result<Resource> {
         let offer = self.read(offer, SECTIONS)?;
         self.open_by_entering(id, visitor.user).await?;
-        self.ask(id, OfferByHttp { visitor, side, offer }).await
+        self.enter(id, visitor.user, OfferByHttp { visitor, side, offer }).await
     }
 
     /// Takes a fragment (RFC 8840): candidates say nothing new to the lite side; other credentials are an ICE restart, which is
     /// answered with a fragment and an ETag.
     pub async fn patch_by_http(
         &self,
-        user: UserId,
+        visitor: &Visitor,
         session: RoomSessionId,
         if_match: Option<String>,
         fragment: &str,
     ) -> Result<Option<(String, String)>> {
         let mut lines = fragment.lines();
         let ufrag = lines.find_map(|line| line.trim().strip_prefix("a=ice-ufrag:"));
-        let (by, ufrag) = (Caller { user, session }, ufrag.map(str::to_owned));
-        self.ask_session(session, PatchByHttp { by, if_match, ufrag }).await
+        let (by, until) = (Caller { user: visitor.user, session }, visitor.until);
+        let ufrag = ufrag.map(str::to_owned);
+        self.ask_session(session, PatchByHttp { by, until, if_match, ufrag }).await
     }
 
     /// Ends a session.
@@ -108,11 +121,13 @@ impl Rule for OfferByHttp {
 
     fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<Resource> {
         let Self { visitor, side, offer } = self;
-        let permissions = room.may_enter(&visitor, with)?;
+        let entitled = room.may_enter(&visitor, with)?;
+        let (right, until) = (entitled.right, entitled.until);
+        let permissions = entitled.token.map(|it| it.permissions.clone()).unwrap_or_default();
         if side != Side::Publish && !permissions.can_subscribe {
             return Err(RoomError::MayNotSubscribe);
         }
-        let member = visiting(visitor, permissions, side, with);
+        let member = visiting(visitor, (right, until), permissions, side, with);
         match side {
             Side::Publish => room.publish_by_http(member, &offer, with),
             Side::View(only) => room.view_by_http(member, only, &offer, with),
@@ -124,7 +139,7 @@ impl Rule for PatchByHttp {
     type Reply = Option<(String, String)>;
 
     fn carry_out(self, room: &mut Room, _: &mut Context<'_>) -> Result<Option<(String, String)>> {
-        let Self { by, if_match, ufrag } = self;
+        let Self { by, until, if_match, ufrag } = self;
         let member = room.visitor(by)?;
         let connection = member.publish.as_mut().or(member.subscribe.as_mut());
         let connection = connection.ok_or(RoomError::NotInRoom)?;
@@ -135,6 +150,8 @@ impl Rule for PatchByHttp {
         if if_match.is_some_and(|tag| !matches(&tag)) {
             return Err(RoomError::Changed);
         }
+        // Something that is good for longer was shown; a room token is the same as before.
+        member.until = until.max(member.until).filter(|_| member.until.is_some());
         let Some(ufrag) = ufrag.filter(|ufrag| !negotiation.is_of(ufrag)) else { return Ok(None) };
         negotiation.restarted_by(&ufrag);
         let answer = (negotiation.fragment(), quoted(negotiation.ufrag()));
@@ -165,17 +182,12 @@ impl Room {
     }
 
     /// Whether somebody may come in by HTTP, and what it may do then.
-    fn may_enter(&self, visitor: &Visitor, with: &Context<'_>) -> Result<Permissions> {
-        let token = self.token(visitor.token.as_deref(), visitor.user, with.now)?;
-        let owner = visitor.operator || self.owner == Some(visitor.user);
-        let invited = |people: &Vec<UserId>| people.contains(&visitor.user);
-        if !owner && token.is_none() && !self.invited.as_ref().is_none_or(invited) {
-            return Err(RoomError::NotFound);
-        }
-        if !owner && self.locked {
+    fn may_enter(&self, visitor: &Visitor, with: &Context<'_>) -> Result<Entitled<'_>> {
+        let entitled = self.entitled(&Entrant::from(visitor), with.now)?;
+        if !entitled.in_charge && self.locked {
             return Err(RoomError::Locked);
         }
-        if !owner && self.lobby {
+        if !entitled.in_charge && self.lobby {
             return Err(RoomError::Lobby);
         }
         // Viewers by HTTP are an audience; the limit is for those who take part.
@@ -183,7 +195,7 @@ impl Room {
         if self.members.len() >= most {
             return Err(RoomError::Full(most));
         }
-        Ok(token.map(|token| token.permissions.clone()).unwrap_or_default())
+        Ok(entitled)
     }
 
     fn publish_by_http(
@@ -253,6 +265,7 @@ impl Room {
 
 fn visiting(
     visitor: Visitor,
+    (right, until): (Right, Option<Timestamp>),
     permissions: Permissions,
     side: Side,
     with: &mut Context<'_>,
@@ -265,8 +278,11 @@ fn visiting(
         user: visitor.user,
         name: visitor.name,
         at: with.now,
+        right,
+        until,
+        operator: visitor.operator,
         permissions,
-        moderator: false,
+        granted: false,
         auto_subscribe: false,
         metadata: None,
     })

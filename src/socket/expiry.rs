@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::delivery::Frame;
+use crate::event::room::LeaveReason;
 use crate::event::{CloseReason, Event, SessionClosed, TokenExpiring};
 
 const WARN: Duration = Duration::from_secs(60);
@@ -22,6 +23,7 @@ pub async fn watch_tokens(app: App) {
         for session in app.delivery.open_sessions() {
             let end = session.expires_at();
             if end.after(leeway) <= now {
+                app.rooms.end_socket(session.about.id, LeaveReason::Expired);
                 session.close(SessionClosed::because(CloseReason::TokenExpired));
             } else if end.before(WARN) <= now {
                 let key = (session.about.id, end);

@@ -103,6 +103,7 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
         socket: context.session.about.id,
         name: name.unwrap_or_else(|| user.to_string()),
         token,
+        until: None,
         auto_subscribe: payload.auto_subscribe,
         metadata: payload.metadata,
         resume: payload.resume.map(|it| Resume {

@@ -11,10 +11,11 @@ use super::super::open::{Look, Moderators};
 use super::super::{JoinRequest, RoomError, RoomSpec, RoomTokenSpec, Side, Visitor};
 use crate::config::RoomCreate;
 use crate::error::Failure;
-use crate::event::room::{Connectivity, Room as ShownRoom};
+use crate::event::room::{Connectivity, LeaveReason, Room as ShownRoom};
 use crate::fact::FactKind;
 use crate::ids::{CallId, RoomId, UserId};
 use crate::rooms::Joined;
+use crate::store::TokenHash;
 use crate::testing::{Client, World, person, voice};
 
 fn joins(client: &Client) -> JoinRequest {
@@ -24,6 +25,7 @@ fn joins(client: &Client) -> JoinRequest {
         socket: client.session.about.id,
         name: "somebody".into(),
         token: None,
+        until: None,
         auto_subscribe: true,
         metadata: None,
         resume: None,
@@ -147,8 +149,13 @@ async fn the_room_of_a_call_is_neither_made_nor_entered_by_its_name() {
     let (ada, _ben) = (world.connect(person(1)).await, world.connect(person(2)).await);
     let (cleo, eve) = (world.connect(person(3)).await, world.connect(person(4)).await);
     let nobodys = RoomId::of_call(CallId::new(uuid::Uuid::from_u128(7)));
-    let visitor =
-        |user: UserId| Visitor { user, name: "a camera".into(), operator: false, token: None };
+    let visitor = |user: UserId| Visitor {
+        user,
+        name: "a camera".into(),
+        operator: false,
+        token: None,
+        until: None,
+    };
     let offer = crate::rooms::tests::offer();
     let named = RoomSpec { room_id: Some(nobodys.clone()), ..RoomSpec::default() };
     assert!(matches!(rooms.open(None, &named).await, Err(RoomError::Invalid("roomId", _))));
@@ -195,7 +202,7 @@ async fn a_guest_is_known_by_its_token_as_long_as_the_room_is_open() {
     assert!(rooms.guest(&own, "a").is_none() && rooms.bounds(&own).is_some());
     rooms.close(&room, None).await.unwrap();
     assert!(rooms.bounds(&own).is_none());
-    assert_eq!(client.events().last().unwrap().1["reason"], "ended");
+    assert_eq!(client.events().last().unwrap().1["reason"], "expired", "with its token");
 }
 
 /// What happened in rooms, and why.
@@ -248,4 +255,62 @@ async fn a_room_token_is_good_after_a_restart_and_not_after_the_room_was_closed(
     after.app.rooms.close(&room, None).await.unwrap();
     after.room("r").await;
     assert!(after.app.rooms.guest(&token, "").is_none());
+}
+
+#[tokio::test]
+async fn what_an_account_and_a_token_hold_in_all_rooms_ends_at_once() {
+    let world = World::new(|_| {}).await;
+    let rooms = &world.app.rooms;
+    let (one, two) = (world.room("one").await.room_id, world.room("two").await.room_id);
+    let (ada, ben) = (world.connect(person(1)).await, world.connect(person(2)).await);
+    for room in [&one, &two] {
+        world.join(room, &ada).await;
+        world.join(room, &ben).await;
+    }
+    let (token, _) = rooms.issue_token(&one, None, RoomTokenSpec::default()).await.unwrap();
+    let guest = world.connect(rooms.guest(&token, "a").unwrap().user).await;
+    let with = JoinRequest { token: Some(token.clone()), ..joins(&guest) };
+    rooms.join(&one, with).await.unwrap();
+    let people = async |room: &RoomId| rooms.participants(room, None).await.unwrap().len();
+    assert_eq!((people(&one).await, people(&two).await), (3, 2));
+
+    rooms.end_user(person(1), LeaveReason::Revoked);
+    assert_eq!((people(&one).await, people(&two).await), (2, 1));
+    let left: Vec<_> = ben.named("room:left").iter().map(|it| it["reason"].clone()).collect();
+    assert_eq!(left, ["revoked", "revoked"]);
+    assert!(rooms.outside.directory.by_user(person(1)).is_empty());
+
+    rooms.end_token(TokenHash::of(&token));
+    assert_eq!(people(&one).await, 1);
+    assert_eq!(ben.named("room:left")[0]["reason"], "revoked");
+    assert!(rooms.guest(&token, "a").is_none() && rooms.bounds(&token).is_none());
+    // An account that is opened again comes in again.
+    world.join(&two, &ada).await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_ended_while_it_enters_is_not_in() {
+    let world = World::new(|_| {}).await;
+    let rooms = &world.app.rooms;
+    let room = world.room("r").await.room_id;
+    let ada = world.connect(person(1)).await;
+    let joining = rooms.join(&room, joins(&ada));
+    tokio::pin!(joining);
+    // The request is in the room's queue.
+    assert!(poll_once(&mut joining).await.is_none());
+    rooms.end_user(person(1), LeaveReason::Revoked);
+    assert_eq!(joining.await.unwrap_err(), RoomError::NotFound);
+    assert!(rooms.participants(&room, None).await.unwrap().is_empty());
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        let polled = std::pin::Pin::new(&mut *future).poll(context);
+        std::task::Poll::Ready(match polled {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
 }

@@ -23,6 +23,7 @@ use super::super::moderate::{By, Moderate};
 use super::super::publish::Publish;
 use super::super::rule::{Context, Source};
 use super::super::subscribe::Answered;
+use super::super::token::IssueToken;
 use super::super::track::Listed;
 use super::super::whip::OfferByHttp;
 use super::super::{
@@ -31,6 +32,7 @@ use super::super::{
 use crate::clock::Timestamp;
 use crate::event::room::{Permissions, RoomEvent, Stamp, Track};
 use crate::ids::{RoomSessionId, SessionId, TrackId, UserId};
+use crate::store::{RoomTokenRecord, TokenHash};
 
 /// A media section of a client's description.
 #[derive(Clone)]
@@ -165,6 +167,12 @@ pub(super) fn opening(at: Timestamp) -> Opening {
 
 /// An event that a session was sent, with its place.
 type Notified = (u64, Arc<RoomEvent>);
+
+/// An account that comes by HTTP.
+pub(super) fn visitor(user: i64) -> Visitor {
+    let user = UserId::new(user).unwrap();
+    Visitor { user, name: "by HTTP".into(), operator: false, token: None, until: None }
+}
 
 /// One room, without a task: what it wants done outside is noted.
 pub(super) struct House {
@@ -309,10 +317,32 @@ impl House {
             socket: SessionId::new(self.source.borrow_mut().id()),
             name: format!("user {user}"),
             token: None,
+            until: None,
             auto_subscribe: true,
             metadata: None,
             resume: None,
         }
+    }
+
+    /// Gives out a token.
+    pub(super) fn token(&self, text: &str, change: impl FnOnce(&mut RoomTokenRecord)) -> TokenHash {
+        let mut token = RoomTokenRecord {
+            hash: TokenHash::of(text),
+            room: self.room().id.clone(),
+            user: None,
+            name: None,
+            permissions: Permissions::default(),
+            moderator: false,
+            until: self.now.get().after(Duration::from_secs(3600)),
+        };
+        change(&mut token);
+        let hash = token.hash;
+        self.ask(IssueToken { me: None, token }).unwrap();
+        hash
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.now.get()
     }
 
     pub(super) fn enter(&self, user: i64) -> Person<'_> {
@@ -347,8 +377,15 @@ impl House {
         side: Side,
         text: &str,
     ) -> Result<Resource, RoomError> {
-        let user = UserId::new(user).unwrap();
-        let visitor = Visitor { user, name: "by HTTP".into(), operator: false, token: None };
+        self.visits(visitor(user), side, text)
+    }
+
+    pub(super) fn visits(
+        &self,
+        visitor: Visitor,
+        side: Side,
+        text: &str,
+    ) -> Result<Resource, RoomError> {
         let offer = Description::parse(text, 256)?;
         self.ask(OfferByHttp { visitor, side, offer })
     }

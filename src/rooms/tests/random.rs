@@ -17,7 +17,9 @@ use super::super::subscribe::{Answered, RestartIce, Subscribe};
 use super::super::unpublish::Unpublish;
 use super::super::{Grant, JoinRequest, Joined, Moderation, Resume, RoomError, Side};
 use super::house::{House, Person, Section, camera, description, microphone, taken};
-use crate::event::room::Participant;
+use crate::event::room::{LeaveReason, Participant};
+use crate::ids::UserId;
+use crate::store::TokenHash;
 use crate::testing::dice::Dice;
 
 const ROOMS: u64 = 200;
@@ -119,6 +121,10 @@ impl<'a> Client<'a> {
             }
             "room:left" => {
                 let who = of("participantId");
+                if who == self.id() {
+                    self.gone = true;
+                    return;
+                }
                 assert!(self.people.remove(&who).is_some(), "left without having been there");
                 assert!(self.tracks.values().all(|it| it.0 != who), "its tracks are gone first");
             }
@@ -178,6 +184,19 @@ impl Play<'_> {
         [direction(microphone("0")), direction(camera("1", &["VP8", "H264"]))]
     }
 
+    /// Some come by a token, and have to leave when it ends.
+    fn request(&mut self, way: usize) -> JoinRequest {
+        let request = self.house.request(self.users);
+        if way != 2 {
+            return request;
+        }
+        let text = format!("token {}", self.users);
+        let seconds = u64::try_from(1 + self.dice.roll(40)).unwrap();
+        let until = self.house.now().after(Duration::from_secs(seconds));
+        self.house.token(&text, |token| token.until = until);
+        JoinRequest { token: Some(text), ..request }
+    }
+
     fn enter(&mut self) {
         self.users += 1;
         match self.dice.roll(8) {
@@ -186,7 +205,7 @@ impl Play<'_> {
                 let sections = [camera("0", &["VP8"]).direction("recvonly")];
                 drop(self.house.by_http(self.users, Side::View(None), &sections));
             }
-            _ => match self.house.join_only(self.house.request(self.users)) {
+            way => match self.house.join_only(self.request(way)) {
                 Ok(person) => self.clients.push(Client::new(person)),
                 Err(RoomError::Lobby | RoomError::Locked | RoomError::Full(_)) => {}
                 Err(error) => panic!("{error}"),
@@ -242,6 +261,9 @@ impl Play<'_> {
 
     fn moderate(&mut self, at: usize) {
         let who = self.clients[at].person.joined.own.participant_id;
+        if self.dice.roll(4) == 0 {
+            return self.end(at);
+        }
         let what = match self.dice.roll(7) {
             0 => Moderation::Kick(who, None),
             1 => Moderation::Mute(who, None),
@@ -259,6 +281,19 @@ impl Play<'_> {
         let kicked = matches!(what, Moderation::Kick(..));
         self.house.moderate(what).unwrap();
         self.clients[at].gone |= kicked;
+    }
+
+    /// What a client came by ends, its role changes, or neither is about it.
+    fn end(&mut self, at: usize) {
+        let user = self.clients[at].person.user;
+        let notice = match self.dice.roll(4) {
+            0 => Notice::EndUser(user, LeaveReason::Revoked),
+            1 => Notice::EndUser(UserId::guest(1), LeaveReason::Revoked),
+            2 => Notice::EndToken(TokenHash::of("another")),
+            _ => Notice::Role(user, self.dice.coin()),
+        };
+        self.clients[at].gone |= matches!(notice, Notice::EndUser(ended, _) if ended == user);
+        self.house.note_only(notice);
     }
 
     /// The SFU reports something of a peer or a track.
