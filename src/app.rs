@@ -108,7 +108,7 @@ impl App {
         let services = Services {
             auth: Auth::new(config.auth.clone(), clock.clone())?,
             limits: limits::Limits::new(&config.limits),
-            ledger,
+            ledger: ledger.clone(),
             people: Arc::new(People::new(
                 &config,
                 clock.clone(),
@@ -138,6 +138,7 @@ impl App {
                 (sfu.clone(), recorder.clone(), relay.clone()),
                 delivery.clone(),
                 in_call.clone(),
+                ledger.clone(),
             )),
             recordings: Arc::new(recordings),
             calls: Arc::new(Calls::new(

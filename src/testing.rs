@@ -143,6 +143,8 @@ impl World {
         (config.media.udp_port, config.media.workers) = (0, 1);
         let folder = std::env::temp_dir().join(format!("switchboard-{}", uuid::Uuid::new_v4()));
         config.recordings.dir = folder.to_string_lossy().into_owned();
+        // Private rooms have tests of their own.
+        config.rooms.join = crate::config::RoomJoin::Anyone;
         change(&mut config);
         let clock = Clock::manual(Timestamp(1_900_000_000_000));
         let store: Arc<dyn Store> = wrap(Arc::new(Sqlite::in_memory().unwrap()));

@@ -15,5 +15,5 @@ pub use secret::{Secret, weakness};
 pub use section::{
     Audience, Auth, AuthMode, Call, Chat, Compat, Config, Consent, Directory, Ice, Limits,
     LogFormat, Media, Metrics, Presence, RecordingAuto, RecordingStart, Recordings, RoomCreate,
-    Rooms, Server, Socket, Store, Turn, TurnMode, XUserId,
+    RoomJoin, Rooms, Server, Socket, Store, Turn, TurnMode, XUserId,
 };

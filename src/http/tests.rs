@@ -202,6 +202,7 @@ fn fail_with(wrong: &[String]) {
 fn nothing(variable: &str) -> String {
     match variable {
         "userId" | "withUserId" => "999".into(),
+        "tokenId" => "A".repeat(43),
         _ => NOTHING.into(),
     }
 }

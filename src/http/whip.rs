@@ -66,8 +66,9 @@ async fn offer(
     text: &str,
 ) -> Outcome {
     let text = body(headers, SDP, text)?;
+    let resource = app.rooms.offer_by_http(&room, visitor.clone(), side, text).await?;
+    // Who is not let in gets no credentials.
     let links = links(app, &visitor);
-    let resource = app.rooms.offer_by_http(&room, visitor, side, text).await?;
     let Resource { session, answer, etag } = resource;
     let kind = if side == Side::Publish { "whip" } else { "whep" };
     let mut response = (StatusCode::CREATED, answer).into_response();

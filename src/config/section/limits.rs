@@ -44,6 +44,22 @@ pub struct Limits {
     pub signals_burst: u32,
     /// Events of any kind of one connection, sustained; ten times as many end it.
     pub events_per_second: u32,
+    /// `room:data` of one participant of a room, sustained.
+    pub room_data_per_second: u32,
+    /// `room:data` of one participant at once.
+    pub room_data_burst: u32,
+    /// Bytes of `room:data` of one participant, sustained.
+    pub room_data_bytes_per_second: u32,
+    /// Bytes of `room:data` of one participant at once.
+    pub room_data_bytes_burst: u32,
+    /// `room:metadata` of one participant, sustained.
+    pub room_metadata_per_second: u32,
+    /// `room:metadata` of one participant at once.
+    pub room_metadata_burst: u32,
+    /// `room:reaction` and `room:hand` of one participant, sustained.
+    pub room_reactions_per_second: u32,
+    /// `room:reaction` and `room:hand` of one participant at once.
+    pub room_reactions_burst: u32,
     /// REST requests of one user in a minute.
     pub rest_per_minute: u32,
     /// Requests and connections without a valid token from one address in a minute.
@@ -94,6 +110,14 @@ impl Default for Limits {
             signals_per_second: 100,
             signals_burst: 300,
             events_per_second: 200,
+            room_data_per_second: 30,
+            room_data_burst: 60,
+            room_data_bytes_per_second: 65_536,
+            room_data_bytes_burst: 262_144,
+            room_metadata_per_second: 2,
+            room_metadata_burst: 10,
+            room_reactions_per_second: 5,
+            room_reactions_burst: 20,
             rest_per_minute: 300,
             anonymous_per_minute: 60,
             connections: 50_000,

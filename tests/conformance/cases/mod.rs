@@ -195,6 +195,9 @@ pub(crate) fn token(text: &str, room: &str, owner: Option<i64>, ms: i64) -> Room
         name: Some("Visitor".into()),
         permissions: switchboard::event::room::Permissions::default(),
         moderator: false,
+        not_before: None,
+        max_uses: None,
+        used_by: Vec::new(),
         until: at(ms),
     }
 }

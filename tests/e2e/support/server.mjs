@@ -61,6 +61,8 @@ export class Server {
         SWITCHBOARD_SERVER__DRAIN_DELAY: '0',
         SWITCHBOARD_MEDIA__HOST: '127.0.0.1',
         SWITCHBOARD_MEDIA__UDP_PORT: '0',
+        // Private rooms have tests of their own, in Rust.
+        SWITCHBOARD_ROOMS__JOIN: 'anyone',
         SWITCHBOARD_LIMITS__ANONYMOUS_PER_MINUTE: '100000',
         SWITCHBOARD_LIMITS__REST_PER_MINUTE: '100000',
         ...(onMongo ? { MONGODB_URI: `mongodb://127.0.0.1:${this.enginePort}/chat` } : {}),
