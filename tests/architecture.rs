@@ -20,7 +20,9 @@ const LAYERS: &[&[&str]] = &[
     &["calls", "chat", "people", "presence", "recordings", "rooms"],
     &["membership", "view"],
     &["recorder"],
-    &["auth", "incall", "limits", "delivery", "peer", "quality", "relay", "sfu", "store"],
+    &["auth", "incall", "delivery", "peer", "quality", "relay", "sfu"],
+    &["ledger"],
+    &["limits", "store"],
     &["policy"],
     &["config", "clock", "event", "error", "fact", "ids"],
 ];
