@@ -25,6 +25,7 @@ use crate::presence::Presence;
 use crate::recorder::{Opened, Recorder};
 use crate::recordings::{RecordingChange, RecordingTarget, Recordings, Requester};
 use crate::relay::Relay;
+use crate::revocation::{AccessChanges, Announced};
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
 use crate::store::Store;
@@ -40,6 +41,8 @@ pub struct Changes {
     pub recordings: mpsc::Receiver<RecordingChange>,
     /// Which messages devices acknowledged.
     pub receipts: Receipts,
+    /// What somebody may no longer do, or may again.
+    pub access: mpsc::Receiver<Announced>,
 }
 
 /// A cheap handle to everything.
@@ -59,6 +62,7 @@ pub struct Services {
     pub ledger: Arc<Ledger>,
     pub delivery: Arc<Delivery>,
     pub relay: Arc<Relay>,
+    pub access: AccessChanges,
     pub people: Arc<People>,
     pub chat: Arc<Chat>,
     pub calls: Arc<Calls>,
@@ -105,6 +109,7 @@ impl App {
         );
         let view = View::new(config.clone(), delivery.clone(), in_call.clone());
         let ledger = Ledger::new(&config.limits);
+        let (access, access_changes) = AccessChanges::new();
         let services = Services {
             auth: Auth::new(config.auth.clone(), clock.clone())?,
             limits: limits::Limits::new(&config.limits),
@@ -115,8 +120,9 @@ impl App {
                 store.clone(),
                 delivery.clone(),
                 view.clone(),
-                relay.clone(),
+                access.clone(),
             )),
+            access,
             chat: Arc::new(Chat::new(
                 &config,
                 clock.clone(),
@@ -162,7 +168,13 @@ impl App {
             delivery,
             relay,
         };
-        let changes = Changes { in_call: changes, recordable, recordings: recorded, receipts };
+        let changes = Changes {
+            in_call: changes,
+            recordable,
+            recordings: recorded,
+            receipts,
+            access: access_changes,
+        };
         Ok((Self(Arc::new(services)), changes))
     }
 }

@@ -1,5 +1,6 @@
 //! Switchboard: chat, ringing and call signalling for an application that has its own accounts, in one process.
 
+pub mod access;
 pub mod app;
 pub mod auth;
 pub mod calls;
@@ -25,6 +26,7 @@ pub mod quality;
 pub mod recorder;
 pub mod recordings;
 pub mod relay;
+pub mod revocation;
 pub mod rooms;
 pub mod sfu;
 pub mod socket;

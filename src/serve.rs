@@ -16,7 +16,7 @@ use switchboard::people::DEV_PEOPLE;
 use switchboard::relay::{self, Relay};
 use switchboard::sfu::{Sfu, SfuEvents};
 use switchboard::store::Profile;
-use switchboard::{http, ops, socket};
+use switchboard::{access, http, ops, socket};
 use switchboard_turn::driver::{Descriptors, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -179,7 +179,9 @@ async fn serve_metrics(app: &App) -> Outcome {
 }
 
 /// What goes on beside requests: recordings, ends of tokens, keys, presence of people in calls, and forgetting.
-fn run_background(app: &App, Changes { mut in_call, recordable, recordings, receipts }: Changes) {
+fn run_background(app: &App, changes: Changes) {
+    let Changes { mut in_call, recordable, recordings, receipts, access: changes } = changes;
+    tokio::spawn(access::follow(app.clone(), changes));
     tokio::spawn(app.recordings.clone().follow(recordable));
     tokio::spawn(app.clone().show_recordings(recordings));
     tokio::spawn(app.chat.clone().follow(receipts));

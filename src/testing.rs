@@ -73,6 +73,8 @@ impl Transport for Notebook {
     }
 
     fn close(&self) {}
+
+    fn cut(&self) {}
 }
 
 /// A connection of a person.
@@ -167,6 +169,7 @@ impl World {
         tokio::spawn(app.chat.clone().follow(changes.receipts));
         tokio::spawn(app.recordings.clone().follow(changes.recordable));
         tokio::spawn(app.clone().show_recordings(changes.recordings));
+        tokio::spawn(crate::access::follow(app.clone(), changes.access));
         Self { app, clock, observer: Observer::default() }
     }
 

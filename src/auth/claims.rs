@@ -18,6 +18,8 @@ pub struct Identity {
     pub name: Option<String>,
     pub role: Role,
     pub user_type: Option<String>,
+    /// When the token was issued, where it says so.
+    pub issued_at: Option<Timestamp>,
     /// When the token ends.
     pub expires_at: Timestamp,
 }
@@ -59,6 +61,11 @@ impl Claims {
             name: self.name.filter(|name| fits(name, 120)),
             role: self.role,
             user_type: self.user_type.filter(|kind| fits(kind, 40)),
+            issued_at: self
+                .iat
+                .as_ref()
+                .and_then(seconds)
+                .map(|iat| Timestamp(iat.saturating_mul(1000))),
             expires_at: Timestamp(exp.saturating_mul(1000)),
         })
     }

@@ -130,6 +130,7 @@ impl Answer {
             name: person.name,
             role: person.role.unwrap_or_default(),
             user_type: person.user_type,
+            issued_at: None,
             expires_at: now.after(GOOD_FOR),
         })
     }

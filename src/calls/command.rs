@@ -28,6 +28,8 @@ pub(super) enum Command {
     End(UserId, End),
     /// Gives up ringing.
     StopRinging(UserId),
+    /// Ends because one side may no longer take part: on any connection, or on this one.
+    Revoke(UserId, Option<SessionId>),
     Hold(UserId, bool),
     Change(UserId, CallType),
     /// Has media go through the server.
@@ -60,7 +62,11 @@ impl Command {
     pub(super) fn must_happen(&self) -> bool {
         matches!(
             self,
-            Self::Expire | Self::PeerGone(..) | Self::Fail | Self::FollowUp(FollowUp::End(..))
+            Self::Expire
+                | Self::PeerGone(..)
+                | Self::Fail
+                | Self::Revoke(..)
+                | Self::FollowUp(FollowUp::End(..))
         )
     }
 

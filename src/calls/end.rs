@@ -6,7 +6,7 @@ use super::error::Result;
 use super::reply::Reply;
 use super::states::Input;
 use crate::event::EndReason;
-use crate::ids::{CallId, UserId};
+use crate::ids::{CallId, SessionId, UserId};
 
 /// The end of a call.
 #[derive(Clone, Debug)]
@@ -37,6 +37,19 @@ impl Call {
     pub(super) fn stop_ringing(&mut self, me: UserId, step: &mut Step<'_>) -> Result<Reply> {
         if self.record.status.is_pending() {
             self.advance(&Input::End(me, EndReason::Cancelled), step)?;
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Ends the call of one who may no longer take part in it. A session that was ended takes only the call with it that it is in.
+    pub(super) fn revoke(
+        &mut self,
+        user: UserId,
+        session: Option<SessionId>,
+        step: &mut Step<'_>,
+    ) -> Result<Reply> {
+        if session.is_none_or(|session| self.user_on(session) == Some(user)) {
+            self.advance(&Input::Revoke(user), step)?;
         }
         Ok(Reply::Done)
     }

@@ -18,6 +18,7 @@ impl Call {
             Command::Signal(by, signal) => return self.signal(&by, signal, step),
             Command::End(me, end) => return self.end(me, &end, step),
             Command::StopRinging(me) => return self.stop_ringing(me, step),
+            Command::Revoke(me, session) => return self.revoke(me, session, step),
             Command::Hold(me, on) => return self.hold(me, on, step),
             Command::Change(me, call_type) => return self.change(me, call_type, step),
             Command::RelayMedia => return self.relay_media(step),

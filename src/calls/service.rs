@@ -216,6 +216,17 @@ impl Calls {
         Ok(call)
     }
 
+    /// Ends the calls of a person who may no longer take part in any, or of one of the person's sessions.
+    pub async fn revoke(&self, user: UserId, session: Option<SessionId>) {
+        let calls = self.means.directory.of(user);
+        let ending = calls.iter().map(|(handle, _)| async move {
+            if let Err(error) = handle.report(Command::Revoke(user, session)).await {
+                tracing::warn!(call = %handle.id, %error, "a call of somebody who may no longer take part is not over; it is tried again");
+            }
+        });
+        futures_util::future::join_all(ending).await;
+    }
+
     /// Puts a call on hold, or takes it back.
     pub async fn hold(&self, me: UserId, id: CallId, on: bool) -> Result<()> {
         self.ask(me, id, Command::Hold(me, on)).await.map(drop)

@@ -33,6 +33,8 @@ pub(super) enum Input {
     Timeout,
     /// One side did not come back in time; it was lost at this moment.
     Lost(Timestamp),
+    /// One of the two may no longer take part: the account is disabled, or the session was ended from another one.
+    Revoke(UserId),
     /// The server cannot go on with it.
     Fail,
 }
@@ -85,6 +87,7 @@ fn pending(
         }
         // The caller is gone before there was an answer.
         Input::Lost(_) => over(call, Ended, EndReason::Network, None, now),
+        Input::Revoke(by) => over(call, Ended, EndReason::Kicked, Some(*by), now),
         Input::Fail => over(call, Ended, EndReason::Failed, None, now),
         Input::Change(..) => return Err(CallError::State(call.status, NOT_IN_STATE)),
         Input::Shown(_) | Input::Timeout | Input::Relay(_) | Input::Gather => return Ok(None),
@@ -101,7 +104,10 @@ fn accepted(
     Ok(Some(match input {
         Input::Accept(..) | Input::Reject(..) => return Err(CallError::AnsweredElsewhere),
         // Who was added to a call of several leaves alone; that whoever added them leaves is not their end.
-        Input::End(by, _) if call.group.is_some() && *by == call.from => return Ok(None),
+        Input::End(by, _) | Input::Revoke(by) if call.group.is_some() && *by == call.from => {
+            return Ok(None);
+        }
+        Input::Revoke(by) => over(call, Ended, EndReason::Kicked, Some(*by), now),
         Input::End(by, reason) => over(call, Ended, *reason, Some(*by), now),
         Input::Change(_, kind) if call.kind != *kind => CallRecord { kind: *kind, ..call.clone() },
         Input::Relay(_) if call.media == MediaPath::P2p => {

@@ -54,6 +54,20 @@ impl Chat {
         Ok(())
     }
 
+    /// Ends whatever typing of a person the others see.
+    pub async fn end_typing(&self, user: UserId) {
+        let typing: Vec<_> = self
+            .typists
+            .lock()
+            .keys()
+            .filter(|(typist, _)| *typist == user)
+            .map(|(_, it)| *it)
+            .collect();
+        for conversation in typing {
+            let _ = self.stop_typing(user, ConversationRef::Id(conversation)).await;
+        }
+    }
+
     async fn watch(self: Arc<Self>, seat: Seat) {
         let typist = (seat.user, seat.conversation);
         loop {

@@ -2,6 +2,7 @@
 //! a bounded queue of its own and in the order of the user's event log. Others name users and sessions by id.
 
 mod backlog;
+mod ending;
 mod frame;
 mod order;
 mod receipts;
@@ -16,8 +17,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
+
+use ending::Ending;
 
 pub use backlog::QueueBounds;
 pub use frame::{Frame, Position};
@@ -27,7 +30,7 @@ pub use stats::Stats;
 pub use transport::{OnAck, Transport, TransportError};
 
 use crate::clock::{Clock, Timestamp};
-use crate::event::{CloseReason, Event, SessionClosed};
+use crate::event::{CloseReason, Event, Role, SessionClosed};
 use crate::ids::{SessionId, UserId};
 
 /// Who an event is for, by id.
@@ -65,6 +68,8 @@ pub struct Delivery {
     clock: Clock,
     bounds: QueueBounds,
     users: RwLock<HashMap<UserId, Vec<Arc<Session>>>>,
+    /// Sessions that were ended, as long as their connections are there.
+    ending: Mutex<Ending>,
     connections: AtomicUsize,
     receipts: mpsc::Sender<Receipt>,
 }
@@ -73,12 +78,12 @@ impl Delivery {
     /// A delivery without sessions, and the receipts of devices that acknowledge messages.
     pub fn new(clock: Clock, bounds: QueueBounds) -> (Self, Receipts) {
         let (receipts, received) = mpsc::channel(receipts::WAITING);
-        let (users, connections) = (RwLock::default(), AtomicUsize::new(0));
-        (Self { clock, bounds, users, connections, receipts }, received)
+        let (users, ending, connections) = Default::default();
+        (Self { clock, bounds, users, ending, connections, receipts }, received)
     }
 
     /// Adds a session; logged events wait in it until [`Session::release`]. The oldest sessions of a user who then has more
-    /// than `most` are closed.
+    /// than `most` are closed. Of connections whose session was ended before a user has `most` at most as well: the oldest are cut.
     pub fn open(&self, about: SessionInfo, transport: Box<dyn Transport>, most: usize) -> Opened {
         let user = about.user;
         let (bounds, clock, receipts) = (self.bounds, self.clock.clone(), self.receipts.clone());
@@ -90,25 +95,38 @@ impl Delivery {
         let excess = sessions.len().saturating_sub(most);
         let replaced = sessions.drain(..excess).collect::<Vec<_>>();
         self.connections.fetch_add(1, Ordering::Relaxed);
-        self.connections.fetch_sub(replaced.len(), Ordering::Relaxed);
-        drop(users);
+        let mut ending = self.ending.lock();
+        ending.add(user, &replaced);
+        let excess = ending.excess(user, most);
+        drop((users, ending));
         replaced.iter().for_each(|old| old.close(SessionClosed::because(CloseReason::Replaced)));
+        self.connections.fetch_sub(excess.len(), Ordering::Relaxed);
+        excess.iter().for_each(|old| old.cut());
         Opened { session, first }
     }
 
     /// Forgets a session whose connection is gone; true when it was the user's last.
     pub fn remove(&self, user: UserId, session: SessionId) -> bool {
+        let last = self.detach(user, session);
+        let gone = self.ending.lock().remove(user, session);
+        self.connections.fetch_sub(usize::from(gone), Ordering::Relaxed);
+        last
+    }
+
+    /// Takes a session that is over from its user; its connection counts until [`Self::remove`]. True when the user has no other.
+    pub fn detach(&self, user: UserId, session: SessionId) -> bool {
         let mut users = self.users.write();
-        let Some(sessions) = users.get_mut(&user) else { return false };
-        let before = sessions.len();
-        sessions.retain(|other| other.about.id != session);
-        self.connections.fetch_sub(before - sessions.len(), Ordering::Relaxed);
-        let last = sessions.is_empty() && before > 0;
+        let Some(sessions) = users.get_mut(&user) else {
+            return self.ending.lock().has(user, session);
+        };
+        let over: Vec<_> = sessions.extract_if(.., |other| other.about.id == session).collect();
+        let last = sessions.is_empty() && !over.is_empty();
         if sessions.is_empty() {
             users.remove(&user);
         } else {
             sessions.shrink_to_fit();
         }
+        self.ending.lock().add(user, &over);
         last
     }
 
@@ -163,7 +181,7 @@ impl Delivery {
         online
     }
 
-    /// How many sessions there are.
+    /// How many sessions there are, those whose connection outlives them included.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -177,12 +195,26 @@ impl Delivery {
     /// Ends one session; false when it is not open.
     pub fn close(&self, user: UserId, session: SessionId, closed: SessionClosed) -> bool {
         let found = self.find(user, session);
+        self.detach(user, session);
         found.inspect(|session| session.close(closed)).is_some()
     }
 
-    /// Ends all sessions of a user.
+    /// Takes operators' rights from all sessions of a user, whose role is this one now.
+    pub fn lower_role(&self, user: UserId, role: Role) {
+        let sessions = self.of(user);
+        let lowered = sessions.iter().filter(|session| session.role().is_operator());
+        lowered.for_each(|session| session.set_role(role));
+    }
+
+    /// Ends all sessions of a user, who is not online from now on.
     pub fn close_user(&self, user: UserId, closed: &SessionClosed) {
-        self.of(user).iter().for_each(|session| session.close(closed.clone()));
+        let sessions = {
+            let mut users = self.users.write();
+            let sessions = users.remove(&user).unwrap_or_default();
+            self.ending.lock().add(user, &sessions);
+            sessions
+        };
+        sessions.iter().for_each(|session| session.close(closed.clone()));
     }
 
     /// Ends all sessions.

@@ -11,7 +11,7 @@ use super::order::LogOrder;
 use super::receipts::{Acknowledgements, Receipt};
 use super::{Frame, QueueBounds, Transport, TransportError};
 use crate::clock::{Clock, Timestamp};
-use crate::event::{CloseReason, Event, SessionClosed};
+use crate::event::{CloseReason, Event, Role, SessionClosed};
 use crate::ids::{SessionId, UserId};
 
 /// How long an event whose predecessor is missing waits for it.
@@ -49,6 +49,7 @@ pub struct Session {
     queue: Mutex<Queue>,
     acknowledgements: Arc<Acknowledgements>,
     expires_at: AtomicI64,
+    role: Mutex<Role>,
     activity: AtomicI64,
     closed: AtomicBool,
 }
@@ -73,6 +74,7 @@ impl Session {
             queue: Mutex::new(Queue { order: LogOrder::new(bounds), backlog: Backlog::default() }),
             acknowledgements: Acknowledgements::new(about.user, receipts),
             expires_at: AtomicI64::new(i64::MAX),
+            role: Mutex::default(),
             activity: AtomicI64::new(about.connected_at.0),
             closed: AtomicBool::new(false),
             about,
@@ -92,6 +94,16 @@ impl Session {
     /// Notes a fresh token.
     pub fn set_expires_at(&self, at: Timestamp) {
         self.expires_at.store(at.0, Ordering::Relaxed);
+    }
+
+    /// What the token of this session says about its bearer, as far as a newer token leaves it.
+    pub fn role(&self) -> Role {
+        *self.role.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the role of a fresh token, or of another one that lowers it.
+    pub fn set_role(&self, role: Role) {
+        *self.role.lock().unwrap_or_else(PoisonError::into_inner) = role;
     }
 
     /// The last sign of life.
@@ -216,6 +228,11 @@ impl Session {
         }
         let _ = self.transport.send(&Frame::new(&Event::SessionClosed(closed)), None);
         self.transport.close();
+    }
+
+    /// Cuts the connection of a session that is over, whatever its client does.
+    pub fn cut(&self) {
+        self.transport.cut();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -13,6 +13,7 @@ struct Client {
     asked: Mutex<Vec<OnAck>>,
     full: AtomicBool,
     closed: AtomicBool,
+    cut: AtomicBool,
 }
 
 impl Client {
@@ -46,6 +47,10 @@ impl Transport for Tap {
 
     fn close(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
+    }
+
+    fn cut(&self) {
+        self.0.cut.store(true, Ordering::SeqCst);
     }
 }
 
@@ -254,8 +259,10 @@ fn a_session_too_many_replaces_the_oldest() {
     }
     assert_eq!(client.names(), ["session:replaced", "session:closed"]);
     assert_eq!(client.close_reason().as_deref(), Some("REPLACED"));
-    assert_eq!(delivery.connections(), 10);
+    assert_eq!(delivery.sessions(user(7)).len(), 10);
+    assert_eq!(delivery.connections(), 11, "its connection is there still");
     assert!(!delivery.remove(user(7), first.about.id), "a replaced session is not the last one");
+    assert_eq!(delivery.connections(), 10);
 }
 
 #[test]
@@ -359,4 +366,42 @@ async fn what_may_be_dropped_is_dropped_first_for_who_reads_slowly_and_the_rest_
     assert!((15..=20).contains(&large.len()), "{} of 10,000", large.len());
     session.deliver(data(15_000));
     assert_eq!(client.names().len(), small.len() + large.len() + 1, "who reads again gets it");
+}
+
+#[test]
+fn sessions_that_are_over_count_until_their_connections_are_gone_and_an_account_has_a_bound_of_them()
+ {
+    let (delivery, _) = delivery(100);
+    let open = || {
+        let client = Arc::new(Client::default());
+        let opened = delivery.open(info(user(7)), Box::new(Tap(client.clone())), 2);
+        (opened.session, client)
+    };
+    let all: Vec<_> = (0..6).map(|_| open()).collect();
+    assert_eq!(delivery.sessions(user(7)).len(), 2);
+    assert_eq!(delivery.connections(), 4, "two that are open, two that are ending");
+    let was = |what: fn(&Client) -> &AtomicBool| {
+        all.iter().map(|(_, client)| what(client).load(Ordering::SeqCst)).collect::<Vec<_>>()
+    };
+    assert_eq!(was(|client| &client.closed), [true, true, true, true, false, false]);
+    assert_eq!(was(|client| &client.cut), [true, true, false, false, false, false]);
+    for (session, _) in &all {
+        delivery.remove(user(7), session.about.id);
+    }
+    assert_eq!(delivery.connections(), 0);
+}
+
+#[test]
+fn whoever_is_closed_is_not_online_although_the_connections_are_there() {
+    let (delivery, _) = delivery(100);
+    let (one, _) = connect(&delivery);
+    let (two, _) = connect(&delivery);
+    delivery.close_user(user(7), &SessionClosed::because(CloseReason::UserDisabled));
+    assert!(!delivery.is_online(user(7)) && delivery.sessions(user(7)).is_empty());
+    assert_eq!(delivery.connections(), 2);
+    assert_eq!(delivery.send(To::User(user(7)), &event()).offline, [user(7)]);
+    assert!(delivery.detach(user(7), one.about.id), "it was the last");
+    assert!(delivery.remove(user(7), one.about.id) && !delivery.remove(user(7), one.about.id));
+    assert!(delivery.remove(user(7), two.about.id));
+    assert_eq!(delivery.connections(), 0);
 }

@@ -6,8 +6,10 @@ use super::Frame;
 pub trait Transport: Send + Sync {
     /// Hands one event over, or says why not. With `on_ack`, the client is asked to acknowledge.
     fn send(&self, frame: &Frame, on_ack: Option<OnAck>) -> Result<(), TransportError>;
-    /// Ends the connection.
+    /// Ends the session; a client that behaves closes the connection.
     fn close(&self);
+    /// Ends the connection itself, at once.
+    fn cut(&self);
 }
 
 /// Called once: with `true` when the client acknowledges, with `false` when it does not in time.

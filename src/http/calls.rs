@@ -301,7 +301,7 @@ async fn recording(
         }));
     };
     let (recording_url, expires_at) =
-        app.recordings.signed(found.recording_id, file.file_id).await?;
+        app.recordings.signed(caller.id, found.recording_id, file.file_id).await?;
     let view = CallRecording {
         call_id: id,
         recording_id: found.recording_id,

@@ -53,8 +53,8 @@ impl FromRequestParts<App> for Caller {
         if app.config.compat.x_user_id == XUserId::Check {
             check_claim(&parts.headers, identity.user_id)?;
         }
-        app.people.admit_again(&identity).await?;
-        Ok(Self { id: identity.user_id, role: identity.role, expires_at: identity.expires_at })
+        let role = app.people.admit_again(&identity).await?;
+        Ok(Self { id: identity.user_id, role, expires_at: identity.expires_at })
     }
 }
 

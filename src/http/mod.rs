@@ -22,13 +22,15 @@ mod system;
 mod tests;
 mod users;
 mod whip;
+mod wires;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::socket;
+use crate::socket::{self, SocketParts};
 
 pub use docs::openapi;
 pub use server::serve;
@@ -47,14 +49,15 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .merge(whip::router())
 }
 
-/// The whole server as one service: endpoints, aliases of the original, pages, and Socket.IO in front.
+/// The whole server as one service: endpoints, aliases of the original, pages, and Socket.IO in front. Within a runtime, in which
+/// connections are closed.
 pub fn router(app: &App) -> (Router, socket::Sockets) {
     let (rest, mut description) = api().split_for_parts();
     docs::complete(&mut description);
     // The original serves the same under /v1.
     let (chat, _) = users::directory_router().merge(chat::router()).split_for_parts();
     let (calls, _) = calls::router().split_for_parts();
-    let (sockets, io) = socket::layer(app);
+    let SocketParts { layer, io, wires, closing } = socket::layer(app);
     let router = rest
         .nest("/v1", chat)
         .nest("/v1/calls", calls)
@@ -63,9 +66,12 @@ pub fn router(app: &App) -> (Router, socket::Sockets) {
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)
         .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::deadline))
+        .layer(from_fn_with_state(app.clone(), edge::deadline))
         .with_state(app.clone())
-        .layer(sockets)
-        .layer(axum::middleware::from_fn(polling::end_refused));
+        .layer(layer);
+    tokio::spawn(wires::close_polling(router.clone(), closing));
+    let router = router
+        .layer(from_fn_with_state((wires, io.clone()), wires::note))
+        .layer(from_fn(polling::end_refused));
     (edge::wrap(router, app), io)
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 use http::{HeaderValue, header};
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt as _;
@@ -16,8 +17,8 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Problem;
 use crate::event::recording::{Recording, RecordingFile, RecordingMode, RecordingStatus};
-use crate::ids::{CallId, FileId, RecordingId, RoomId};
-use crate::recordings::{Listing, Requester};
+use crate::ids::{CallId, FileId, RecordingId, RoomId, UserId};
+use crate::recordings::{LinkClaim, Listing, RecordingError, Requester};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -150,6 +151,8 @@ pub(super) struct FileParams {
     /// Of such a link.
     expires: Option<i64>,
     /// Of such a link.
+    user: Option<UserId>,
+    /// Of such a link.
     signature: Option<String>,
 }
 
@@ -175,8 +178,11 @@ async fn file(
 ) -> Result<Response, Refusal> {
     let (mut parts, _) = request.into_parts();
     if let (Some(expires), Some(signature)) = (params.expires, &params.signature) {
-        let (file, path) = app.recordings.linked(id, file, (expires, signature)).await?;
-        return Ok(serve(&file, path, parts).await);
+        // One without a user is of an older version.
+        let user = params.user.ok_or(RecordingError::Link)?;
+        let claim = LinkClaim { user, until: Timestamp(expires) };
+        let (file, path) = app.recordings.linked(id, file, claim, signature).await?;
+        return Ok(serve(&app, user, &file, path, parts).await);
     }
     let caller = Caller::from_request_parts(&mut parts, &app).await?;
     if params.link == Some(1) {
@@ -184,17 +190,36 @@ async fn file(
         return Ok(ok(Link { url, expires_at }, "Link made").into_response());
     }
     let (file, path) = app.recordings.file(caller.requester(), id, file).await?;
-    Ok(serve(&file, path, parts).await)
+    Ok(serve(&app, caller.id, &file, path, parts).await)
 }
 
+/// What is asked before each piece of a file: a download that runs ends with the account, and with the operator's rights by which it
+/// began.
+fn may_go_on(app: App, user: UserId) -> impl Fn() -> Result<(), axum::Error> + Send + 'static {
+    let operated = !app.people.is_no_operator(user);
+    move || match app.people.is_disabled(user) || (operated && app.people.is_no_operator(user)) {
+        true => Err(axum::Error::new(RecordingError::Link)),
+        false => Ok(()),
+    }
+}
+
+/// Sends a file, as long as the one who gets it may have it.
 async fn serve(
+    app: &App,
+    user: UserId,
     file: &RecordingFile,
     path: std::path::PathBuf,
     parts: http::request::Parts,
 ) -> Response {
     let request = http::Request::from_parts(parts, axum::body::Body::empty());
     let Ok(response) = ServeFile::new(path).oneshot(request).await;
-    let mut response = response.map(axum::body::Body::new);
+    let may = may_go_on(app.clone(), user);
+    let mut response = response.map(|body| {
+        let chunks = axum::body::Body::new(body).into_data_stream();
+        axum::body::Body::from_stream(
+            chunks.map(move |chunk| chunk.and_then(|it| may().map(|()| it))),
+        )
+    });
     let sound = file.codecs.iter().all(|codec| codec == "opus");
     let kind = match file.container.as_str() {
         "webm" if sound => "audio/webm",

@@ -14,11 +14,10 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::delivery::SessionInfo;
 use crate::error::{Problem, Reason};
-use crate::event::{
-    CloseReason, Device, Gender, Limits, Platform, PresenceMode, SessionClosed, User,
-};
+use crate::event::{Device, Gender, Limits, Platform, PresenceMode, User};
 use crate::ids::{JobId, SessionId, Short, UserId};
 use crate::people::{DirectoryQuery, Upsert};
+use crate::revocation::AccessChange;
 use crate::store::{DeviceRecord, JobRecord, JobState};
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -94,6 +93,8 @@ pub(super) struct PutUser {
     mobile: Option<Short<32>>,
     gender: Option<Gender>,
     user_type: Option<Short<40>>,
+    /// `true` disables the account and ends everything that the person holds; `false` enables it again.
+    disabled: Option<bool>,
 }
 
 /// Makes or updates an account at the backend's word.
@@ -113,7 +114,12 @@ async fn put_user(
         gender: put.gender,
         user_type: put.user_type.map(Short::into_string),
     };
-    Ok(ok(app.people.upsert(id, upsert).await?, "User saved successfully"))
+    let mut user = app.people.upsert(id, upsert).await?;
+    if let Some(disabled) = put.disabled {
+        app.people.set_disabled(id, disabled).await?;
+        user.disabled = Some(disabled);
+    }
+    Ok(ok(user, "User saved successfully"))
 }
 
 /// What to erase beside the account.
@@ -244,10 +250,10 @@ async fn end_session(
     caller: Caller,
     Path(session_id): Path<SessionId>,
 ) -> Answer<EndedSession> {
-    let kicked = SessionClosed::because(CloseReason::Kicked);
-    if !app.delivery.close(caller.id, session_id, kicked) {
+    if !app.delivery.is_open(caller.id, session_id) {
         return Err(Refusal(Problem::new(Reason::NotFound, "You have no such session")));
     }
+    app.access.announce(AccessChange::SessionEnded(caller.id, session_id)).await;
     Ok(ok(EndedSession { session_id }, "Session ended successfully"))
 }
 

@@ -10,12 +10,19 @@ impl People {
     pub async fn register(&self, device: DeviceRecord) -> Result<Device, PeopleError> {
         let device = DeviceRecord { last_seen: self.clock.now(), ..device };
         self.store.save_device(device.clone()).await?;
-        Ok(shown(device))
+        // Of an account that was disabled meanwhile nothing more is kept.
+        if self.is_disabled(device.user) {
+            self.store.remove_device(device.user, device.device_id).await?;
+            return Err(PeopleError::Disabled);
+        }
+        Ok(shown(device, true))
     }
 
-    /// One's own devices.
+    /// One's own devices; nothing is pushed to those of a disabled account.
     pub async fn devices(&self, me: UserId) -> Result<Vec<Device>, PeopleError> {
-        Ok(self.store.devices(me).await?.into_iter().map(shown).collect())
+        let enabled = self.store.user(me).await?.is_some_and(|account| !account.disabled);
+        let devices = self.store.devices(me).await?;
+        Ok(devices.into_iter().map(|device| shown(device, enabled)).collect())
     }
 
     /// Forgets one of one's own devices.
@@ -24,14 +31,14 @@ impl People {
     }
 }
 
-fn shown(device: DeviceRecord) -> Device {
+fn shown(device: DeviceRecord, enabled: bool) -> Device {
     Device {
         device_id: device.device_id,
         platform: device.platform,
         name: device.name,
         app_version: device.app_version,
-        has_push: device.push_token.is_some(),
-        has_voip: device.voip_token.is_some(),
+        has_push: enabled && device.push_token.is_some(),
+        has_voip: enabled && device.voip_token.is_some(),
         last_seen: device.last_seen,
     }
 }

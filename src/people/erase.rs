@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{People, PeopleError};
 use crate::fact::FactKind;
 use crate::ids::{JobId, UserId};
+use crate::revocation::AccessChange;
 use crate::store::{JobRecord, JobState, StoreError};
 
 /// How often a slice that the store could not take is tried again before the job fails.
@@ -21,7 +22,8 @@ impl People {
         user: UserId,
         messages: bool,
     ) -> Result<JobId, PeopleError> {
-        self.set_disabled(user, true).await?;
+        self.close_or_open(user, true).await?;
+        self.changes.announce(AccessChange::AccountErased(user)).await;
         let now = self.clock.now();
         let job = JobRecord {
             id: JobId::new(self.clock.id()),
@@ -81,7 +83,7 @@ impl People {
         if job.state == JobState::Queued {
             let facts = vec![self.fact(FactKind::UserErased, job.user)];
             self.store.erase_user(job.user, next.updated_at, facts).await?;
-            self.forget(job.user);
+            self.known().forget(job.user);
             next.state = if job.messages { JobState::Running } else { JobState::Done };
         } else {
             let erased = self.store.erase_messages(job.user, job.position, next.updated_at).await?;

@@ -4,22 +4,26 @@ mod admit;
 mod devices;
 mod directory;
 mod erase;
+mod known;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use crate::clock::{Clock, Timestamp};
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::delivery::Delivery;
 use crate::error::{Failure, Reason};
-use crate::event::{CloseReason, Gender, PresenceMode, Role, SessionClosed, User};
+use crate::event::{Gender, PresenceMode, Role, User};
 use crate::fact::{Fact, FactKind};
 use crate::ids::{FactId, UserId};
-use crate::relay::Relay;
-use crate::store::{Profile, Settings, Store, StoreError, UserRecord};
+use crate::revocation::{AccessChange, AccessChanges};
+use crate::store::{Profile, Settings, Store, StoreError};
 use crate::view::{Detail, View};
 
 pub use directory::{DirectoryQuery, DirectorySlice};
+
+use known::Known;
 
 /// The people whom `--dev` makes: id and name.
 pub const DEV_PEOPLE: [(i64, &str); 3] = [(101, "Ada"), (102, "Ben"), (103, "Cem")];
@@ -74,8 +78,8 @@ pub struct People {
     view: View,
     clock: Clock,
     limits: Limits,
-    relay: Arc<Relay>,
-    known: Mutex<HashMap<UserId, (Timestamp, UserRecord)>>,
+    changes: AccessChanges,
+    known: Mutex<Known>,
 }
 
 impl People {
@@ -86,10 +90,10 @@ impl People {
         store: Arc<dyn Store>,
         delivery: Arc<Delivery>,
         view: View,
-        relay: Arc<Relay>,
+        changes: AccessChanges,
     ) -> Self {
         let (limits, known) = (config.limits.clone(), Mutex::default());
-        Self { store, delivery, view, clock, limits, relay, known }
+        Self { store, delivery, view, clock, limits, changes, known }
     }
 
     /// Makes or updates an account at the backend's word.
@@ -99,7 +103,7 @@ impl People {
         let account = self
             .save(Profile { user_id, uid, email, name, mobile, gender, user_type, role })
             .await?;
-        self.remember(&account);
+        self.known().remember(&account, self.clock.now());
         Ok(self.view.user(&account, Detail::Full))
     }
 
@@ -119,27 +123,41 @@ impl People {
     ) -> Result<User, PeopleError> {
         let settings = Settings { name, status_text, presence };
         let account = self.store.save_settings(me, settings, self.clock.now()).await?;
-        self.remember(&account);
+        self.known().remember(&account, self.clock.now());
         Ok(self.view.user(&account, Detail::Full))
     }
 
-    /// Disables an account and ends its sessions, or enables it again.
+    /// Disables an account, and returns when everything that the person holds has ended; or enables it again.
     pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<(), PeopleError> {
+        let change = match disabled {
+            true => AccessChange::AccountDisabled(user),
+            false => AccessChange::AccountEnabled(user),
+        };
+        self.close_or_open(user, disabled).await?;
+        self.changes.announce(change).await;
+        Ok(())
+    }
+
+    /// Stores that an account is disabled or enabled; from now on every token of it is refused, or taken again.
+    async fn close_or_open(&self, user: UserId, disabled: bool) -> Result<(), PeopleError> {
         let kind = if disabled { FactKind::UserDisabled } else { FactKind::UserEnabled };
         let facts = vec![self.fact(kind, user)];
         let known = self.store.set_disabled(user, disabled, self.clock.now(), facts).await;
         known.map_err(|error| {
             if error == StoreError::NotFound { PeopleError::Unknown } else { error.into() }
         })?;
-        self.forget(user);
-        if !disabled {
-            self.relay.readmit(user);
-        } else {
-            self.relay.shut_out(user);
-            let closed = SessionClosed::because(CloseReason::UserDisabled);
-            self.delivery.close_user(user, &closed);
-        }
+        self.known().close_or_open(user, disabled);
         Ok(())
+    }
+
+    /// Whether this server has disabled the account, so that whatever was under way for it is to end.
+    pub fn is_disabled(&self, user: UserId) -> bool {
+        self.known().is_closed(user)
+    }
+
+    /// Whether the newest token that was seen of a person gives no operators' rights, where it is known which one that is.
+    pub fn is_no_operator(&self, user: UserId) -> bool {
+        self.known().newest_role(user).is_some_and(|role| !role.is_operator())
     }
 
     /// What happened to an account.

@@ -216,6 +216,32 @@ impl Presence {
         Ok(users.iter().copied().filter(may).collect())
     }
 
+    /// Ends what is held of the presence of others by a person whose account is disabled, and shows others at once that the person is
+    /// gone. With `erased` nobody follows the person any more.
+    pub async fn revoke(&self, user: UserId, erased: bool) -> Result<()> {
+        {
+            let mut state = self.lock();
+            state.leaving.remove(&user);
+            state.watchers.forget_user(user);
+        }
+        let announced = self.announce(user).await;
+        if erased {
+            self.lock().watchers.forget_target(user);
+        }
+        announced
+    }
+
+    /// Ends the subscriptions that a person whose role is lower now may no longer have.
+    pub async fn narrow(&self, by: Actor) -> Result<()> {
+        let followed = self.lock().watchers.followed_by(by.user);
+        for (session, users) in followed {
+            let seen = self.visible(by, &users).await?;
+            let hidden: Vec<_> = users.into_iter().filter(|user| !seen.contains(user)).collect();
+            self.unsubscribe(by.user, session, &hidden);
+        }
+        Ok(())
+    }
+
     /// No longer sends a session the status of these people.
     pub fn unsubscribe(&self, user: UserId, session: SessionId, users: &[UserId]) {
         self.lock().watchers.remove(user, session, users);

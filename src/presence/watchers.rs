@@ -75,6 +75,30 @@ impl Watchers {
         self.drop_watcher(user, session, followed);
     }
 
+    /// Whom each session of a user follows.
+    pub(super) fn followed_by(&self, user: UserId) -> Vec<(SessionId, Vec<UserId>)> {
+        let watching = self.by_target.values().flatten();
+        let sessions: HashSet<_> =
+            watching.filter(|(watcher, _)| *watcher == user).map(|(_, session)| *session).collect();
+        let followed = |session| self.by_session.get(&session).into_iter().flatten().copied();
+        sessions.into_iter().map(|session| (session, followed(session).collect())).collect()
+    }
+
+    /// Drops all subscriptions of all sessions of a user.
+    pub(super) fn forget_user(&mut self, user: UserId) {
+        for (session, _) in self.followed_by(user) {
+            self.forget(user, session);
+        }
+    }
+
+    /// Drops all subscriptions to a person.
+    pub(super) fn forget_target(&mut self, target: UserId) {
+        let watching: Vec<_> = self.by_target.get(&target).into_iter().flatten().copied().collect();
+        for (user, session) in watching {
+            self.remove(user, session, &[target]);
+        }
+    }
+
     fn drop_watcher(
         &mut self,
         user: UserId,

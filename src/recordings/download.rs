@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use ring::hmac;
 
-use super::{RecordingError, Recordings, Requester, Result, link};
+use super::access::may_see;
+use super::link::{self, LinkClaim};
+use super::{RecordingError, Recordings, Requester, Result};
 use crate::clock::Timestamp;
 use crate::event::recording::{RecordingFile, RecordingStatus};
-use crate::ids::{FileId, RecordingId};
+use crate::ids::{FileId, RecordingId, UserId};
 use crate::store::RecordingRecord;
 
 impl Recordings {
@@ -48,30 +50,40 @@ impl Recordings {
     ) -> Result<(String, Timestamp)> {
         let record = self.known(requester, id).await?;
         self.file_of(&record, file)?;
-        self.signed(id, file).await
+        self.signed(requester.user, id, file).await
     }
 
-    /// See [`Self::link`], of a file that is known to be there.
-    pub async fn signed(&self, id: RecordingId, file: FileId) -> Result<(String, Timestamp)> {
+    /// See [`Self::link`], of a file that is known to be there, for somebody who may see it.
+    pub async fn signed(
+        &self,
+        user: UserId,
+        id: RecordingId,
+        file: FileId,
+    ) -> Result<(String, Timestamp)> {
         let until = self.shared.clock.now().after(Duration::from_secs(self.shared.config.link_ttl));
-        let signature = link::sign(self.key().await?, id, file, until);
-        let query = format!("expires={}&signature={signature}", until.0);
+        let signature = link::sign(self.key().await?, id, file, LinkClaim { user, until });
+        let query = format!("expires={}&user={user}&signature={signature}", until.0);
         Ok((format!("/api/recordings/{id}/files/{file}?{query}"), until))
     }
 
-    /// The file that a link is good for.
+    /// The file that a link is good for, as long as the one who was given it has an account and may see the recording.
     pub async fn linked(
         &self,
         id: RecordingId,
         file: FileId,
-        (expires, signature): (i64, &str),
+        claim: LinkClaim,
+        signature: &str,
     ) -> Result<(RecordingFile, PathBuf)> {
-        let until = Timestamp(expires);
-        let good = link::verify(self.key().await?, id, file, until, signature);
-        if !good || until <= self.shared.clock.now() {
+        let good = link::verify(self.key().await?, id, file, claim, signature);
+        if !good || claim.until <= self.shared.clock.now() {
             return Err(RecordingError::Link);
         }
+        let account = self.shared.store.user(claim.user).await?.filter(|user| !user.disabled);
+        let account = account.ok_or(RecordingError::Link)?;
         let record = self.shared.store.recording(id).await?.ok_or(RecordingError::Link)?;
+        let operator = account.profile.role.is_operator();
+        may_see(&record, Requester { user: claim.user, operator })
+            .map_err(|_| RecordingError::Link)?;
         self.file_of(&record, file)
     }
 }

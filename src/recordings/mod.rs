@@ -21,6 +21,7 @@ pub use self::access::{RecordingTarget, Requester, principal};
 use self::access::{may_manage, may_see, shown};
 pub use self::error::RecordingError;
 pub use self::follow::recover;
+pub use self::link::LinkClaim;
 use self::machine::Moment;
 use self::owner::{Owner, Owners};
 use crate::clock::{Clock, Timestamp};

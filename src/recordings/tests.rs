@@ -7,11 +7,14 @@ use serde_json::Value;
 use switchboard_media::tap::{Packet, Tapped};
 use switchboard_media::{Codec, RoomKey, TrackKey};
 
-use super::{Listing, RecordingError, RecordingTarget, Recordings, Requester, recover};
+use super::{LinkClaim, Listing, RecordingError, RecordingTarget, Recordings, Requester, recover};
+use crate::clock::Timestamp;
 use crate::config::{Config, Consent, RecordingAuto};
+use crate::event::Role;
 use crate::event::recording::{Recording, RecordingMode, RecordingStatus, StopReason};
 use crate::ids::{CallId, RecordingId, RoomId, UserId};
 use crate::recorder::{Part, Publisher};
+use crate::store::Profile;
 use crate::testing::{Client, World, person};
 
 const KEY: RoomKey = RoomKey(7);
@@ -174,15 +177,53 @@ async fn links_outlive_a_restart_and_end_with_their_time() {
     let (config, recorder) = (&shared.config, shared.recorder.clone());
     let (store, delivery) = (shared.store.clone(), shared.delivery.clone());
     let (restarted, _) = Recordings::new(config, world.clock.clone(), store, delivery, recorder);
-    assert!(restarted.linked(id, file, (until.0, &signature)).await.is_ok());
+    let (user, next) = (person(2), Timestamp(until.0 + 1));
+    let claim = LinkClaim { user, until };
+    assert!(restarted.linked(id, file, claim, &signature).await.is_ok());
     let other = recording.files[1].file_id;
-    for (file, expires) in [(other, until.0), (file, until.0 + 1)] {
-        let refused = restarted.linked(id, file, (expires, &signature)).await;
+    for (file, user, until) in [(other, user, until), (file, user, next), (file, person(1), until)]
+    {
+        let refused = restarted.linked(id, file, LinkClaim { user, until }, &signature).await;
         assert!(matches!(refused, Err(RecordingError::Link)));
     }
     world.clock.advance(Duration::from_secs(shared.config.link_ttl));
-    let late = restarted.linked(id, file, (until.0, &signature)).await;
+    let late = restarted.linked(id, file, claim, &signature).await;
     assert!(matches!(late, Err(RecordingError::Link)));
+}
+
+#[tokio::test]
+async fn a_link_ends_with_the_account_or_the_role_of_whoever_was_given_it() {
+    let world = world(|_| {}).await;
+    let ada = world.connect(person(1)).await;
+    let recording = world.recorded(&ada).await;
+    let (id, file) = (recording.recording_id, recording.files[0].file_id);
+    let recordings = &world.app.recordings;
+    let follow = async |user: UserId, (url, until): &(String, Timestamp)| {
+        let signature = url.split("signature=").nth(1).unwrap();
+        assert!(url.contains(&format!("&user={user}&")), "{url}");
+        let claim = LinkClaim { user, until: *until };
+        recordings.linked(id, file, claim, signature).await.is_ok()
+    };
+    let role = async |role: Role| {
+        let profile = world.app.store.user(person(5)).await.unwrap().unwrap().profile;
+        let profile = Profile { role, ..profile };
+        world.app.store.save_profile(profile, world.clock.now()).await.unwrap();
+    };
+    role(Role::Admin).await;
+    let admin = Requester { user: person(5), operator: true };
+    let (of_ben, of_admin) = (
+        recordings.link(of(2), id, file).await.unwrap(),
+        recordings.link(admin, id, file).await.unwrap(),
+    );
+    assert!(follow(person(2), &of_ben).await && follow(person(5), &of_admin).await);
+    role(Role::User).await;
+    assert!(follow(person(2), &of_ben).await && !follow(person(5), &of_admin).await);
+    world.app.people.set_disabled(person(2), true).await.unwrap();
+    assert!(!follow(person(2), &of_ben).await, "the account is disabled");
+    world.app.people.set_disabled(person(2), false).await.unwrap();
+    assert!(follow(person(2), &of_ben).await);
+    world.app.people.erase(person(2), false).await.unwrap();
+    assert!(!follow(person(2), &of_ben).await, "the account is erased");
 }
 
 #[tokio::test]

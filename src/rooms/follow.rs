@@ -31,6 +31,8 @@ pub(super) enum Notice {
     Recording { id: RecordingId, state: &'static str, active: Option<ActiveRecording> },
     /// An account may be in no room any more.
     EndUser(UserId, LeaveReason),
+    /// What came by this socket may be in no room any more.
+    EndSocket(SessionId, LeaveReason),
     /// Whether an account is an operator's.
     Role(UserId, bool),
     /// A room token is good no longer.
@@ -55,6 +57,7 @@ impl Room {
                 });
             }
             Notice::EndUser(user, reason) => self.end_user(user, reason, now),
+            Notice::EndSocket(socket, reason) => self.end_socket(socket, reason, now),
             Notice::Role(user, operator) => self.set_role(user, operator, now),
             Notice::EndToken(hash) => self.end_token(hash, now),
             Notice::Drain(deadline) => {

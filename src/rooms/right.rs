@@ -4,13 +4,13 @@ use super::command::Request;
 use super::effect::Effect;
 use super::follow::Notice;
 use super::machine::Room;
-use super::member::{Member, Right};
+use super::member::{Entry, Member, Right};
 use super::{Result, RoomError, Rooms};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{LeaveReason, RoomLeft, RoomParticipant};
-use crate::ids::{ParticipantId, RoomId, UserId};
-use crate::ledger::{Entry, Full, Holder, Resource as Held};
+use crate::ids::{ParticipantId, RoomId, SessionId, UserId};
+use crate::ledger::{self, Full, Holder, Resource as Held};
 use crate::store::{RoomTokenRecord, TokenHash};
 
 /// Who asks to be let in, by whichever way.
@@ -23,7 +23,7 @@ pub(super) struct Entrant<'a> {
 }
 
 /// What an entrant takes of what its account or its token may hold, or why there is nothing left of that.
-pub(super) type Place = std::result::Result<Option<Entry>, Full>;
+pub(super) type Place = std::result::Result<Option<ledger::Entry>, Full>;
 
 /// What an entrant may do in the room.
 pub(super) struct Entitled<'a> {
@@ -40,6 +40,13 @@ impl Rooms {
         self.outside.directory.end(user, reason);
         for room in self.outside.directory.by_user(user) {
             room.note(Notice::EndUser(user, reason));
+        }
+    }
+
+    /// Ends what came into rooms by this socket, which is not to come back.
+    pub fn end_socket(&self, socket: SessionId, reason: LeaveReason) {
+        for room in self.outside.directory.by_socket(socket) {
+            room.note(Notice::EndSocket(socket, reason));
         }
     }
 
@@ -147,6 +154,11 @@ impl Room {
     /// Has an account leave.
     pub(super) fn end_user(&mut self, user: UserId, reason: LeaveReason, now: Timestamp) {
         self.end_members(|member| member.user == user, reason, now);
+    }
+
+    /// Has those leave who came by a socket.
+    pub(super) fn end_socket(&mut self, socket: SessionId, reason: LeaveReason, now: Timestamp) {
+        self.end_members(|member| member.entry == Entry::Socket(Some(socket)), reason, now);
     }
 
     /// Has those leave whom a token let in.

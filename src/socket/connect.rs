@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use super::connection::Connection;
 use super::incoming::Incoming;
 use super::transport::{SocketSlot, SocketTransport};
+use super::wires::{Wire, Wires};
 use crate::app::App;
 use crate::auth::{self, AuthError, Identity, bearer};
 use crate::config::XUserId;
@@ -46,7 +47,23 @@ struct Admitted {
 }
 
 pub(super) fn register(io: &SocketIo) {
-    io.ns("/", on_connect.with(admit));
+    io.ns("/", on_connect.with(admit_or_cut));
+}
+
+/// A client that is refused closes its connection; one that stays is cut.
+async fn admit_or_cut(
+    socket: SocketRef,
+    State(app): State<App>,
+    State(wires): State<Arc<Wires>>,
+    io: SocketIo,
+    auth: TryData<Handshake>,
+) -> Result<(), Refusal> {
+    let wire = Wire::of(&socket, wires, io);
+    let outcome = admit(socket, State(app), auth).await;
+    if outcome.is_err() {
+        tokio::spawn(wire.cut_later());
+    }
+    outcome
 }
 
 /// Why a connection is refused: the original's phrase, and the reason in brackets.
@@ -93,7 +110,8 @@ async fn admit(
         };
         Refusal(format!("Authentication error: {message}"), reason)
     };
-    app.people.admit(&identity).await.map_err(refused)?;
+    let role = app.people.admit(&identity).await.map_err(refused)?;
+    let identity = Identity { role, ..identity };
     socket.extensions.insert(Admitted { identity, handshake, guest: None });
     Ok(())
 }
@@ -110,6 +128,7 @@ fn guest(app: &App, handshake: &Handshake) -> Option<(Identity, String)> {
         name: Some(guest.name),
         role: Role::User,
         user_type: None,
+        issued_at: None,
         expires_at: guest.until,
     };
     Some((identity, token.to_owned()))
@@ -184,9 +203,13 @@ fn address(socket: &SocketRef) -> String {
 fn on_connect(
     socket: SocketRef,
     State(app): State<App>,
+    State(wires): State<Arc<Wires>>,
+    io: SocketIo,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let opened =
-        socket.extensions.remove::<Admitted>().map(|admitted| open(app, &socket, admitted));
+    let opened = socket.extensions.remove::<Admitted>().map(|admitted| {
+        let wire = Wire::of(&socket, wires, io);
+        open(app, &socket, wire, admitted)
+    });
     async move {
         let Some((connection, cursor, first)) = opened else { return };
         let span = connection.span.clone();
@@ -204,18 +227,22 @@ fn on_connect(
     }
 }
 
-fn open(app: App, socket: &SocketRef, admitted: Admitted) -> (Arc<Connection>, Option<i64>, bool) {
+fn open(
+    app: App,
+    socket: &SocketRef,
+    wire: Wire,
+    admitted: Admitted,
+) -> (Arc<Connection>, Option<i64>, bool) {
     let Admitted { identity, handshake, guest } = admitted;
-    let slot = SocketSlot::new(socket.clone());
+    let slot = SocketSlot::new(socket.clone(), wire);
     let about = about(&app, socket, &identity, &handshake);
     let most = app.config.limits.sessions_per_user;
     let Opened { session, first } =
         app.delivery.open(about, Box::new(SocketTransport(slot.clone())), most);
-    if guest.is_none() {
-        session.set_expires_at(identity.expires_at);
-    }
+    session.set_expires_at(identity.expires_at);
+    session.set_role(identity.role);
     let guest = guest.zip(identity.name);
-    let connection = Arc::new(Connection::new(app, session, identity.role, guest));
+    let connection = Arc::new(Connection::new(app, session, guest));
     let websocket = connection.session.about.websocket;
     tracing::info!(parent: &connection.span, websocket, "connected");
 
@@ -224,8 +251,12 @@ fn open(app: App, socket: &SocketRef, admitted: Admitted) -> (Arc<Connection>, O
     let closing = connection.clone();
     socket.on_disconnect(move |_: SocketRef, reason: DisconnectReason| {
         slot.release();
-        let (closing, span) = (closing.clone(), closing.span.clone());
-        async move { closed(&closing, reason).await }.instrument(span)
+        let (closing, wire, span) = (closing.clone(), slot.wire.clone(), closing.span.clone());
+        async move {
+            end_connection(&closing, wire, &reason);
+            closed(&closing, reason).await;
+        }
+        .instrument(span)
     });
     let cursor = handshake.cursor.as_ref().and_then(cursor_of);
     (connection, cursor, first)
@@ -312,10 +343,31 @@ async fn missed_calls(connection: &Connection) {
     }
 }
 
+/// Counts the connection of a session that is over until it is gone, and sees to it that it goes.
+fn end_connection(connection: &Connection, wire: Wire, reason: &DisconnectReason) {
+    use DisconnectReason::{ClientNSDisconnect, ServerNSDisconnect};
+    let (app, about) = (connection.app.clone(), &connection.session.about);
+    let (user, session) = (about.user, about.id);
+    if !matches!(reason, ClientNSDisconnect | ServerNSDisconnect) {
+        wire.forget();
+        return;
+    }
+    tokio::spawn(async move {
+        wire.cut_later().await;
+        app.delivery.remove(user, session);
+    });
+}
+
 async fn closed(connection: &Connection, reason: DisconnectReason) {
+    use DisconnectReason::{ClientNSDisconnect, ServerNSDisconnect};
     let (app, session) = (&connection.app, &connection.session);
     tracing::info!(?reason, "disconnected");
-    let last = app.delivery.remove(session.about.user, session.about.id);
+    let last = match reason {
+        ClientNSDisconnect | ServerNSDisconnect => {
+            app.delivery.detach(session.about.user, session.about.id)
+        }
+        _ => app.delivery.remove(session.about.user, session.about.id),
+    };
     app.presence.forget(session.about.user, session.about.id);
     app.rooms.lost(session.about.user, session.about.id);
     if session.about.user.is_guest() {
@@ -327,6 +379,8 @@ async fn closed(connection: &Connection, reason: DisconnectReason) {
         matches!(reason, DisconnectReason::HeartbeatTimeout | DisconnectReason::TransportError);
     let sent = if session.about.legacy && !lost { session.sent_up_to() } else { 0 };
     let (user, now) = (session.about.user, app.clock.now());
+    // Of a disabled account the others know already.
+    let last = last && !app.people.is_disabled(user);
     if !last && sent == 0 {
         return;
     }

@@ -21,8 +21,6 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Connection {
     pub(super) app: App,
     pub(super) session: Arc<Session>,
-    /// What the token says about its bearer.
-    pub(super) role: Role,
     /// Of a guest, who has no account: the room token and the name.
     pub(super) guest: Option<(String, String)>,
     pub(super) limits: ConnectionLimits,
@@ -36,19 +34,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        app: App,
-        session: Arc<Session>,
-        role: Role,
-        guest: Option<(String, String)>,
-    ) -> Self {
+    pub(super) fn new(app: App, session: Arc<Session>, guest: Option<(String, String)>) -> Self {
         let limits = app.limits.for_connection();
         let (id, user) = (session.about.id, session.about.user);
         let span = tracing::info_span!("connection", session = %id, %user);
         Self {
             app,
             session,
-            role,
             guest,
             limits,
             span,
@@ -63,9 +55,14 @@ impl Connection {
         self.session.about.user
     }
 
+    /// What the token says about its bearer.
+    pub(super) fn role(&self) -> Role {
+        self.session.role()
+    }
+
     /// Who acts, for the table of who may do what.
     pub(super) fn policy_actor(&self) -> policy::Actor {
-        policy::Actor::new(self.user(), self.role)
+        policy::Actor::new(self.user(), self.role())
     }
 
     /// Who acts, for the rules of calls.

@@ -87,6 +87,9 @@ impl Connection {
 
     fn next(&self) -> Option<Incoming> {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.session.is_closed() {
+            inbox.waiting.clear();
+        }
         let next = inbox.waiting.pop_front();
         if next.is_none() {
             *inbox = Inbox::default();

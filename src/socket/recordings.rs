@@ -65,7 +65,7 @@ pub(super) struct Consent {
 }
 
 fn requester(context: &Context) -> Requester {
-    let operator = context.role.is_operator();
+    let operator = context.role().is_operator();
     Requester { user: context.session.about.user, operator }
 }
 

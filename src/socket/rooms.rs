@@ -99,7 +99,7 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
     let name = payload.name.map(Short::into_string).or(known);
     let request = JoinRequest {
         user,
-        operator: context.role.is_operator(),
+        operator: context.role().is_operator(),
         socket: context.session.about.id,
         name: name.unwrap_or_else(|| user.to_string()),
         token,

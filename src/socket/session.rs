@@ -127,7 +127,8 @@ pub(super) async fn refresh(context: Context, payload: Refresh) -> Outcome<Refre
             "The token belongs to another user than this session",
         ));
     }
-    context.app.people.admit(&identity).await?;
+    let role = context.app.people.admit_refreshed(&identity).await?;
+    context.session.set_role(role);
     context.session.set_expires_at(identity.expires_at);
     Ok(Refreshed { expires_at: identity.expires_at })
 }

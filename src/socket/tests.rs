@@ -13,7 +13,6 @@ use super::connection::Connection;
 use super::incoming::{Asked, Parts};
 use super::table;
 use crate::error::{Problem, Reason};
-use crate::event::Role;
 use crate::testing::schema::Schemas;
 use crate::testing::{Client, World, person};
 
@@ -42,7 +41,7 @@ impl Scene {
         let client = world.connect(person(1)).await;
         let other = world.connect(person(2)).await;
         let open = |client: &Client| {
-            Arc::new(Connection::new(world.app.clone(), client.session.clone(), Role::User, None))
+            Arc::new(Connection::new(world.app.clone(), client.session.clone(), None))
         };
         let (me, other) = (open(&client), open(&other));
         Self { me, other, _client: client, schemas: Schemas::new(super::describe()), world }

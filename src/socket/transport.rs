@@ -6,22 +6,21 @@ use std::time::Duration;
 use socketioxide::extract::SocketRef;
 use socketioxide::{AckError, SendError, SocketError};
 
+use super::wires::Wire;
 use crate::delivery::{Frame, OnAck, Transport, TransportError};
-use crate::peer::AbortHandle;
 
 /// How long a device has to acknowledge a message.
 const ACKNOWLEDGE: Duration = Duration::from_secs(5);
 
-/// The socket of a session, until it is closed.
+/// The socket of a session, until it is closed, and the connection under it.
 pub(super) struct SocketSlot {
     socket: Mutex<Option<SocketRef>>,
-    abort: Option<AbortHandle>,
+    pub(super) wire: Wire,
 }
 
 impl SocketSlot {
-    pub(super) fn new(socket: SocketRef) -> Arc<Self> {
-        let abort = socket.req_parts().extensions.get().cloned();
-        Arc::new(Self { socket: Mutex::new(Some(socket)), abort })
+    pub(super) fn new(socket: SocketRef, wire: Wire) -> Arc<Self> {
+        Arc::new(Self { socket: Mutex::new(Some(socket)), wire })
     }
 
     /// Forgets the socket, so that the two do not keep each other alive.
@@ -53,11 +52,13 @@ impl Transport for SocketTransport {
     fn close(&self) {
         let Some(socket) = self.0.release() else { return };
         // A client that reads nothing does not even take the notice; its connection is aborted below it.
-        if socket.disconnect().is_err()
-            && let Some(abort) = &self.0.abort
-        {
-            abort.sever();
+        if socket.disconnect().is_err() {
+            self.cut();
         }
+    }
+
+    fn cut(&self) {
+        self.0.wire.cut();
     }
 }
 

@@ -14,6 +14,7 @@ fn token(user: i64) -> Identity {
         name: None,
         role: Role::User,
         user_type: None,
+        issued_at: None,
         expires_at: Timestamp(i64::MAX),
     }
 }
@@ -100,4 +101,68 @@ async fn the_backend_makes_and_changes_accounts() {
     assert_eq!(changed.name.as_deref(), Some("Fifty-one"));
     let taken = people.upsert(person(51), put("fifty", "Other")).await;
     assert!(matches!(taken, Err(PeopleError::UidTaken)));
+}
+
+fn issued(role: Role, at: i64) -> Identity {
+    Identity { role, issued_at: Some(Timestamp(at)), ..token(1) }
+}
+
+#[tokio::test]
+async fn the_newest_token_takes_operators_rights_from_older_ones_and_from_what_they_opened() {
+    let world = World::new(|_| {}).await;
+    let people = &world.app.people;
+    let client = world.connect(person(1)).await;
+    let (admin, user) = (issued(Role::Admin, 1000), issued(Role::User, 2000));
+    assert_eq!(people.admit(&admin).await.unwrap(), Role::Admin);
+    client.session.set_role(Role::Admin);
+    assert_eq!(people.admit_again(&user).await.unwrap(), Role::User);
+    assert_eq!(client.session.role(), Role::User, "the socket of the older token");
+    for _ in 0..2 {
+        assert_eq!(people.admit_again(&admin).await.unwrap(), Role::User, "it is the older one");
+        assert_eq!(people.admit(&admin).await.unwrap(), Role::User);
+    }
+    assert_eq!(people.me(person(1)).await.unwrap().role, Some(Role::User));
+    let again = issued(Role::Admin, 3000);
+    assert_eq!(people.admit_again(&again).await.unwrap(), Role::Admin);
+    assert_eq!(people.admit_again(&user).await.unwrap(), Role::User, "by its own token");
+    assert_eq!(people.me(person(1)).await.unwrap().role, Some(Role::Admin));
+}
+
+#[tokio::test]
+async fn tokens_without_a_time_of_issue_count_for_themselves_and_one_that_replaces_another_is_newer()
+ {
+    let world = World::new(|_| {}).await;
+    let people = &world.app.people;
+    let client = world.connect(person(1)).await;
+    client.session.set_role(Role::Admin);
+    let (admin, user) = (Identity { role: Role::Admin, ..token(1) }, token(1));
+    for _ in 0..2 {
+        assert_eq!(people.admit_again(&admin).await.unwrap(), Role::Admin);
+        assert_eq!(people.admit_again(&user).await.unwrap(), Role::User);
+    }
+    assert_eq!(client.session.role(), Role::Admin, "which of the two is newer is not known");
+    people.admit(&admin).await.unwrap();
+    assert_eq!(people.admit_refreshed(&user).await.unwrap(), Role::User);
+    assert_eq!(client.session.role(), Role::User);
+}
+
+#[tokio::test]
+async fn of_two_tokens_of_one_second_the_lower_role_counts() {
+    let people = World::new(|_| {}).await.app.people.clone();
+    for (role, given) in
+        [(Role::Admin, Role::Admin), (Role::User, Role::User), (Role::Admin, Role::User)]
+    {
+        assert_eq!(people.admit(&issued(role, 1000)).await.unwrap(), given);
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_of_an_account_before_it_was_disabled_does_not_come_back() {
+    let world = World::new(|_| {}).await;
+    let people = &world.app.people;
+    people.admit_again(&token(1)).await.unwrap();
+    let before = world.app.store.user(person(1)).await.unwrap().unwrap();
+    people.set_disabled(person(1), true).await.unwrap();
+    people.known().remember(&before, world.clock.now());
+    assert!(matches!(people.admit_again(&token(1)).await, Err(PeopleError::Disabled)));
 }

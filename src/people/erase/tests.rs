@@ -35,8 +35,12 @@ async fn an_erased_person_is_gone_and_cannot_come_back_by_an_old_token() {
         last_seen: Timestamp(0),
     };
     let people = &world.app.people;
-    let shown = people.register(device).await.unwrap();
+    let shown = people.register(device.clone()).await.unwrap();
     assert!(shown.has_push && !shown.has_voip);
+    people.set_disabled(person(1), true).await.unwrap();
+    assert!(!people.devices(person(1)).await.unwrap()[0].has_push, "nothing is pushed meanwhile");
+    let late = people.register(DeviceRecord { device_id: "late".into(), ..device }).await;
+    assert!(matches!(late, Err(PeopleError::Disabled)));
     let job = people.erase(person(1), false).await.unwrap();
     assert!(client.session.is_closed());
     assert_eq!(finished(&world, job).await.state, JobState::Done);
@@ -44,7 +48,8 @@ async fn an_erased_person_is_gone_and_cannot_come_back_by_an_old_token() {
     let facts = world.app.store.facts_after(0, 10).await.unwrap().facts;
     let kinds: Vec<_> = facts.iter().map(|it| (it.fact.kind, it.fact.user)).collect();
     let user = Some(person(1));
-    assert_eq!(kinds, [(FactKind::UserDisabled, user), (FactKind::UserErased, user)]);
+    let disabled = (FactKind::UserDisabled, user);
+    assert_eq!(kinds, [disabled, disabled, (FactKind::UserErased, user)]);
     let left = people.person(person(1)).await.unwrap();
     assert_eq!((left.name, left.uid.as_str()), (None, "erased:1"));
     let token = Identity {
@@ -54,6 +59,7 @@ async fn an_erased_person_is_gone_and_cannot_come_back_by_an_old_token() {
         name: Some("Person 1".into()),
         role: Role::User,
         user_type: None,
+        issued_at: None,
         expires_at: Timestamp(i64::MAX),
     };
     assert!(matches!(people.admit(&token).await, Err(PeopleError::Disabled)));

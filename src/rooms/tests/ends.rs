@@ -46,6 +46,16 @@ fn an_account_that_is_ended_leaves_by_every_door_and_the_others_are_notified() {
 }
 
 #[test]
+fn who_came_by_a_socket_that_is_ended_leaves_at_once_and_by_no_other_door() {
+    let house = House::new();
+    let (ann, bob) = (house.enter(1), house.enter(2));
+    house.by_http(1, Side::Publish, &[camera("0", &["VP8"])]).unwrap();
+    house.note(Notice::EndSocket(ann.socket, LeaveReason::Expired));
+    assert_eq!(bob.reasons("room:left"), ["expired"]);
+    assert_eq!(house.room().members.iter().filter(|it| it.user == ann.user).count(), 1);
+}
+
+#[test]
 fn who_came_by_a_token_leaves_at_its_end_unless_it_has_shown_a_newer_one() {
     let house = House::new();
     let bob = house.enter(2);

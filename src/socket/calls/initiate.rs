@@ -50,7 +50,7 @@ pub(in crate::socket) async fn initiate(context: Context, payload: Initiate) -> 
         media: payload.media,
         record: payload.record,
     };
-    let operates = context.role.is_operator();
+    let operates = context.role().is_operator();
     let (call, calls) = context.app.start_call(&context.device(), request, operates).await?;
     Ok(Initiated { call, calls })
 }

@@ -1,7 +1,6 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::Role;
 use crate::ids::UserId;
 use crate::testing::{World, person};
 
@@ -10,7 +9,7 @@ async fn connection(world: &World, guest: bool) -> (Arc<Connection>, crate::test
     let client = if guest { world.open(user) } else { world.connect(user).await };
     let token = guest.then(|| ("token".to_owned(), "Guest".to_owned()));
     let session = client.session.clone();
-    (Arc::new(Connection::new(world.app.clone(), session, Role::User, token)), client)
+    (Arc::new(Connection::new(world.app.clone(), session, token)), client)
 }
 
 async fn ask(connection: &Arc<Connection>, name: &str, payload: Value) -> Result<Value, Problem> {
