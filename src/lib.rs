@@ -1,6 +1,7 @@
 //! Switchboard: chat, ringing and call signalling for an application that has its own accounts, in one process.
 
 pub mod app;
+pub mod at_rest;
 pub mod auth;
 pub mod calls;
 pub mod chat;
