@@ -10,9 +10,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use switchboard::at_rest::{self, Wide};
 use switchboard::auth::{Grant, mint};
 use switchboard::clock::Clock;
-use switchboard::config::{Config, Flags, load};
+use switchboard::config::{Config, Flags, hide_in_addresses, load};
 use switchboard::event::Role;
 use switchboard::ids::UserId;
 use switchboard::recordings;
@@ -84,6 +85,7 @@ struct Setup {
 }
 
 fn main() -> ExitCode {
+    at_rest::set_umask();
     let arguments = Arguments::parse();
     let data = arguments
         .data
@@ -144,11 +146,44 @@ fn print(text: &str) -> Outcome {
 
 /// The configuration as JSON, which is enough to read and to compare.
 fn toml_like(config: &Config) -> String {
-    serde_json::to_string_pretty(config).unwrap_or_default()
+    let mut value = serde_json::to_value(config).unwrap_or_default();
+    hide_in_addresses(&mut value);
+    serde_json::to_string_pretty(&value).unwrap_or_default()
+}
+
+impl Setup {
+    /// The file of the embedded store.
+    fn store_file(&self) -> PathBuf {
+        let named = &self.config.store.file;
+        if named.is_empty() { self.data.join("switchboard.db") } else { named.into() }
+    }
+
+    /// What of the data other users of this machine may read.
+    fn wide(&self) -> Result<Vec<Wide>, Failed> {
+        let recordings = PathBuf::from(&self.config.recordings.dir);
+        let files = at_rest::files_of(&self.store_file());
+        let mut paths = vec![self.data.clone(), recordings, self.data.join("dev-secret")];
+        paths.extend(files);
+        Ok(at_rest::wide(paths.iter().map(PathBuf::as_path))?)
+    }
+
+    /// Refuses data that others may read; `--dev` takes that right from them and says so.
+    fn keep_private(&self) -> Outcome {
+        let wide = self.wide()?;
+        if !self.dev {
+            return wide.first().map_or(Ok(()), |wide| Err(wide.to_string().into()));
+        }
+        for wide in wide {
+            wide.mend().map_err(|error| format!("{wide} ({error})"))?;
+            let _ = writeln!(std::io::stderr(), "switchboard: {wide}; --dev has done so");
+        }
+        Ok(())
+    }
 }
 
 /// The store of this set-up: the database that is named, or the embedded one.
 async fn open_store(setup: &Setup) -> Result<Arc<dyn Store>, Failed> {
+    setup.keep_private()?;
     #[cfg(feature = "mongo")]
     if !setup.config.store.mongodb_uri.is_empty() {
         let patience = std::time::Duration::from_secs(setup.config.store.mongodb_patience);
@@ -156,10 +191,9 @@ async fn open_store(setup: &Setup) -> Result<Arc<dyn Store>, Failed> {
         let store = switchboard::store::mongo::Mongo::open_patiently(uri, patience).await;
         return Ok(Arc::new(store.map_err(|error| format!("store.mongodb_uri: {error}"))?));
     }
-    let named = &setup.config.store.file;
-    let path = if named.is_empty() { setup.data.join("switchboard.db") } else { named.into() };
+    let path = setup.store_file();
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
+        at_rest::make_folder(folder)
             .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     }
     let store = Sqlite::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -198,7 +232,7 @@ async fn export(setup: &Setup, file: &Path) -> Outcome {
     let mut sink: Box<dyn Write + Send> = if file == Path::new("-") {
         Box::new(std::io::BufWriter::new(std::io::stdout()))
     } else {
-        Box::new(std::io::BufWriter::new(std::fs::File::create(file)?))
+        Box::new(std::io::BufWriter::new(at_rest::create(file)?))
     };
     store.export(&mut |line| writeln!(sink, "{line}")).await?;
     sink.flush()?;

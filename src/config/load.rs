@@ -50,6 +50,9 @@ fn explain(error: &figment::Error) -> String {
     let source =
         error.metadata.as_ref().map(|source| format!(" (in {})", source.name)).unwrap_or_default();
     let path = error.path.join(".");
+    if SECRETS.contains(&path.as_str()) {
+        return format!("{path}: is no text, or no text that can be read{source}");
+    }
     if path.is_empty() {
         format!("{}{source}", error.kind)
     } else {

@@ -213,7 +213,7 @@ async fn sync(
 async fn metrics_text(State(app): State<App>, request: axum::extract::Request) -> Response {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let wanted = &app.config.metrics.token;
-    let by_token = !wanted.is_empty() && bearer(header) == Some(wanted.expose());
+    let by_token = !wanted.is_empty() && bearer(header).is_some_and(|token| wanted.is(token));
     if by_token {
         return render(&app).await;
     }

@@ -15,8 +15,7 @@ use super::right::{Entitled, Entrant, Place};
 use super::rule::{Context, Rule};
 use super::{Result, RoomError, Rooms};
 use crate::clock::Timestamp;
-use crate::event::Event;
-use crate::event::room::{LeaveReason, Permissions, RoomParticipant};
+use crate::event::room::{LeaveReason, Permissions};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, UserId};
 
 /// Media sections of one offer: a viewer may ask for a whole room.
@@ -262,12 +261,8 @@ impl Room {
                 return Err(error);
             }
         };
-        let member = self.member(id)?;
-        let (participant, etag) = (member.shown(), etag(member)?);
-        self.note_joined(id);
-        self.notify(Some(id), |stamp| {
-            Event::RoomJoined(Box::new(RoomParticipant { stamp, participant }))
-        });
+        let etag = etag(self.member(id)?)?;
+        self.announce(id);
         Ok(Resource { session, answer, etag })
     }
 

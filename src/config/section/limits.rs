@@ -28,6 +28,8 @@ pub struct Limits {
     pub users_page_max: usize,
     /// Connections of one user; a further one replaces the oldest.
     pub sessions_per_user: usize,
+    /// Devices of one user that are registered for pushes; a further one replaces the one that was registered longest ago.
+    pub devices_per_user: usize,
     /// Messages of one user, sustained.
     pub messages_per_second: u32,
     /// Messages of one user at once.
@@ -102,6 +104,7 @@ impl Default for Limits {
             page_max: 200,
             users_page_max: 500,
             sessions_per_user: 10,
+            devices_per_user: 50,
             messages_per_second: 20,
             messages_burst: 40,
             messages_per_minute: 600,

@@ -169,6 +169,7 @@ pub(crate) fn recording(id: u8, status: RecordingStatus, members: &[i64]) -> Rec
         call: Some(call),
         room: RoomId::of_call(call),
         members: members.iter().copied().map(user).collect(),
+        guests: vec!["Visitor".into()],
         mode: RecordingMode::Both,
         status,
         started_by: Some(user(1)),
