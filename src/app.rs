@@ -88,8 +88,7 @@ impl App {
         (relay, sfu): (Relay, Sfu),
         dev: bool,
     ) -> Result<(Self, Changes), AuthError> {
-        let (relay, sfu) = (Arc::new(relay), Arc::new(sfu));
-        let config = Arc::new(config);
+        let (config, relay, sfu) = (Arc::new(config), Arc::new(relay), Arc::new(sfu));
         let (delivery, receipts) = Delivery::new(clock.clone(), bounds(&config));
         let delivery = Arc::new(delivery);
         let (in_call, changes) = InCall::new();
@@ -106,7 +105,7 @@ impl App {
         let view = View::new(config.clone(), delivery.clone(), in_call.clone());
         let ledger = Ledger::new(&config.limits);
         let services = Services {
-            auth: Auth::new(config.auth.clone(), clock.clone())?,
+            auth: Auth::bounded(config.auth.clone(), clock.clone(), Some(ledger.clone()))?,
             limits: limits::Limits::new(&config.limits),
             ledger,
             people: Arc::new(People::new(

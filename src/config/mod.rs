@@ -3,12 +3,14 @@
 
 mod check;
 mod error;
+mod hosts;
 mod load;
 mod networks;
 mod secret;
 mod section;
 
 pub use error::ConfigError;
+pub use hosts::HostNames;
 pub use load::{Flags, load};
 pub use networks::Networks;
 pub use secret::{Secret, weakness};

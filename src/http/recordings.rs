@@ -1,5 +1,7 @@
 //! `/api/recordings`: lists, files, and links to them.
 
+use std::path::PathBuf;
+
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, header};
@@ -187,14 +189,15 @@ async fn file(
     Ok(serve(&file, path, parts).await)
 }
 
-async fn serve(
-    file: &RecordingFile,
-    path: std::path::PathBuf,
-    parts: http::request::Parts,
-) -> Response {
-    let request = http::Request::from_parts(parts, axum::body::Body::empty());
-    let Ok(response) = ServeFile::new(path).oneshot(request).await;
-    let mut response = response.map(axum::body::Body::new);
+async fn serve(file: &RecordingFile, path: PathBuf, mut parts: http::request::Parts) -> Response {
+    // A file of a completed recording does not change any more.
+    let tag = format!("\"{}-{}\"", file.file_id, file.bytes);
+    if let Some(known) = parts.headers.remove(header::IF_RANGE)
+        && !is_current(known.to_str().unwrap_or_default(), &tag, &path).await
+    {
+        parts.headers.remove(header::RANGE);
+    }
+    let mut response = whole_or_part(path, parts).await;
     let sound = file.codecs.iter().all(|codec| codec == "opus");
     let kind = match file.container.as_str() {
         "webm" if sound => "audio/webm",
@@ -206,8 +209,28 @@ async fn serve(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
     if let Ok(named) = HeaderValue::from_str(&named) {
         headers.insert(header::CONTENT_DISPOSITION, named);
     }
     response
+}
+
+async fn whole_or_part(path: PathBuf, parts: http::request::Parts) -> Response {
+    let request = http::Request::from_parts(parts, axum::body::Body::empty());
+    let Ok(response) = ServeFile::new(path).oneshot(request).await;
+    response.map(axum::body::Body::new)
+}
+
+/// Whether what a client has a part of is what is there now (RFC 9110 §13.1.5): the same entity tag, a strong one, or exactly the
+/// date of the file.
+async fn is_current(known: &str, tag: &str, path: &std::path::Path) -> bool {
+    if known.starts_with(['"', 'W']) && known.ends_with('"') {
+        return known == tag;
+    }
+    let (parts, ()) = http::Request::new(()).into_parts();
+    let now = whole_or_part(path.to_owned(), parts).await;
+    now.headers().get(header::LAST_MODIFIED).is_some_and(|date| date == known)
 }
