@@ -103,11 +103,10 @@ impl App {
             recorder.clone(),
         );
         let view = View::new(config.clone(), delivery.clone(), in_call.clone());
-        let ledger = Ledger::new(&config.limits);
         let services = Services {
             auth: Auth::bounded(config.auth.clone(), clock.clone(), Some(ledger.clone()))?,
             limits: limits::Limits::new(&config.limits),
-            ledger,
+            ledger: Ledger::new(&config.limits),
             people: Arc::new(People::new(
                 &config,
                 clock.clone(),
