@@ -134,10 +134,23 @@ impl World {
         Self::over(change, |store| store).await
     }
 
+    /// A server for development.
+    pub(crate) async fn dev(change: impl FnOnce(&mut Config)) -> Self {
+        Self::made(change, |store| store, true).await
+    }
+
     /// The same over a store that `wrap` has put something around.
     pub(crate) async fn over(
         change: impl FnOnce(&mut Config),
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
+        Self::made(change, wrap, false).await
+    }
+
+    async fn made(
+        change: impl FnOnce(&mut Config),
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+        dev: bool,
     ) -> Self {
         let mut config = Config::default();
         config.auth.jwt_secret = Secret::new("0123456789abcdef0123456789abcdef-for-tests");
@@ -165,7 +178,7 @@ impl World {
         }
         let relay = Relay::start(&config.turn).unwrap();
         let (sfu, _heard) = Sfu::start(&config.media, None).unwrap();
-        let (app, changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
+        let (app, changes) = App::new(config, clock.clone(), store, (relay, sfu), dev).unwrap();
         tokio::spawn(app.chat.clone().follow(changes.receipts));
         tokio::spawn(app.recordings.clone().follow(changes.recordable));
         tokio::spawn(app.clone().show_recordings(changes.recordings));

@@ -3,6 +3,7 @@
 
 mod check;
 mod error;
+mod hosts;
 mod load;
 mod networks;
 mod secret;
@@ -11,6 +12,7 @@ mod weakness;
 
 pub use check::weak_secrets;
 pub use error::ConfigError;
+pub use hosts::HostNames;
 pub use load::{Flags, load};
 pub use networks::Networks;
 pub use secret::{Secret, hide_in_addresses, without_secrets};

@@ -1,6 +1,7 @@
 //! Every operation of the OpenAPI document under requests that clients get wrong: what is answered is described, and is no fault of the
 //! server's. The operations, their parameters and their bodies are found in the document, so that a new one is tried as well.
 
+mod edge;
 mod introspection;
 mod operators;
 

@@ -66,6 +66,12 @@ pub struct Limits {
     pub rest_per_minute: u32,
     /// Requests and connections without a valid token from one address in a minute.
     pub anonymous_per_minute: u32,
+    /// Handshakes of Socket.IO from one address (a /64 of IPv6) in a minute, whatever token comes after them.
+    pub handshakes_per_minute: u32,
+    /// Handshakes of Socket.IO from one address at once, as after a restart.
+    pub handshakes_burst: u32,
+    /// Fresh tokens that the connections of one account may show in a minute (`session:refresh`).
+    pub refreshes_per_minute: u32,
     /// Connections of all users; more are refused with a hint to come back.
     pub connections: usize,
     /// TCP connections from one address (a /64 of IPv6); 0: without a bound. Those of `server.trusted_proxies` are not counted.
@@ -123,10 +129,13 @@ impl Default for Limits {
             room_reactions_burst: 20,
             rest_per_minute: 300,
             anonymous_per_minute: 60,
+            handshakes_per_minute: 600,
+            handshakes_burst: 200,
+            refreshes_per_minute: 30,
             connections: 50_000,
             connections_per_network: 200,
             handshakes_per_network: 50,
-            handshakes: 5000,
+            handshakes: 2000,
             upload_bytes_per_network: 16 << 20,
             rooms_per_user: 10,
             room_sessions_per_user: 20,
