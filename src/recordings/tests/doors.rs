@@ -41,8 +41,8 @@ async fn who_publishes_by_http_is_a_member_and_is_asked() {
     let (ada, ben) = (world.connect(person(1)).await, world.connect(person(2)).await);
     let room: RoomId = "standup".parse().unwrap();
     let publish = |user: i64| {
-        let visitor =
-            Visitor { user: person(user), name: user.to_string(), operator: true, token: None };
+        let (user, name) = (person(user), user.to_string());
+        let visitor = Visitor { user, name, operator: true, token: None, until: None };
         world.app.rooms.offer_by_http(&room, visitor, Side::Publish, OFFER)
     };
     publish(1).await.unwrap();
