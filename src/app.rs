@@ -92,8 +92,7 @@ impl App {
         (relay, sfu): (Relay, Sfu),
         dev: bool,
     ) -> Result<(Self, Changes), AuthError> {
-        let (relay, sfu) = (Arc::new(relay), Arc::new(sfu));
-        let config = Arc::new(config);
+        let (config, relay, sfu) = (Arc::new(config), Arc::new(relay), Arc::new(sfu));
         let (delivery, receipts) = Delivery::new(clock.clone(), bounds(&config));
         let delivery = Arc::new(delivery);
         let (in_call, changes) = InCall::new();
@@ -111,9 +110,9 @@ impl App {
         let ledger = Ledger::new(&config.limits);
         let (access, access_changes) = AccessChanges::new();
         let services = Services {
-            auth: Auth::new(config.auth.clone(), clock.clone())?,
+            auth: Auth::bounded(config.auth.clone(), clock.clone(), Some(ledger.clone()))?,
             limits: limits::Limits::new(&config.limits),
-            ledger,
+            ledger: ledger.clone(),
             people: Arc::new(People::new(
                 &config,
                 clock.clone(),
@@ -144,6 +143,7 @@ impl App {
                 (sfu.clone(), recorder.clone(), relay.clone()),
                 delivery.clone(),
                 in_call.clone(),
+                ledger.clone(),
             )),
             recordings: Arc::new(recordings),
             calls: Arc::new(Calls::new(

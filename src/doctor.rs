@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use switchboard::auth::Auth;
 use switchboard::clock::Clock;
-use switchboard::config::{AuthMode, TurnMode};
+use switchboard::config::{AuthMode, TurnMode, weak_secrets, without_secrets};
 use switchboard::relay::{self, Relay};
 use switchboard_turn::Transport;
 use switchboard_turn::driver::{Allocated, ProbeError};
@@ -27,6 +27,8 @@ pub(super) async fn doctor(setup: Setup) -> ExitCode {
     let relays = embedded(&setup).await;
     let findings = [
         ("configuration", Good("can be read; `check-config` prints it".into())),
+        ("secrets", secrets(&setup)),
+        ("at rest", at_rest(&setup)),
         ("store", store(&setup).await),
         ("port", port(&setup).await),
         ("keys", keys(&setup).await),
@@ -50,6 +52,27 @@ pub(super) async fn doctor(setup: Setup) -> ExitCode {
         let _ = print(&format!("{mark}  {name:<14} {text}"));
     }
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether a secret that is set can be guessed, also one that is not used now.
+fn secrets(setup: &Setup) -> Finding {
+    let weak = weak_secrets(&setup.config);
+    if weak.is_empty() {
+        return Good("none is short, well known or made of words, repeats and sequences".into());
+    }
+    Bad(weak.iter().map(|(key, why)| format!("{key}: {why}")).collect::<Vec<_>>().join("; "))
+}
+
+/// Whether other users of the machine may read the data.
+fn at_rest(setup: &Setup) -> Finding {
+    match setup.wide() {
+        Ok(wide) if wide.is_empty() => Good("this program's user alone may read the data".into()),
+        Ok(wide) => {
+            let all: Vec<String> = wide.iter().map(ToString::to_string).collect();
+            Bad(all.join("; "))
+        }
+        Err(error) => Bad(error.to_string()),
+    }
 }
 
 async fn store(setup: &Setup) -> Finding {
@@ -119,12 +142,13 @@ async fn keys(setup: &Setup) -> Finding {
         Err(error) => return Bad(error.to_string()),
     };
     if config.mode == AuthMode::Introspect {
+        let url = without_secrets(&config.introspect_url);
         let probe = auth.authenticate("switchboard-doctor").await;
         return match probe {
             Err(switchboard::auth::AuthError::Unavailable) => {
-                Bad(format!("the backend at {} does not answer within 5 s", config.introspect_url))
+                Bad(format!("the backend at {url} does not answer within 5 s"))
             }
-            _ => Good(format!("the backend at {} answers", config.introspect_url)),
+            _ => Good(format!("the backend at {url} answers")),
         };
     }
     match auth.refresh_keys().await {
@@ -150,14 +174,15 @@ async fn stun(setup: &Setup) -> Finding {
     let Some(url) = setup.config.ice.stun_servers.first() else {
         return Note("ice.stun_servers is empty: calls connect inside one network only".into());
     };
+    let shown = without_secrets(url);
     let Some(host) = url.strip_prefix("stun:") else {
-        return Bad(format!("{url} does not begin with stun:"));
+        return Bad(format!("{shown} does not begin with stun:"));
     };
     let host = if host.contains(':') { host.to_owned() } else { format!("{host}:3478") };
     match tokio::time::timeout(Duration::from_secs(3), binding(&host)).await {
-        Ok(Ok(())) => Good(format!("{url} answers")),
-        Ok(Err(error)) => Note(format!("{url}: {error}; clients may still reach it")),
-        Err(_) => Note(format!("{url} does not answer within 3 s; clients may still reach it")),
+        Ok(Ok(())) => Good(format!("{shown} answers")),
+        Ok(Err(error)) => Note(format!("{shown}: {error}; clients may still reach it")),
+        Err(_) => Note(format!("{shown} does not answer within 3 s; clients may still reach it")),
     }
 }
 
@@ -187,6 +212,7 @@ fn external(setup: &Setup) -> Finding {
                 .into(),
         );
     }
+    let urls: Vec<_> = urls.iter().map(|url| without_secrets(url)).collect();
     let odd = urls.iter().find(|url| !url.starts_with("turn:") && !url.starts_with("turns:"));
     match odd {
         Some(url) => Bad(format!("turn.external_urls: {url} begins with neither turn: nor turns:")),

@@ -80,6 +80,8 @@ reasons! {
     CodecUnsupported = "CODEC_UNSUPPORTED" 406,
     /// The two of a call have no codec in common.
     CodecMismatch = "CODEC_MISMATCH" 406,
+    /// The body of the request did not come in time.
+    RequestTimeout = "REQUEST_TIMEOUT" 408,
     /// The state of the thing has moved on.
     Conflict = "CONFLICT" 409,
     /// The same `clientId` came with another body.

@@ -61,6 +61,10 @@ pub enum FactKind {
     #[serde(rename = "room.token_issued")]
     #[display("room.token_issued")]
     RoomTokenIssued,
+    /// A token for a room was taken back. `user` is who did so.
+    #[serde(rename = "room.token_revoked")]
+    #[display("room.token_revoked")]
+    RoomTokenRevoked,
     /// A recording began. `user` is who started it.
     #[serde(rename = "recording.started")]
     #[display("recording.started")]

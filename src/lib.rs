@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod app;
+pub mod at_rest;
 pub mod auth;
 pub mod calls;
 pub mod chat;

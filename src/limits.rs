@@ -1,5 +1,7 @@
 //! How fast one client may send requests. Buckets are kept by `governor`; a full one says how long to wait.
 
+mod failures;
+
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
@@ -10,6 +12,7 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLim
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use self::failures::Failures;
 use crate::config;
 use crate::error::{Failure, Reason};
 use crate::ids::UserId;
@@ -114,7 +117,9 @@ pub struct Limits {
     typing: Buckets<UserId>,
     calls: Buckets<UserId>,
     rest: Buckets<UserId>,
-    anonymous: Buckets<IpNet>,
+    refreshes: Buckets<UserId>,
+    handshakes: Buckets<IpNet>,
+    anonymous: Failures,
 }
 
 impl Limits {
@@ -152,12 +157,14 @@ impl Limits {
             ),
             calls: Buckets::new("calls", on, per_minute(calls), format!("{calls} a minute")),
             rest: Buckets::new("requests", on, per_minute(rest), format!("{rest} a minute")),
-            anonymous: Buckets::new(
-                "requests without a valid token",
+            refreshes: Buckets::new(
+                "token refreshes",
                 on,
-                per_minute(anonymous),
-                format!("{anonymous} a minute from one address"),
+                per_minute(config.refreshes_per_minute),
+                format!("{} a minute", config.refreshes_per_minute),
             ),
+            handshakes: handshakes(config),
+            anonymous: Failures::per_minute("requests without a valid token", on, anonymous),
         }
     }
 
@@ -182,15 +189,35 @@ impl Limits {
         self.rest.take(&user)
     }
 
+    /// One more token for an open connection.
+    pub fn refresh(&self, user: UserId) -> Result<(), TooMany> {
+        self.refreshes.take(&user)
+    }
+
+    /// One more handshake of Socket.IO, whatever token comes after it.
+    pub fn handshake(&self, address: &str) -> Result<(), TooMany> {
+        self.handshakes.take(&network(address))
+    }
+
     /// One more request or connection without a valid token.
     pub fn anonymous(&self, address: &str) -> Result<(), TooMany> {
-        self.anonymous.take(&network(address))
+        self.anonymous.charge(network(address))
+    }
+
+    /// Whether an address may fail once more: when it may not, a token that nobody knows is not worth a question to the backend.
+    pub fn may_fail(&self, address: &str) -> bool {
+        self.anonymous.has_room(network(address))
+    }
+
+    fn of_users(&self) -> [&Buckets<UserId>; 6] {
+        let (messages, minute) = (&self.messages, &self.messages_minute);
+        [messages, minute, &self.typing, &self.calls, &self.rest, &self.refreshes]
     }
 
     /// What there is now.
     pub fn stats(&self) -> Stats {
-        let users = [&self.messages, &self.messages_minute, &self.typing, &self.calls, &self.rest];
-        let counted = users.into_iter().map(Buckets::len).sum::<usize>() + self.anonymous.len();
+        let users = self.of_users().into_iter().map(Buckets::len).sum::<usize>();
+        let counted = users + self.handshakes.len() + self.anonymous.len();
         Stats { on: self.config.rate_limits, counted }
     }
 
@@ -210,12 +237,18 @@ impl Limits {
 
     /// Forgets buckets that have filled up again; to be called now and then.
     pub fn shrink(&self) {
-        for users in [&self.messages, &self.messages_minute, &self.typing, &self.calls, &self.rest]
-        {
-            users.shrink();
-        }
+        self.of_users().into_iter().for_each(Buckets::shrink);
+        self.handshakes.shrink();
         self.anonymous.shrink();
     }
+}
+
+/// Handshakes come in bursts: after a restart, all clients of an office come back at once.
+fn handshakes(config: &config::Limits) -> Buckets<IpNet> {
+    let (rate, burst) = (config.handshakes_per_minute, config.handshakes_burst);
+    let quota = per_minute(rate).allow_burst(at_least_one(burst));
+    let limit = format!("{rate} a minute, {burst} at once, from one address");
+    Buckets::new("handshakes", config.rate_limits, quota, limit)
 }
 
 /// The limits of one connection.
@@ -271,6 +304,32 @@ mod tests {
         assert_eq!(three(["2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"]), [true, true, true]);
         assert_eq!(three(["::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2"]), [true, false, true]);
         assert_eq!(limits.stats(), Stats { on: true, counted: 4 });
+    }
+
+    #[test]
+    fn an_address_that_failed_too_often_is_seen_before_anything_is_charged() {
+        let limits = limits(|it| it.anonymous_per_minute = 2);
+        for _ in 0..100 {
+            assert!(limits.may_fail("192.0.2.1"), "a look costs nothing");
+        }
+        assert_eq!([0; 3].map(|_| limits.anonymous("192.0.2.1").is_ok()), [true, true, false]);
+        assert!(!limits.may_fail("192.0.2.1") && limits.may_fail("192.0.2.2"));
+        let refused = limits.anonymous("192.0.2.1").unwrap_err();
+        assert!((29_000..=30_000).contains(&refused.retry_after_ms), "{refused}");
+        limits.shrink();
+        assert!(!limits.may_fail("192.0.2.1"), "debts stay");
+    }
+
+    #[test]
+    fn handshakes_have_a_bucket_of_their_own_with_room_for_a_rush() {
+        let limits = limits(|it| {
+            (it.handshakes_per_minute, it.handshakes_burst) = (1, 3);
+            it.anonymous_per_minute = 1;
+        });
+        let of = |address: &str| [0; 4].map(|_| limits.handshake(address).is_ok());
+        assert_eq!(of("2001:db8::1"), [true, true, true, false]);
+        assert_eq!(of("192.0.2.1"), [true, true, true, false]);
+        assert_eq!(limits.anonymous("192.0.2.1"), Ok(()), "the other bucket is full still");
     }
 
     fn user(n: i64) -> UserId {

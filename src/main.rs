@@ -1,6 +1,7 @@
 //! The `switchboard` program: reads the command line, and does what it says.
 
 mod doctor;
+mod health;
 mod serve;
 
 use std::io::Write;
@@ -9,9 +10,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use switchboard::at_rest::{self, Wide};
 use switchboard::auth::{Grant, mint};
 use switchboard::clock::Clock;
-use switchboard::config::{Config, Flags, load};
+use switchboard::config::{Config, Flags, hide_in_addresses, load};
 use switchboard::event::Role;
 use switchboard::ids::UserId;
 use switchboard::recordings;
@@ -58,6 +60,8 @@ enum Command {
     },
     /// Checks a set-up from end to end and explains what it finds.
     Doctor,
+    /// Asks the server of this set-up whether it is ready: exit 0, or 1 with the reason in a sentence.
+    Health,
     /// Finishes recordings that a crash has cut off; a server does so at its start, too.
     Recover,
     /// Writes the whole store as lines of JSON.
@@ -81,6 +85,7 @@ struct Setup {
 }
 
 fn main() -> ExitCode {
+    at_rest::set_umask();
     let arguments = Arguments::parse();
     let data = arguments
         .data
@@ -89,6 +94,8 @@ fn main() -> ExitCode {
     let command = arguments.command.unwrap_or(Command::Serve);
     let config = match load(&flags) {
         Ok(config) => config,
+        // Container engines know 0 and 1 only from a health check.
+        Err(error) if matches!(command, Command::Health) => return fail(1, &error),
         Err(error) => return fail(2, &error),
     };
     let setup = Setup { config, data, dev: arguments.dev };
@@ -114,6 +121,7 @@ async fn run(command: Command, setup: Setup) -> ExitCode {
         Command::CheckConfig => print(&toml_like(&setup.config)),
         Command::Token { user, name, role, ttl } => token(&setup, user, name, &role, ttl),
         Command::Doctor => return doctor::doctor(setup).await,
+        Command::Health => return health::health(&setup.config.server),
         Command::Recover => recover(&setup).await,
         Command::Export { file } => export(&setup, &file).await,
         Command::Import { file } => import(&setup, &file).await,
@@ -138,11 +146,44 @@ fn print(text: &str) -> Outcome {
 
 /// The configuration as JSON, which is enough to read and to compare.
 fn toml_like(config: &Config) -> String {
-    serde_json::to_string_pretty(config).unwrap_or_default()
+    let mut value = serde_json::to_value(config).unwrap_or_default();
+    hide_in_addresses(&mut value);
+    serde_json::to_string_pretty(&value).unwrap_or_default()
+}
+
+impl Setup {
+    /// The file of the embedded store.
+    fn store_file(&self) -> PathBuf {
+        let named = &self.config.store.file;
+        if named.is_empty() { self.data.join("switchboard.db") } else { named.into() }
+    }
+
+    /// What of the data other users of this machine may read.
+    fn wide(&self) -> Result<Vec<Wide>, Failed> {
+        let recordings = PathBuf::from(&self.config.recordings.dir);
+        let files = at_rest::files_of(&self.store_file());
+        let mut paths = vec![self.data.clone(), recordings, self.data.join("dev-secret")];
+        paths.extend(files);
+        Ok(at_rest::wide(paths.iter().map(PathBuf::as_path))?)
+    }
+
+    /// Refuses data that others may read; `--dev` takes that right from them and says so.
+    fn keep_private(&self) -> Outcome {
+        let wide = self.wide()?;
+        if !self.dev {
+            return wide.first().map_or(Ok(()), |wide| Err(wide.to_string().into()));
+        }
+        for wide in wide {
+            wide.mend().map_err(|error| format!("{wide} ({error})"))?;
+            let _ = writeln!(std::io::stderr(), "switchboard: {wide}; --dev has done so");
+        }
+        Ok(())
+    }
 }
 
 /// The store of this set-up: the database that is named, or the embedded one.
 async fn open_store(setup: &Setup) -> Result<Arc<dyn Store>, Failed> {
+    setup.keep_private()?;
     #[cfg(feature = "mongo")]
     if !setup.config.store.mongodb_uri.is_empty() {
         let patience = std::time::Duration::from_secs(setup.config.store.mongodb_patience);
@@ -150,10 +191,9 @@ async fn open_store(setup: &Setup) -> Result<Arc<dyn Store>, Failed> {
         let store = switchboard::store::mongo::Mongo::open_patiently(uri, patience).await;
         return Ok(Arc::new(store.map_err(|error| format!("store.mongodb_uri: {error}"))?));
     }
-    let named = &setup.config.store.file;
-    let path = if named.is_empty() { setup.data.join("switchboard.db") } else { named.into() };
+    let path = setup.store_file();
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
+        at_rest::make_folder(folder)
             .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     }
     let store = Sqlite::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -192,7 +232,7 @@ async fn export(setup: &Setup, file: &Path) -> Outcome {
     let mut sink: Box<dyn Write + Send> = if file == Path::new("-") {
         Box::new(std::io::BufWriter::new(std::io::stdout()))
     } else {
-        Box::new(std::io::BufWriter::new(std::fs::File::create(file)?))
+        Box::new(std::io::BufWriter::new(at_rest::create(file)?))
     };
     store.export(&mut |line| writeln!(sink, "{line}")).await?;
     sink.flush()?;

@@ -1,45 +1,128 @@
-//! The TCP connection under a request: the client's address, and the means to cut it when its queue is full.
+//! The TCP connection under a request: the client's address, the means to cut it when its queue is full, and what it holds of the
+//! ledger. A client that reads nothing of what it is sent is cut; one that was refused while it sent a body can read why.
 
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use std::{io, net::SocketAddr};
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use crate::ledger::Entry;
+
+/// For so long the client may take nothing of what waits to be written.
+const STALLED: Duration = Duration::from_secs(20);
+/// For so long what a client goes on sending is read and thrown away after it was refused: closing at once would reset the connection,
+/// and the answer might be lost with it (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Where a request comes from, proxies that are trusted seen through.
 #[derive(Clone, Debug)]
 pub struct ClientAddress(pub String);
 
-/// Cuts a connection.
+/// What a connection of Socket.IO holds for as long as it has not shown a token: until its token was accepted, or it is gone.
+#[derive(Clone, Debug)]
+pub struct Unproven(Arc<Mutex<Vec<Entry>>>);
+
+impl Unproven {
+    /// It holds these.
+    pub fn new(entries: Vec<Entry>) -> Self {
+        Self(Arc::new(Mutex::new(entries)))
+    }
+
+    /// It has shown a token.
+    pub fn prove(&self) {
+        let entries = std::mem::take(&mut *self.0.lock());
+        drop(entries);
+    }
+}
+
+struct Shared {
+    stream: TcpStream,
+    /// Whether the client may still be sending what nobody reads.
+    unread: AtomicBool,
+}
+
+/// Cuts a connection. It does not keep it open: requests live longer than their connections.
 #[derive(Clone)]
-pub struct AbortHandle(Arc<TcpStream>);
+pub struct AbortHandle(Weak<Shared>);
 
 impl AbortHandle {
     /// Ends both directions at once, whatever waits to be written.
     pub fn sever(&self) {
-        let _ = SockRef::from(&*self.0).shutdown(Shutdown::Both);
+        if let Some(shared) = self.0.upgrade() {
+            let _ = SockRef::from(&shared.stream).shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Notes that a body was left unread, so that the end of the connection does not destroy the answer.
+    pub fn linger(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.unread.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 /// A TCP stream that can be cut from outside while another task reads and writes it.
-pub struct Stream(Arc<TcpStream>);
+pub struct Stream {
+    shared: Arc<Shared>,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// What the connection holds of the ledger, for as long as it is open.
+    held: Option<Entry>,
+}
 
 impl Stream {
-    /// Wraps an accepted connection; gives the means to cut it.
-    pub fn new(stream: TcpStream) -> (Self, AbortHandle) {
+    /// Wraps an accepted connection with what it holds; gives the means to cut it.
+    pub fn new(stream: TcpStream, held: Option<Entry>) -> (Self, AbortHandle) {
         let _ = stream.set_nodelay(true);
-        let shared = Arc::new(stream);
-        (Self(shared.clone()), AbortHandle(shared))
+        let shared = Arc::new(Shared { stream, unread: AtomicBool::new(false) });
+        let abort = AbortHandle(Arc::downgrade(&shared));
+        (Self { shared, stalled: None, held }, abort)
     }
 
     /// The other end's address.
     pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
+        self.shared.stream.peer_addr()
     }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.shared.unread.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (shared, held) = (self.shared.clone(), self.held.take());
+            runtime.spawn(async move {
+                linger(&shared.stream, LINGER).await;
+                drop(held);
+            });
+        }
+    }
+}
+
+/// Ends the writing direction, and reads away what comes until the client ends, too, or the time is over.
+pub async fn linger(stream: &TcpStream, time: Duration) {
+    let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+    let read = async {
+        let mut buffer = [0; 4096];
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut buffer) {
+                Ok(0) => return,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(time, read).await;
 }
 
 impl AsyncRead for Stream {
@@ -48,9 +131,10 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let stream = &self.shared.stream;
         loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_read(buffer.initialize_unfilled()) {
                 Ok(count) => {
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));
@@ -64,17 +148,27 @@ impl AsyncRead for Stream {
 
 impl Stream {
     fn poll_with(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match write(&self.0) {
+        let stream = &self.shared.stream;
+        while let Poll::Ready(writable) = stream.poll_write_ready(cx) {
+            writable?;
+            match write(stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
+                outcome => {
+                    self.stalled = None;
+                    return Poll::Ready(outcome);
+                }
             }
         }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALLED)));
+        ready!(stalled.as_mut().poll(cx));
+        metrics::counter!("rtc_http_connections_cut_total", "why" => "unread").increment(1);
+        // The side that reads ends as well.
+        let _ = SockRef::from(stream).shutdown(Shutdown::Both);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 }
 
@@ -84,7 +178,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_with(cx, |stream| stream.try_write(bytes))
+        self.get_mut().poll_with(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -92,7 +186,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_with(cx, |stream| stream.try_write_vectored(parts))
+        self.get_mut().poll_with(cx, |stream| stream.try_write_vectored(parts))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -104,9 +198,75 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match SockRef::from(&*self.0).shutdown(Shutdown::Write) {
+        match SockRef::from(&self.shared.stream).shutdown(Shutdown::Write) {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, Stream, AbortHandle) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, abort) = Stream::new(listener.accept().await.unwrap().0, None);
+        (client, stream, abort)
+    }
+
+    #[tokio::test]
+    async fn the_means_to_cut_a_connection_do_not_keep_it_open() {
+        let (mut client, stream, abort) = pair().await;
+        drop(stream);
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
+        abort.sever();
+        let (mut client, stream, abort) = pair().await;
+        abort.sever();
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
+        drop(stream);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_cut_and_one_that_takes_little_is_not() {
+        let (mut client, mut stream, _abort) = pair().await;
+        tokio::time::pause();
+        let bytes = vec![7; 16 << 20];
+        let mut buffer = vec![0; 64 << 10];
+        let slow = async {
+            for _ in 0..14 {
+                tokio::time::sleep(STALLED / 2).await;
+                let mut taken = 0;
+                // Enough for the window to open.
+                while taken < (1 << 20) {
+                    taken += client.read(&mut buffer).await.unwrap();
+                }
+            }
+            client
+        };
+        let write = stream.write_all(&bytes);
+        let (written, mut client) = tokio::join!(write, slow);
+        written.unwrap();
+        let error = stream.write_all(&bytes).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        // Both directions are over.
+        while client.read(&mut buffer).await.unwrap_or(0) > 0 {}
+    }
+
+    #[tokio::test]
+    async fn who_was_refused_while_sending_can_read_why() {
+        let (mut client, mut stream, abort) = pair().await;
+        client.write_all(&vec![7; 100_000]).await.unwrap();
+        stream.write_all(b"no").await.unwrap();
+        abort.linger();
+        drop(stream);
+        client.write_all(&vec![7; 100_000]).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"no");
     }
 }

@@ -46,9 +46,11 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     let local = listener.local_addr()?;
     let (router, sockets) = http::router(&app);
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(http::serve(listener, router, async move {
-        let _ = stopped.await;
-    }));
+    let clients = app.clone();
+    let serving = tokio::spawn(async move {
+        let stop = async { drop(stopped.await) };
+        http::serve_clients(listener, &clients, router, stop).await;
+    });
     serve_metrics(&app).await?;
     app.recordings.resume().await?;
     run_background(&app, changes);

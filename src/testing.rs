@@ -134,10 +134,23 @@ impl World {
         Self::over(change, |store| store).await
     }
 
+    /// A server for development.
+    pub(crate) async fn dev(change: impl FnOnce(&mut Config)) -> Self {
+        Self::made(change, |store| store, true).await
+    }
+
     /// The same over a store that `wrap` has put something around.
     pub(crate) async fn over(
         change: impl FnOnce(&mut Config),
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
+        Self::made(change, wrap, false).await
+    }
+
+    async fn made(
+        change: impl FnOnce(&mut Config),
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+        dev: bool,
     ) -> Self {
         let mut config = Config::default();
         config.auth.jwt_secret = Secret::new("0123456789abcdef0123456789abcdef-for-tests");
@@ -145,6 +158,8 @@ impl World {
         (config.media.udp_port, config.media.workers) = (0, 1);
         let folder = std::env::temp_dir().join(format!("switchboard-{}", uuid::Uuid::new_v4()));
         config.recordings.dir = folder.to_string_lossy().into_owned();
+        // Private rooms have tests of their own.
+        config.rooms.join = crate::config::RoomJoin::Anyone;
         change(&mut config);
         let clock = Clock::manual(Timestamp(1_900_000_000_000));
         let store: Arc<dyn Store> = wrap(Arc::new(Sqlite::in_memory().unwrap()));
@@ -163,7 +178,7 @@ impl World {
         }
         let relay = Relay::start(&config.turn).unwrap();
         let (sfu, _heard) = Sfu::start(&config.media, None).unwrap();
-        let (app, changes) = App::new(config, clock.clone(), store, (relay, sfu), false).unwrap();
+        let (app, changes) = App::new(config, clock.clone(), store, (relay, sfu), dev).unwrap();
         tokio::spawn(app.chat.clone().follow(changes.receipts));
         tokio::spawn(app.recordings.clone().follow(changes.recordable));
         tokio::spawn(app.clone().show_recordings(changes.recordings));

@@ -59,7 +59,11 @@ pub(crate) async fn ready(address: &str, user: i64) -> Socket {
     socket.send(Message::text(format!("40{auth}"))).await.expect("a connect packet");
     loop {
         let message = socket.next().await.expect("a packet").expect("a packet");
-        if message.to_text().unwrap_or_default().starts_with("42[\"session:ready\"") {
+        let text = message.to_text().unwrap_or_default();
+        if text == "2" {
+            // The server pings at once; who does not answer is cut when the heartbeat times out.
+            socket.send(Message::text("3")).await.expect("a pong");
+        } else if text.starts_with("42[\"session:ready\"") {
             return socket;
         }
     }

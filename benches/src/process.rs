@@ -93,6 +93,7 @@ impl Server {
             .env("SWITCHBOARD_MEDIA__HOST", "127.0.0.1")
             .env("SWITCHBOARD_MEDIA__UDP_PORT", "0")
             .env("SWITCHBOARD_ROOMS__CREATE", "anyone")
+            .env("SWITCHBOARD_ROOMS__JOIN", "anyone")
             .stdout(std::process::Stdio::piped())
             .kill_on_drop(true);
         if let Some(uri) = uri {

@@ -54,20 +54,49 @@ impl Claims {
         if exp.saturating_add(leeway) <= now.seconds() {
             return Err(AuthError::Expired);
         }
-        Ok(Identity {
+        Ok(Person {
             user_id: self.user_id,
-            uid: self.uid.and_then(|uid| text(&uid)),
-            email: self.email.filter(|email| fits(email, 254)),
-            name: self.name.filter(|name| fits(name, 120)),
+            uid: self.uid,
+            email: self.email,
+            name: self.name,
             role: self.role,
-            user_type: self.user_type.filter(|kind| fits(kind, 40)),
+            user_type: self.user_type,
             issued_at: self
                 .iat
                 .as_ref()
                 .and_then(seconds)
                 .map(|iat| Timestamp(iat.saturating_mul(1000))),
             expires_at: Timestamp(exp.saturating_mul(1000)),
-        })
+        }
+        .fitting())
+    }
+}
+
+/// What somebody outside says of a person: the issuer of a token, or the backend.
+pub(super) struct Person {
+    pub(super) user_id: UserId,
+    pub(super) uid: Option<Value>,
+    pub(super) email: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) role: Role,
+    pub(super) user_type: Option<String>,
+    pub(super) issued_at: Option<Timestamp>,
+    pub(super) expires_at: Timestamp,
+}
+
+impl Person {
+    /// The identity, without what is too long or has control characters.
+    pub(super) fn fitting(self) -> Identity {
+        Identity {
+            user_id: self.user_id,
+            uid: self.uid.and_then(|uid| text(&uid)),
+            email: self.email.filter(|email| fits(email, 254)),
+            name: self.name.filter(|name| fits(name, 120)),
+            role: self.role,
+            user_type: self.user_type.filter(|kind| fits(kind, 40)),
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+        }
     }
 }
 

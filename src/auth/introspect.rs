@@ -1,5 +1,6 @@
 //! The original's way: the Django backend is asked about each token. Answers are kept for a while, bad ones too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -7,11 +8,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::AuthError;
-use super::claims::Identity;
+use super::claims::{self, Identity};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::event::Role;
 use crate::ids::UserId;
+use crate::ledger::{Holder, Ledger, Resource};
 
 /// How long the backend may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -19,8 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 256 * 1024;
 /// How many answers are kept.
 const KEPT: u64 = 20_000;
-/// How long a verdict that is over may lie in memory.
-const FORGET: Duration = Duration::from_secs(60);
+/// How long it is remembered that a token was good: its bearer is asked about again whatever else comes from the same address.
+const REMEMBER: Duration = Duration::from_secs(3600);
 /// For how long an identity from the backend is good.
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 
@@ -30,6 +32,8 @@ struct Verdict {
     identity: Result<Identity, AuthError>,
     /// Until when it holds.
     until: Timestamp,
+    /// Whether the token was good when the backend answered last.
+    was_good: bool,
 }
 
 pub(super) struct Introspector {
@@ -37,25 +41,39 @@ pub(super) struct Introspector {
     keep: Duration,
     clock: Clock,
     client: reqwest::Client,
+    /// Bounds the questions that wait for an answer.
+    ledger: Option<Arc<Ledger>>,
     /// By the SHA-256 of the token, so that no token lies in memory longer than needed. The cache makes concurrent questions one.
     verdicts: Cache<[u8; 32], Verdict>,
 }
 
 impl Introspector {
-    pub(super) fn new(config: &config::Auth, clock: Clock) -> Self {
+    pub(super) fn new(config: &config::Auth, clock: Clock, ledger: Option<Arc<Ledger>>) -> Self {
         let url = format!("{}/get-other-parent/", config.introspect_url.trim_end_matches('/'));
         let keep = Duration::from_secs(config.introspect_cache.min(60));
         // When a verdict ends is for our clock to say; the cache only drops what is not used any more.
-        let verdicts = Cache::builder().max_capacity(KEPT).time_to_live(2 * keep + FORGET).build();
-        Self { url, keep, clock, client: client(), verdicts }
+        let verdicts = Cache::builder().max_capacity(KEPT).time_to_live(keep + REMEMBER).build();
+        Self { url, keep, clock, client: client(), ledger, verdicts }
     }
 
-    pub(super) async fn identify(&self, token: &str) -> Result<Identity, AuthError> {
+    /// Who the bearer of a token is. A token that was never good is asked about only if `may_ask` says so.
+    pub(super) async fn identify(
+        &self,
+        token: &str,
+        may_ask: impl FnOnce() -> bool,
+    ) -> Result<Identity, AuthError> {
         let mut key = [0; 32];
         key.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
         let now = self.clock.now();
         let is_over = |verdict: &Verdict| verdict.until <= now;
-        let verdict = self.verdicts.entry(key).or_insert_with_if(self.verdict(token), is_over);
+        let last = self.verdicts.get(&key).await;
+        let was_good = last.as_ref().is_some_and(|last| last.was_good);
+        let holds = last.is_some_and(|last| !is_over(&last));
+        if !holds && !was_good && !may_ask() {
+            return Err(AuthError::Limited);
+        }
+        let asked = self.verdict(token, was_good);
+        let verdict = self.verdicts.entry(key).or_insert_with_if(asked, is_over);
         verdict.await.into_value().identity
     }
 
@@ -64,18 +82,23 @@ impl Introspector {
         self.verdicts.entry_count()
     }
 
-    async fn verdict(&self, token: &str) -> Verdict {
+    async fn verdict(&self, token: &str, was_good: bool) -> Verdict {
         let now = self.clock.now();
         let identity = self.ask(token, now).await;
         // Those who wait for the same answer share that there is none; the next request asks again.
-        let keep = match identity {
-            Err(AuthError::Unavailable) => Duration::ZERO,
-            _ => self.keep,
+        let (keep, was_good) = match identity {
+            Err(AuthError::Unavailable | AuthError::Busy(_)) => (Duration::ZERO, was_good),
+            _ => (self.keep, identity.is_ok()),
         };
-        Verdict { identity, until: now.after(keep) }
+        Verdict { identity, until: now.after(keep), was_good }
     }
 
     async fn ask(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
+        let held = self.ledger.as_ref();
+        let _held = held
+            .map(|ledger| ledger.hold(Resource::BackendRequest, Holder::Server))
+            .transpose()
+            .map_err(AuthError::Busy)?;
         let answer = self.client.get(&self.url).bearer_auth(token).send().await;
         let answer = answer.map_err(|error| {
             tracing::warn!(error = %error.without_url(), "the authentication backend does not answer");
@@ -121,18 +144,17 @@ struct Person {
 impl Answer {
     fn identity(self, now: Timestamp) -> Result<Identity, AuthError> {
         let person = self.data.or(self.user).unwrap_or(self.bare);
-        Ok(Identity {
+        Ok(claims::Person {
             user_id: person.user_id.ok_or(AuthError::Invalid("backend_answer"))?,
-            uid: person.uid.and_then(|uid| {
-                uid.as_str().map(str::to_owned).or_else(|| uid.as_i64().map(|n| n.to_string()))
-            }),
+            uid: person.uid,
             email: person.email,
             name: person.name,
             role: person.role.unwrap_or_default(),
             user_type: person.user_type,
             issued_at: None,
             expires_at: now.after(GOOD_FOR),
-        })
+        }
+        .fitting())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The keys that signatures are checked with. The algorithm is pinned twice: by configuration, and by the kind of key.
 
-use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::jwk::{Jwk, JwkSet, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, Validation, decode, decode_header, errors::ErrorKind,
 };
@@ -83,14 +83,22 @@ impl Keys {
     }
 }
 
-/// The public keys of a JWKS that signatures can be checked with; a shared secret in it is passed over.
+/// The public keys of a JWKS that are there for checking signatures; a shared secret in it is passed over, and so is a key for
+/// encryption.
 pub(super) fn usable(set: &JwkSet) -> Vec<Key> {
     let key = |jwk: &Jwk| {
         let key = DecodingKey::from_jwk(jwk).ok()?;
         Some(Key::new(jwk.common.key_id.clone(), key))
     };
-    let keys = set.keys.iter().filter_map(key);
+    let keys = set.keys.iter().filter(|jwk| verifies(jwk)).filter_map(key);
     keys.filter(|key| key.family != AlgorithmFamily::Hmac).collect()
+}
+
+/// Whether signatures may be checked with a key, by what it says of itself (RFC 7517 §4.2, §4.3).
+fn verifies(jwk: &Jwk) -> bool {
+    let (used, operations) = (&jwk.common.public_key_use, &jwk.common.key_operations);
+    used.as_ref().is_none_or(|it| *it == PublicKeyUse::Signature)
+        && operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify))
 }
 
 impl Key {

@@ -7,6 +7,7 @@ mod jwks;
 mod keys;
 mod mint;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use claims::Identity;
@@ -19,6 +20,7 @@ use self::keys::Keys;
 use crate::clock::Clock;
 use crate::config::{self, AuthMode};
 use crate::error::{Failure, Reason};
+use crate::ledger::{Full, Ledger};
 
 /// A longer token is refused before it is looked at.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -52,6 +54,12 @@ pub enum AuthError {
     /// The backend or the issuer does not answer.
     #[error("The authentication service does not answer; try again in a moment")]
     Unavailable,
+    /// As many questions wait for the backend as may.
+    #[error("{0}")]
+    Busy(Full),
+    /// Too many bad tokens came from the same place for another one that nobody knows to be worth a question.
+    #[error("Too many attempts without a valid token; wait a minute")]
+    Limited,
     /// The keys cannot be read.
     #[error("{0}")]
     Keys(String),
@@ -63,13 +71,26 @@ impl Failure for AuthError {
             Self::Missing => Reason::TokenMissing,
             Self::Invalid(_) | Self::NotYet { .. } => Reason::TokenInvalid,
             Self::Expired => Reason::TokenExpired,
-            Self::Unavailable => Reason::Unavailable,
+            Self::Unavailable | Self::Busy(_) => Reason::Unavailable,
+            Self::Limited => Reason::RateLimited,
             Self::Keys(_) => Reason::Internal,
+        }
+    }
+
+    fn details(&self) -> Option<serde_json::Value> {
+        match self {
+            Self::Busy(full) => full.details(),
+            _ => None,
         }
     }
 }
 
 impl AuthError {
+    /// Whether it says something of the token; a backend that fails is not the bearer's fault.
+    pub fn is_of_token(&self) -> bool {
+        !matches!(self, Self::Unavailable | Self::Busy(_) | Self::Keys(_))
+    }
+
     /// A label for counters.
     pub fn label(&self) -> &'static str {
         match self {
@@ -78,6 +99,8 @@ impl AuthError {
             Self::NotYet { .. } => "not_yet",
             Self::Expired => "expired",
             Self::Unavailable => "unavailable",
+            Self::Busy(_) => "busy",
+            Self::Limited => "limited",
             Self::Keys(_) => "keys",
         }
     }
@@ -102,9 +125,18 @@ pub struct Auth {
 impl Auth {
     /// Reads secrets and key files; a JWKS is read by [`Auth::refresh_keys`], and when a token needs it.
     pub fn new(config: config::Auth, clock: Clock) -> Result<Self, AuthError> {
+        Self::bounded(config, clock, None)
+    }
+
+    /// The same with a bound for the questions to the backend.
+    pub fn bounded(
+        config: config::Auth,
+        clock: Clock,
+        ledger: Option<Arc<Ledger>>,
+    ) -> Result<Self, AuthError> {
         let keys = Keys::from_config(&config)?;
         let introspector = (config.mode == AuthMode::Introspect)
-            .then(|| Introspector::new(&config, clock.clone()));
+            .then(|| Introspector::new(&config, clock.clone(), ledger));
         let jwks =
             (!config.jwks_url.is_empty()).then(|| Jwks::new(&config.jwks_url, clock.clone()));
         Ok(Self { config, clock, keys, jwks, introspector })
@@ -112,6 +144,15 @@ impl Auth {
 
     /// The identity behind a token.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
+        self.authenticate_if(token, || true).await
+    }
+
+    /// The identity behind a token; the backend is asked about one that it never vouched for only if `may_ask` says so.
+    pub async fn authenticate_if(
+        &self,
+        token: &str,
+        may_ask: impl FnOnce() -> bool,
+    ) -> Result<Identity, AuthError> {
         if token.is_empty() {
             return Err(AuthError::Missing);
         }
@@ -119,7 +160,7 @@ impl Auth {
             return Err(AuthError::Invalid("too_long"));
         }
         match &self.introspector {
-            Some(introspector) => introspector.identify(token).await,
+            Some(introspector) => introspector.identify(token, may_ask).await,
             None => self.verify(token).await,
         }
     }
@@ -151,10 +192,8 @@ impl Auth {
 
     /// Whether `key` is the backend's API key.
     pub fn is_api_key(&self, key: &str) -> bool {
-        let known = self.config.api_key.expose();
-        // Comparing digests takes equally long wherever the two differ.
-        let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-        !known.is_empty() && digest(known).as_ref() == digest(key).as_ref()
+        let known = &self.config.api_key;
+        !known.is_empty() && known.is(key)
     }
 
     /// What there is now.

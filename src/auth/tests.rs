@@ -239,6 +239,30 @@ async fn a_minted_token_is_accepted_until_it_ends() {
     assert_eq!(reason(&auth, &minted).await, Some(Reason::TokenExpired));
 }
 
+#[tokio::test]
+async fn keys_that_are_not_for_signatures_check_none() {
+    let usable = |more: Value| {
+        let (point, _) = es256_point();
+        let (x, y) = (BASE64.encode(&point[1..33]), BASE64.encode(&point[33..]));
+        let mut key = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
+        key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let set = serde_json::from_value(json!({ "keys": [key] })).unwrap();
+        super::keys::usable(&set).len()
+    };
+    for good in [json!({}), json!({ "use": "sig" }), json!({ "key_ops": ["verify"] })] {
+        assert_eq!(usable(good.clone()), 1, "{good}");
+    }
+    for bad in [
+        json!({ "use": "enc" }),
+        json!({ "use": "other" }),
+        json!({ "key_ops": ["encrypt"] }),
+        json!({ "key_ops": [] }),
+        json!({ "use": "enc", "key_ops": ["verify"] }),
+    ] {
+        assert_eq!(usable(bad.clone()), 0, "{bad}");
+    }
+}
+
 /// An issuer with keys of its own, of which its JWKS shows the first few.
 struct Issuer {
     backend: Backend,

@@ -23,8 +23,8 @@ pub(super) fn check(config: &Config, dev: bool) -> Checked {
     }
     check_store(config)?;
     check_auth(config)?;
-    check_secrets(config)?;
     check_turn(&config.turn)?;
+    check_secrets(config)?;
     check_relay(&config.turn)?;
     check_media(config)?;
     check_numbers(config)
@@ -64,24 +64,38 @@ fn check_auth(config: &Config) -> Checked {
         let why = "auth.algorithms names public-key signatures, but neither public_keys nor jwks_url is set";
         return wrong("auth.public_keys", why);
     }
-    match weakness(&auth.jwt_secret) {
+    match weakness(&auth.jwt_secret, 32) {
         Some(why) if auth.algorithms.iter().any(symmetric) => wrong("auth.jwt_secret", why),
         _ => Ok(()),
     }
 }
 
 fn check_secrets(config: &Config) -> Checked {
-    let short = |secret: &Secret| !secret.is_empty() && secret.expose().len() < 16;
-    for (key, secret) in [
-        ("auth.api_key", &config.auth.api_key),
-        ("metrics.token", &config.metrics.token),
-        ("turn.secret", &config.turn.secret),
-    ] {
-        if short(secret) {
-            return wrong(key, "has fewer than 16 bytes; make a random one");
-        }
+    // That of tokens is judged where tokens are.
+    match weak_secrets(config).into_iter().find(|(key, _)| *key != "auth.jwt_secret") {
+        Some((key, why)) => wrong(key, why),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The secrets that are set although anybody can guess them, by key, with what is wrong and what to do.
+pub fn weak_secrets(config: &Config) -> Vec<(&'static str, String)> {
+    let Config { auth, metrics, turn, .. } = config;
+    let mut weak = Vec::new();
+    for (key, secret, least) in [
+        ("auth.jwt_secret", &auth.jwt_secret, 32),
+        ("auth.api_key", &auth.api_key, 16),
+        ("metrics.token", &metrics.token, 16),
+        ("turn.secret", &turn.secret, 16),
+    ] {
+        let why = weakness(secret, least).filter(|_| !secret.is_empty());
+        weak.extend(why.map(|why| (key, why)));
+    }
+    for (name, word) in turn.users.expose().split(',').filter_map(|user| user.split_once(':')) {
+        let why = weakness(&Secret::new(word), 8);
+        weak.extend(why.map(|why| ("turn.users", format!("the password of {name:?} {why}"))));
+    }
+    weak
 }
 
 /// What is handed out of a relay, the embedded one or an external one.
@@ -159,6 +173,7 @@ fn check_numbers(config: &Config) -> Checked {
         ("limits.page", config.limits.page, 1),
         ("limits.page_max", config.limits.page_max, 1),
         ("limits.sessions_per_user", config.limits.sessions_per_user, 1),
+        ("limits.devices_per_user", config.limits.devices_per_user, 1),
         ("limits.content_chars", config.limits.content_chars, 1),
         ("socket.max_payload", config.socket.max_payload, 4096),
         ("socket.queue_entries", config.socket.queue_entries, 16),
@@ -206,10 +221,28 @@ mod tests {
     }
 
     #[test]
+    fn every_secret_that_anybody_guesses_is_refused_by_its_key() {
+        let guessed = || Secret::new("passwordpasswordpasswordpassword");
+        let refused = |change: fn(&mut Config, Secret)| problem(|it| change(it, guessed()));
+        for (key, found) in [
+            ("auth.jwt_secret: ", refused(|config, guessed| config.auth.jwt_secret = guessed)),
+            ("auth.api_key: ", refused(|config, guessed| config.auth.api_key = guessed)),
+            ("metrics.token: ", refused(|config, guessed| config.metrics.token = guessed)),
+            ("turn.secret: ", refused(|config, guessed| config.turn.secret = guessed)),
+        ] {
+            let why = found.unwrap_or_default();
+            assert!(why.starts_with(key) && why.contains("openssl rand"), "{key}{why}");
+            assert!(!why.contains("passwordpassword"), "{why}");
+        }
+        let users = problem(|it| it.turn.users = Secret::new("door:kP9vQ2xLr7,gate:12345678"));
+        assert!(users.is_some_and(|why| why.starts_with("turn.users: the password of \"gate\" ")));
+    }
+
+    #[test]
     fn an_open_relay_without_an_address_is_refused() {
         let relay = problem(|config| {
             config.turn.mode = TurnMode::Open;
-            config.turn.secret = Secret::new("0123456789abcdef");
+            config.turn.secret = Secret::new("kP9vQ2xLr7ZtB4mW");
         });
         assert!(relay.is_some_and(|why| why.starts_with("turn.advertised_ips: ")));
     }

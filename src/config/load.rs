@@ -7,7 +7,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 
 use super::check::check;
 use super::error::ConfigError;
-use super::{Audience, Config, LogFormat, RoomCreate, TurnMode};
+use super::{Audience, Config, LogFormat, RoomCreate, RoomJoin, TurnMode};
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +50,9 @@ fn explain(error: &figment::Error) -> String {
     let source =
         error.metadata.as_ref().map(|source| format!(" (in {})", source.name)).unwrap_or_default();
     let path = error.path.join(".");
+    if SECRETS.contains(&path.as_str()) {
+        return format!("{path}: is no text, or no text that can be read{source}");
+    }
     if path.is_empty() {
         format!("{}{source}", error.kind)
     } else {
@@ -153,6 +156,7 @@ fn dev_defaults(figment: Figment, flags: &Flags) -> Result<Figment, ConfigError>
     joined = joined.join(Serialized::default("turn.secret", format!("turn-{secret}")));
     joined = joined.join(Serialized::default("presence.audience", Audience::All));
     joined = joined.join(Serialized::default("rooms.create", RoomCreate::Anyone));
+    joined = joined.join(Serialized::default("rooms.join", RoomJoin::Anyone));
     joined = joined.join(Serialized::default("rooms.join_url", DEMO_ROOM));
     if joined.find_value("media.host").is_err() {
         joined = joined.join(Serialized::default("media.host", "127.0.0.1"));

@@ -3,17 +3,22 @@
 
 mod check;
 mod error;
+mod hosts;
 mod load;
 mod networks;
 mod secret;
 mod section;
+mod weakness;
 
+pub use check::weak_secrets;
 pub use error::ConfigError;
+pub use hosts::HostNames;
 pub use load::{Flags, load};
 pub use networks::Networks;
-pub use secret::{Secret, weakness};
+pub use secret::{Secret, hide_in_addresses, without_secrets};
 pub use section::{
     Audience, Auth, AuthMode, Call, Chat, Compat, Config, Consent, Directory, Ice, Limits,
     LogFormat, Media, Metrics, Presence, RecordingAuto, RecordingStart, Recordings, RoomCreate,
-    Rooms, Server, Socket, Store, Turn, TurnMode, XUserId,
+    RoomJoin, Rooms, Server, Socket, Store, Turn, TurnMode, XUserId,
 };
+pub use weakness::weakness;

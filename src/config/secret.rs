@@ -1,10 +1,13 @@
-//! Secrets: never printed, and refused when they are published.
+//! Secrets: never printed, and compared in a time that says nothing of them.
+
+use std::borrow::Cow;
 
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 /// A text that no log, dump or error shows.
-#[derive(Clone, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -19,11 +22,26 @@ impl Secret {
         &self.0
     }
 
+    /// Whether a text is this secret, in a time that does not depend on where they differ.
+    pub fn is(&self, text: &str) -> bool {
+        let [ours, theirs] = [self.0.as_str(), text].map(|text| digest(&SHA256, text.as_bytes()));
+        let pairs = ours.as_ref().iter().zip(theirs.as_ref());
+        std::hint::black_box(pairs.fold(0, |differs, (one, other)| differs | (one ^ other))) == 0
+    }
+
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(&other.0)
+    }
+}
+
+impl Eq for Secret {}
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,64 +55,75 @@ impl Serialize for Secret {
     }
 }
 
-/// Beginnings and whole texts that documentation of widely used products shows as secrets.
-const WELL_KNOWN: &[&str] = &[
-    "a-string-secret-at-least-256-bits-long",
-    "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
-    "change-me",
-    "changeme",
-    "django-insecure-",
-    "gw2t",
-    "mysecret",
-    "secret",
-    "super-secret-jwt-token-with-at-least-32-characters-long",
-    "thisisasecret",
-    "your-256-bit-secret",
-    "your-384-bit-secret",
-    "your-512-bit-secret",
-    "your-secret",
-    "your-super-secret",
-    "your_jwt_secret",
-    "your_secret",
-    "yoursecret",
-];
-
-/// SHA-256 of secrets that publicly readable repositories of this server's predecessors show.
-const PUBLISHED: &[&str] = &["de9f84df0a5b1b728f3a7b6b07cd91f20e00471e77db1dd7fec11445607d0970"];
-
-fn is_published(text: &str) -> bool {
-    let hash = digest(&SHA256, text.as_bytes());
-    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    PUBLISHED.contains(&hash.as_str())
+/// What an address shows of itself: the user and the password in it are `***`, and so are the values of its query except for
+/// the transport of a TURN address and for placeholders.
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let (before, query) = match text.split_once('?') {
+        Some((before, query)) => (before, Some(query)),
+        None => (text, None),
+    };
+    let shown = without_user(before);
+    let Some(query) = query.filter(|_| is_address(text)) else {
+        return match shown {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(shown) => match query {
+                Some(query) => Cow::Owned(format!("{shown}?{query}")),
+                None => Cow::Owned(shown),
+            },
+        };
+    };
+    let (query, fragment) = match query.split_once('#') {
+        Some((query, fragment)) => (query, Some(fragment)),
+        None => (query, None),
+    };
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, value)) if !is_plain(name, value) => format!("{name}=***"),
+        _ => pair.to_owned(),
+    });
+    let query = pairs.collect::<Vec<_>>().join("&");
+    let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+    Cow::Owned(format!("{shown}?{query}{fragment}"))
 }
 
-/// Why a shared secret must not be used, or `None`.
-pub fn weakness(secret: &Secret) -> Option<String> {
-    let text = secret.expose();
-    if text.is_empty() {
-        return Some(
-            "is not set; set at least 32 random bytes, for example from `openssl rand -base64 48`"
-                .into(),
-        );
+/// Whether a text is an address rather than words with a question mark in them.
+fn is_address(text: &str) -> bool {
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+    let named = |scheme: &str| {
+        !scheme.is_empty()
+            && scheme.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it))
+    };
+    text.starts_with('/') || scheme.is_some_and(named)
+}
+
+fn is_plain(name: &str, value: &str) -> bool {
+    let placeholder = value.starts_with('{') && value.ends_with('}');
+    placeholder || name == "transport" && ["udp", "tcp"].contains(&value)
+}
+
+fn without_user(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once(':').filter(|_| is_address(text)) else {
+        return Cow::Borrowed(text);
+    };
+    let (slashes, rest) = rest.strip_prefix("//").map_or(("", rest), |rest| ("//", rest));
+    // A password may hold a slash that should have been escaped: whatever stands before the last @ is hidden.
+    match rest.rsplit_once('@') {
+        Some((_, host)) => Cow::Owned(format!("{scheme}:{slashes}***@{host}")),
+        None => Cow::Borrowed(text),
     }
-    if text.len() < 32 {
-        return Some(format!("has {} bytes; it needs at least 32 random ones", text.len()));
+}
+
+/// Hides what is secret in the addresses among the values of a configuration.
+pub fn hide_in_addresses(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(shown) = without_secrets(text) {
+                *text = shown;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(hide_in_addresses),
+        Value::Object(values) => values.values_mut().for_each(hide_in_addresses),
+        _ => {}
     }
-    if is_published(text.trim()) {
-        return Some(
-            "is printed in a public repository, so that any reader can sign as any user; make a random one and give it to the \
-             backend, too"
-                .into(),
-        );
-    }
-    let lower = text.to_lowercase();
-    if WELL_KNOWN.iter().any(|known| lower.starts_with(known)) {
-        return Some("begins like a secret that documentation shows; make a random one".into());
-    }
-    let mut bytes = text.as_bytes().to_vec();
-    bytes.sort_unstable();
-    bytes.dedup();
-    (bytes.len() < 10).then(|| "has fewer than 10 different characters; make a random one".into())
 }
 
 #[cfg(test)]
@@ -102,23 +131,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weak_secrets_are_named_and_random_ones_pass() {
-        for weak in [
-            "",
-            "short",
-            "your-256-bit-secret-your-256-bit-secret",
-            "django-insecure-abcdefghijklmnopqrstuvwx",
-        ] {
-            assert!(weakness(&Secret::new(weak)).is_some(), "{weak}");
-        }
-        assert!(weakness(&Secret::new("a".repeat(64))).is_some());
-        assert_eq!(weakness(&Secret::new("kP9vQ2xLr7ZtB4mWcN8sHdF3gJ6yTaEu")), None);
-    }
-
-    #[test]
-    fn a_secret_prints_as_stars() {
+    fn a_secret_prints_as_stars_and_equals_itself_alone() {
         let secret = Secret::new("kP9vQ2xLr7ZtB4mWcN8sHdF3gJ6yTaEu");
         assert_eq!(format!("{secret:?}"), "\"***\"");
         assert_eq!(serde_json::to_string(&secret).unwrap(), "\"***\"");
+        assert!(secret.is("kP9vQ2xLr7ZtB4mWcN8sHdF3gJ6yTaEu") && secret == secret.clone());
+        for other in ["", "kP9vQ2xLr7ZtB4mWcN8sHdF3gJ6yTaEv", "kP9vQ2xLr7ZtB4mWcN8sHdF3gJ6yTaEuu"] {
+            assert!(!secret.is(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn addresses_show_neither_users_nor_the_values_of_queries() {
+        for (text, shown) in [
+            ("https://backend.example/keys", "https://backend.example/keys"),
+            ("https://u:p@backend.example/keys", "https://***@backend.example/keys"),
+            ("https://u:p/@q@backend.example", "https://***@backend.example"),
+            ("https://token@backend.example?a=b&c", "https://***@backend.example?a=***&c"),
+            ("https://b.example/k?key=v#part", "https://b.example/k?key=***#part"),
+            ("mongodb+srv://u:p@h/d?authSource=x", "mongodb+srv://***@h/d?authSource=***"),
+            (
+                "turn:user:word@relay.example:3478?transport=udp",
+                "turn:***@relay.example:3478?transport=udp",
+            ),
+            ("/demo/room?room={roomId}#token={token}", "/demo/room?room={roomId}#token={token}"),
+            ("warn,switchboard=info", "warn,switchboard=info"),
+            ("mailto@example", "mailto@example"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
+        let mut value = serde_json::json!({ "a": ["http://u:p@h"], "b": { "c": "http://h?k=v" } });
+        hide_in_addresses(&mut value);
+        assert_eq!(
+            value,
+            serde_json::json!({ "a": ["http://***@h"], "b": { "c": "http://h?k=***" } })
+        );
     }
 }

@@ -57,6 +57,11 @@ impl Backlog {
         *self = Self::default();
     }
 
+    /// Whether what may be dropped is dropped: a quarter of what may wait is taken.
+    pub(super) fn is_crowded(&self, bounds: &QueueBounds) -> bool {
+        self.frames.len() > bounds.entries / 4 || self.bytes > bounds.bytes / 4
+    }
+
     /// Whether more waits than may, or the client has taken nothing for too long.
     pub(super) fn exceeds(&self, bounds: &QueueBounds, now: Timestamp) -> bool {
         self.frames.len() > bounds.entries

@@ -26,12 +26,15 @@ pub struct Frame {
     pub cursor: Option<i64>,
     /// Of a received message: where it stands, so that the acknowledgement of a device counts as delivery.
     pub position: Option<Position>,
+    /// Of use at once or not at all: where a client reads slowly it is dropped before anything else.
+    pub droppable: bool,
 }
 
 impl Frame {
     /// Encodes an event that is in no log.
     pub fn new(event: &Event) -> Self {
-        Self { name: event.name(), payload: event.encode().into(), cursor: None, position: None }
+        let (name, payload) = (event.name(), event.encode().into());
+        Self { name, payload, cursor: None, position: None, droppable: false }
     }
 
     /// Bytes of the payload.

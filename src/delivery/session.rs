@@ -171,6 +171,10 @@ impl Session {
                 }
             }
         }
+        if frame.droppable && queue.backlog.is_crowded(&self.bounds) {
+            metrics::counter!("rtc_events_dropped_total").increment(1);
+            return;
+        }
         let now = self.clock.now();
         queue.backlog.push(frame, now);
         if queue.backlog.exceeds(&self.bounds, now) {

@@ -339,6 +339,35 @@ fn receipts_that_nobody_reads_are_dropped_and_hold_nothing_up() {
     assert_eq!(kept, receipts::WAITING);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_may_be_dropped_is_dropped_first_for_who_reads_slowly_and_the_rest_arrives() {
+    let (delivery, _receipts) = delivery(100);
+    let (session, client) = connect(&delivery);
+    let data = |bytes: usize| {
+        let payload = serde_json::value::to_raw_value(&"x".repeat(bytes)).unwrap().into();
+        Frame { name: "room:data", payload, droppable: true, ..Frame::new(&event()) }
+    };
+    client.full.store(true, Ordering::SeqCst);
+    for _ in 0..10_000 {
+        session.deliver(data(15_000));
+    }
+    // Chat and ringing have three quarters of what may wait.
+    for _ in 0..70 {
+        session.deliver(Frame { droppable: false, ..data(10_000) });
+    }
+    assert!(!session.is_closed());
+    client.full.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(10)).await; // paces virtual time
+    let (small, large): (Vec<_>, Vec<_>) = {
+        let frames = client.frames.lock().unwrap();
+        frames.iter().map(Frame::bytes).partition(|bytes| *bytes < 11_000)
+    };
+    assert_eq!(small.len(), 70);
+    assert!((15..=20).contains(&large.len()), "{} of 10,000", large.len());
+    session.deliver(data(15_000));
+    assert_eq!(client.names().len(), small.len() + large.len() + 1, "who reads again gets it");
+}
+
 #[test]
 fn sessions_that_are_over_count_until_their_connections_are_gone_and_an_account_has_a_bound_of_them()
  {

@@ -229,6 +229,8 @@ pub struct Recording {
     pub started_by: Option<UserId>,
     /// The users who may have been recorded.
     pub user_ids: Vec<UserId>,
+    /// Names of guests who were recorded.
+    pub guests: Vec<String>,
     /// What there is to download, once it is completed.
     pub files: Vec<RecordingFile>,
     /// When it is deleted.

@@ -53,6 +53,11 @@ impl RoomEvent {
         RawValue::from_string(payload).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 
+    /// Whether it is of use at once or not at all.
+    pub fn is_droppable(&self) -> bool {
+        matches!(self.name, "room:data" | "room:reaction" | "room:speakers")
+    }
+
     /// Bytes that it takes in memory, however many participants share it.
     pub fn bytes(&self) -> usize {
         self.rest.len()
@@ -156,8 +161,10 @@ pub struct Room {
     pub lobby: bool,
     /// Participants at most.
     pub max_participants: usize,
-    /// Who is there.
+    /// Participants that are there.
     pub participants: usize,
+    /// Viewers by WHEP that are connected.
+    pub viewers: usize,
     /// Tracks that are published.
     pub tracks: usize,
     /// Codecs that may be published.
@@ -284,6 +291,22 @@ pub struct Participant {
     /// What it says of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
+}
+
+/// Somebody who may not come back.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RoomBan)]
+pub struct Ban {
+    /// The account; null for a guest.
+    #[schema(value_type = Option<UserId>)]
+    pub user_id: UserId,
+    /// What it was called in the room as it was removed.
+    pub participant_id: ParticipantId,
+    /// Its name for people.
+    pub name: String,
+    /// Since when.
+    pub banned_at: Timestamp,
 }
 
 /// A session description.

@@ -76,10 +76,10 @@ pub(super) fn complete(description: &mut OpenApi) {
             }
         }
         for status in
-            [400, 401, 403, 404, 406, 409, 410, 412, 413, 415, 416, 422, 429, 500, 503, 507]
+            [400, 401, 403, 404, 406, 408, 409, 410, 412, 413, 415, 416, 422, 429, 500, 503, 507]
         {
             let fits = match status {
-                413 | 415 | 507 => has_body,
+                408 | 413 | 415 | 507 => has_body,
                 404 => has_place,
                 406 | 422 => path.starts_with("/whip/") || path.starts_with("/whep/"),
                 410 => path == "/api/sync" || path.starts_with("/api/calls/{"),

@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use super::engine::{self, EngineIo};
 use super::origin::{self, ByProxy};
-use super::{docs, forwarded};
+use super::{body, docs, forwarded, host};
 use crate::app::App;
 use crate::config::Networks;
 use crate::error::{Problem, Reason};
@@ -27,9 +27,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts the edge around the router.
 pub(super) fn wrap(router: Router, app: &App) -> Router {
-    let router = router.layer(from_fn_with_state(EngineIo::new(app), engine::around));
+    let router = router
+        .layer(from_fn_with_state(EngineIo::new(app), engine::around))
+        .layer(from_fn_with_state(app.clone(), body::admit));
+    host::warn_if_exposed(app);
     origin::around_cors(router, &app.config)
         .layer(from_fn_with_state(app.clone(), origin::check))
+        .layer(from_fn_with_state(app.clone(), host::check))
         .layer(from_fn_with_state(app.clone(), surround))
 }
 
@@ -41,7 +45,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         tracing::info_span!("request", request = id, %method, path, user = tracing::field::Empty);
     span.in_scope(|| tracing::debug!("begins"));
     place(&mut request, &app.config.server.trusted_proxies);
-    if request.uri().path().starts_with("/socket.io") {
+    if engine::is_engine(&request) {
         detach(&mut request);
     }
     let begun = app.clock.instant();
@@ -58,6 +62,8 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         headers.insert(REQUEST_ID, value);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Answers are about people; those that are not say so themselves.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

@@ -1,5 +1,6 @@
-//! Engine.IO where the library differs from the reference server: what clients of an older version are answered, and the codes of
-//! its errors, which are numbers.
+//! Engine.IO where the library differs from the reference server: what clients of an older version are answered, the codes of its
+//! errors, which are numbers, and how many handshakes an address may make. A session costs memory from its handshake on, whether a
+//! token ever comes or not: what a handshake holds is counted before the library sees it, and what it keeps is small.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +10,17 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{StatusCode, Uri};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::peer::ClientAddress;
+use crate::error::Problem;
+use crate::ledger::{Holder, Resource};
+use crate::limits;
+use crate::peer::{ClientAddress, Unproven};
 
 /// A log line for old clients is written at most once in this many seconds.
 const PAUSE: u64 = 3600;
@@ -24,6 +29,22 @@ const UNSUPPORTED: u8 = 5;
 const REMEDY: &str = "Unsupported protocol version: this server speaks Socket.IO 4 (EIO=4); use socket.io-client 3 or newer";
 /// Bytes of an error's body at most.
 const BODY: usize = 1024;
+/// `FORBIDDEN` of engine.io, for handshakes that the server does not want now.
+const FORBIDDEN: u8 = 4;
+/// What a session keeps of the head of its handshake: what the transport needs, and what is read when the token comes.
+const KEPT: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::USER_AGENT,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::CONTENT_TYPE,
+];
+/// Bytes of a credential at most; a longer one is none, and is not kept.
+const CREDENTIAL: usize = 8 * 1024 + 16;
+/// Bytes of any other header that a session keeps at most.
+const HEADER: usize = 256;
 
 /// See the module.
 #[derive(Clone)]
@@ -71,21 +92,94 @@ impl EngineIo {
         let body = json!({ "code": UNSUPPORTED, "message": REMEDY });
         (StatusCode::BAD_REQUEST, Json(body)).into_response()
     }
+
+    /// Counts a handshake, and notes in the request what it holds.
+    fn admit(&self, request: &mut Request) -> Result<(), Problem> {
+        let (app, known) = (&self.app, request.extensions().get());
+        let address = known.map(|ClientAddress(it)| it.as_str()).unwrap_or_default();
+        app.limits.handshake(address)?;
+        let network = Holder::Network(limits::network(address));
+        let own = app.ledger.hold(Resource::Handshake, network)?;
+        let all = app.ledger.hold(Resource::AllHandshakes, Holder::Server)?;
+        request.extensions_mut().insert(Unproven::new(vec![own, all]));
+        slim(request, app.config.compat.query_token);
+        Ok(())
+    }
+}
+
+/// Leaves in the head of a handshake what is needed later, in memory of its own: the session keeps it, and with it, unless it is a
+/// copy, the whole buffer that it was read into.
+fn slim(request: &mut Request, query_token: bool) {
+    let mut kept = HeaderMap::with_capacity(KEPT.len());
+    for name in KEPT {
+        let most = if name == header::AUTHORIZATION { CREDENTIAL } else { HEADER };
+        for value in request.headers().get_all(&name).iter().take(2) {
+            let bytes = value.as_bytes();
+            // Who connects with what may be shown short; what is a credential is whole or none.
+            let short = bytes.get(..most).filter(|_| name == header::USER_AGENT);
+            let copy = HeaderValue::from_bytes(short.unwrap_or(bytes))
+                .ok()
+                .filter(|copy| copy.len() <= most);
+            if let Some(copy) = copy {
+                kept.append(name.clone(), copy);
+            }
+        }
+    }
+    *request.headers_mut() = kept;
+    let query = request.uri().query().unwrap_or_default();
+    let wanted = |pair: &&str| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match key {
+            "EIO" | "transport" | "b64" => value.len() <= HEADER,
+            "token" => query_token && value.len() <= CREDENTIAL,
+            _ => false,
+        }
+    };
+    let query: Vec<&str> = query.split('&').filter(wanted).take(8).collect();
+    let uri = format!("/socket.io/?{}", query.join("&"));
+    if let Ok(uri) = uri.parse::<Uri>() {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// A handshake that is refused for now, in the shape of engine.io; clients come back by themselves.
+fn refused(problem: &Problem) -> Response {
+    let body = json!({
+        "code": FORBIDDEN,
+        "message": problem.message,
+        "reason": problem.reason.code(),
+        "details": problem.details,
+    });
+    let mut response = (problem.reason.status(), Json(body)).into_response();
+    let wait = problem.retry_after_ms().unwrap_or(1000).div_ceil(1000);
+    response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+    response
+}
+
+/// Whether a request is for Engine.IO.
+pub(super) fn is_engine(request: &Request) -> bool {
+    let rest = request.uri().path().strip_prefix("/socket.io");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// What stands around Engine.IO.
 pub(super) async fn around(
     State(engine): State<EngineIo>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if !request.uri().path().starts_with("/socket.io") {
+    if !is_engine(&request) {
         return next.run(request).await;
     }
     let query = request.uri().query().unwrap_or_default();
-    let version = query.split('&').find_map(|pair| pair.strip_prefix("EIO="));
-    if version.is_some_and(|version| version != "4") {
+    let value = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key));
+    if value("EIO=").is_some_and(|version| version != "4") {
         return engine.refuse(&request);
+    }
+    if value("sid=").is_none()
+        && let Err(problem) = engine.admit(&mut request)
+    {
+        return refused(&problem);
     }
     let response = next.run(request).await;
     if response.status() == StatusCode::BAD_REQUEST { numbered(response).await } else { response }

@@ -10,6 +10,7 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::answer::Refusal;
+use super::body;
 use crate::app::App;
 use crate::auth::{self, AuthError, bearer};
 use crate::calls::Device;
@@ -43,8 +44,9 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let token = token(&parts.headers).map(str::to_owned).or_else(|| query_token(app, parts));
+        let may_ask = || app.limits.may_fail(address(parts));
         let identity = match token {
-            Some(token) => app.auth.authenticate(&token).await,
+            Some(token) => app.auth.authenticate_if(&token, may_ask).await,
             None => Err(AuthError::Missing),
         };
         let identity = identity.map_err(|error| reject_unauthenticated(app, parts, error))?;
@@ -97,12 +99,17 @@ fn query_token(app: &App, parts: &Parts) -> Option<String> {
 /// Counts a request without a valid token against its address.
 fn reject_unauthenticated(app: &App, parts: &Parts, error: AuthError) -> Refusal {
     metrics::counter!("rtc_auth_failures_total", "reason" => error.label()).increment(1);
-    let address =
-        parts.extensions.get().map(|ClientAddress(address)| address.as_str()).unwrap_or_default();
-    match app.limits.anonymous(address) {
+    if !error.is_of_token() {
+        return error.into();
+    }
+    match app.limits.anonymous(address(parts)) {
         Ok(()) => error.into(),
         Err(refused) => refused.into(),
     }
+}
+
+fn address(parts: &Parts) -> &str {
+    parts.extensions.get().map(|ClientAddress(address)| address.as_str()).unwrap_or_default()
 }
 
 fn check_claim(headers: &HeaderMap, user: UserId) -> Result<(), Problem> {
@@ -145,11 +152,8 @@ impl FromRequestParts<App> for Operator {
 async fn whole(request: Request, app: &App) -> Result<Bytes, Refusal> {
     Bytes::from_request(request, app).await.map_err(|rejection| {
         let response: Response = rejection.into_response();
-        let limit = app.config.limits.body_bytes;
         if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
-            let details = Some(serde_json::json!({ "limit": limit }));
-            let message = format!("The body is larger than {limit} bytes");
-            return Refusal(Problem { reason: Reason::BodyTooLarge, message, details });
+            return Refusal(body::too_large(app.config.limits.body_bytes));
         }
         Refusal(Problem::invalid("", "The body was cut short"))
     })

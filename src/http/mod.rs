@@ -1,9 +1,11 @@
 //! REST and the pages: decode, one rule, encode.
 
 mod admin;
+mod admission;
 mod answer;
 #[cfg(test)]
 pub(crate) mod backend;
+mod body;
 mod calls;
 mod chat;
 mod docs;
@@ -11,6 +13,7 @@ mod edge;
 mod engine;
 mod extract;
 mod forwarded;
+mod host;
 mod origin;
 mod pages;
 mod polling;
@@ -33,7 +36,7 @@ use crate::app::App;
 use crate::socket::{self, SocketParts};
 
 pub use docs::openapi;
-pub use server::serve;
+pub use server::{serve, serve_clients};
 pub use system::metrics_router;
 
 /// Every endpoint with its description.

@@ -2,12 +2,14 @@
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header;
+use http::{HeaderValue, header};
 use rust_embed::RustEmbed;
 
 use super::answer::no_route;
+use super::host;
 use crate::app::App;
 
 #[derive(RustEmbed)]
@@ -15,9 +17,12 @@ use crate::app::App;
 #[allow_missing = true]
 struct Pages;
 
-/// Scripts and styles of this server only; websockets to it; pictures and media made in the page.
-const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; \
-    style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+/// Scripts and styles of this server only; pictures and media made in the page.
+const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; \
+    frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'; connect-src 'self'";
+/// What the pages may use, and pages inside them may not.
+const PERMISSIONS: &str =
+    "camera=(self), microphone=(self), display-capture=(self), geolocation=(), payment=(), usb=()";
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -29,6 +34,28 @@ pub(super) fn router() -> Router<App> {
         .route("/docs/client", get(async || page("client.html").await))
         .route("/assets/{*path}", get(asset))
         .route("/favicon.svg", get(async || page("favicon.svg").await))
+        .layer(from_fn(protect))
+}
+
+/// Says what a page may do: connect to this server alone, under the names that it was asked for.
+async fn protect(request: Request, next: Next) -> Response {
+    let policy = policy(&host::own_names(&request));
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert("permissions-policy", HeaderValue::from_static(PERMISSIONS));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// Not every browser takes `'self'` for websockets as well, so they are named.
+fn policy(names: &[String]) -> String {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let names = names.iter().filter(|name| !name.is_empty() && name.bytes().all(legal));
+    let sockets = names.map(|name| format!(" ws://{name} wss://{name}"));
+    sockets.fold(POLICY.to_owned(), |policy, more| policy + &more)
 }
 
 async fn asset(request: Request) -> Response {
@@ -47,8 +74,6 @@ async fn page(path: &str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, file.metadata.mimetype().to_owned()),
         (header::CACHE_CONTROL, cache.to_owned()),
-        (header::CONTENT_SECURITY_POLICY, POLICY.to_owned()),
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
     ];
     (headers, file.data.into_owned()).into_response()
 }
@@ -58,4 +83,20 @@ fn unbuilt() -> Response {
         "The pages are not built. Run `make web` (or `make run`, which does it), then reload.\n";
     (http::StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_connect_to_this_server_alone() {
+        let named = policy(&["chat.example:3001".into(), "[::1]:80".into()]);
+        assert!(named.ends_with(
+            "connect-src 'self' ws://chat.example:3001 wss://chat.example:3001 ws://[::1]:80 wss://[::1]:80"
+        ));
+        for odd in ["", "a b", "evil; script-src *", "x,y", "'unsafe-inline'"] {
+            assert!(policy(&[odd.into()]).ends_with("connect-src 'self'"), "{odd}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! `/api/recordings`: lists, files, and links to them.
 
+use std::path::PathBuf;
+
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
@@ -208,14 +210,19 @@ async fn serve(
     app: &App,
     user: UserId,
     file: &RecordingFile,
-    path: std::path::PathBuf,
-    parts: http::request::Parts,
+    path: PathBuf,
+    mut parts: http::request::Parts,
 ) -> Response {
-    let request = http::Request::from_parts(parts, axum::body::Body::empty());
-    let Ok(response) = ServeFile::new(path).oneshot(request).await;
+    // A file of a completed recording does not change any more.
+    let tag = format!("\"{}-{}\"", file.file_id, file.bytes);
+    if let Some(known) = parts.headers.remove(header::IF_RANGE)
+        && !is_current(known.to_str().unwrap_or_default(), &tag, &path).await
+    {
+        parts.headers.remove(header::RANGE);
+    }
     let may = may_go_on(app.clone(), user);
-    let mut response = response.map(|body| {
-        let chunks = axum::body::Body::new(body).into_data_stream();
+    let mut response = whole_or_part(path, parts).await.map(|body| {
+        let chunks = body.into_data_stream();
         axum::body::Body::from_stream(
             chunks.map(move |chunk| chunk.and_then(|it| may().map(|()| it))),
         )
@@ -231,8 +238,28 @@ async fn serve(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
     if let Ok(named) = HeaderValue::from_str(&named) {
         headers.insert(header::CONTENT_DISPOSITION, named);
     }
     response
+}
+
+async fn whole_or_part(path: PathBuf, parts: http::request::Parts) -> Response {
+    let request = http::Request::from_parts(parts, axum::body::Body::empty());
+    let Ok(response) = ServeFile::new(path).oneshot(request).await;
+    response.map(axum::body::Body::new)
+}
+
+/// Whether what a client has a part of is what is there now (RFC 9110 §13.1.5): the same entity tag, a strong one, or exactly the
+/// date of the file.
+async fn is_current(known: &str, tag: &str, path: &std::path::Path) -> bool {
+    if known.starts_with(['"', 'W']) && known.ends_with('"') {
+        return known == tag;
+    }
+    let (parts, ()) = http::Request::new(()).into_parts();
+    let now = whole_or_part(path.to_owned(), parts).await;
+    now.headers().get(header::LAST_MODIFIED).is_some_and(|date| date == known)
 }

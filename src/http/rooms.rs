@@ -11,9 +11,12 @@ use super::answer::{Answer, Meta, Refusal, Success, created, ok, with};
 use super::extract::{Body, Caller, Path};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::event::room::{Participant, Room, TrackKind, TrackSource};
+use crate::event::room::{Ban, Participant, Room, TrackKind, TrackSource};
 use crate::ids::{ParticipantId, RoomId, Short, UserId};
-use crate::rooms::{Grant, Moderation, RoomChange, RoomError, RoomSpec, RoomTokenSpec};
+use crate::rooms::{
+    Banned, Grant, Issued, ListedToken, Moderation, RoomChange, RoomError, RoomSpec, RoomTokenSpec,
+};
+use crate::store::TokenHash;
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -23,7 +26,10 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(kick))
         .routes(routes!(mute))
         .routes(routes!(permit))
-        .routes(routes!(issue_token))
+        .routes(routes!(tokens, issue_token))
+        .routes(routes!(revoke_token))
+        .routes(routes!(bans))
+        .routes(routes!(lift_ban))
 }
 
 impl Caller {
@@ -123,6 +129,13 @@ async fn moderate(
 #[schema(as = RoomKick)]
 struct Kick {
     reason: Option<Short<200>>,
+    /// Whether it may not come back until the ban is lifted.
+    #[serde(default = "yes")]
+    ban: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Removes a participant.
@@ -133,7 +146,8 @@ async fn kick(
     Path((id, who)): Path<(RoomId, ParticipantId)>,
     Body(kick): Body<Kick>,
 ) -> Answer<Participant> {
-    let what = Moderation::Kick(who, kick.reason.map(Short::into_string));
+    let (reason, ban) = (kick.reason.map(Short::into_string), kick.ban);
+    let what = Moderation::Kick { who, reason, ban };
     moderate(&app, caller, &id, what, "Participant removed").await
 }
 
@@ -193,6 +207,9 @@ async fn permit(
 #[schema(as = RoomToken)]
 struct Token {
     token: String,
+    /// What it is called by `GET` and `DELETE`.
+    #[schema(value_type = String)]
+    token_id: TokenHash,
     /// Where a person may be sent to, as `rooms.join_url` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     join_url: Option<String>,
@@ -207,9 +224,66 @@ async fn issue_token(
     Path(id): Path<RoomId>,
     Body(spec): Body<RoomTokenSpec>,
 ) -> Answer<Token> {
-    let (token, expires_at) = app.rooms.issue_token(&id, caller.looking(), spec).await?;
+    let Issued { text: token, id: token_id, until: expires_at } =
+        app.rooms.issue_token(&id, caller.looking(), spec).await?;
     let template = Some(&app.config.rooms.join_url).filter(|template| !template.is_empty());
     let join_url = template
         .map(|template| template.replace("{roomId}", &id.to_string()).replace("{token}", &token));
-    Ok(ok(Token { token, join_url, expires_at }, "Token given"))
+    Ok(ok(Token { token, token_id, join_url, expires_at }, "Token given"))
+}
+
+/// The tokens of a room that have not ended, without their texts; for its owner and operators.
+#[utoipa::path(get, path = "/{roomId}/tokens", tag = "Rooms", params(("roomId" = String, Path)), responses((status = 200, body = Success<Vec<ListedToken>>)))]
+async fn tokens(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<RoomId>,
+) -> Answer<Vec<ListedToken>> {
+    Ok(ok(app.rooms.tokens(&id, caller.looking()).await?, "Tokens retrieved successfully"))
+}
+
+/// Takes a token back: whom it let in leaves. For the owner and operators.
+#[utoipa::path(delete, path = "/{roomId}/tokens/{tokenId}", tag = "Rooms", params(("roomId" = String, Path), ("tokenId" = String, Path)), responses((status = 200, body = Success<Revoked>)))]
+async fn revoke_token(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, token_id)): Path<(RoomId, TokenHash)>,
+) -> Answer<Revoked> {
+    app.rooms.revoke_token(&id, caller.looking(), token_id).await?;
+    Ok(ok(Revoked { token_id }, "Token revoked"))
+}
+
+/// A token that is good no longer.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RoomTokenRevoked)]
+struct Revoked {
+    #[schema(value_type = String)]
+    token_id: TokenHash,
+}
+
+/// Who was removed and may not come back; for the owner and operators.
+#[utoipa::path(get, path = "/{roomId}/bans", tag = "Rooms", params(("roomId" = String, Path)), responses((status = 200, body = Success<Vec<Ban>>)))]
+async fn bans(State(app): State<App>, caller: Caller, Path(id): Path<RoomId>) -> Answer<Vec<Ban>> {
+    Ok(ok(app.rooms.bans(&id, caller.looking()).await?, "Bans retrieved successfully"))
+}
+
+/// Lets somebody come back: an account by its id, a guest by the id of the participant that it was.
+#[utoipa::path(delete, path = "/{roomId}/bans/{userId}", tag = "Rooms", params(("roomId" = String, Path), ("userId" = String, Path)), responses((status = 200, body = Success<Lifted>)))]
+async fn lift_ban(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, who)): Path<(RoomId, String)>,
+) -> Answer<Lifted> {
+    let participant = who.parse().ok().map(Banned::Participant);
+    let banned = who.parse().ok().map(Banned::User).or(participant).ok_or(RoomError::NoBan)?;
+    app.rooms.lift_ban(&id, caller.looking(), banned).await?;
+    Ok(ok(Lifted { lifted: who }, "Ban lifted"))
+}
+
+/// A ban that is lifted.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomBanLifted)]
+struct Lifted {
+    lifted: String,
 }

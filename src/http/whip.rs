@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::Refusal;
-use super::extract::{Entrant, Path, Text};
+use super::extract::{Entrant, Path, Query, Text};
 use crate::app::App;
 use crate::error::{Problem, Reason};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId};
@@ -66,8 +66,9 @@ async fn offer(
     text: &str,
 ) -> Outcome {
     let text = body(headers, SDP, text)?;
+    let resource = app.rooms.offer_by_http(&room, visitor.clone(), side, text).await?;
+    // Who is not let in gets no credentials.
     let links = links(app, &visitor);
-    let resource = app.rooms.offer_by_http(&room, visitor, side, text).await?;
     let Resource { session, answer, etag } = resource;
     let kind = if side == Side::Publish { "whip" } else { "whep" };
     let mut response = (StatusCode::CREATED, answer).into_response();
@@ -86,16 +87,44 @@ fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Publishes into a room; the answer is in the body, the session in `Location`.
-#[utoipa::path(post, path = "/whip/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path)), request_body(content = String, content_type = "application/sdp"), responses((status = 201, body = String, content_type = "application/sdp")))]
+/// Whether the publisher agrees to recordings of the room.
+#[derive(serde::Deserialize)]
+struct PublishQuery {
+    recording: Option<Agreement>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Agreement {
+    Consent,
+}
+
+/// What says that a recording runs, and whether it takes what this publisher sends.
+const RECORDING: HeaderName = HeaderName::from_static("switchboard-recording");
+
+/// Publishes into a room; the answer is in the body, the session in `Location`. `recording=consent` agrees to every recording that
+/// runs meanwhile; the header `Switchboard-Recording` names the one that runs.
+#[utoipa::path(post, path = "/whip/{roomId}", tag = "WHIP and WHEP", params(("roomId" = String, Path), ("recording" = Option<String>, Query, description = "`consent` agrees to recordings")), request_body(content = String, content_type = "application/sdp"), responses((status = 201, body = String, content_type = "application/sdp", headers(("Switchboard-Recording" = String, description = "The recording that runs, and whether it takes what is sent: `<recordingId>; mode=tracks; taken=no`")))))]
 async fn publish(
     State(app): State<App>,
     Entrant(visitor): Entrant,
     Path(room): Path<RoomId>,
+    Query(query): Query<PublishQuery>,
     headers: HeaderMap,
     Text(text): Text,
 ) -> Outcome {
-    offer(&app, visitor, &headers, (room, Side::Publish), &text).await
+    let user = visitor.user;
+    let mut response = offer(&app, visitor, &headers, (room.clone(), Side::Publish), &text).await?;
+    if let Some(Agreement::Consent) = query.recording {
+        app.recordings.agree(&room, user);
+    }
+    if let Some((active, takes)) = app.recordings.active_for(&room, user) {
+        let (id, mode) = (active.recording_id, active.mode);
+        let taken = if takes { "yes" } else { "no" };
+        let shown = value(&format!("{id}; mode={mode}; taken={taken}"));
+        response.headers_mut().insert(RECORDING, shown);
+    }
+    Ok(response)
 }
 
 /// Receives a whole room, participant after participant.

@@ -129,6 +129,7 @@ fn write_media(now: &Snapshot) {
     metrics::gauge!("rtc_media_workers").set(now.sfu.workers as f64);
     metrics::gauge!("rtc_rooms").set(now.rooms.rooms as f64);
     metrics::gauge!("rtc_participants").set(now.rooms.participants as f64);
+    metrics::gauge!("rtc_viewers").set(now.rooms.viewers as f64);
     for (direction, tracks) in [("in", now.rooms.published), ("out", now.rooms.shown)] {
         for (kind, count) in ["audio", "video"].into_iter().zip(tracks) {
             metrics::gauge!("rtc_tracks", "kind" => kind, "direction" => direction)

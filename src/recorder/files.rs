@@ -306,6 +306,14 @@ pub(super) fn write_manifest(
     of_all(id, FileKind::Manifest, &folder.join(file), end.unwrap_or(0))
 }
 
+/// Whose tracks a recording has written: the account, or the name of a guest.
+pub fn recorded(root: &Path, id: RecordingId) -> io::Result<Vec<(Option<UserId>, Option<String>)>> {
+    let folder = root.join(id.to_string());
+    let log: Log = serde_json::from_slice(&std::fs::read(folder.join("recording.json"))?)?;
+    let drafts = log.files.into_iter().chain(listed(&folder)?);
+    Ok(drafts.map(|it| (it.user_id, it.name.or(Some(it.who)))).collect())
+}
+
 /// Makes the files of a recording whole that was cut off.
 pub fn recover(root: &Path, id: RecordingId, stopped_at: Timestamp) -> io::Result<Found> {
     let folder = root.join(id.to_string());

@@ -5,6 +5,7 @@ mod files;
 mod mix;
 mod output;
 mod policy;
+mod present;
 mod run;
 mod source;
 
@@ -18,13 +19,13 @@ use switchboard_media::tap::tap;
 use switchboard_media::{Codec, Command, RoomKey, TrackKey};
 use tokio::sync::mpsc;
 
-pub use self::files::{Found, recover};
+pub use self::files::{Found, recorded, recover};
 pub use self::policy::record_policy;
 use self::run::{Writer, WriterSetup};
 use self::source::{AddedTrack, Capture, Reason, RecordingSource};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
-use crate::event::recording::{ActiveRecording, RecordingFile, RecordingMode, StopReason};
+use crate::event::recording::{RecordingFile, RecordingMode, StopReason};
 use crate::ids::{RecordingId, RoomId, UserId};
 use crate::sfu::Sfu;
 
@@ -84,6 +85,8 @@ pub struct Opened {
 pub enum RecorderEvent {
     /// A user came to where it runs.
     Entered(UserId),
+    /// What a guest of this name sends is recorded.
+    Guest(String),
     /// It takes nothing more.
     Stopped(StopReason),
     /// Its files are whole, as far as there are any.
@@ -176,51 +179,55 @@ impl Recorder {
 
     /// A user comes.
     pub fn enter(&self, room: &RoomId, user: UserId) {
-        let owner = {
-            let mut sources = self.sources();
-            let Some(source) = sources.get_mut(room) else { return };
-            if source.people.contains(&user) {
-                return;
-            }
-            source.people.push(user);
-            source.recording.as_ref().map(|running| running.events.clone())
-        };
+        if let Some(source) = self.sources().get_mut(room) {
+            self.note(source, user);
+        }
+    }
+
+    /// Has a recording's owner know of a user who is there, whatever way that user came.
+    fn note(&self, source: &mut RecordingSource, user: UserId) {
+        if source.enters(user) {
+            self.report(source, RecorderEvent::Entered(user));
+        }
+    }
+
+    fn report(&self, source: &mut RecordingSource, event: RecorderEvent) {
+        let Some(running) = &source.recording else { return };
         // Who is not notified of a recording is not recorded.
-        if owner.is_some_and(|owner| owner.try_send(RecorderEvent::Entered(user)).is_err()) {
-            tracing::error!(%room, "a recording ends: its owner does not keep up with who comes");
+        if running.events.try_send(event).is_err() {
+            let recording = running.shown.recording_id;
+            tracing::error!(%recording, "a recording ends: its owner does not keep up with who comes");
             metrics::counter!("rtc_recording_errors_total").increment(1);
-            self.stop(room, StopReason::Overload);
+            self.take_off(source, Some(StopReason::Overload));
         }
     }
 
     /// A user goes.
     pub fn leave(&self, room: &RoomId, user: UserId) {
         if let Some(source) = self.sources().get_mut(room) {
-            source.people.retain(|known| *known != user);
+            source.leaves(user);
         }
     }
 
-    /// A publisher sends just these tracks from now on.
+    /// A publisher sends just these tracks from now on. Whoever sends is there.
     pub fn sends(&self, room: &RoomId, key: RoomKey, by: Publisher, parts: Vec<Part>) {
         let mut sources = self.sources();
         let Some(source) = sources.get_mut(room).filter(|source| source.key == key) else { return };
+        if !parts.is_empty() {
+            self.note(source, by.user);
+        }
         source.publish(by, parts);
         self.follow(source);
-    }
-
-    /// A user agrees to be recorded, or no longer.
-    pub fn consent(&self, room: &RoomId, user: UserId, consents: bool) {
-        let mut sources = self.sources();
-        let Some(source) = sources.get_mut(room) else { return };
-        if let Some(running) = &mut source.recording {
-            running.consent(user, consents);
-            self.follow(source);
-        }
     }
 
     /// Has a recording take what is sent by those who may be recorded, and nothing else.
     fn follow(&self, source: &mut RecordingSource) {
         let wanted = source.wanted();
+        for (by, _) in &wanted {
+            if let Some(name) = source.names(by) {
+                self.report(source, RecorderEvent::Guest(name));
+            }
+        }
         let key = source.key;
         let Some(running) = &mut source.recording else { return };
         let recording = running.shown.recording_id;
@@ -254,18 +261,6 @@ impl Recorder {
         #[cfg(test)]
         self.taps.lock().unwrap_or_else(PoisonError::into_inner).remove(&track);
         self.server.command(room, Command::Tap { track, tap: None });
-    }
-
-    /// The recording that runs there, as its participants see it.
-    pub fn active(&self, room: &RoomId) -> Option<ActiveRecording> {
-        let sources = self.sources();
-        let running = sources.get(room)?.recording.as_ref()?;
-        running.capture.as_ref().map(|_| running.shown.clone())
-    }
-
-    /// Users who are there; `None` where nothing can be recorded.
-    pub fn people(&self, room: &RoomId) -> Option<Vec<UserId>> {
-        self.sources().get(room).map(|source| source.people.clone())
     }
 
     /// How many recordings run.

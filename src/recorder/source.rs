@@ -27,6 +27,8 @@ pub(super) struct RecordingSource {
     pub(super) key: RoomKey,
     /// Users who are there.
     pub(super) people: Vec<UserId>,
+    /// Those of them who agree to every recording while they are there.
+    agreed: Vec<UserId>,
     /// What each publisher sends.
     pub(super) published: Vec<(Publisher, Vec<Part>)>,
     pub(super) recording: Option<Running>,
@@ -35,7 +37,9 @@ pub(super) struct RecordingSource {
 /// A recording that runs, or is about to.
 pub(super) struct Running {
     pub(super) shown: ActiveRecording,
-    pub(super) consented: Vec<UserId>,
+    consented: Vec<UserId>,
+    /// Guests whose tracks it took, which its owner knows.
+    named: Vec<String>,
     /// Its owner.
     pub(super) events: mpsc::Sender<RecorderEvent>,
     /// Its thread, once it has begun.
@@ -52,7 +56,7 @@ pub(super) struct Capture {
 
 impl RecordingSource {
     pub(super) fn new(key: RoomKey, people: Vec<UserId>) -> Self {
-        Self { key, people, published: Vec::new(), recording: None }
+        Self { key, people, agreed: Vec::new(), published: Vec::new(), recording: None }
     }
 
     /// Takes the place of a recording that is about to begin.
@@ -73,7 +77,8 @@ impl RecordingSource {
             consent,
         };
         let consented = spec.by.into_iter().collect();
-        self.recording = Some(Running { shown, consented, events, capture: None });
+        self.recording =
+            Some(Running { shown, consented, named: Vec::new(), events, capture: None });
         Ok(self.people.clone())
     }
 
@@ -93,21 +98,59 @@ impl RecordingSource {
     pub(super) fn wanted(&self) -> Vec<(Publisher, Part)> {
         let Some(running) = &self.recording else { return Vec::new() };
         let mode = running.shown.mode;
-        let may = |by: &Publisher| !running.shown.consent || running.consented.contains(&by.user);
-        let tracks = self.published.iter().filter(|(by, _)| may(by));
+        let tracks = self.published.iter().filter(|(by, _)| self.may_record(by.user));
         tracks
             .flat_map(|(by, parts)| parts.iter().map(move |part| (by.clone(), *part)))
             .filter(|(_, part)| mode.keeps_tracks() || part.codec == Codec::Opus)
             .collect()
     }
-}
 
-impl Running {
-    /// Notes whether a user agrees to be recorded.
-    pub(super) fn consent(&mut self, user: UserId, consents: bool) {
-        self.consented.retain(|known| *known != user);
-        if consents {
-            self.consented.push(user);
+    /// Whether the recording that runs here may take what a user sends.
+    pub(super) fn may_record(&self, user: UserId) -> bool {
+        let Some(running) = &self.recording else { return false };
+        !running.shown.consent || running.consented.contains(&user) || self.agreed.contains(&user)
+    }
+
+    /// Notes that a user is there; whether that is new.
+    pub(super) fn enters(&mut self, user: UserId) -> bool {
+        let new = !self.people.contains(&user);
+        if new {
+            self.people.push(user);
         }
+        new
+    }
+
+    /// A user is there no longer, and what they agreed to for that time is over.
+    pub(super) fn leaves(&mut self, user: UserId) {
+        self.people.retain(|known| *known != user);
+        self.agreed.retain(|known| *known != user);
+    }
+
+    /// Notes that a user who is there agrees to every recording.
+    pub(super) fn agree(&mut self, user: UserId) {
+        if self.people.contains(&user) && !self.agreed.contains(&user) {
+            self.agreed.push(user);
+        }
+    }
+
+    /// Notes whether a user agrees to the recording that runs here.
+    pub(super) fn consent(&mut self, user: UserId, consents: bool) {
+        let Some(running) = &mut self.recording else { return };
+        running.consented.retain(|known| *known != user);
+        if consents {
+            running.consented.push(user);
+        } else {
+            self.agreed.retain(|known| *known != user);
+        }
+    }
+
+    /// The name of a guest whose tracks the recording takes and whom its owner does not know yet.
+    pub(super) fn names(&mut self, by: &Publisher) -> Option<String> {
+        let running = self.recording.as_mut().filter(|running| running.capture.is_some())?;
+        if !by.user.is_guest() || running.named.contains(&by.who) {
+            return None;
+        }
+        running.named.push(by.who.clone());
+        Some(by.name.clone().unwrap_or_else(|| by.who.clone()))
     }
 }

@@ -72,6 +72,7 @@ pub(super) fn shown(record: &RecordingRecord) -> Recording {
         stop_reason: record.stop_reason,
         started_by: record.started_by,
         user_ids: record.members.clone(),
+        guests: record.guests.clone(),
         files: record.files.clone(),
         retention_until: record.retention_until,
     }

@@ -100,8 +100,15 @@ pub async fn recover(
     for record in store.open_recordings().await? {
         let (root, id, now) = (root.to_owned(), record.id, clock.now());
         let stopped_at = record.stopped_at.unwrap_or(now);
-        let found =
-            tokio::task::spawn_blocking(move || recorder::recover(&root, id, stopped_at)).await;
+        let found = tokio::task::spawn_blocking(move || {
+            // Before files of participants may make way for the mix.
+            let people = recorder::recorded(&root, id);
+            (recorder::recover(&root, id, stopped_at), people)
+        });
+        let (found, people) = match found.await {
+            Ok((found, people)) => (Ok(found), people.unwrap_or_default()),
+            Err(error) => (Err(error), Vec::new()),
+        };
         let files = match found {
             Ok(Ok(Found::Busy)) => continue,
             Ok(Ok(Found::Files(files))) => files,
@@ -111,11 +118,14 @@ pub async fn recover(
                 Vec::new()
             }
         };
-        let record = RecordingRecord {
+        let mut record = RecordingRecord {
             stopped_at: Some(stopped_at),
             stop_reason: Some(StopReason::Recovered),
             ..record
         };
+        for (user, name) in people {
+            record.holds(user, name);
+        }
         let mut machine = Machine::new(record, config);
         machine.finish(files, now);
         let over = machine.record();

@@ -99,6 +99,7 @@ impl Machine {
             Input::Begun => self.begun(),
             Input::NotBegun(why) => self.not_begun(why, at),
             Input::Recorder(RecorderEvent::Entered(user)) => self.entered(user, at),
+            Input::Recorder(RecorderEvent::Guest(name)) => self.takes_guest(name, at),
             Input::Recorder(RecorderEvent::Stopped(reason)) => self.stopped(reason, at),
             Input::Recorder(RecorderEvent::Finished { files, problem }) => {
                 self.finished(files, problem, at)
@@ -154,11 +155,17 @@ impl Machine {
         vec![self.persist_as(FactKind::RecordingFailed, at), Effect::Release, self.failed()]
     }
 
+    fn takes_guest(&mut self, name: String, at: Moment) -> Vec<Effect> {
+        if !self.record.holds(None, Some(name)) {
+            return Vec::new();
+        }
+        self.record.updated_at = at.now;
+        vec![self.persist()]
+    }
+
     fn entered(&mut self, user: UserId, at: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if !user.is_guest() && !self.record.members.contains(&user) {
-            self.record.members.push(user);
-            self.record.members.sort_unstable();
+        if !user.is_guest() && self.record.holds(Some(user), None) {
             self.record.updated_at = at.now;
             effects.push(self.persist());
         }
@@ -302,6 +309,7 @@ mod tests {
             call: Some(call),
             room: RoomId::of_call(call),
             members: vec![UserId::new(1).unwrap()],
+            guests: Vec::new(),
             mode: RecordingMode::Tracks,
             status: RecordingStatus::Recording,
             started_by: None,

@@ -225,6 +225,10 @@ impl Recordings {
 
     /// Has every recording deleted that a person may be in: at once, or as soon as it has ended.
     pub async fn erase(&self, user: UserId) -> Result<()> {
+        // Those who came just now may not be stored as members yet.
+        for running in self.shared.recorder.recordings_with(user) {
+            self.shared.owners.erase(running).await?;
+        }
         let mut before = None;
         loop {
             let (user, limit) = (Some(user), PAGE);
@@ -244,6 +248,16 @@ impl Recordings {
     /// The recording that runs in a room, as its participants see it.
     pub fn active(&self, room: &RoomId) -> Option<ActiveRecording> {
         self.shared.recorder.active(room)
+    }
+
+    /// As [`Self::active`] for one of them, and whether what they send is in it.
+    pub fn active_for(&self, room: &RoomId, user: UserId) -> Option<(ActiveRecording, bool)> {
+        self.shared.recorder.active_for(room, user)
+    }
+
+    /// A user who is in a room agrees to every recording of it while they are there.
+    pub fn agree(&self, room: &RoomId, user: UserId) {
+        self.shared.recorder.agree(room, user);
     }
 
     /// Ends all recordings and waits until their files are whole, for `patience` at most; what is not done then is recovered at
@@ -284,6 +298,7 @@ impl Shared {
             call: room.call(),
             room,
             members,
+            guests: Vec::new(),
             mode,
             status: RecordingStatus::Recording,
             started_by: by.filter(|user| !user.is_guest()),

@@ -1,5 +1,7 @@
 //! Recordings in a whole server over a store in memory, with taps that a test fills in place of a worker of the SFU.
 
+mod doors;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

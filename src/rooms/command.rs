@@ -10,8 +10,8 @@ use super::say::{Describe, Raise, React, SendData};
 use super::subscribe::{Answered, RestartIce, Subscribe};
 use super::unpublish::Unpublish;
 use super::whip::{OfferByHttp, PatchByHttp};
-use super::{Joined, Publishing, Resource, Result, Subscribed, Unpublished};
-use crate::event::room::{Participant, Room as ShownRoom, SessionDescription};
+use super::{Joined, ListedToken, Publishing, Resource, Result, Subscribed, Unpublished};
+use crate::event::room::{Ban, Participant, Room as ShownRoom, SessionDescription};
 use crate::ids::UserId;
 
 /// A request as it travels to the room and back.
@@ -67,6 +67,11 @@ commands! {
     MayRecord(super::open::MayRecord) -> (),
     Moderators(super::open::Moderators) -> Vec<UserId>,
     IssueToken(super::token::IssueToken) -> (),
+    ListTokens(super::token::ListTokens) -> Vec<ListedToken>,
+    RevokeToken(super::token::RevokeToken) -> (),
+    UseToken(super::token::UseToken) -> (),
+    ListBans(super::ban::ListBans) -> Vec<Ban>,
+    LiftBan(super::ban::LiftBan) -> (),
     Join(Join) -> Joined,
     Leave(super::leave::Leave) -> (),
     Has(super::leave::Has) -> (),

@@ -199,7 +199,9 @@ impl Directory {
     pub(super) fn token(&self, text: &str, now: Timestamp) -> Option<(IssuedToken, RoomKey)> {
         let hash = TokenHash::of(text);
         let index = self.index();
-        let found = index.tokens.get(&hash).filter(|(token, _)| token.until > now);
+        let found = index.tokens.get(&hash).filter(|(token, _)| {
+            token.until > now && token.not_before.is_none_or(|begin| begin <= now)
+        });
         found.cloned()
     }
 }

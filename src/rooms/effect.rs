@@ -31,8 +31,14 @@ pub(super) enum Effect {
     Media(Command),
     /// What the recorder is to know.
     Record(Record),
-    /// A room token that is stored before anything that follows; the reply is an error when it cannot be. `by` asked for it.
-    Persist { token: Box<RoomTokenRecord>, by: Option<UserId> },
+    /// A room token that is stored before anything that follows; the reply is an error when it cannot be, and the token what it was
+    /// before. `happened` is what `by` asked for.
+    Persist {
+        token: Box<RoomTokenRecord>,
+        before: Option<Box<RoomTokenRecord>>,
+        happened: Option<FactKind>,
+        by: Option<UserId>,
+    },
     /// A room token lets its bearers in from now on.
     Issue(IssuedToken),
     /// A room token lets nobody in any more.
@@ -80,11 +86,15 @@ pub(super) struct IssuedToken {
     pub(super) user: Option<UserId>,
     pub(super) name: Option<String>,
     pub(super) until: Timestamp,
+    pub(super) not_before: Option<Timestamp>,
+    /// Those who use it are counted.
+    pub(super) counted: bool,
 }
 
 impl From<&RoomTokenRecord> for IssuedToken {
     fn from(token: &RoomTokenRecord) -> Self {
-        let RoomTokenRecord { hash, user, until, .. } = *token;
-        Self { hash, user, name: token.name.clone(), until }
+        let RoomTokenRecord { hash, user, until, not_before, max_uses, .. } = *token;
+        let (name, counted) = (token.name.clone(), max_uses.is_some());
+        Self { hash, user, name, until, not_before, counted }
     }
 }

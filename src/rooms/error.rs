@@ -23,6 +23,9 @@ pub enum RoomError {
     /// As many as may be.
     #[error("The room has its {0} participants; wait until one leaves")]
     Full(usize),
+    /// As many viewers as may be.
+    #[error("The room has its {0} viewers (rooms.max_viewers); wait until one leaves")]
+    Audience(usize),
     /// As many rooms as may be.
     #[error("The server has its {0} rooms (rooms.max_rooms)")]
     TooMany(usize),
@@ -47,6 +50,15 @@ pub enum RoomError {
     /// Rights.
     #[error("Only a moderator of the room may do this")]
     NotAModerator,
+    /// Removed by a moderator.
+    #[error("You were removed from this room; a moderator has to lift the ban")]
+    Banned,
+    /// There is no such ban.
+    #[error("Nobody of that name is banned from this room")]
+    NoBan,
+    /// There is no such token.
+    #[error("There is no such token of this room, or it has ended")]
+    NoToken,
     /// A room token that is none.
     #[error("This room token is not valid, or no longer")]
     Token,
@@ -91,6 +103,15 @@ pub enum RoomError {
     /// More waits for the room than may.
     #[error("The room has too much before it; try again in a moment")]
     Busy,
+    /// What the account or the token holds already is all that it may.
+    #[error(transparent)]
+    Held(#[from] crate::ledger::Full),
+    /// More, faster than may be.
+    #[error(
+        "Too many {what} in this room: at most {per_second} a second, {burst} at once; try again in {retry_after_ms} ms"
+    )]
+    #[allow(missing_docs)]
+    TooFast { what: &'static str, per_second: u64, burst: u64, retry_after_ms: u64 },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -109,7 +130,7 @@ impl Failure for RoomError {
             Self::NotInRoom => Reason::NotFound,
             Self::NoTrack => Reason::TrackNotFound,
             Self::Exists => Reason::Conflict,
-            Self::Full(_) => Reason::RoomFull,
+            Self::Full(_) | Self::Audience(_) => Reason::RoomFull,
             Self::TooMany(_) => Reason::Unavailable,
             Self::Locked => Reason::RoomLocked,
             Self::Lobby => Reason::LobbyWait,
@@ -119,6 +140,8 @@ impl Failure for RoomError {
             Self::MayNotSendData => Reason::DataForbidden,
             Self::NotAModerator => Reason::NotAModerator,
             Self::Token => Reason::TokenInvalid,
+            Self::Banned => Reason::Forbidden,
+            Self::NoBan | Self::NoToken => Reason::NotFound,
             Self::Resume => Reason::ResumeFailed,
             Self::Stale { .. } => Reason::StaleRev,
             Self::Changed => Reason::PreconditionFailed,
@@ -129,6 +152,8 @@ impl Failure for RoomError {
             Self::Description(DescriptionError::Codec { .. }) => Reason::CodecUnsupported,
             Self::NothingInCommon { .. } => Reason::CodecUnsupported,
             Self::Busy => Reason::RoomBusy,
+            Self::TooFast { .. } => Reason::RateLimited,
+            Self::Held(full) => full.reason(),
             Self::Store(error) => error.reason(),
             Self::Draining => Reason::Draining,
         }
@@ -136,10 +161,14 @@ impl Failure for RoomError {
 
     fn details(&self) -> Option<serde_json::Value> {
         match self {
+            Self::Held(full) => full.details(),
             Self::Busy => Some(serde_json::json!({ "retryAfterMs": RETRY_MS })),
+            Self::TooFast { retry_after_ms, .. } => {
+                Some(serde_json::json!({ "retryAfterMs": retry_after_ms }))
+            }
             Self::Invalid(field, _) => Some(serde_json::json!({ "field": field })),
             Self::TooLarge { limit, .. } => Some(serde_json::json!({ "limit": limit })),
-            Self::TrackLimit(limit) | Self::Full(limit) => {
+            Self::TrackLimit(limit) | Self::Full(limit) | Self::Audience(limit) => {
                 Some(serde_json::json!({ "limit": limit }))
             }
             _ => None,

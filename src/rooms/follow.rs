@@ -70,7 +70,7 @@ impl Room {
 
     fn follow(&mut self, event: Media, now: Timestamp) {
         match event {
-            Media::Connected { peer, after_ms } => self.connected(peer, after_ms),
+            Media::Connected { peer, after_ms } => self.connected(peer, after_ms, now),
             Media::Gone { peer, reason } => self.gone(peer, reason, now),
             Media::Sent { track, layers } => self.sent(track, &layers, now),
             Media::Wanted { track, layers } => self.wanted(track, layers),
@@ -97,13 +97,19 @@ impl Room {
         })
     }
 
-    fn connected(&mut self, peer: PeerKey, after_ms: u32) {
+    fn connected(&mut self, peer: PeerKey, after_ms: u32, now: Timestamp) {
         let Some(member) = self.member_of(peer) else { return };
         let (id, before) = (member.id, member.shown().connection);
         if let Some(connection) = member.connection_of(peer) {
             connection.connected = true;
             tracing::info!(parent: &connection.span, after_ms, "media flows");
         }
+        // Of those who offered at the same time not all may find a place.
+        let entry = member.entry;
+        if entry == Entry::Whep && self.watching() > self.rules.max_viewers {
+            return self.remove(id, LeaveReason::Refused, now);
+        }
+        let Ok(member) = self.member(id) else { return };
         if member.shown().connection != before {
             self.announce_change(id);
         }

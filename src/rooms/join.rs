@@ -6,13 +6,14 @@ use super::connection::PeerConnection;
 use super::effect::{Effect, Stay};
 use super::machine::Room;
 use super::member::{Admission, Entry, Member};
-use super::right::Entrant;
+use super::right::{Entrant, Place};
 use super::rule::{Context, Rule};
 use super::{Result, RoomError, Rooms, check_metadata};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{Participant, Room as ShownRoom, RoomState};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, SessionId, UserId};
+use crate::store::TokenHash;
 
 /// Who wants to come in.
 #[derive(Clone, Debug)]
@@ -75,18 +76,21 @@ impl<'a> From<&'a JoinRequest> for Entrant<'a> {
 }
 
 /// See the module.
-pub(super) struct Join(pub(super) JoinRequest);
+pub(super) struct Join(pub(super) JoinRequest, pub(super) Place);
 
 impl Rooms {
     /// Somebody comes in.
     pub async fn join(&self, id: &RoomId, request: JoinRequest) -> Result<Joined> {
         check_metadata(request.metadata.as_ref())?;
         let (user, socket) = (request.user, request.socket);
+        let token = request.token.clone();
         let resumes = request.resume.is_some();
+        // Whoever goes on with a session has its place already.
+        let place = if resumes { Ok(None) } else { self.place(user, token.as_deref(), false) };
         if !resumes {
             self.open_by_entering(id, user).await?;
         }
-        let joined = match self.enter(id, user, Join(request)).await {
+        let joined = match self.enter(id, (user, token.as_deref()), Join(request, place)).await {
             Err(RoomError::NotFound) if resumes => Err(RoomError::Resume),
             joined => joined,
         };
@@ -104,13 +108,18 @@ impl Rule for Join {
     fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<Joined> {
         match &self.0.resume {
             Some(resume) => room.resume(&self.0, resume, with.now),
-            None => room.join(self.0, with),
+            None => room.join(self.0, self.1, with),
         }
     }
 }
 
 impl Room {
-    fn join(&mut self, request: JoinRequest, with: &mut Context<'_>) -> Result<Joined> {
+    fn join(
+        &mut self,
+        request: JoinRequest,
+        place: Place,
+        with: &mut Context<'_>,
+    ) -> Result<Joined> {
         let entry = Entry::Socket(Some(request.socket));
         let again = |member: &&mut Member| member.user == request.user && member.entry == entry;
         if let Some(member) = self.members.iter_mut().find(again) {
@@ -126,7 +135,7 @@ impl Room {
             self.reconcile_member(id);
             return self.joined(id);
         }
-        let member = self.admit(request, with)?;
+        let member = self.admit(request, place, with)?;
         let (id, waiting) = (member.id, member.waiting);
         self.enter(member);
         if waiting {
@@ -145,20 +154,20 @@ impl Room {
             Entry::Whip | Entry::Whep => None,
         };
         // In the room of a call one is in a call, whatever becomes of the call that one came by.
-        let in_call = self.invited.is_some() && socket.is_some();
+        let in_call = self.id.call().is_some() && socket.is_some();
         let stay = Stay { user: member.user, socket, in_call };
         self.effects.push(Effect::Enter(member.session, stay));
         self.members.push(member);
         self.empty_since = None;
     }
 
-    fn admit(&self, request: JoinRequest, with: &mut Context<'_>) -> Result<Member> {
+    fn admit(&self, request: JoinRequest, place: Place, with: &mut Context<'_>) -> Result<Member> {
         let entitled = self.entitled(&Entrant::from(&request), with.now)?;
         let token = entitled.token;
         if self.locked && !entitled.in_charge {
             return Err(RoomError::Locked);
         }
-        if self.members.len() >= self.most {
+        if self.taking_part() >= self.most {
             return Err(RoomError::Full(self.most));
         }
         let owner = self.owner == Some(request.user);
@@ -169,9 +178,11 @@ impl Room {
             secret: with.source.secret(),
             entry: Entry::Socket(Some(request.socket)),
             user: request.user,
+            named: name.is_some(),
             name: name.unwrap_or(request.name),
             at: with.now,
             right: entitled.right,
+            place: place?,
             until: entitled.until,
             operator: request.operator,
             permissions: token.map(|token| token.permissions.clone()).unwrap_or_default(),
@@ -188,7 +199,8 @@ impl Room {
         let own = |member: &&mut Member| {
             member.session == *session
                 && member.user == request.user
-                && member.secret == *secret
+                // The time that it takes to compare hashes says nothing of the secret.
+                && TokenHash::of(&member.secret) == TokenHash::of(secret)
                 && !member.waiting
                 && matches!(member.entry, Entry::Socket(_))
         };

@@ -11,16 +11,19 @@ use switchboard_media::{Codec, Command, Kind, RoomKey};
 use super::connection::PeerConnection;
 use super::effect::{Effect, Name, Record};
 use super::member::{Caller, Entry, Member};
+use super::pace::{Paces, Sent};
+use super::replay::Kept;
 use super::track::{Listed, Published, QUIET};
 use super::{Result, RoomError};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{
-    LeaveReason, Room as ShownRoom, RoomCloseReason, RoomClosed, RoomEvent, RoomLobby,
-    RoomParticipant, RoomTrackUnpublished, Stamp, TrackSource,
+    Ban, LeaveReason, Room as ShownRoom, RoomCloseReason, RoomClosed, RoomEvent, RoomParticipant,
+    RoomTrackUnpublished, TrackSource,
 };
 use crate::fact::FactKind;
 use crate::ids::{ParticipantId, RoomId, TrackId, UserId};
+use crate::ledger;
 use crate::recorder::Part;
 use crate::store::RoomTokenRecord;
 
@@ -35,17 +38,23 @@ pub(super) const UNUSED: Duration = Duration::from_secs(600);
 pub(super) struct Rules {
     /// What this process shows to every client.
     pub(super) endpoint: Endpoint,
-    /// Participants of one room together with viewers by WHEP.
+    /// Viewers by WHEP of one room.
     pub(super) max_viewers: usize,
     /// Tracks that one participant may publish.
     pub(super) tracks_per_participant: usize,
     /// Bytes of events that are kept for each participant.
     pub(super) replay_bytes: usize,
+    /// The same for all participants of a room together.
+    pub(super) room_replay_bytes: usize,
+    /// How much participants may send to each other.
+    pub(super) paces: Paces,
 }
 
 /// How a room begins.
 pub(super) struct Opening {
     pub(super) id: RoomId,
+    /// What it takes of what its owner may have open.
+    pub(super) place: Option<ledger::Entry>,
     pub(super) key: RoomKey,
     pub(super) at: Timestamp,
     pub(super) owner: Option<UserId>,
@@ -63,6 +72,7 @@ pub(super) struct Opening {
 pub(super) struct Room {
     pub(super) rules: Arc<Rules>,
     pub(super) id: RoomId,
+    _place: Option<ledger::Entry>,
     pub(super) key: RoomKey,
     pub(super) name: Option<String>,
     pub(super) owner: Option<UserId>,
@@ -72,7 +82,9 @@ pub(super) struct Room {
     pub(super) lobby: bool,
     pub(super) most: usize,
     pub(super) codecs: Vec<Codec>,
-    /// Who may come in without a token: everybody, or the people of a call.
+    /// Who was removed and may not come back.
+    pub(super) bans: Vec<Ban>,
+    /// Who may come in without a token besides the owner: everybody, or these.
     pub(super) invited: Option<Vec<UserId>>,
     pub(super) tokens: Vec<RoomTokenRecord>,
     pub(super) members: Vec<Member>,
@@ -87,6 +99,10 @@ pub(super) struct Room {
     /// Members about whose reception something is to be decided, the first first.
     pub(super) queue: VecDeque<ParticipantId>,
     pub(super) effects: Vec<Effect>,
+    /// What is kept for sessions that are lost.
+    pub(super) kept: Kept,
+    /// How much each user has sent.
+    pub(super) sent: Sent,
     over: bool,
     /// How often it was decided about one track for one member, and how often an event was encoded, for tests.
     #[cfg(test)]
@@ -99,6 +115,7 @@ pub(super) struct Room {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Counts {
     pub(super) participants: usize,
+    pub(super) viewers: usize,
     /// Tracks that are published: of sound, of pictures.
     pub(super) published: [usize; 2],
     /// Sections that show one: of sound, of pictures.
@@ -108,14 +125,18 @@ pub(super) struct Counts {
 impl Room {
     /// A room with nobody in it.
     pub(super) fn new(opening: Opening, rules: Arc<Rules>) -> Self {
-        let Opening { id, key, at, owner, invited, name, .. } = opening;
+        let Opening { id, place, key, at, owner, invited, name, .. } = opening;
         let Opening { expires_at, lobby, most, codecs, tokens, .. } = opening;
         let created = Effect::Fact(FactKind::RoomCreated, owner, Value::Null);
         let issued = tokens.iter().map(|token| Effect::Issue(token.into()));
         let effects = [Effect::Record(Record::Open), created].into_iter().chain(issued).collect();
+        let kept = Kept::new(rules.replay_bytes, rules.room_replay_bytes);
         Self {
             rules,
+            kept,
+            sent: Sent::default(),
             id,
+            _place: place,
             key,
             name,
             owner,
@@ -125,6 +146,7 @@ impl Room {
             lobby,
             most,
             codecs,
+            bans: Vec::new(),
             invited,
             tokens,
             members: Vec::new(),
@@ -166,7 +188,14 @@ impl Room {
             let quiet = self.tracks.values().filter_map(|track| track.quiet_since);
             quiet.map(|since| since.after(QUIET)).filter(|at| *at > self.refilled).min()
         });
-        let ends = [lost, empty, self.expires_at, self.first_end(), quiet.flatten()];
+        let ends = [
+            lost,
+            empty,
+            self.expires_at,
+            self.first_end(),
+            self.first_unconnected(),
+            quiet.flatten(),
+        ];
         ends.into_iter().flatten().min()
     }
 
@@ -176,6 +205,7 @@ impl Room {
         let lost: Vec<_> = self.members.iter().filter(is_lost).map(|member| member.id).collect();
         lost.into_iter().for_each(|member| self.remove(member, LeaveReason::Network, now));
         self.end_rights(now);
+        self.end_unconnected(now);
         let empty = match self.empty_since {
             Some(since) => now.since(since) >= EMPTY,
             None => self.members.is_empty() && now.since(self.created_at) >= UNUSED,
@@ -206,7 +236,8 @@ impl Room {
             locked: self.locked,
             lobby: self.lobby,
             max_participants: self.most,
-            participants: self.present().count(),
+            participants: self.participants().count(),
+            viewers: self.watching(),
             tracks: self.tracks.len(),
             codecs: self.codecs.iter().map(|codec| codec.name()).collect(),
             spotlight: self
@@ -216,7 +247,8 @@ impl Room {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let mut counts = Counts { participants: self.present().count(), ..Counts::default() };
+        let (participants, viewers) = (self.participants().count(), self.watching());
+        let mut counts = Counts { participants, viewers, ..Counts::default() };
         let count = |[sound, pictures]: &mut [usize; 2], track: &Listed| {
             *(if track.format.codec.kind() == Kind::Audio { sound } else { pictures }) += 1;
         };
@@ -249,56 +281,8 @@ impl Room {
         if member.waiting { Err(RoomError::Lobby) } else { Ok(member) }
     }
 
-    /// Sends an event to everybody but one, encoded once.
-    pub(super) fn notify(
-        &mut self,
-        but: Option<ParticipantId>,
-        event: impl FnOnce(Stamp) -> Event,
-    ) {
-        self.notify_where(|member| Some(member.id) != but, event);
-    }
-
-    /// Sends an event to those of the members that `chosen` names, encoded once.
-    pub(super) fn notify_where(
-        &mut self,
-        chosen: impl Fn(&Member) -> bool,
-        event: impl FnOnce(Stamp) -> Event,
-    ) {
-        let Self { members, effects, rules, .. } = self;
-        let listens =
-            |it: &&mut Member| !it.waiting && matches!(it.entry, Entry::Socket(_)) && chosen(it);
-        let mut receivers = members.iter_mut().filter(listens).peekable();
-        if receivers.peek().is_none() {
-            return;
-        }
-        let event = Arc::new(RoomEvent::new(event));
-        receivers.for_each(|member| member.notify(&event, rules.replay_bytes, effects));
-        #[cfg(test)]
-        {
-            self.encoded += 1;
-        }
-    }
-
-    /// Sends an event to one member.
-    pub(super) fn notify_member(&mut self, id: ParticipantId, event: impl FnOnce(Stamp) -> Event) {
-        let Self { members, effects, rules, .. } = self;
-        if let Some(member) = members.iter_mut().find(|member| member.id == id) {
-            member.notify_alone(event, rules.replay_bytes, effects);
-        }
-    }
-
     pub(super) fn media(&mut self, command: Command) {
         self.effects.push(Effect::Media(command));
-    }
-
-    /// Sends the moderators who waits in the lobby.
-    pub(super) fn notify_lobby(&mut self) {
-        let waiting = self.members.iter().filter(|member| member.waiting).map(Member::shown);
-        let waiting: Vec<_> = waiting.collect();
-        self.notify_where(
-            |member| member.moderator,
-            |stamp| Event::RoomLobby(RoomLobby { stamp, waiting }),
-        );
     }
 
     /// Notes for later that a member came in.
@@ -385,6 +369,7 @@ impl Room {
     pub(super) fn remove(&mut self, gone: ParticipantId, reason: LeaveReason, now: Timestamp) {
         let Some(place) = self.members.iter().position(|member| member.id == gone) else { return };
         let member = self.members.remove(place);
+        self.sent.shrink(&self.rules.paces, now);
         self.effects.push(Effect::Leave(member.session));
         member.connections().for_each(|connection| self.hang_up(connection));
         if self.members.is_empty() {
@@ -413,10 +398,11 @@ impl Room {
 
     /// Ends the room for everybody.
     pub(super) fn close(&mut self, reason: RoomCloseReason) {
-        let Self { members, effects, rules, .. } = self;
+        let Self { members, effects, kept, .. } = self;
         let closed = |stamp| Event::RoomClosed(RoomClosed { stamp, reason });
         let closed = Arc::new(RoomEvent::new(closed));
-        members.iter_mut().for_each(|it| it.notify(&closed, rules.replay_bytes, effects));
+        kept.push(&closed);
+        members.iter_mut().for_each(|it| it.notify(&closed, kept, effects));
         for member in std::mem::take(&mut self.members) {
             member.connections().for_each(|connection| self.hang_up(connection));
             self.effects.push(Effect::Leave(member.session));

@@ -1,6 +1,6 @@
 //! Somebody in a room, with the events that are kept in case its connection is lost.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -8,16 +8,15 @@ use switchboard_media::{PeerKey, TrackKey};
 
 use super::connection::PeerConnection;
 use super::effect::Effect;
-use super::right::Right;
+use super::replay::{Kept, Replay};
 use super::track::Published;
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{Connectivity, Participant, Permissions, RoomEvent, Stamp};
 use crate::ids::{ParticipantId, RoomSessionId, SessionId, TrackId, UserId};
+use crate::ledger;
 use crate::recorder::Publisher;
-
-/// Events that are kept for a session that was lost.
-const REPLAY: usize = 500;
+use crate::store::TokenHash;
 
 /// How somebody came in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,6 +25,17 @@ pub(super) enum Entry {
     Socket(Option<SessionId>),
     Whip,
     Whep,
+}
+
+/// By what somebody was let in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Right {
+    /// The room is open to the account.
+    Invited,
+    /// A room token.
+    Token(TokenHash),
+    /// Operators may enter everywhere.
+    Operator,
 }
 
 /// A user in a session of a room.
@@ -56,8 +66,12 @@ pub(super) struct Admission {
     pub(super) entry: Entry,
     pub(super) user: UserId,
     pub(super) name: String,
+    /// The name was given by a token.
+    pub(super) named: bool,
     pub(super) at: Timestamp,
     pub(super) right: Right,
+    /// What it takes of what its account or token may hold.
+    pub(super) place: Option<ledger::Entry>,
     pub(super) until: Option<Timestamp>,
     pub(super) operator: bool,
     pub(super) permissions: Permissions,
@@ -75,8 +89,13 @@ pub(super) struct Member {
     pub(super) entry: Entry,
     pub(super) user: UserId,
     pub(super) name: String,
+    /// The name was given by a token.
+    pub(super) named: bool,
     pub(super) joined_at: Timestamp,
     pub(super) right: Right,
+    /// Held, and given back with the member.
+    #[allow(dead_code)]
+    pub(super) place: Option<ledger::Entry>,
     /// When its right ends.
     pub(super) until: Option<Timestamp>,
     pub(super) operator: bool,
@@ -115,8 +134,10 @@ impl Member {
             entry,
             user,
             name,
+            named: admission.named,
             joined_at: at,
             right: admission.right,
+            place: admission.place,
             until: admission.until,
             operator: admission.operator,
             permissions: admission.permissions,
@@ -150,18 +171,18 @@ impl Member {
 
     /// The number of the last event.
     pub(super) fn seq(&self) -> u64 {
-        self.replay.seq
+        self.replay.seq()
     }
 
-    /// Sends this participant an event, and keeps it within `bytes` in case the connection is lost.
+    /// Sends this participant the event that was kept last, and keeps it in case the connection is lost.
     pub(super) fn notify(
         &mut self,
         event: &Arc<RoomEvent>,
-        bytes: usize,
+        kept: &Kept,
         effects: &mut Vec<Effect>,
     ) {
         let Entry::Socket(socket) = self.entry else { return };
-        let seq = self.replay.push(event, bytes);
+        let seq = self.replay.push(event, kept);
         if socket.is_some() {
             effects.push(Effect::Notify { session: self.session, seq, event: Arc::clone(event) });
         }
@@ -171,11 +192,13 @@ impl Member {
     pub(super) fn notify_alone(
         &mut self,
         event: impl FnOnce(Stamp) -> Event,
-        bytes: usize,
+        kept: &mut Kept,
         effects: &mut Vec<Effect>,
     ) {
         if matches!(self.entry, Entry::Socket(_)) {
-            self.notify(&Arc::new(RoomEvent::new(event)), bytes, effects);
+            let event = Arc::new(RoomEvent::new(event));
+            kept.push(&event);
+            self.notify(&event, kept, effects);
         }
     }
 
@@ -185,9 +208,14 @@ impl Member {
         let Some(missed) = self.replay.after(last) else { return false };
         effects.extend(missed.map(|(seq, event)| {
             let event = Arc::clone(event);
-            Effect::Notify { session, seq: *seq, event }
+            Effect::Notify { session, seq, event }
         }));
         true
+    }
+
+    /// Forgets what is kept for it and no longer for the room.
+    pub(super) fn forget(&mut self, kept: &Kept) {
+        self.replay.forget(kept);
     }
 
     pub(super) fn shown(&self) -> Participant {
@@ -211,6 +239,11 @@ impl Member {
             connection,
             metadata: self.metadata.clone(),
         }
+    }
+
+    /// Whether media has flowed.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connections().any(|connection| connection.connected)
     }
 
     /// As the recorder knows it.
@@ -249,81 +282,6 @@ impl Member {
     /// Bytes of the events that are kept for it.
     #[cfg(test)]
     pub(super) fn kept_bytes(&self) -> usize {
-        self.replay.bytes
-    }
-}
-
-/// The last events of a session. They are shared with everybody who got the same.
-#[derive(Default)]
-struct Replay {
-    seq: u64,
-    events: VecDeque<(u64, Arc<RoomEvent>)>,
-    bytes: usize,
-}
-
-impl Replay {
-    fn push(&mut self, event: &Arc<RoomEvent>, most: usize) -> u64 {
-        self.seq += 1;
-        self.bytes += event.bytes();
-        self.events.push_back((self.seq, Arc::clone(event)));
-        while self.events.len() > REPLAY || self.bytes > most {
-            let Some((_, oldest)) = self.events.pop_front() else { break };
-            self.bytes -= oldest.bytes();
-        }
-        self.seq
-    }
-
-    /// What came after `last`; `None` when not all of it is kept.
-    fn after(&self, last: u64) -> Option<impl Iterator<Item = &(u64, Arc<RoomEvent>)>> {
-        let kept = self.events.front().map_or(self.seq, |(seq, _)| seq - 1);
-        (last >= kept).then(|| self.events.iter().filter(move |(seq, _)| *seq > last))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::room::{RoomData, RoomHand};
-
-    fn data(bytes: usize) -> Arc<RoomEvent> {
-        let participant_id = ParticipantId::new(uuid::Uuid::nil());
-        let (topic, payload) = (String::new(), Value::String("x".repeat(bytes)));
-        Arc::new(RoomEvent::new(|stamp| {
-            Event::RoomData(Box::new(RoomData { stamp, participant_id, topic, payload }))
-        }))
-    }
-
-    fn kept(replay: &Replay, last: u64) -> Option<Vec<u64>> {
-        replay.after(last).map(|events| events.map(|(seq, _)| *seq).collect())
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded_in_bytes_and_in_events() {
-        let mut replay = Replay::default();
-        for _ in 0..40 {
-            replay.push(&data(10_000), 100_000);
-            assert!(replay.bytes <= 100_000);
-        }
-        assert_eq!(replay.events.len(), 9);
-        assert_eq!(kept(&replay, 38), Some(vec![39, 40]));
-        assert_eq!(kept(&replay, 31), Some((32..=40).collect()));
-        assert_eq!(kept(&replay, 30), None, "the 31st is gone");
-        replay.push(&data(200_000), 100_000);
-        assert_eq!(
-            (replay.bytes, replay.events.len()),
-            (0, 0),
-            "one that is too large is not kept"
-        );
-        assert_eq!((kept(&replay, 41), kept(&replay, 40)), (Some(vec![]), None));
-
-        let participant_id = ParticipantId::new(uuid::Uuid::nil());
-        let small = |stamp| Event::RoomHand(RoomHand { stamp, participant_id, raised: true });
-        let small = Arc::new(RoomEvent::new(small));
-        for _ in 0..600 {
-            replay.push(&small, 100_000);
-        }
-        assert_eq!(replay.events.len(), REPLAY);
-        let bytes: usize = replay.events.iter().map(|(_, event)| event.bytes()).sum();
-        assert_eq!(replay.bytes, bytes);
+        self.replay.bytes()
     }
 }

@@ -3,6 +3,7 @@
 //! Each room is a machine (`machine::Room`) that a task of its own owns (`task`). [`Rooms`] finds the task of a room and asks it: a
 //! file each has the request, its limits and its rule.
 
+mod ban;
 mod command;
 mod connection;
 mod directory;
@@ -18,9 +19,12 @@ mod member;
 mod moderate;
 mod mute;
 mod names;
+mod notify;
 mod open;
+mod pace;
 mod publish;
 mod reconcile;
+mod replay;
 mod right;
 mod rule;
 mod say;
@@ -38,6 +42,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use switchboard_media::{Description, Event as Media, RoomKey};
 
+pub use self::ban::Banned;
 use self::command::Request;
 use self::directory::Directory;
 use self::effect::{IssuedToken, Name};
@@ -52,7 +57,7 @@ pub use self::open::{RoomChange, RoomSpec};
 pub use self::publish::{PublishedTrack, Publishing, TrackSpec, Unsent};
 pub use self::subscribe::Subscribed;
 use self::task::Outside;
-pub use self::token::{CredentialBounds, Guest, RoomTokenSpec};
+pub use self::token::{CredentialBounds, Guest, Issued, ListedToken, RoomTokenSpec};
 pub use self::unpublish::Unpublished;
 pub use self::whip::{Resource, Side, Visitor};
 use crate::clock::{Clock, Timestamp};
@@ -62,6 +67,7 @@ use crate::event::recording::ActiveRecording;
 use crate::event::room::Room as ShownRoom;
 use crate::ids::{RecordingId, RoomId, RoomSessionId, SessionId, UserId};
 use crate::incall::InCall;
+use crate::ledger::{Holder, Ledger, Resource as Held};
 use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::sfu::{Notices, Sfu};
@@ -81,6 +87,8 @@ pub struct Stats {
     pub rooms: usize,
     /// Participants, those who came by HTTP included.
     pub participants: usize,
+    /// Viewers by WHEP that are connected.
+    pub viewers: usize,
     /// Tracks that are published: of sound, of pictures.
     pub published: [usize; 2],
     /// Sections that show one: of sound, of pictures.
@@ -92,6 +100,7 @@ pub struct Rooms {
     outside: Arc<Outside>,
     rules: Arc<Rules>,
     config: config::Rooms,
+    ledger: Arc<Ledger>,
     sdp_bytes: usize,
 }
 
@@ -104,17 +113,21 @@ impl Rooms {
         (sfu, recorder, relay): (Arc<Sfu>, Arc<Recorder>, Arc<Relay>),
         delivery: Arc<Delivery>,
         in_call: Arc<InCall>,
+        ledger: Arc<Ledger>,
     ) -> Self {
+        let paces = pace::Paces::new(&config.limits);
         let (sdp_bytes, config) = (config.limits.sdp_bytes, config.rooms.clone());
         let rules = Rules {
             endpoint: sfu.server().endpoint().clone(),
             max_viewers: config.max_viewers,
             tracks_per_participant: config.tracks_per_participant,
             replay_bytes: config.replay_bytes,
+            room_replay_bytes: config.room_replay_bytes,
+            paces,
         };
         let directory = Directory::default();
         let outside = Outside { clock, store, sfu, recorder, relay, delivery, in_call, directory };
-        Self { outside: Arc::new(outside), rules: Arc::new(rules), config, sdp_bytes }
+        Self { outside: Arc::new(outside), rules: Arc::new(rules), config, ledger, sdp_bytes }
     }
 
     /// Opens a room.
@@ -127,7 +140,9 @@ impl Rooms {
             Some(id) => id.clone(),
             None => RoomId::fresh(self.outside.clock.id()),
         };
-        self.open_for(id, owner, None, spec).await
+        open::check_members(spec.members.as_ref())?;
+        let invited = spec.members.clone().or_else(|| self.invites_by_default());
+        self.open_for(id, owner, invited, spec).await
     }
 
     async fn open_for(
@@ -142,6 +157,7 @@ impl Rooms {
             Some(names) => names::codecs(names)?,
         };
         let most = self.most(spec.max_participants)?;
+        let place = self.place_for_room(owner)?;
         let tokens = self.stored_tokens(&id).await?;
         let server = self.outside.sfu.server();
         let key = server.open_room();
@@ -152,6 +168,7 @@ impl Rooms {
         }
         let opening = Opening {
             id,
+            place,
             key,
             at: self.now(),
             owner,
@@ -169,6 +186,12 @@ impl Rooms {
         handle.ask(open::Look::by_operator()).await
     }
 
+    /// What a room takes of what its owner may have open.
+    fn place_for_room(&self, owner: Option<UserId>) -> Result<Option<crate::ledger::Entry>> {
+        let held = owner.map(|owner| self.ledger.hold(Held::Room, Holder::User(owner)));
+        Ok(held.transpose()?)
+    }
+
     /// Tokens of a room that was open when the server stopped.
     async fn stored_tokens(&self, id: &RoomId) -> Result<Vec<RoomTokenRecord>> {
         if id.call().is_some() || self.outside.directory.room(id).is_some() {
@@ -178,6 +201,11 @@ impl Rooms {
         let mut tokens = self.outside.store.room_tokens(id.clone()).await?;
         tokens.retain(|token| token.until > now);
         Ok(tokens)
+    }
+
+    /// Who may enter a room without a token besides its owner, where nobody has said so: everybody, or nobody.
+    fn invites_by_default(&self) -> Option<Vec<UserId>> {
+        (self.config.join == config::RoomJoin::Members).then(Vec::new)
     }
 
     fn most(&self, wanted: Option<usize>) -> Result<usize> {
@@ -203,7 +231,8 @@ impl Rooms {
         if !opens || self.outside.directory.room(id).is_some() {
             return Ok(());
         }
-        match self.open_for(id.clone(), Some(user), None, &RoomSpec::default()).await {
+        let invited = self.invites_by_default();
+        match self.open_for(id.clone(), Some(user), invited, &RoomSpec::default()).await {
             Ok(_) | Err(RoomError::Exists) => Ok(()),
             Err(error) => Err(error),
         }
@@ -317,6 +346,7 @@ impl Rooms {
             let counts = handle.counts();
             stats.rooms += 1;
             stats.participants += counts.participants;
+            stats.viewers += counts.viewers;
             let sums = [&mut stats.published, &mut stats.shown].into_iter().flatten();
             let counts = [counts.published, counts.shown].into_iter().flatten();
             sums.zip(counts).for_each(|(sum, count)| *sum += count);

@@ -7,7 +7,7 @@ use super::{Result, RoomError, Rooms};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{
-    LeaveReason, ModerationAction, Participant, Permissions, RoomCloseReason, RoomModerated,
+    Ban, LeaveReason, ModerationAction, Participant, Permissions, RoomCloseReason, RoomModerated,
     RoomParticipant, RoomSpotlight, TrackKind, TrackSource,
 };
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, TrackId, UserId};
@@ -18,8 +18,15 @@ use crate::policy::{Relation, Verb, may};
 pub enum Moderation {
     /// Mutes the tracks of this kind, or all.
     Mute(ParticipantId, Option<TrackKind>),
-    /// Removes a participant.
-    Kick(ParticipantId, Option<String>),
+    /// Removes a participant, which may not come back where it is banned.
+    Kick {
+        /// Whom.
+        who: ParticipantId,
+        /// Why, in words.
+        reason: Option<String>,
+        /// Until a moderator says otherwise.
+        ban: bool,
+    },
     /// Changes what a participant may do.
     Permit(ParticipantId, Grant),
     /// Lets somebody in from the lobby, or not.
@@ -98,6 +105,10 @@ impl Rule for Moderate {
     type Reply = Option<Participant>;
 
     fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<Option<Participant>> {
+        let user = match self.by {
+            By::Outside(me) => me,
+            By::Participant(caller) => Some(caller.user),
+        };
         let by = match self.by {
             By::Outside(me) => room.owned(me).map(|()| None)?,
             By::Participant(caller) => {
@@ -109,7 +120,7 @@ impl Rule for Moderate {
                 Some(member.id)
             }
         };
-        room.moderate(by, self.what, with.now)
+        room.moderate(by, user, self.what, with.now)
     }
 }
 
@@ -117,6 +128,7 @@ impl Room {
     fn moderate(
         &mut self,
         by: Option<ParticipantId>,
+        user: Option<UserId>,
         what: Moderation,
         now: Timestamp,
     ) -> Result<Option<Participant>> {
@@ -133,10 +145,16 @@ impl Room {
                 self.close(RoomCloseReason::Ended);
                 return Ok(None);
             }
-            Moderation::Kick(who, reason) => {
-                let shown = self.member(who)?.shown();
+            Moderation::Kick { who, reason, ban } => {
+                let member = self.member(who)?;
+                let (shown, user_id, right) = (member.shown(), member.user, member.right);
                 self.notify_moderated(who, ModerationAction::Kick, by, reason);
                 self.remove(who, LeaveReason::Kicked, now);
+                if ban {
+                    let (participant_id, name) = (who, shown.name.clone());
+                    let ban = Ban { user_id, participant_id, name, banned_at: now };
+                    self.ban(ban, right, user, now);
+                }
                 return Ok(Some(shown));
             }
             Moderation::Admit(who, false) => {

@@ -30,6 +30,8 @@ pub struct RoomSpec {
     pub codecs: Option<Vec<String>>,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// Who may come in without a token, 1000 accounts at most; when left out `rooms.join` says whether anybody may.
+    pub members: Option<Vec<UserId>>,
 }
 
 /// What is to be otherwise in a room.
@@ -44,6 +46,8 @@ pub struct RoomChange {
     pub max_participants: Option<usize>,
     /// Its name for people.
     pub name: Option<Short<128>>,
+    /// Who may come in without a token from now on; those who could and cannot any more leave.
+    pub members: Option<Vec<UserId>>,
 }
 
 /// Looks at a room; `me` is none for an operator.
@@ -110,6 +114,7 @@ impl Rooms {
         me: Option<UserId>,
         change: RoomChange,
     ) -> Result<ShownRoom> {
+        check_members(change.members.as_ref())?;
         let most = change.max_participants.map(|most| self.most(Some(most))).transpose()?;
         self.ask(id, Alter { me, change, most }).await
     }
@@ -143,6 +148,19 @@ impl Rooms {
     }
 }
 
+/// Accounts that may be named as members of a room.
+const MEMBERS: usize = 1000;
+
+pub(super) fn check_members(members: Option<&Vec<UserId>>) -> Result<()> {
+    match members.map(Vec::len) {
+        Some(named) if named > MEMBERS => {
+            let why = format!("members names {named} accounts, {MEMBERS} at most; use room tokens");
+            Err(RoomError::Invalid("members", why))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Look {
     pub(super) fn by_operator() -> Self {
         Self { me: None }
@@ -173,6 +191,7 @@ impl Room {
             () if self.owner == Some(user) => Relation::Owner,
             () if sessions().any(|member| member.moderator) => Relation::Moderator,
             () if sessions().next().is_some() => Relation::Member,
+            () if self.invited.as_ref().is_some_and(|it| it.contains(&user)) => Relation::Member,
             () => Relation::Stranger,
         }
     }
@@ -199,7 +218,7 @@ impl Rule for People {
 impl Rule for Alter {
     type Reply = ShownRoom;
 
-    fn carry_out(self, room: &mut Room, _: &mut Context<'_>) -> Result<ShownRoom> {
+    fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<ShownRoom> {
         let Self { me, change, most } = self;
         room.owned(me)?;
         room.locked = change.locked.unwrap_or(room.locked);
@@ -207,6 +226,10 @@ impl Rule for Alter {
         room.most = most.unwrap_or(room.most);
         if let Some(name) = change.name {
             room.name = Some(name.into_string());
+        }
+        if let Some(members) = change.members {
+            room.invited = Some(members);
+            room.end_uninvited(with.now);
         }
         Ok(room.shown())
     }

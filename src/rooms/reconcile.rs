@@ -119,7 +119,7 @@ impl Room {
 
     /// Makes the sections of a member show what it wants of `tracks`, and offers that.
     fn arrange(&mut self, at: usize, tracks: &BTreeSet<TrackId>) {
-        let Self { members, tracks: listed, effects, rules, key, .. } = self;
+        let Self { members, tracks: listed, effects, kept, key, .. } = self;
         let Some(member) = members.get_mut(at) else { return };
         for &track in tracks {
             let wanted = wanted(member, listed.get(&track)).copied();
@@ -142,7 +142,7 @@ impl Room {
                         false => Event::RoomTrackResumed(flow),
                     }
                 };
-                member.notify_alone(flow, rules.replay_bytes, effects);
+                member.notify_alone(flow, kept, effects);
             }
         }
         let Some(connection) = member.subscribe.as_mut() else { return };
@@ -158,7 +158,7 @@ impl Room {
         let tracks = shows.collect();
         let offer = SessionDescription { kind: "offer".into(), sdp };
         let event = |stamp| Event::RoomOffer(Box::new(RoomOffer { stamp, rev, offer, tracks }));
-        member.notify_alone(event, rules.replay_bytes, effects);
+        member.notify_alone(event, kept, effects);
     }
 
     /// Fills the sections of a WHEP viewer with tracks, participant after participant. What is silent gives its section to what

@@ -4,24 +4,14 @@ use super::command::Request;
 use super::effect::Effect;
 use super::follow::Notice;
 use super::machine::Room;
-use super::member::{Entry, Member};
+use super::member::{Entry, Member, Right};
 use super::{Result, RoomError, Rooms};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::room::{LeaveReason, RoomLeft, RoomParticipant};
 use crate::ids::{ParticipantId, RoomId, SessionId, UserId};
+use crate::ledger::{self, Full, Holder, Resource as Held};
 use crate::store::{RoomTokenRecord, TokenHash};
-
-/// By what somebody was let in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Right {
-    /// The room is open to the account.
-    Invited,
-    /// A room token.
-    Token(TokenHash),
-    /// Operators may enter everywhere.
-    Operator,
-}
 
 /// Who asks to be let in, by whichever way.
 pub(super) struct Entrant<'a> {
@@ -31,6 +21,9 @@ pub(super) struct Entrant<'a> {
     /// When what it showed to the server ends.
     pub(super) until: Option<Timestamp>,
 }
+
+/// What an entrant takes of what its account or its token may hold, or why there is nothing left of that.
+pub(super) type Place = std::result::Result<Option<ledger::Entry>, Full>;
 
 /// What an entrant may do in the room.
 pub(super) struct Entitled<'a> {
@@ -74,13 +67,29 @@ impl Rooms {
 }
 
 impl Rooms {
+    /// What somebody takes who comes in: of its account, or of the token that lets a guest in.
+    pub(super) fn place(&self, user: UserId, token: Option<&str>, views: bool) -> Place {
+        let (resource, holder) = match token {
+            Some(token) if user.is_guest() => {
+                let resource = if views { Held::BearerViewer } else { Held::Bearer };
+                (resource, Holder::Token(TokenHash::of(token)))
+            }
+            // Without a token no guest comes in.
+            _ if user.is_guest() => return Ok(None),
+            _ if views => (Held::Viewer, Holder::User(user)),
+            _ => (Held::Participant, Holder::User(user)),
+        };
+        self.ledger.hold(resource, holder).map(Some)
+    }
+
     /// Lets an account in, unless it is ended while its request is on its way: the room has it leave then.
     pub(super) async fn enter<R: Request>(
         &self,
         id: &RoomId,
-        user: UserId,
+        (user, token): (UserId, Option<&str>),
         request: R,
     ) -> Result<R::Reply> {
+        self.use_token(id, token, user).await?;
         let handle = self.outside.directory.room(id).ok_or(RoomError::NotFound)?;
         let before = self.outside.directory.endings();
         let entered = handle.ask(request).await?;
@@ -96,6 +105,9 @@ impl Room {
     /// By what right somebody may come in.
     pub(super) fn entitled(&self, entrant: &Entrant<'_>, now: Timestamp) -> Result<Entitled<'_>> {
         let Entrant { user, operator, token, until } = *entrant;
+        if !operator && self.is_banned(user) {
+            return Err(RoomError::Banned);
+        }
         let token = self.token(token, user, now)?;
         let right = match token {
             _ if self.owner == Some(user) => Right::Invited,
@@ -110,7 +122,7 @@ impl Room {
     }
 
     /// Whether an account needs no token.
-    fn invites(&self, user: UserId) -> bool {
+    pub(super) fn invites(&self, user: UserId) -> bool {
         self.owner == Some(user)
             || self.invited.as_ref().is_none_or(|people| people.contains(&user))
     }
@@ -154,6 +166,14 @@ impl Room {
         self.withdraw(hash);
         self.effects.push(Effect::Revoke(hash));
         self.end_members(|it| it.right == Right::Token(hash), LeaveReason::Revoked, now);
+    }
+
+    /// Has those leave who were let in as the people of the room and are none of them any more.
+    pub(super) fn end_uninvited(&mut self, now: Timestamp) {
+        let people: Vec<_> = self.members.iter().map(|it| it.user).collect();
+        let others: Vec<_> = people.into_iter().filter(|user| !self.invites(*user)).collect();
+        let over = |it: &Member| it.right == Right::Invited && others.contains(&it.user);
+        self.end_members(over, LeaveReason::Revoked, now);
     }
 
     /// Notes whether an account is an operator's.

@@ -30,6 +30,8 @@ pub(super) struct SendData {
     pub(super) by: Caller,
     pub(super) topic: String,
     pub(super) payload: Value,
+    /// Bytes of the payload as JSON.
+    pub(super) bytes: usize,
     pub(super) to: Option<Vec<ParticipantId>>,
 }
 
@@ -65,7 +67,7 @@ impl Rooms {
             return Err(RoomError::Invalid("payload", why));
         }
         let by = Caller { user, session };
-        self.ask_session(session, SendData { by, topic, payload, to }).await
+        self.ask_session(session, SendData { by, topic, payload, bytes, to }).await
     }
 
     /// Says something of oneself.
@@ -93,8 +95,9 @@ impl Room {
 impl Rule for Raise {
     type Reply = ();
 
-    fn carry_out(self, room: &mut Room, _: &mut Context<'_>) -> Result<()> {
+    fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<()> {
         let participant_id = room.speaker(self.by)?;
+        room.sent.reaction(self.by.user, &room.rules.paces, with.now)?;
         let raised = self.raised;
         room.member(participant_id)?.hand_raised = raised;
         room.notify(None, |stamp| Event::RoomHand(RoomHand { stamp, participant_id, raised }));
@@ -105,8 +108,9 @@ impl Rule for Raise {
 impl Rule for React {
     type Reply = ();
 
-    fn carry_out(self, room: &mut Room, _: &mut Context<'_>) -> Result<()> {
+    fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<()> {
         let (participant_id, emoji) = (room.speaker(self.by)?, self.emoji);
+        room.sent.reaction(self.by.user, &room.rules.paces, with.now)?;
         let event = |stamp| Event::RoomReaction(RoomReaction { stamp, participant_id, emoji });
         room.notify(None, event);
         Ok(())
@@ -116,8 +120,10 @@ impl Rule for React {
 impl Rule for SendData {
     type Reply = ();
 
-    fn carry_out(self, room: &mut Room, _: &mut Context<'_>) -> Result<()> {
+    fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<()> {
         let participant_id = room.speaker(self.by)?;
+        let bytes = self.bytes + self.topic.len();
+        room.sent.data(self.by.user, bytes, &room.rules.paces, with.now)?;
         let Self { topic, payload, to, .. } = self;
         let chosen = |id| to.as_ref().is_none_or(|to| to.contains(&id));
         room.notify_where(
@@ -131,7 +137,13 @@ impl Rule for SendData {
 impl Rule for Describe {
     type Reply = ();
 
-    fn carry_out(self, room: &mut Room, _: &mut Context<'_>) -> Result<()> {
+    fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<()> {
+        let named = room.caller(self.by)?.named;
+        if named && self.name.is_some() {
+            let why = "Your name was given by the room token; leave name out";
+            return Err(RoomError::Invalid("name", why.into()));
+        }
+        room.sent.metadata(self.by.user, &room.rules.paces, with.now)?;
         let member = room.caller(self.by)?;
         if let Some(metadata) = self.metadata {
             member.metadata = Some(metadata).filter(|metadata| !metadata.is_null());

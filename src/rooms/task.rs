@@ -158,6 +158,7 @@ fn send(outside: &Outside, stay: &Stay, event: &RoomEvent, stamp: Stamp) {
         payload: event.stamped(stamp).into(),
         cursor: None,
         position: None,
+        droppable: event.is_droppable(),
     });
 }
 
@@ -267,10 +268,10 @@ impl RoomTask {
                     // A worker that is busy is waited for; nobody but this room waits with it.
                     self.outside.sfu.command(self.room.key, command).await;
                 }
-                Effect::Persist { token, by } => {
+                Effect::Persist { token, before, happened, by } => {
                     let hash = token.hash;
-                    if let Err(error) = self.persist(*token, by).await {
-                        self.room.withdraw(hash);
+                    if let Err(error) = self.persist(*token, happened, by).await {
+                        self.room.restore(hash, before.map(|token| *token));
                         return Some(error.into());
                     }
                 }
@@ -284,10 +285,15 @@ impl RoomTask {
         None
     }
 
-    async fn persist(&self, token: RoomTokenRecord, by: Option<UserId>) -> Result<(), StoreError> {
-        let data = json!({ "expiresAt": token.until });
-        let issued = fact(&self.outside, &self.handle, FactKind::RoomTokenIssued, by, data);
-        self.outside.store.put_room_token(token, vec![issued]).await
+    async fn persist(
+        &self,
+        token: RoomTokenRecord,
+        happened: Option<FactKind>,
+        by: Option<UserId>,
+    ) -> Result<(), StoreError> {
+        let data = json!({ "tokenId": token.hash, "expiresAt": token.until });
+        let happened = happened.map(|kind| fact(&self.outside, &self.handle, kind, by, data));
+        self.outside.store.put_room_token(token, happened.into_iter().collect()).await
     }
 
     fn do_at_once(&self, effect: Effect) {

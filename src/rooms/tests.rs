@@ -2,6 +2,8 @@
 
 mod ends;
 mod house;
+mod pace;
+mod private;
 mod random;
 mod work;
 

@@ -1,24 +1,30 @@
 //! Publishing and receiving by HTTP alone: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
 
+use std::time::Duration;
+
 use switchboard_media::negotiation::{Accept, Connection};
 use switchboard_media::{Command, Description, Direction};
 
 use super::connection::PeerConnection;
 use super::effect::{Effect, Name};
 use super::machine::Room;
-use super::member::{Admission, Caller, Entry, Member};
+use super::member::{Admission, Caller, Entry, Member, Right};
 use super::publish::Unsent;
 use super::reconcile::nothing_in_common;
-use super::right::{Entitled, Entrant, Right};
+use super::right::{Entitled, Entrant, Place};
 use super::rule::{Context, Rule};
 use super::{Result, RoomError, Rooms};
 use crate::clock::Timestamp;
-use crate::event::Event;
-use crate::event::room::{LeaveReason, Permissions, RoomParticipant};
+use crate::event::room::{LeaveReason, Permissions};
 use crate::ids::{ParticipantId, RoomId, RoomSessionId, UserId};
 
 /// Media sections of one offer: a viewer may ask for a whole room.
 const SECTIONS: usize = 256;
+
+/// Viewers of a room that have offered and are not connected yet.
+const OFFERS: usize = 128;
+/// How long a viewer may take to connect.
+pub(super) const CONNECT: Duration = Duration::from_secs(15);
 
 /// Who comes by HTTP.
 #[derive(Clone, Debug)]
@@ -65,6 +71,7 @@ pub struct Resource {
 /// The offer of a WHIP or WHEP client.
 pub(super) struct OfferByHttp {
     pub(super) visitor: Visitor,
+    pub(super) place: Place,
     pub(super) side: Side,
     pub(super) offer: Description,
 }
@@ -91,7 +98,9 @@ impl Rooms {
     ) -> Result<Resource> {
         let offer = self.read(offer, SECTIONS)?;
         self.open_by_entering(id, visitor.user).await?;
-        self.enter(id, visitor.user, OfferByHttp { visitor, side, offer }).await
+        let (user, token) = (visitor.user, visitor.token.clone());
+        let place = self.place(user, token.as_deref(), side != Side::Publish);
+        self.enter(id, (user, token.as_deref()), OfferByHttp { visitor, place, side, offer }).await
     }
 
     /// Takes a fragment (RFC 8840): candidates say nothing new to the lite side; other credentials are an ICE restart, which is
@@ -120,14 +129,15 @@ impl Rule for OfferByHttp {
     type Reply = Resource;
 
     fn carry_out(self, room: &mut Room, with: &mut Context<'_>) -> Result<Resource> {
-        let Self { visitor, side, offer } = self;
-        let entitled = room.may_enter(&visitor, with)?;
+        let Self { visitor, place, side, offer } = self;
+        let entitled = room.may_enter(&visitor, side, with)?;
         let (right, until) = (entitled.right, entitled.until);
         let permissions = entitled.token.map(|it| it.permissions.clone()).unwrap_or_default();
         if side != Side::Publish && !permissions.can_subscribe {
             return Err(RoomError::MayNotSubscribe);
         }
-        let member = visiting(visitor, (right, until), permissions, side, with);
+        let mut member = visiting(visitor, (right, until), permissions, side, with);
+        member.place = place?;
         match side {
             Side::Publish => room.publish_by_http(member, &offer, with),
             Side::View(only) => room.view_by_http(member, only, &offer, with),
@@ -172,6 +182,37 @@ impl Rule for EndByHttp {
 }
 
 impl Room {
+    /// How many take part, those in the lobby included; viewers are an audience.
+    pub(super) fn taking_part(&self) -> usize {
+        self.members.iter().filter(|member| member.entry != Entry::Whep).count()
+    }
+
+    /// How many viewers are connected.
+    pub(super) fn watching(&self) -> usize {
+        self.viewers().filter(|member| member.is_connected()).count()
+    }
+
+    fn offers_to_view(&self) -> usize {
+        self.viewers().filter(|member| !member.is_connected()).count()
+    }
+
+    fn viewers(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.entry == Entry::Whep)
+    }
+
+    /// When the first viewer has not connected in time.
+    pub(super) fn first_unconnected(&self) -> Option<Timestamp> {
+        let waiting = self.viewers().filter(|member| !member.is_connected());
+        waiting.map(|member| member.joined_at.after(CONNECT)).min()
+    }
+
+    /// Ends the viewers that have not connected in time.
+    pub(super) fn end_unconnected(&mut self, now: Timestamp) {
+        let late = |it: &&Member| !it.is_connected() && it.joined_at.after(CONNECT) <= now;
+        let late: Vec<_> = self.viewers().filter(late).map(|member| member.id).collect();
+        late.into_iter().for_each(|member| self.remove(member, LeaveReason::Network, now));
+    }
+
     /// The member of a session that was made by HTTP.
     fn visitor(&mut self, caller: Caller) -> Result<&mut Member> {
         let member = self.caller(caller)?;
@@ -182,7 +223,7 @@ impl Room {
     }
 
     /// Whether somebody may come in by HTTP, and what it may do then.
-    fn may_enter(&self, visitor: &Visitor, with: &Context<'_>) -> Result<Entitled<'_>> {
+    fn may_enter(&self, visitor: &Visitor, side: Side, with: &Context<'_>) -> Result<Entitled<'_>> {
         let entitled = self.entitled(&Entrant::from(visitor), with.now)?;
         if !entitled.in_charge && self.locked {
             return Err(RoomError::Locked);
@@ -190,12 +231,15 @@ impl Room {
         if !entitled.in_charge && self.lobby {
             return Err(RoomError::Lobby);
         }
-        // Viewers by HTTP are an audience; the limit is for those who take part.
-        let most = self.rules.max_viewers.max(self.most);
-        if self.members.len() >= most {
-            return Err(RoomError::Full(most));
+        match side {
+            Side::Publish if self.taking_part() >= self.most => Err(RoomError::Full(self.most)),
+            Side::View(_) if self.watching() >= self.rules.max_viewers => {
+                Err(RoomError::Audience(self.rules.max_viewers))
+            }
+            // They take no place yet, but memory.
+            Side::View(_) if self.offers_to_view() >= OFFERS => Err(RoomError::Busy),
+            _ => Ok(entitled),
         }
-        Ok(entitled)
     }
 
     fn publish_by_http(
@@ -217,12 +261,8 @@ impl Room {
                 return Err(error);
             }
         };
-        let member = self.member(id)?;
-        let (participant, etag) = (member.shown(), etag(member)?);
-        self.note_joined(id);
-        self.notify(Some(id), |stamp| {
-            Event::RoomJoined(Box::new(RoomParticipant { stamp, participant }))
-        });
+        let etag = etag(self.member(id)?)?;
+        self.announce(id);
         Ok(Resource { session, answer, etag })
     }
 
@@ -277,8 +317,10 @@ fn visiting(
         entry: if side == Side::Publish { Entry::Whip } else { Entry::Whep },
         user: visitor.user,
         name: visitor.name,
+        named: false,
         at: with.now,
         right,
+        place: None,
         until,
         operator: visitor.operator,
         permissions,

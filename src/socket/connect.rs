@@ -21,7 +21,7 @@ use crate::delivery::{Frame, Opened, SessionInfo};
 use crate::error::{Failure, Problem, Reason};
 use crate::event::{CloseReason, Event, MissedCalls, Role, SessionClosed, SessionReady};
 use crate::ids::{DeviceId, SessionId, Short, UserId};
-use crate::peer::ClientAddress;
+use crate::peer::{ClientAddress, Unproven};
 use crate::presence::PresenceError;
 
 /// What a client says when it connects.
@@ -82,6 +82,19 @@ async fn admit(
     TryData(auth): TryData<Handshake>,
 ) -> Result<(), Refusal> {
     let handshake = auth.unwrap_or_default();
+    let admitted = admitted(&app, &socket, handshake).await?;
+    if let Some(unproven) = socket.req_parts().extensions.get::<Unproven>() {
+        unproven.prove();
+    }
+    socket.extensions.insert(admitted);
+    Ok(())
+}
+
+async fn admitted(
+    app: &App,
+    socket: &SocketRef,
+    handshake: Handshake,
+) -> Result<Admitted, Refusal> {
     if app.is_draining() {
         return Err(Refusal(
             "The server is going down; come back in a moment".into(),
@@ -94,13 +107,12 @@ async fn admit(
             Reason::Unavailable,
         ));
     }
-    if let Some((identity, token)) = guest(&app, &handshake) {
-        socket.extensions.insert(Admitted { identity, handshake, guest: Some(token) });
-        return Ok(());
+    if let Some((identity, token)) = guest(app, &handshake) {
+        return Ok(Admitted { identity, handshake, guest: Some(token) });
     }
     let identity =
-        identify(&app, &socket, &handshake).await.map_err(|error| refuse(&app, &socket, &error))?;
-    check_claim(&app, &identity, &handshake)?;
+        identify(app, socket, &handshake).await.map_err(|error| refuse(app, socket, &error))?;
+    check_claim(app, &identity, &handshake)?;
     let refused = |error: crate::people::PeopleError| {
         let reason = error.reason();
         let message = if reason.status().is_server_error() {
@@ -112,8 +124,7 @@ async fn admit(
     };
     let role = app.people.admit(&identity).await.map_err(refused)?;
     let identity = Identity { role, ..identity };
-    socket.extensions.insert(Admitted { identity, handshake, guest: None });
-    Ok(())
+    Ok(Admitted { identity, handshake, guest: None })
 }
 
 /// A guest without an account, whom a room token lets in.
@@ -151,7 +162,8 @@ async fn identify(
         }
         Some(_) => return Err(AuthError::Invalid("malformed")),
     };
-    app.auth.authenticate(&token.ok_or(AuthError::Missing)?).await
+    let may_ask = || app.limits.may_fail(&address(socket));
+    app.auth.authenticate_if(&token.ok_or(AuthError::Missing)?, may_ask).await
 }
 
 fn query_token(app: &App, uri: &http::Uri) -> Option<String> {
@@ -162,7 +174,7 @@ fn query_token(app: &App, uri: &http::Uri) -> Option<String> {
 fn refuse(app: &App, socket: &SocketRef, error: &AuthError) -> Refusal {
     metrics::counter!("rtc_auth_failures_total", "reason" => error.label()).increment(1);
     let address = address(socket);
-    if app.limits.anonymous(&address).is_err() {
+    if error.is_of_token() && app.limits.anonymous(&address).is_err() {
         return Refusal(
             "Too many attempts without a valid token; wait a minute".into(),
             Reason::RateLimited,
@@ -170,7 +182,10 @@ fn refuse(app: &App, socket: &SocketRef, error: &AuthError) -> Refusal {
     }
     let message = match error {
         AuthError::Missing => "Authentication error: Token required".into(),
-        AuthError::Unavailable | AuthError::Keys(_) => "Authentication service error".into(),
+        AuthError::Unavailable | AuthError::Busy(_) | AuthError::Keys(_) => {
+            "Authentication service error".into()
+        }
+        AuthError::Limited => error.to_string(),
         AuthError::Invalid(_) | AuthError::Expired => "Authentication error: Invalid token".into(),
         AuthError::NotYet { .. } => format!("Authentication error: {error}"),
     };

@@ -24,6 +24,9 @@ pub(super) struct Moderate {
     reason: Option<Short<200>>,
     #[serde(default = "yes")]
     admit: bool,
+    /// Of `room:kick`: whether it may not come back until the ban is lifted.
+    #[serde(default = "yes")]
+    ban: bool,
 }
 
 /// What another participant may do from now on; what is left out stays as it is.
@@ -54,7 +57,8 @@ pub(super) async fn mute_remote(context: Context, payload: Moderate) -> Outcome<
 
 pub(super) async fn kick(context: Context, payload: Moderate) -> Outcome<Done> {
     let reason = payload.reason.map(Short::into_string);
-    let what = Moderation::Kick(payload.participant_id, reason);
+    let (who, ban) = (payload.participant_id, payload.ban);
+    let what = Moderation::Kick { who, reason, ban };
     moderate(&context, payload.session_id, what).await
 }
 

@@ -120,6 +120,7 @@ pub(super) struct Refreshed {
 }
 
 pub(super) async fn refresh(context: Context, payload: Refresh) -> Outcome<Refreshed> {
+    context.app.limits.refresh(context.session.about.user)?;
     let identity = context.app.auth.authenticate(&payload.token).await?;
     if identity.user_id != context.session.about.user {
         return Err(Problem::new(

@@ -39,6 +39,9 @@ pub struct RecordingRecord {
     pub room: RoomId,
     /// Everybody who may have been recorded, and so may see it.
     pub members: Vec<UserId>,
+    /// Names of guests whose tracks it took.
+    #[serde(default)]
+    pub guests: Vec<String>,
     pub mode: RecordingMode,
     pub status: RecordingStatus,
     pub started_by: Option<UserId>,
@@ -51,6 +54,24 @@ pub struct RecordingRecord {
     pub files: Vec<RecordingFile>,
     pub retention_until: Option<Timestamp>,
     pub updated_at: Timestamp,
+}
+
+impl RecordingRecord {
+    /// Notes that an account, or else a guest of this name, is in it; whether that is new.
+    pub fn holds(&mut self, user: Option<UserId>, guest: Option<String>) -> bool {
+        match (user, guest) {
+            (Some(user), _) if !self.members.contains(&user) => {
+                self.members.push(user);
+                self.members.sort_unstable();
+                true
+            }
+            (None, Some(name)) if !self.guests.contains(&name) => {
+                self.guests.push(name);
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Which recordings to list, newest first.

@@ -68,6 +68,35 @@ pub struct RoomTokenRecord {
     pub moderator: bool,
     /// When it ends.
     pub until: Timestamp,
+    /// When it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// How many may use it, each as often as they like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_uses: Option<u32>,
+    /// Who has used it, where that is counted: accounts, and names of guests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used_by: Vec<i64>,
+}
+
+impl RoomTokenRecord {
+    /// Whether it is good `now`.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.until > now && self.not_before.is_none_or(|begin| begin <= now)
+    }
+
+    /// Whether it is for this user, or can become so.
+    pub fn has_place_for(&self, user: UserId) -> bool {
+        self.is_of(user)
+            || self
+                .max_uses
+                .is_some_and(|most| self.used_by.len() < most.try_into().unwrap_or(usize::MAX))
+    }
+
+    /// Whether this user may come by it.
+    pub fn is_of(&self, user: UserId) -> bool {
+        self.max_uses.is_none() || self.used_by.contains(&user.value())
+    }
 }
 
 /// A key that the server made for itself.

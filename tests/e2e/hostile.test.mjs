@@ -10,7 +10,7 @@ import { Server, ask, next, sleep, token, until } from './support/server.mjs'
 let server
 let bystander
 before(async () => {
-  server = await Server.start({ env: { ALLOWED_ORIGINS: 'https://app.example', SWITCHBOARD_SOCKET__QUEUE_SECONDS: '1', SWITCHBOARD_LIMITS__MESSAGES_PER_MINUTE: '100000' } })
+  server = await Server.start({ env: { ALLOWED_ORIGINS: 'https://app.example', SWITCHBOARD_SOCKET__QUEUE_SECONDS: '1', SWITCHBOARD_LIMITS__MESSAGES_PER_MINUTE: '100000', SWITCHBOARD_LIMITS__CONNECTIONS_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES: '0', SWITCHBOARD_LIMITS__UPLOAD_BYTES_PER_NETWORK: '0' } })
   await server.people(1, 2, 3)
   bystander = await server.connect(3, { auth: { cursor: 0 } })
 })

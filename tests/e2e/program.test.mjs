@@ -1,7 +1,7 @@
 // The program itself: start, refusal to start, health, metrics, stopping, tokens that end, presence, export and import.
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -19,7 +19,7 @@ function run(args, env = {}, cwd = folder()) {
 
 let server
 before(async () => {
-  server = await Server.start({ env: { SWITCHBOARD_PRESENCE__GRACE: '1', SWITCHBOARD_METRICS__TOKEN: 'scrape-me-with-this-token', SWITCHBOARD_TURN__EXTERNAL_URLS: '["turn:turn.example:3478?transport=udp"]', SWITCHBOARD_TURN__SECRET: 'shared-with-coturn-0123456789', SWITCHBOARD_SERVER__LOG_LEVEL: 'debug' } })
+  server = await Server.start({ env: { SWITCHBOARD_PRESENCE__GRACE: '1', SWITCHBOARD_METRICS__TOKEN: 'scrape-me-with-this-token', SWITCHBOARD_TURN__EXTERNAL_URLS: '["turn:turn.example:3478?transport=udp"]', SWITCHBOARD_TURN__SECRET: 'coturn-has-it-too-Zk4vQ81w', SWITCHBOARD_SERVER__LOG_LEVEL: 'debug' } })
   await server.people(1, 2, 3, 4)
 })
 after(() => server.stop())
@@ -44,6 +44,44 @@ test('it refuses to start with a missing, short, well-known or impossible settin
   assert.equal((await run(['serve', '--dev'], { NODE_ENV: 'production' })).code, 2)
   const busy = await run(['serve'], { JWT_SECRET: secret, SWITCHBOARD_SERVER__HOST: '127.0.0.1', SWITCHBOARD_SERVER__PORT: String(server.port) })
   assert.deepEqual([busy.code, busy.stderr.includes('cannot listen on 127.0.0.1')], [1, true])
+})
+
+test('data that other users may read is a refusal with the remedy; --dev mends it; what is written is private', async () => {
+  const mode = (path) => statSync(path).mode & 0o777
+  const cwd = folder()
+  mkdirSync(join(cwd, 'data'))
+  chmodSync(join(cwd, 'data'), 0o755)
+  const refused = await run(['serve'], { JWT_SECRET: secret }, cwd)
+  assert.deepEqual([refused.code, /data has mode 0755: .*; run: chmod 700 data$/m.test(refused.stderr)], [1, true], refused.stderr)
+  const examined = await run(['doctor'], { JWT_SECRET: secret, SWITCHBOARD_ICE__STUN_SERVERS: '[]' }, cwd)
+  assert.match(examined.stdout, /^BAD +at rest +data has mode 0755/m)
+  chmodSync(join(cwd, 'data'), 0o700)
+  // Whoever starts the program may have any umask, and the dump may be there already.
+  const before = process.umask(0o000)
+  writeFileSync(join(cwd, 'dump'), 'old')
+  const exported = await run(['export', 'dump'], { JWT_SECRET: secret }, cwd)
+  const developed = await run(['export', '--dev', 'dump-dev'], {}, cwd)
+  process.umask(before)
+  assert.deepEqual([exported.code, developed.code], [0, 0], exported.stderr + developed.stderr)
+  for (const name of ['dump', 'dump-dev', 'data/switchboard.db', 'data-dev/switchboard.db', 'data-dev/dev-secret']) assert.equal(mode(join(cwd, name)), 0o600, name)
+  assert.equal(mode(join(cwd, 'data-dev')), 0o700)
+  chmodSync(join(cwd, 'data/switchboard.db'), 0o640)
+  const wide = await run(['export'], { JWT_SECRET: secret }, cwd)
+  assert.deepEqual([wide.code, wide.stdout, wide.stderr.includes('chmod 600 data/switchboard.db')], [1, '', true], wide.stderr)
+  chmodSync(join(cwd, 'data-dev'), 0o755)
+  const mended = await run(['export', '--dev', 'dump-dev'], {}, cwd)
+  assert.deepEqual([mended.code, mode(join(cwd, 'data-dev')), mended.stderr.includes('data-dev has mode 0755')], [0, 0o700, true], mended.stderr)
+})
+
+test('check-config hides what is secret in addresses, and secrets that anybody guesses are refused', async () => {
+  const { code, stdout } = await run(['check-config'], { JWT_SECRET: secret, SWITCHBOARD_AUTH__JWKS_URL: 'https://u:hunter2@keys.example/jwks?key=hunter2', DJANGO_BASE_URL: 'https://u:hunter2@backend.example' })
+  assert.deepEqual([code, stdout.includes('hunter2')], [0, false])
+  const { auth } = JSON.parse(stdout)
+  assert.deepEqual([auth.jwks_url, auth.introspect_url], ['https://***@keys.example/jwks?key=***', 'https://***@backend.example'])
+  for (const weak of ['abcdefghijklmnopqrstuvwxyz012345', 'passwordpasswordpasswordpassword']) {
+    const { code, stderr } = await run(['check-config'], { JWT_SECRET: weak })
+    assert.deepEqual([code, stderr.includes('auth.jwt_secret: '), stderr.includes('openssl rand -base64 32'), stderr.includes(weak)], [2, true, true, false], stderr)
+  }
 })
 
 test('a log that nobody reads any more ends nothing', async () => {
@@ -125,7 +163,7 @@ test('ICE servers carry a credential that coturn would accept', async () => {
   const { json } = await server.rest(1, 'GET', '/api/calls/webrtc-config')
   const relay = json.data.iceServers.at(-1)
   const { createHmac } = await import('node:crypto')
-  assert.equal(relay.credential, createHmac('sha1', 'shared-with-coturn-0123456789').update(relay.username).digest('base64'))
+  assert.equal(relay.credential, createHmac('sha1', 'coturn-has-it-too-Zk4vQ81w').update(relay.username).digest('base64'))
   const [expiry, user] = relay.username.split(':')
   assert.ok(Number(expiry) > Date.now() / 1000 + 3500 && user === '1')
 })

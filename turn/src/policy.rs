@@ -70,7 +70,10 @@ fn carries_another(ip: IpAddr) -> bool {
     let mapped_or_compatible = matches!(ip.segments(), [0, 0, 0, 0, 0, 0 | 0xFFFF, ..]);
     let translated = matches!(ip.segments(), [0, 0, 0, 0, 0xFFFF, 0, ..] | [0x64, 0xFF9B, ..]);
     let tunnelled = matches!(ip.segments(), [0x2002, ..] | [0x2001, 0, ..]);
-    (mapped_or_compatible && ip != Ipv6Addr::LOCALHOST) || translated || tunnelled
+    // ISATAP (RFC 5214 §6.1): the interface identifier carries it, whatever the prefix.
+    let in_interface = matches!(ip.segments(), [_, _, _, _, 0 | 0x0200, 0x5EFE, ..]);
+    let carried = translated || tunnelled || in_interface;
+    (mapped_or_compatible && ip != Ipv6Addr::LOCALHOST) || carried
 }
 
 fn is_public(ip: IpAddr) -> bool {
@@ -80,22 +83,26 @@ fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// Not in the registry of special-purpose addresses (RFC 6890), nor multicast, nor reserved.
+/// Public by its number, and yet the inside of a platform: Azure answers guests there (DHCP, DNS, health, keys of the machine).
+const PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
+/// Not in the registry of special-purpose addresses (RFC 6890), nor multicast, nor reserved, nor of a cloud's platform.
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
-    !matches!(
-        (a, b, c),
-        (0 | 10 | 127 | 224..=255, ..)
-            | (100, 64..=127, _)
-            | (169, 254, _)
-            | (172, 16..=31, _)
-            | (192, 0, 0 | 2)
-            | (192, 88, 99)
-            | (192, 168, _)
-            | (198, 18 | 19, _)
-            | (198, 51, 100)
-            | (203, 0, 113)
-    )
+    ip != PLATFORM
+        && !matches!(
+            (a, b, c),
+            (0 | 10 | 127 | 224..=255, ..)
+                | (100, 64..=127, _)
+                | (169, 254, _)
+                | (172, 16..=31, _)
+                | (192, 0, 0 | 2)
+                | (192, 88, 99)
+                | (192, 168, _)
+                | (198, 18 | 19, _)
+                | (198, 51, 100)
+                | (203, 0, 113)
+        )
 }
 
 /// Global unicast (2000::/3) without protocol assignments, documentation and tunnels.

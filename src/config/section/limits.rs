@@ -28,6 +28,8 @@ pub struct Limits {
     pub users_page_max: usize,
     /// Connections of one user; a further one replaces the oldest.
     pub sessions_per_user: usize,
+    /// Devices of one user that are registered for pushes; a further one replaces the one that was registered longest ago.
+    pub devices_per_user: usize,
     /// Messages of one user, sustained.
     pub messages_per_second: u32,
     /// Messages of one user at once.
@@ -44,10 +46,32 @@ pub struct Limits {
     pub signals_burst: u32,
     /// Events of any kind of one connection, sustained; ten times as many end it.
     pub events_per_second: u32,
+    /// `room:data` of one participant of a room, sustained.
+    pub room_data_per_second: u32,
+    /// `room:data` of one participant at once.
+    pub room_data_burst: u32,
+    /// Bytes of `room:data` of one participant, sustained.
+    pub room_data_bytes_per_second: u32,
+    /// Bytes of `room:data` of one participant at once.
+    pub room_data_bytes_burst: u32,
+    /// `room:metadata` of one participant, sustained.
+    pub room_metadata_per_second: u32,
+    /// `room:metadata` of one participant at once.
+    pub room_metadata_burst: u32,
+    /// `room:reaction` and `room:hand` of one participant, sustained.
+    pub room_reactions_per_second: u32,
+    /// `room:reaction` and `room:hand` of one participant at once.
+    pub room_reactions_burst: u32,
     /// REST requests of one user in a minute.
     pub rest_per_minute: u32,
     /// Requests and connections without a valid token from one address in a minute.
     pub anonymous_per_minute: u32,
+    /// Handshakes of Socket.IO from one address (a /64 of IPv6) in a minute, whatever token comes after them.
+    pub handshakes_per_minute: u32,
+    /// Handshakes of Socket.IO from one address at once, as after a restart.
+    pub handshakes_burst: u32,
+    /// Fresh tokens that the connections of one account may show in a minute (`session:refresh`).
+    pub refreshes_per_minute: u32,
     /// Connections of all users; more are refused with a hint to come back.
     pub connections: usize,
     /// TCP connections from one address (a /64 of IPv6); 0: without a bound. Those of `server.trusted_proxies` are not counted.
@@ -86,6 +110,7 @@ impl Default for Limits {
             page_max: 200,
             users_page_max: 500,
             sessions_per_user: 10,
+            devices_per_user: 50,
             messages_per_second: 20,
             messages_burst: 40,
             messages_per_minute: 600,
@@ -94,12 +119,23 @@ impl Default for Limits {
             signals_per_second: 100,
             signals_burst: 300,
             events_per_second: 200,
+            room_data_per_second: 30,
+            room_data_burst: 60,
+            room_data_bytes_per_second: 65_536,
+            room_data_bytes_burst: 262_144,
+            room_metadata_per_second: 2,
+            room_metadata_burst: 10,
+            room_reactions_per_second: 5,
+            room_reactions_burst: 20,
             rest_per_minute: 300,
             anonymous_per_minute: 60,
+            handshakes_per_minute: 600,
+            handshakes_burst: 200,
+            refreshes_per_minute: 30,
             connections: 50_000,
             connections_per_network: 200,
             handshakes_per_network: 50,
-            handshakes: 5000,
+            handshakes: 2000,
             upload_bytes_per_network: 16 << 20,
             rooms_per_user: 10,
             room_sessions_per_user: 20,

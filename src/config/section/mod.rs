@@ -13,7 +13,7 @@ pub use auth::{Auth, AuthMode, Store};
 pub use limits::Limits;
 pub use network::{Ice, Media, Turn, TurnMode};
 pub use people::{Audience, Call, Chat, Directory, Presence};
-pub use rooms::{Consent, RecordingAuto, RecordingStart, Recordings, RoomCreate, Rooms};
+pub use rooms::{Consent, RecordingAuto, RecordingStart, Recordings, RoomCreate, RoomJoin, Rooms};
 pub use server::{Compat, LogFormat, Metrics, Server, Socket, XUserId};
 
 /// The whole configuration.

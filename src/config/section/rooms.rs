@@ -13,6 +13,15 @@ pub enum RoomCreate {
     Anyone,
 }
 
+/// Who may enter a room without a token.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum RoomJoin {
+    Members,
+    Anyone,
+}
+
 /// `[rooms]`: group rooms.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,17 +29,22 @@ pub struct Rooms {
     /// Who may open a room: `operators` (the application's backend and admins, by REST), or `anyone`, by entering it. `--dev`
     /// says `anyone` unless this is set.
     pub create: RoomCreate,
+    /// Who may enter a room without a token of it: `members` (who opened it, and those whom `members` names, `POST /api/rooms`), or
+    /// `anyone` with an account, except where `members` names some. Operators may always. `--dev` says `anyone` unless this is set.
+    pub join: RoomJoin,
     /// Rooms at the same time.
     pub max_rooms: usize,
     /// Participants of one room.
     pub max_participants: usize,
-    /// Participants of one room together with viewers by WHEP.
+    /// Viewers by WHEP of one room, who are no participants.
     pub max_viewers: usize,
     /// Tracks that one participant may publish.
     pub tracks_per_participant: usize,
     /// Bytes of events that are kept for each participant in case its connection is lost, besides 500 events at most. What was not
     /// kept comes as `room:state`.
     pub replay_bytes: usize,
+    /// The same for all participants of a room together; an event that several of them got is counted once.
+    pub room_replay_bytes: usize,
     /// Address of the page that a room token leads to, with `{roomId}` and `{token}` in it; the token belongs behind a `#`, which
     /// browsers keep to themselves. The answer of `POST /api/rooms/{roomId}/tokens` has it as `joinUrl`; empty: no such field.
     /// `--dev` sends people to the demo.
@@ -41,11 +55,13 @@ impl Default for Rooms {
     fn default() -> Self {
         Self {
             create: RoomCreate::Operators,
+            join: RoomJoin::Members,
             max_rooms: 1000,
             max_participants: 100,
             max_viewers: 1000,
             tracks_per_participant: 6,
             replay_bytes: 256 << 10,
+            room_replay_bytes: 1 << 20,
             join_url: String::new(),
         }
     }

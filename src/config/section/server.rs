@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Networks, Secret};
+use crate::config::{HostNames, Networks, Secret};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -35,6 +35,9 @@ pub struct Server {
     /// Exact origins of web pages that may call, such as `https://app.example.net`; empty: only pages of this server.
     /// A browser's `Origin` that is not listed is refused, on REST and on websockets. `ALLOWED_ORIGINS` (commas) sets it too.
     pub allowed_origins: Vec<String>,
+    /// Exact names of this server that requests may use in `Host`, such as "chat.example.net"; empty: any, or with `--dev` those of this
+    /// machine and the one in `host`. `/livez` and `/readyz` answer to any name.
+    pub hosts: HostNames,
     /// Reverse proxies whose `X-Forwarded-For`, `X-Forwarded-Host` and `Forwarded` are believed, as addresses or networks, such as
     /// "10.0.0.2" or "10.1.0.0/16"; empty: no proxy's.
     pub trusted_proxies: Networks,
@@ -55,6 +58,7 @@ impl Default for Server {
             port: 3001,
             environment: "development".into(),
             allowed_origins: vec![],
+            hosts: HostNames::default(),
             trusted_proxies: Networks::default(),
             drain_delay: 5,
             reconnect_after: 2000,
@@ -90,7 +94,7 @@ impl Default for Socket {
             max_payload: 262_144,
             ping_interval: 25,
             ping_timeout: 20,
-            connect_timeout: 45,
+            connect_timeout: 10,
             queue_entries: 2000,
             queue_bytes: 4_194_304,
             queue_seconds: 5,

@@ -122,3 +122,86 @@ async fn answers_are_kept_for_a_while_bad_ones_too_and_failures_never() {
     me(&api, "at-the-top").await;
     assert_eq!(asked.load(Ordering::Relaxed), 1, "what was kept has run out");
 }
+
+#[tokio::test]
+async fn after_too_many_bad_tokens_from_an_address_the_backend_is_asked_only_about_those_it_knows()
+{
+    let (url, asked) = backend().await;
+    let api = Api::with(|config| {
+        config.auth.mode = AuthMode::Introspect;
+        config.auth.introspect_url = url;
+        config.auth.introspect_cache = 30;
+        config.limits.rate_limits = true;
+        config.limits.anonymous_per_minute = 3;
+    })
+    .await;
+    assert_eq!(me(&api, "at-the-top").await.0, 200);
+    for n in 0..3 {
+        assert_eq!(me(&api, &format!("bad-{n}")).await, (401, json!("TOKEN_INVALID")));
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    for n in 3..50 {
+        assert_eq!(me(&api, &format!("bad-{n}")).await, (429, json!("RATE_LIMITED")));
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "the bucket comes before the backend");
+    assert_eq!(me(&api, "at-the-top").await.0, 200, "the answer is kept");
+    api.world.clock.advance(std::time::Duration::from_secs(31));
+    assert_eq!(me(&api, "at-the-top").await.0, 200, "it was good, and is asked about again");
+    assert_eq!(asked.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test]
+async fn what_the_backend_says_of_a_person_is_taken_only_where_it_fits() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let answer = async |_: String| {
+        let person = json!({ "id": 9, "uid": "u\n9", "name": "A\u{7}da", "email": "x".repeat(300), "parent_type": "y".repeat(41) });
+        (200, person.to_string())
+    };
+    let backend = super::super::backend::Backend::start(answer).await;
+    let api = api(backend.url.clone()).await;
+    let (status, me) = me(&api, "any").await;
+    assert_eq!(status, 200);
+    for field in ["name", "email", "userType"] {
+        assert_eq!(me[field], Value::Null, "{field}: {me}");
+    }
+    assert_ne!(me["uid"], json!("u\n9"));
+}
+
+#[tokio::test]
+async fn questions_to_the_backend_are_bounded_and_the_bearer_is_not_blamed() {
+    let (begun, release) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
+    let (begins, released) = (begun.clone(), release.clone());
+    let answer = move |_: String| {
+        let (begins, released) = (begins.clone(), released.clone());
+        async move {
+            begins.fetch_add(1, Ordering::SeqCst);
+            released.notified().await;
+            (200, json!({ "id": 7 }).to_string())
+        }
+    };
+    let backend = super::super::backend::Backend::start(answer).await;
+    let api = Api::with(|config| {
+        config.auth.mode = AuthMode::Introspect;
+        config.auth.introspect_url = backend.url.clone();
+        config.limits.rate_limits = true;
+        config.limits.backend_requests = 1;
+        config.limits.anonymous_per_minute = 1;
+    })
+    .await;
+    let second = async {
+        api.world.until(|| begun.load(Ordering::SeqCst) == 1).await;
+        for _ in 0..3 {
+            let request = Request::get("/api/me").header(header::AUTHORIZATION, "Bearer second");
+            let answer = api.send(request.body(Body::empty()).unwrap()).await;
+            let body: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(
+                (answer.status.as_u16(), &body["details"]["limit"]),
+                (503, &json!("limits.backend_requests"))
+            );
+        }
+        release.notify_one();
+    };
+    let (first, ()) = tokio::join!(me(&api, "first"), second);
+    assert_eq!(first.0, 200);
+    assert_eq!(begun.load(Ordering::SeqCst), 1);
+}

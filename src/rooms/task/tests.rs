@@ -8,12 +8,15 @@ use super::super::command::Request;
 use super::super::follow::Notice;
 use super::super::handle::{COMMANDS, RoomHandle};
 use super::super::open::{Look, Moderators};
-use super::super::{JoinRequest, RoomError, RoomSpec, RoomTokenSpec, Side, Visitor};
-use crate::config::RoomCreate;
+use super::super::{
+    Issued, JoinRequest, RoomChange, RoomError, RoomSpec, RoomTokenSpec, Side, Visitor,
+};
+use crate::config::{RoomCreate, RoomJoin};
 use crate::error::Failure;
 use crate::event::room::{Connectivity, LeaveReason, Room as ShownRoom};
 use crate::fact::FactKind;
 use crate::ids::{CallId, RoomId, UserId};
+use crate::ledger::{Holder, Resource as Held};
 use crate::rooms::Joined;
 use crate::store::TokenHash;
 use crate::testing::{Client, World, person, voice};
@@ -76,8 +79,8 @@ async fn a_room_that_fails_is_closed_for_its_members_and_the_server_lives() {
     let joined = world.join(&room, &ada).await;
     world.join(&room, &ben).await;
     world.join(&other, &ada).await;
-    let (token, _) =
-        world.app.rooms.issue_token(&room, None, RoomTokenSpec::default()).await.unwrap();
+    let issued = world.app.rooms.issue_token(&room, None, RoomTokenSpec::default()).await;
+    let token = issued.unwrap().text;
     let sequence = |events: &[(&str, Value)]| events.last().unwrap().1["seq"].as_u64().unwrap();
     let last = sequence(&ada.events());
     world.handle(&room).note(Notice::Panic);
@@ -184,7 +187,7 @@ async fn a_guest_is_known_by_its_token_as_long_as_the_room_is_open() {
     let rooms = &world.app.rooms;
     let room = world.room("r").await.room_id;
     let spec = RoomTokenSpec { ttl: Some(60), ..RoomTokenSpec::default() };
-    let (token, until) = rooms.issue_token(&room, None, spec).await.unwrap();
+    let Issued { text: token, until, .. } = rooms.issue_token(&room, None, spec).await.unwrap();
     let guest = rooms.guest(&token, "a").unwrap();
     assert!(guest.user.is_guest() && guest.until == until);
     assert_ne!(guest.user, rooms.guest(&token, "b").unwrap().user);
@@ -198,7 +201,7 @@ async fn a_guest_is_known_by_its_token_as_long_as_the_room_is_open() {
     world.clock.advance(Duration::from_secs(60));
     assert!(rooms.guest(&token, "a").is_none());
     let own = RoomTokenSpec { user_id: Some(person(1)), ..RoomTokenSpec::default() };
-    let (own, _) = rooms.issue_token(&room, None, own).await.unwrap();
+    let own = rooms.issue_token(&room, None, own).await.unwrap().text;
     assert!(rooms.guest(&own, "a").is_none() && rooms.bounds(&own).is_some());
     rooms.close(&room, None).await.unwrap();
     assert!(rooms.bounds(&own).is_none());
@@ -242,7 +245,7 @@ async fn a_room_token_is_good_after_a_restart_and_not_after_the_room_was_closed(
     let room = world.room("r").await.room_id;
     let rooms = &world.app.rooms;
     let spec = || RoomTokenSpec { moderator: true, ..RoomTokenSpec::default() };
-    let (token, _) = rooms.issue_token(&room, None, spec()).await.unwrap();
+    let token = rooms.issue_token(&room, None, spec()).await.unwrap().text;
     // Another process with the same store.
     let store = world.app.store.clone();
     let after = World::over(|_| {}, move |_| store).await;
@@ -267,7 +270,7 @@ async fn what_an_account_and_a_token_hold_in_all_rooms_ends_at_once() {
         world.join(room, &ada).await;
         world.join(room, &ben).await;
     }
-    let (token, _) = rooms.issue_token(&one, None, RoomTokenSpec::default()).await.unwrap();
+    let token = rooms.issue_token(&one, None, RoomTokenSpec::default()).await.unwrap().text;
     let guest = world.connect(rooms.guest(&token, "a").unwrap().user).await;
     let with = JoinRequest { token: Some(token.clone()), ..joins(&guest) };
     rooms.join(&one, with).await.unwrap();
@@ -313,4 +316,133 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         })
     })
     .await
+}
+
+#[tokio::test]
+async fn what_accounts_and_tokens_hold_in_rooms_is_bounded_and_given_back_also_by_a_room_that_fails()
+ {
+    let world = World::new(|config| {
+        config.rooms.create = RoomCreate::Anyone;
+        let limits = &mut config.limits;
+        (limits.rooms_per_user, limits.room_sessions_per_user) = (1, 2);
+        (limits.room_sessions_per_token, limits.viewers_per_user) = (2, 1);
+    })
+    .await;
+    let rooms = &world.app.rooms;
+    let room = world.room("r").await.room_id;
+    let held = |resource, holder| world.app.ledger.held(resource, holder);
+    let (ada, second, third) = (
+        world.connect(person(1)).await,
+        world.connect(person(1)).await,
+        world.connect(person(1)).await,
+    );
+    world.join(&room, &ada).await;
+    let last = world.join(&room, &second).await;
+    let refused = rooms.join(&room, joins(&third)).await.unwrap_err();
+    assert_eq!(refused.reason().code(), "RATE_LIMITED");
+    assert_eq!(refused.details().unwrap()["limit"], "limits.room_sessions_per_user");
+    world.join(&room, &ada).await;
+    rooms.leave(person(1), last.session).await.unwrap();
+    world.join(&room, &third).await;
+    let own = |user| Holder::User(person(user));
+    assert_eq!(held(Held::Participant, own(1)), 2);
+
+    let token = rooms.issue_token(&room, None, RoomTokenSpec::default()).await.unwrap().text;
+    let mut guests = Vec::new();
+    for device in ["a", "b", "c"] {
+        let guest = world.connect(rooms.guest(&token, device).unwrap().user).await;
+        let with = JoinRequest { token: Some(token.clone()), ..joins(&guest) };
+        guests.push(rooms.join(&room, with).await.err().map(|it| it.reason().code()));
+    }
+    assert_eq!(guests, [None, None, Some("RATE_LIMITED")]);
+
+    let visitor = Visitor {
+        user: person(2),
+        name: "a screen".into(),
+        operator: false,
+        token: None,
+        until: None,
+    };
+    let offer = super::super::tests::offer().replace("a=sendonly", "a=recvonly");
+    let view = || rooms.offer_by_http(&room, visitor.clone(), Side::View(None), &offer);
+    view().await.unwrap();
+    assert!(matches!(view().await, Err(RoomError::Held(_))));
+    // What is refused by the room takes nothing.
+    let nothing = rooms.offer_by_http(&room, visitor.clone(), Side::Publish, &offer).await;
+    assert!(nothing.is_err() && held(Held::Participant, own(2)) == 0);
+
+    let (one, two) = ("one".parse().unwrap(), "two".parse().unwrap());
+    let ben = world.connect(person(2)).await;
+    world.join(&one, &ben).await;
+    assert!(matches!(rooms.join(&two, joins(&ben)).await, Err(RoomError::Held(_))));
+    assert_eq!(held(Held::Room, own(2)), 1);
+
+    for name in [&room, &one] {
+        world.handle(name).note(Notice::Panic);
+    }
+    until(|| {
+        let all = [Held::Room, Held::Participant, Held::Bearer, Held::Viewer];
+        let stats = world.app.ledger.stats();
+        stats.iter().filter(|it| all.contains(&it.resource)).all(|it| it.amount == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_or_used_up_is_so_after_a_restart_and_nothing_is_said_that_is_not_stored()
+ {
+    let world = World::new(|_| {}).await;
+    let room = world.room("r").await.room_id;
+    let rooms = &world.app.rooms;
+    let issue = async |max_uses| {
+        let spec = RoomTokenSpec { max_uses, ..RoomTokenSpec::default() };
+        rooms.issue_token(&room, None, spec).await.unwrap()
+    };
+    let (revoked, once, kept) = (issue(None).await, issue(Some(1)).await, issue(None).await);
+    let listed = rooms.tokens(&room, None).await.unwrap();
+    assert_eq!(listed.len(), 3);
+    rooms.revoke_token(&room, None, revoked.id).await.unwrap();
+    let again = rooms.revoke_token(&room, None, revoked.id).await;
+    assert_eq!(again.unwrap_err(), RoomError::NoToken);
+    let guest = world.connect(rooms.guest(&once.text, "a").unwrap().user).await;
+    let with = |client: &Client| JoinRequest { token: Some(once.text.clone()), ..joins(client) };
+    rooms.join(&room, with(&guest)).await.unwrap();
+
+    let store = world.app.store.clone();
+    let after = World::over(|_| {}, move |_| store).await;
+    after.room("r").await;
+    let rooms = &after.app.rooms;
+    assert!(rooms.guest(&revoked.text, "").is_none() && rooms.guest(&kept.text, "").is_some());
+    let (same, other) = ("a", "b");
+    let mut came = Vec::new();
+    for device in [other, same] {
+        let client = after.connect(rooms.guest(&once.text, device).unwrap().user).await;
+        came.push(rooms.join(&room, with(&client)).await.is_ok());
+    }
+    assert_eq!(came, [false, true]);
+}
+
+#[tokio::test]
+async fn a_room_that_somebody_opened_by_entering_is_theirs_alone() {
+    let world = World::new(|config| {
+        config.rooms.create = RoomCreate::Anyone;
+        config.rooms.join = RoomJoin::Members;
+    })
+    .await;
+    let rooms = &world.app.rooms;
+    let room = "mine".parse().unwrap();
+    let (ada, ben) = (world.connect(person(1)).await, world.connect(person(2)).await);
+    world.join(&room, &ada).await;
+    assert_eq!(rooms.join(&room, joins(&ben)).await.unwrap_err(), RoomError::NotFound);
+    let members = Some(vec![person(2)]);
+    let change = RoomChange { members: members.clone(), ..RoomChange::default() };
+    rooms.change(&room, Some(person(1)), change).await.unwrap();
+    world.join(&room, &ben).await;
+    // What the application opens is for whom it names, and else for nobody.
+    let closed = world.room("closed").await.room_id;
+    assert_eq!(rooms.join(&closed, joins(&ben)).await.unwrap_err(), RoomError::NotFound);
+    let spec = RoomSpec { members, ..RoomSpec::default() };
+    let named = rooms.open(None, &spec).await.unwrap().room_id;
+    world.join(&named, &ben).await;
+    assert_eq!(rooms.join(&named, joins(&ada)).await.unwrap_err(), RoomError::NotFound);
 }

@@ -71,9 +71,9 @@ fn who_came_by_a_token_leaves_at_its_end_unless_it_has_shown_a_newer_one() {
         token: Some("long".into()),
         ..house.request(5)
     };
-    house.ask(Join(again.clone())).unwrap();
+    house.ask(Join(again.clone(), Ok(None))).unwrap();
     // An older one takes nothing away.
-    house.ask(Join(JoinRequest { token: Some("short".into()), ..again })).unwrap();
+    house.ask(Join(JoinRequest { token: Some("short".into()), ..again }, Ok(None))).unwrap();
     let visiting = Visitor { user: UserId::guest(8), token: Some("short".into()), ..visitor(1) };
     house.visits(visiting, Side::Publish, &sends()).unwrap();
     house.pass(MINUTE - Duration::from_millis(1));
@@ -95,7 +95,8 @@ fn a_session_by_http_ends_with_what_was_shown_unless_a_patch_shows_something_new
     let first = |user| Visitor { until: until(1), ..visitor(user) };
     let patched = house.visits(first(3), Side::Publish, &sends()).unwrap();
     house.visits(first(4), Side::Publish, &sends()).unwrap();
-    house.visits(first(5), Side::View(None), &receives()).unwrap();
+    let viewer = house.visits(first(5), Side::View(None), &receives()).unwrap().session;
+    house.connect(viewer);
     let by = Caller { user: UserId::new(3).unwrap(), session: patched.session };
     let patch = |until, if_match: &str| {
         let if_match = Some(if_match.to_owned());

@@ -20,6 +20,7 @@ use super::super::join::Join;
 use super::super::machine::{Opening, Room, Rules};
 use super::super::member::{Caller, Entry, Member};
 use super::super::moderate::{By, Moderate};
+use super::super::pace::Paces;
 use super::super::publish::Publish;
 use super::super::rule::{Context, Source};
 use super::super::subscribe::Answered;
@@ -30,6 +31,7 @@ use super::super::{
     Grant, JoinRequest, Joined, Moderation, Publishing, Resource, RoomError, Side, Unsent, Visitor,
 };
 use crate::clock::Timestamp;
+use crate::config::Limits;
 use crate::event::room::{Permissions, RoomEvent, Stamp, Track};
 use crate::ids::{RoomSessionId, SessionId, TrackId, UserId};
 use crate::store::{RoomTokenRecord, TokenHash};
@@ -146,12 +148,20 @@ pub(super) fn rules() -> Rules {
         udp: vec!["127.0.0.1:4000".parse().unwrap()],
         tcp: vec!["127.0.0.1:4000".parse().unwrap()],
     };
-    Rules { endpoint, max_viewers: 1000, tracks_per_participant: 6, replay_bytes: 256 << 10 }
+    Rules {
+        endpoint,
+        max_viewers: 1000,
+        tracks_per_participant: 6,
+        replay_bytes: 256 << 10,
+        room_replay_bytes: 1 << 20,
+        paces: Paces::new(&Limits { rate_limits: false, ..Limits::default() }),
+    }
 }
 
 pub(super) fn opening(at: Timestamp) -> Opening {
     Opening {
         id: "house".parse().unwrap(),
+        place: None,
         key: RoomKey(1),
         at,
         owner: None,
@@ -235,16 +245,21 @@ impl House {
 
     /// A room that begins otherwise.
     pub(super) fn open(change: impl FnOnce(&mut Opening)) -> Self {
-        Self::open_with(rules().replay_bytes, change)
+        Self::open_with(|_| {}, change)
     }
 
-    /// The same, with another bound for what is kept of events.
-    pub(super) fn open_with(replay_bytes: usize, change: impl FnOnce(&mut Opening)) -> Self {
+    /// The same under other rules.
+    pub(super) fn open_with(
+        rule: impl FnOnce(&mut Rules),
+        change: impl FnOnce(&mut Opening),
+    ) -> Self {
+        let mut rules = rules();
+        rule(&mut rules);
         let now = Timestamp(1_700_000_000_000);
         let mut opening = opening(now);
         change(&mut opening);
         Self {
-            room: RefCell::new(Room::new(opening, Arc::new(Rules { replay_bytes, ..rules() }))),
+            room: RefCell::new(Room::new(opening, Arc::new(rules))),
             source: RefCell::default(),
             now: Cell::new(now),
             notified: RefCell::default(),
@@ -334,6 +349,9 @@ impl House {
             permissions: Permissions::default(),
             moderator: false,
             until: self.now.get().after(Duration::from_secs(3600)),
+            not_before: None,
+            max_uses: None,
+            used_by: Vec::new(),
         };
         change(&mut token);
         let hash = token.hash;
@@ -358,7 +376,7 @@ impl House {
     /// The same, and leaves the work that this makes.
     pub(super) fn join_only(&self, request: JoinRequest) -> Result<Person<'_>, RoomError> {
         let (user, socket) = (request.user, request.socket);
-        let joined = self.ask_only(Join(request))?;
+        let joined = self.ask_only(Join(request, Ok(None)))?;
         Ok(Person { house: self, user, socket, joined, answered: Cell::new(0) })
     }
 
@@ -387,7 +405,7 @@ impl House {
         text: &str,
     ) -> Result<Resource, RoomError> {
         let offer = Description::parse(text, 256)?;
-        self.ask(OfferByHttp { visitor, side, offer })
+        self.ask(OfferByHttp { visitor, place: Ok(None), side, offer })
     }
 
     pub(super) fn moderate(&self, what: Moderation) -> Result<(), RoomError> {
@@ -410,6 +428,16 @@ impl House {
     /// The track that was published last.
     pub(super) fn newest(&self) -> TrackId {
         *self.room().tracks.keys().max().unwrap()
+    }
+
+    /// Media flows on the connection by which a session receives.
+    pub(super) fn connect(&self, session: RoomSessionId) {
+        let peer = {
+            let room = self.room();
+            let member = room.members.iter().find(|member| member.session == session).unwrap();
+            member.subscribe.as_ref().unwrap().peer
+        };
+        self.event(Media::Connected { peer, after_ms: 100 });
     }
 
     /// What the sections of a session show.

@@ -227,7 +227,7 @@ impl Play<'_> {
         let user = client.person.user.value();
         let request = JoinRequest { resume: Some(resume), ..self.house.request(user) };
         let socket = request.socket;
-        match self.house.ask_only(Join(request)) {
+        match self.house.ask_only(Join(request, Ok(None))) {
             Ok(_) => {
                 client.person.socket = socket;
                 client.connected = true;
@@ -265,7 +265,7 @@ impl Play<'_> {
             return self.end(at);
         }
         let what = match self.dice.roll(7) {
-            0 => Moderation::Kick(who, None),
+            0 => Moderation::Kick { who, reason: None, ban: self.dice.coin() },
             1 => Moderation::Mute(who, None),
             2 | 3 => Moderation::Permit(
                 who,
@@ -278,7 +278,7 @@ impl Play<'_> {
             4 => Moderation::Lock(self.dice.coin()),
             _ => Moderation::Spotlight(Some(who)),
         };
-        let kicked = matches!(what, Moderation::Kick(..));
+        let kicked = matches!(what, Moderation::Kick { .. });
         self.house.moderate(what).unwrap();
         self.clients[at].gone |= kicked;
     }
@@ -341,7 +341,7 @@ impl Play<'_> {
             9 => self.moderate(at),
             10 => {
                 let (topic, payload) = ("chat".into(), json!("x".repeat(self.dice.roll(3000))));
-                drop(self.house.ask_only(SendData { by, topic, payload, to: None }));
+                drop(self.house.ask_only(SendData { by, topic, payload, bytes: 0, to: None }));
             }
             11 => {
                 let tracks = own.first().copied().into_iter().collect();
@@ -403,7 +403,8 @@ fn rooms_under_random_commands_are_what_their_clients_believe() {
     for seed in 1..=ROOMS {
         println!("seed {seed}");
         let bytes = if seed % 2 == 0 { 4_000 } else { 256 << 10 };
-        let house = House::open_with(bytes, |opening| opening.most = 12);
+        let house =
+            House::open_with(|rules| rules.replay_bytes = bytes, |opening| opening.most = 12);
         let dice = Dice::new(seed);
         let mut play = Play { house: &house, dice, clients: Vec::new(), users: 0 };
         for _ in 0..COMMANDS {

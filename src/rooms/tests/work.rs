@@ -16,7 +16,7 @@ use switchboard_media::{Command, Description, Event as Media};
 fn send(house: &House, from: &Person<'_>, bytes: usize) {
     let (topic, payload) = ("slides".to_owned(), json!("x".repeat(bytes)));
     let by = from.caller();
-    house.ask(SendData { by, topic, payload, to: None }).unwrap();
+    house.ask(SendData { by, topic, payload, bytes, to: None }).unwrap();
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn who_missed_more_than_is_kept_is_sent_the_whole_room() {
     assert_eq!(bob.names().last(), Some(&"room:state"));
     let wrong = Resume { secret: "guessed".into(), ..resume(missed) };
     let refused = super::super::JoinRequest { resume: Some(wrong), ..house.request(2) };
-    assert_eq!(house.ask(Join(refused)).unwrap_err(), RoomError::Resume);
+    assert_eq!(house.ask(Join(refused, Ok(None))).unwrap_err(), RoomError::Resume);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_join_is_answered_before_the_others_are_brought_up_to_date_and_none_of_them_
     };
     people.iter().for_each(|person| drop(publish(person)));
     house.commands();
-    let late = house.ask_only(Join(house.request(99))).unwrap();
+    let late = house.ask_only(Join(house.request(99), Ok(None))).unwrap();
     assert_eq!(late.others.iter().map(|other| other.tracks.len()).sum::<usize>(), 80);
     let made = house.commands();
     assert!(made.is_empty(), "nothing was negotiated for it");

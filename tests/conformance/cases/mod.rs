@@ -169,6 +169,7 @@ pub(crate) fn recording(id: u8, status: RecordingStatus, members: &[i64]) -> Rec
         call: Some(call),
         room: RoomId::of_call(call),
         members: members.iter().copied().map(user).collect(),
+        guests: vec!["Visitor".into()],
         mode: RecordingMode::Both,
         status,
         started_by: Some(user(1)),
@@ -195,6 +196,9 @@ pub(crate) fn token(text: &str, room: &str, owner: Option<i64>, ms: i64) -> Room
         name: Some("Visitor".into()),
         permissions: switchboard::event::room::Permissions::default(),
         moderator: false,
+        not_before: None,
+        max_uses: None,
+        used_by: Vec::new(),
         until: at(ms),
     }
 }

@@ -61,8 +61,12 @@ export class Server {
         SWITCHBOARD_SERVER__DRAIN_DELAY: '0',
         SWITCHBOARD_MEDIA__HOST: '127.0.0.1',
         SWITCHBOARD_MEDIA__UDP_PORT: '0',
+        // Private rooms have tests of their own, in Rust.
+        SWITCHBOARD_ROOMS__JOIN: 'anyone',
         SWITCHBOARD_LIMITS__ANONYMOUS_PER_MINUTE: '100000',
         SWITCHBOARD_LIMITS__REST_PER_MINUTE: '100000',
+        SWITCHBOARD_LIMITS__HANDSHAKES_PER_MINUTE: '100000',
+        SWITCHBOARD_LIMITS__HANDSHAKES_BURST: '100000',
         ...(onMongo ? { MONGODB_URI: `mongodb://127.0.0.1:${this.enginePort}/chat` } : {}),
         ...this.env,
       },
@@ -111,6 +115,14 @@ export class Server {
   /** Its resident memory in KiB. */
   memory() {
     return Number(readFileSync(`/proc/${this.process.pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)[1])
+  }
+
+  /** Its TCP connections over IPv4, as the kernel lists them: the far end of each that has one still. */
+  connections() {
+    const port = this.port.toString(16).toUpperCase().padStart(4, '0')
+    const rows = readFileSync(`/proc/${this.process.pid}/net/tcp`, 'utf8').trim().split('\n').slice(1).map((row) => row.trim().split(/\s+/))
+    // An inode of 0 belongs to no descriptor any more.
+    return rows.filter(([, local, , state, , , , , , inode]) => local.endsWith(`:${port}`) && state === '01' && inode !== '0').map(([, , remote]) => ({ remote }))
   }
 
   /** REST with a user's token; the parsed answer. */

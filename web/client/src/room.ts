@@ -377,6 +377,8 @@ export class Room extends Emitter<RoomSignals> {
         break
       case 'room:left':
         this.participants.delete(payload.participantId)
+        // What it came by has ended.
+        if (payload.participantId === this.own.participantId) this.#end(payload.reason)
         break
       case 'room:track-published':
         this.participants.get(payload.participantId)?.tracks.push(payload.track)
