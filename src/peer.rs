@@ -207,6 +207,7 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
@@ -231,30 +232,43 @@ mod tests {
         drop(stream);
     }
 
+    /// Writes until the connection takes no more.
+    fn fill(stream: &mut Stream) -> io::Result<()> {
+        while let Some(written) = stream.write(&[7; 64 << 10]).now_or_never() {
+            written?;
+        }
+        Ok(())
+    }
+
+    /// The client takes what is there until the connection takes more. Nobody waits, so that the time stands still.
+    async fn take_some(client: &TcpStream, stream: &mut Stream) -> io::Result<()> {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let _ = client.try_read(&mut buffer);
+            tokio::task::yield_now().await;
+            if let Some(written) = stream.write(&[7; 1024]).now_or_never() {
+                return written.map(drop);
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_cut_and_one_that_takes_little_is_not() {
         let (mut client, mut stream, _abort) = pair().await;
         tokio::time::pause();
-        let bytes = vec![7; 16 << 20];
-        let mut buffer = vec![0; 64 << 10];
-        let slow = async {
-            for _ in 0..14 {
-                tokio::time::sleep(STALLED / 2).await;
-                let mut taken = 0;
-                // Enough for the window to open.
-                while taken < (1 << 20) {
-                    taken += client.read(&mut buffer).await.unwrap();
-                }
-            }
-            client
-        };
-        let write = stream.write_all(&bytes);
-        let (written, mut client) = tokio::join!(write, slow);
-        written.unwrap();
-        let error = stream.write_all(&bytes).await.unwrap_err();
+        fill(&mut stream).unwrap();
+        for _ in 0..6 {
+            tokio::time::advance(STALLED * 3 / 4).await;
+            take_some(&client, &mut stream).await.unwrap();
+            fill(&mut stream).unwrap();
+        }
+        tokio::time::advance(STALLED * 3 / 4).await;
+        fill(&mut stream).unwrap();
+        tokio::time::advance(STALLED / 2).await;
+        let error = fill(&mut stream).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         // Both directions are over.
-        while client.read(&mut buffer).await.unwrap_or(0) > 0 {}
+        while client.read(&mut vec![0; 64 << 10]).await.unwrap_or(0) > 0 {}
     }
 
     #[tokio::test]
