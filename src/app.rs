@@ -141,9 +141,7 @@ impl App {
                 clock.clone(),
                 store.clone(),
                 (sfu.clone(), recorder.clone(), relay.clone()),
-                delivery.clone(),
-                in_call.clone(),
-                ledger.clone(),
+                (delivery.clone(), in_call.clone(), ledger.clone()),
             )),
             recordings: Arc::new(recordings),
             calls: Arc::new(Calls::new(

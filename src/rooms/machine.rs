@@ -12,7 +12,7 @@ use super::connection::PeerConnection;
 use super::effect::{Effect, Name, Record};
 use super::member::{Caller, Entry, Member};
 use super::pace::{Paces, Sent};
-use super::replay::Kept;
+use super::replay::RoomReplay;
 use super::track::{Listed, Published, QUIET};
 use super::{Result, RoomError};
 use crate::clock::Timestamp;
@@ -100,7 +100,7 @@ pub(super) struct Room {
     pub(super) queue: VecDeque<ParticipantId>,
     pub(super) effects: Vec<Effect>,
     /// What is kept for sessions that are lost.
-    pub(super) kept: Kept,
+    pub(super) kept: RoomReplay,
     /// How much each user has sent.
     pub(super) sent: Sent,
     over: bool,
@@ -130,7 +130,7 @@ impl Room {
         let created = Effect::Fact(FactKind::RoomCreated, owner, Value::Null);
         let issued = tokens.iter().map(|token| Effect::Issue(token.into()));
         let effects = [Effect::Record(Record::Open), created].into_iter().chain(issued).collect();
-        let kept = Kept::new(rules.replay_bytes, rules.room_replay_bytes);
+        let kept = RoomReplay::new(rules.replay_bytes, rules.room_replay_bytes);
         Self {
             rules,
             kept,

@@ -8,7 +8,7 @@ use switchboard_media::{PeerKey, TrackKey};
 
 use super::connection::PeerConnection;
 use super::effect::Effect;
-use super::replay::{Kept, Replay};
+use super::replay::{Replay, RoomReplay};
 use super::track::Published;
 use crate::clock::Timestamp;
 use crate::event::Event;
@@ -178,7 +178,7 @@ impl Member {
     pub(super) fn notify(
         &mut self,
         event: &Arc<RoomEvent>,
-        kept: &Kept,
+        kept: &RoomReplay,
         effects: &mut Vec<Effect>,
     ) {
         let Entry::Socket(socket) = self.entry else { return };
@@ -192,7 +192,7 @@ impl Member {
     pub(super) fn notify_alone(
         &mut self,
         event: impl FnOnce(Stamp) -> Event,
-        kept: &mut Kept,
+        kept: &mut RoomReplay,
         effects: &mut Vec<Effect>,
     ) {
         if matches!(self.entry, Entry::Socket(_)) {
@@ -214,7 +214,7 @@ impl Member {
     }
 
     /// Forgets what is kept for it and no longer for the room.
-    pub(super) fn forget(&mut self, kept: &Kept) {
+    pub(super) fn forget(&mut self, kept: &RoomReplay) {
         self.replay.forget(kept);
     }
 

@@ -111,9 +111,7 @@ impl Rooms {
         clock: Clock,
         store: Arc<dyn Store>,
         (sfu, recorder, relay): (Arc<Sfu>, Arc<Recorder>, Arc<Relay>),
-        delivery: Arc<Delivery>,
-        in_call: Arc<InCall>,
-        ledger: Arc<Ledger>,
+        (delivery, in_call, ledger): (Arc<Delivery>, Arc<InCall>, Arc<Ledger>),
     ) -> Self {
         let paces = pace::Paces::new(&config.limits);
         let (sdp_bytes, config) = (config.limits.sdp_bytes, config.rooms.clone());

@@ -11,7 +11,7 @@ const REPLAY: usize = 500;
 const ENTRY: usize = 64;
 
 /// What is kept in a room. An event that several sessions have is counted once.
-pub(super) struct Kept {
+pub(super) struct RoomReplay {
     /// Bytes for each session.
     each: usize,
     /// Bytes for all of them together.
@@ -23,7 +23,7 @@ pub(super) struct Kept {
     gone: u64,
 }
 
-impl Kept {
+impl RoomReplay {
     pub(super) fn new(each: usize, most: usize) -> Self {
         Self { each, most, events: VecDeque::new(), bytes: 0, last: 0, gone: 0 }
     }
@@ -72,7 +72,7 @@ impl Replay {
     }
 
     /// Keeps the event that the room has counted last; gives its number.
-    pub(super) fn push(&mut self, event: &Arc<RoomEvent>, kept: &Kept) -> u64 {
+    pub(super) fn push(&mut self, event: &Arc<RoomEvent>, kept: &RoomReplay) -> u64 {
         self.seq += 1;
         self.bytes += event.bytes();
         self.events.push_back((self.seq, kept.last, Arc::clone(event)));
@@ -86,7 +86,7 @@ impl Replay {
     }
 
     /// Forgets what is kept in the room no longer.
-    pub(super) fn forget(&mut self, kept: &Kept) {
+    pub(super) fn forget(&mut self, kept: &RoomReplay) {
         while self.events.front().is_some_and(|(_, number, _)| *number <= kept.gone) {
             self.drop_oldest();
         }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_in_bytes_and_in_events() {
         let mut replay = Replay::default();
-        let mut kept_by_all = Kept::new(100_000, 1 << 20);
+        let mut kept_by_all = RoomReplay::new(100_000, 1 << 20);
         let mut push = |replay: &mut Replay, event: &Arc<RoomEvent>| {
             kept_by_all.push(event);
             replay.push(event, &kept_by_all);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_all_sessions_keep_together_is_bounded_and_what_they_share_is_counted_once() {
-        let mut kept = Kept::new(100_000, 50_000);
+        let mut kept = RoomReplay::new(100_000, 50_000);
         let mut sessions: Vec<Replay> = (0..20).map(|_| Replay::default()).collect();
         for _ in 0..40 {
             let event = data(1000);
