@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
-import { readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ let server
 let bystander
 before(async () => {
   server = await Server.start({ env: {
-    SWITCHBOARD_SOCKET__CONNECT_TIMEOUT: '1', SWITCHBOARD_SOCKET__QUEUE_BYTES: '65536', SWITCHBOARD_LIMITS__MESSAGES_PER_MINUTE: '100000', SWITCHBOARD_ROOMS__CREATE: 'anyone',
+    SWITCHBOARD_SOCKET__CONNECT_TIMEOUT: '5', SWITCHBOARD_SOCKET__QUEUE_BYTES: '65536', SWITCHBOARD_LIMITS__MESSAGES_PER_MINUTE: '100000', SWITCHBOARD_ROOMS__CREATE: 'anyone',
     SWITCHBOARD_SERVER__LOG_LEVEL: 'debug', SWITCHBOARD_LIMITS__CALLS_PER_MINUTE: '10000',
     SWITCHBOARD_LIMITS__MESSAGES_PER_SECOND: '10000', SWITCHBOARD_LIMITS__MESSAGES_BURST: '10000',
   } })
@@ -137,19 +137,19 @@ test('ninety-nine who do not read cost at most what may wait for each, and other
   ada.close()
 })
 
-test('two hundred who join and leave a room, and as many calls, leave nothing behind', async () => {
+test('a hundred who join and leave a room, and as many calls, leave nothing behind', async () => {
   const figures = async () => {
     const { text } = await server.rest(9, 'GET', '/metrics', undefined, { authorization: `Bearer ${token(9, { role: 'admin' })}` })
     return Object.fromEntries([...text.matchAll(/^(rtc_(?:participants|calls_active|calls_ringing|socket_connections|held\S*)) (\d+)$/gm)].map(([, name, value]) => [name, Number(value)]))
   }
   const [ada, ben] = [await server.connect(1, { auth: { cursor: 'new' } }), await server.connect(2, { auth: { cursor: 'new' } })]
   await ask(ada, 'room:join', { roomId: 'turnstile' })
+  const right = (await server.rest(1, 'POST', '/api/rooms/turnstile/tokens', { userId: 2 })).json.data.token
   const before = await figures()
   const descriptors = () => readdirSync(`/proc/${server.process.pid}/fd`).length
   const open = descriptors()
-  for (let n = 0; n < 200; n += 1) {
-    const joined = await ask(ben, 'room:join', { roomId: 'turnstile', token: undefined })
-    if (joined.reason === 'FORBIDDEN' || joined.reason === 'ROOM_PRIVATE') break
+  for (let n = 0; n < 100; n += 1) {
+    const joined = await ask(ben, 'room:join', { roomId: 'turnstile', token: right })
     assert.ok(joined.ok, JSON.stringify(joined))
     assert.ok((await ask(ben, 'room:leave', { sessionId: joined.sessionId })).ok)
     const { call, ...other } = await ask(ada, 'call:initiate', { toUserId: 2, callType: 'voice' })
@@ -183,7 +183,10 @@ test('of two polls at once with one id the second is refused, the session is ove
   })
   assert.equal(await poll(), 200, 'what came with the connection')
   await post('3')
-  assert.deepEqual((await Promise.all([poll(), poll()])).toSorted(), [200, 400])
+  // An event that came just now answers the first before the second is there: once more then.
+  let ended = []
+  for (let tries = 5; tries > 0 && !ended.includes(400); tries -= 1) ended = await Promise.all([poll(), poll()])
+  assert.ok(ended.includes(400), `${ended}`)
   assert.equal(await poll(), 400)
 })
 
@@ -205,7 +208,7 @@ test('lone surrogates are refused, a thousand headers are too many, and a body i
     let text = ''
     const socket = connect(server.port, '127.0.0.1', () => socket.write(head.join('\r\n') + '\r\n\r\n' + body))
     socket.on('data', (data) => (text += data)).on('close', () => resolve(text)).on('error', () => resolve(text))
-    socket.setTimeout(60_000, () => reject(new Error('no end'))) // a deadline
+    socket.setTimeout(60_000, () => reject(new Error('no end'))) // paces nothing: a deadline
   })
   const many = await answer(['GET /api/me HTTP/1.1', 'Host: 127.0.0.1', 'Connection: close', ...Array.from({ length: 1000 }, (_, n) => `X-${n}: y`)])
   assert.match(many, /^HTTP\/1\.1 4\d\d /)
@@ -302,4 +305,24 @@ test('a wall clock that is set by an hour, forth and back, disconnects nobody an
   } finally {
     await own.stop()
   }
+})
+
+test('every test that docs/security.md names is there', () => {
+  const rows = readFileSync(join(root, 'docs/security.md'), 'utf8').split('\n').filter((line) => /^\| [HML]?\d+ \|/.test(line))
+  assert.deepEqual(rows.map((row) => row.split(' ')[1]).filter((number) => /^\d/.test(number)).map(Number), Array.from({ length: 95 }, (_, n) => n + 1))
+  let named = 0
+  for (const row of rows) {
+    const [, , , tests] = row.split('|')
+    // A file, and behind it the names of tests in it.
+    let file
+    for (const [, e2e, path, name] of tests.matchAll(/(e2e\/[\w/-]+)|\b((?:src|media|turn|tests)\/[\w/-]+\.(?:rs|mjs))|`([^`]+)`/g)) {
+      if (e2e || path) file = join(root, e2e ? `tests/${e2e}.test.mjs` : path)
+      if (file && !name) assert.ok(existsSync(file), `${row}: ${file}`)
+      if (!file || !name) continue
+      const text = readFileSync(file, 'utf8')
+      assert.ok(text.includes(file.endsWith('.rs') ? `fn ${name}(` : name), `${row}: ${name} is not in ${file}`)
+      named += 1
+    }
+  }
+  assert.ok(named > 120, `${named} names`)
 })
