@@ -1,17 +1,19 @@
 # Pages, then the program with the pages inside, then an image with nothing else in it.
-FROM node:22-bookworm-slim AS pages
+# CI builds it from other base images with other arguments: see .ci/image.
+ARG NODE_IMAGE=docker.io/library/node:22-bookworm-slim
+ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
+
+FROM ${NODE_IMAGE} AS pages
 WORKDIR /build/web
 COPY web/package.json web/package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY web ./
 RUN npm run build
 
-FROM rust:1.95-bookworm AS program
-SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-RUN rustup target add "$(uname -m)-unknown-linux-musl" \
-    && apt-get update \
-    && apt-get install -y --no-install-recommends musl-tools=1.2.3-1 \
-    && rm -rf /var/lib/apt/lists/*
+FROM ${RUST_IMAGE} AS program
+# Cargo's profile, and more arguments for it.
+ARG PROFILE=release
+ARG CARGO_ARGUMENTS=
 WORKDIR /build
 COPY Cargo.toml Cargo.lock clippy.toml ./
 COPY src src
@@ -20,16 +22,21 @@ COPY turn turn
 COPY benches benches
 COPY config.toml ./
 COPY --from=pages /build/web/dist web/dist
-RUN cargo build --release --locked --target "$(uname -m)-unknown-linux-musl" \
-    && install -D "target/$(uname -m)-unknown-linux-musl/release/switchboard" /image/switchboard \
-    && install -d -o 65532 -g 65532 /image/data
+# Static, with the C library that the figures of docs/performance.md are measured with: what it looks names up with is inside.
+RUN cargo rustc --locked --profile "$PROFILE" $CARGO_ARGUMENTS --bin switchboard -- -C target-feature=+crt-static \
+    && mkdir -p /image && mv target/*/switchboard /image/switchboard \
+    && install -d -m 0700 /image/volumes/data
 
 FROM scratch AS runtime
 COPY --from=program /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=program /image/switchboard /switchboard
-COPY --from=program --chown=65532:65532 /image/data /data
+# As part of a folder that is copied it keeps its rights.
+COPY --from=program --chown=65532:65532 /image/volumes/ /
 USER 65532:65532
+WORKDIR /
 VOLUME ["/data"]
-EXPOSE 3001 3478/tcp 3478/udp 5349/tcp
+# REST, Socket.IO and pages; the relay; media; the relay over TLS.
+EXPOSE 3001/tcp 3478/tcp 3478/udp 3479/tcp 3479/udp 5349/tcp
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["/switchboard", "--data", "/data", "health"]
 ENTRYPOINT ["/switchboard", "--data", "/data"]

@@ -6,8 +6,9 @@
 # bench  the figures of docs/performance.md
 # figures lines of tests beside lines of code, by area
 # image  a container image from the Dockerfile, with whatever builder there is
+# sbom   what is in the program and its pages, as CycloneDX: target/sbom.cdx.json
 
-.PHONY: run test tested check deny build bench figures fuzz image web e2e debug
+.PHONY: run test tested check deny audit build bench figures fuzz image image-check sbom web e2e debug
 CARGO ?= cargo
 PORT ?= 3001
 
@@ -31,6 +32,9 @@ check:
 deny:
 	.ci/deny
 
+audit:
+	.ci/audit
+
 # What was skipped, and what passed at the second try only: printed at the very end, whatever came of the rest.
 NOTES = $(CURDIR)/target/test-notes
 test: export TEST_NOTES = $(NOTES)
@@ -40,9 +44,10 @@ test:
 
 # The inner loop runs two of the ten long sequences against MongoDB's protocol.
 tested: export MODEL_SEQUENCES = 10
-tested: check web
+tested: check audit web
 	cd web && npm test
 	$(MAKE) e2e
+	$(MAKE) image-check
 
 e2e: tests/node_modules/.package-lock.json aiortc pion
 	$(CARGO) build --quiet
@@ -81,10 +86,19 @@ fuzz:
 	  name=$${target#*/}; corpus=$${target%/*}/fuzz/corpus/$$name; mkdir -p target/fuzz/$$name && \
 	  target/fuzz/*/release/$$name -max_total_time=$(SECONDS) -max_len=8192 -verbosity=0 -print_final_stats=1 target/fuzz/$$name $$corpus || exit 1; done
 
+# HEALTHCHECK is not of the OCI's format.
 image:
 	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker build -t switchboard .; \
-	elif command -v buildah >/dev/null; then buildah bud -t switchboard .; \
-	else echo "neither a docker engine nor buildah is here; install one of them" >&2; exit 1; fi
+	elif command -v podman >/dev/null; then podman build --format docker -t switchboard .; \
+	elif command -v buildah >/dev/null; then buildah bud --format docker -t switchboard .; \
+	else echo "no docker engine, podman or buildah is here; install one of them" >&2; exit 1; fi
+
+# Built on this machine's own tools and run, where buildah and runc are; after the end-to-end tests, whose build it takes over.
+image-check:
+	.ci/image
+
+sbom:
+	.ci/sbom
 
 # Rebuilt when a source is newer than what was built from it.
 web: web/dist/.built

@@ -1,6 +1,7 @@
 //! The `switchboard` program: reads the command line, and does what it says.
 
 mod doctor;
+mod health;
 mod serve;
 
 use std::io::Write;
@@ -58,6 +59,8 @@ enum Command {
     },
     /// Checks a set-up from end to end and explains what it finds.
     Doctor,
+    /// Asks the server of this set-up whether it is ready: exit 0, or 1 with the reason in a sentence.
+    Health,
     /// Finishes recordings that a crash has cut off; a server does so at its start, too.
     Recover,
     /// Writes the whole store as lines of JSON.
@@ -89,6 +92,8 @@ fn main() -> ExitCode {
     let command = arguments.command.unwrap_or(Command::Serve);
     let config = match load(&flags) {
         Ok(config) => config,
+        // Container engines know 0 and 1 only from a health check.
+        Err(error) if matches!(command, Command::Health) => return fail(1, &error),
         Err(error) => return fail(2, &error),
     };
     let setup = Setup { config, data, dev: arguments.dev };
@@ -114,6 +119,7 @@ async fn run(command: Command, setup: Setup) -> ExitCode {
         Command::CheckConfig => print(&toml_like(&setup.config)),
         Command::Token { user, name, role, ttl } => token(&setup, user, name, &role, ttl),
         Command::Doctor => return doctor::doctor(setup).await,
+        Command::Health => return health::health(&setup.config.server),
         Command::Recover => recover(&setup).await,
         Command::Export { file } => export(&setup, &file).await,
         Command::Import { file } => import(&setup, &file).await,

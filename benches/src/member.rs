@@ -39,8 +39,7 @@ struct Shared {
 /// What reached a participant.
 #[derive(Default)]
 pub struct Seen {
-    /// Tracks of the newest offer whose answer was acknowledged.
-    pub tracks: AtomicUsize,
+    agreed: Mutex<Agreed>,
     pub offers: AtomicUsize,
     pub data: AtomicUsize,
     /// Bytes of the newest offer, and of the answer to it.
@@ -48,6 +47,14 @@ pub struct Seen {
     /// Reasons of refused answers and of sessions that the server ended, and how often each came.
     pub failures: Mutex<BTreeMap<String, usize>>,
     watched: Mutex<Option<(Watched, oneshot::Sender<Instant>)>>,
+}
+
+/// The newest offer of a session whose answer was acknowledged. Tasks note them, and one may be overtaken by that of a newer offer.
+#[derive(Default)]
+struct Agreed {
+    session: String,
+    rev: u64,
+    tracks: usize,
 }
 
 /// Whose tracks to wait for, and how many.
@@ -58,6 +65,19 @@ pub struct Watched {
 }
 
 impl Seen {
+    /// Tracks of the newest offer whose answer was acknowledged.
+    pub fn tracks(&self) -> usize {
+        lock(&self.agreed).tracks
+    }
+
+    /// Something of a session is known; ids of sessions grow with time.
+    fn agree(&self, session: &str, rev: u64, tracks: usize) {
+        let mut agreed = lock(&self.agreed);
+        if (agreed.session.as_str(), agreed.rev) < (session, rev) {
+            *agreed = Agreed { session: session.to_owned(), rev, tracks };
+        }
+    }
+
     fn fail(&self, reason: &str) {
         *lock(&self.failures).entry(reason.to_owned()).or_default() += 1;
     }
@@ -123,12 +143,13 @@ impl Member {
 
     /// Comes into a room; how long the acknowledgement took, and its bytes.
     pub async fn join(&self, room: &str) -> (Duration, usize) {
-        self.seen().tracks.store(0, Ordering::Relaxed);
         let (took, text) = self.shared.ask("room:join", &json!({ "roomId": room })).await;
         let ack: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(ack["ok"], true, "{}", text.get(..300).unwrap_or(&text));
         let name = |value: &Value| value.as_str().expect("an id").to_owned();
-        *lock(&self.session) = name(&ack["sessionId"]);
+        let session = name(&ack["sessionId"]);
+        self.seen().agree(&session, 0, 0);
+        *lock(&self.session) = session;
         *lock(&self.id) = name(&ack["self"]["participantId"]);
         (took, text.len())
     }
@@ -203,7 +224,7 @@ impl Shared {
             return;
         };
         if ack.contains("\"ok\":true") {
-            seen.tracks.store(offer.tracks.len(), Ordering::Relaxed);
+            seen.agree(offer.session_id, offer.rev, offer.tracks.len());
             return;
         }
         let ack: Value = serde_json::from_str(&ack).unwrap_or_default();

@@ -140,7 +140,7 @@ async fn enter(members: &[Member], room: &str, at_once: usize) -> (Timings, Timi
 async fn settle(members: &[Member], tracks: usize) {
     let begun = Instant::now();
     loop {
-        let have = |member: &Member| member.seen().tracks.load(Ordering::Relaxed);
+        let have = |member: &Member| member.seen().tracks();
         let behind = members.iter().filter(|member| have(member) != tracks).count();
         if behind == 0 {
             return;
