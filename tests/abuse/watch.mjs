@@ -213,7 +213,7 @@ const some = (failures) => (failures.length ? ` (${[...new Set(failures)].slice(
 
 /** What the metrics say now: `{ 'rtc_rooms': 1, 'rtc_held{…}': 2 }`. */
 export async function metrics(server) {
-  const answer = await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${token(9, { role: 'admin' })}` }, signal: AbortSignal.timeout(3000) })
+  const answer = await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${token(9, { role: 'admin' })}` }, signal: AbortSignal.timeout(10_000) })
   return Object.fromEntries((await answer.text()).split('\n').filter((line) => line && !line.startsWith('#')).map((line) => {
     const at = line.lastIndexOf(' ')
     return [line.slice(0, at), Number(line.slice(at + 1))]
