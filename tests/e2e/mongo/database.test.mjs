@@ -1,9 +1,12 @@
 // The database behind the server dies, stands still and comes back: clear errors meanwhile, nothing acknowledged that is not
 // kept, and no restart of ours. Runs with TEST_STORE=mongo.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { Server, ask, sleep, until } from '../support/server.mjs'
+import { Server, ask, binary, freePort, secret, sleep, until } from '../support/server.mjs'
 
 let server
 before(async () => {
@@ -110,4 +113,15 @@ test('a server that takes over ends the writing of the one before', async (conte
   const sent = await second.rest(100, 'POST', '/api/chat/messages', { toUserId: 1, content: 'of the second' })
   assert.equal(sent.status, 200, sent.text)
   ada.close()
+})
+
+test('a database that does not answer at the start is one sentence, without its password', async () => {
+  const env = {
+    PATH: process.env.PATH, JWT_SECRET: secret, MONGODB_URI: `mongodb://u:hunter2@127.0.0.1:${await freePort()}/chat`, SWITCHBOARD_STORE__MONGODB_PATIENCE: '1',
+    SWITCHBOARD_SERVER__HOST: '127.0.0.1', SWITCHBOARD_SERVER__PORT: '0', SWITCHBOARD_MEDIA__UDP_PORT: '0',
+  }
+  const { status, stderr } = spawnSync(binary, ['serve'], { cwd: mkdtempSync(join(tmpdir(), 'switchboard-test-')), env, encoding: 'utf8', timeout: 60_000 })
+  assert.equal(status, 1, stderr)
+  assert.ok(stderr.includes('store.mongodb_uri') && stderr.trim().split('\n').length === 1, stderr)
+  assert.equal(stderr.includes('hunter2'), false)
 })
