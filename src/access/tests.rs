@@ -105,7 +105,7 @@ async fn what_was_under_way_when_an_account_was_disabled_ends_too() {
     call(&world, &ada, &ben).await;
     world.app.people.set_disabled(person(1), false).await.unwrap();
     world.clock.advance(Duration::from_secs(60));
-    tokio::time::sleep(Duration::from_millis(1)).await; // paces: nothing is due any more, and what would be is looked at here
+    tokio::time::sleep(Duration::from_millis(1)).await; // paces load: what would be due is looked at here
     assert_eq!(world.app.calls.count(), 1, "the account is enabled again");
 }
 

@@ -125,6 +125,17 @@ impl World {
         matches!(found, Err(RecordingError::NotFound)) && !self.folder(id).exists()
     }
 
+    /// Waits until the recording and its files are gone.
+    async fn until_gone(&self, id: RecordingId) {
+        for _ in 0..2000 {
+            if self.is_gone(id).await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await; // paces looks: up to ten seconds
+        }
+        panic!("never gone: {id}");
+    }
+
     /// A call of 1 and 2 that was recorded, with one file.
     async fn recorded(&self, ada: &Client) -> Recording {
         let target = a_call(self);
@@ -395,8 +406,9 @@ async fn what_an_erased_person_is_recorded_in_is_deleted_also_while_it_runs() {
     let events = up_to(&ada, "recording:failed").await;
     assert_eq!(names(&events), ["recording:started", "recording:stopped", "recording:failed"]);
     assert_eq!(events[2].1["reason"], "erased");
-    until("it is deleted", || world.app.recordings.stats().unfinished == 0).await;
-    assert!(world.is_gone(before).await && world.is_gone(running).await);
+    until("it is over", || world.app.recordings.stats().unfinished == 0).await;
+    world.until_gone(before).await;
+    world.until_gone(running).await;
 }
 
 #[tokio::test]

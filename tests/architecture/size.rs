@@ -21,7 +21,7 @@ const FUNCTIONS: &[(&str, usize)] = &[
     ("media/src/worker/mod.rs pass_on", 71),
     ("media/src/worker/output.rs next_burst", 67),
     ("media/src/worker/timeouts.rs report_to_publisher", 77),
-    ("src/app.rs new", 82),
+    ("src/app.rs new", 89),
     ("src/store/sqlite/dump.rs tables", 62),
 ];
 

@@ -103,7 +103,7 @@ async fn handshakes_that_show_no_token_are_bounded_by_address_and_end_by_themsel
     assert_eq!(body["details"]["limit"], "limits.handshakes_per_network", "{body}");
     let held = || world.app.ledger.held(Resource::AllHandshakes, Holder::Server);
     assert_eq!(held(), 3);
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    tokio::time::sleep(Duration::from_secs(11)).await; // paces virtual time
     assert_eq!(held(), 0, "who says nothing for ten seconds is gone");
     assert_eq!(handshake(&router, "2001:db8::3").await.0, StatusCode::OK);
 }

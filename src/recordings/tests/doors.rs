@@ -27,8 +27,8 @@ async fn whoever_sends_is_in_the_recording_whatever_way_they_came() {
     assert_eq!(shown.guests, ["Visitor"]);
     world.speak(4);
     world.app.recordings.erase(person(4)).await.unwrap();
-    until("it is deleted", || world.app.recordings.stats().unfinished == 0).await;
-    assert!(world.is_gone(id).await);
+    until("it is over", || world.app.recordings.stats().unfinished == 0).await;
+    world.until_gone(id).await;
 }
 
 #[tokio::test]
@@ -65,8 +65,8 @@ async fn who_publishes_by_http_is_a_member_and_is_asked() {
     world.app.recordings.consent(person(2), id, false).await.unwrap();
     assert_eq!(taken(), 1, "who agreed may take it back");
     world.app.recordings.erase(person(2)).await.unwrap();
-    until("it is deleted", || world.app.recordings.stats().unfinished == 0).await;
-    assert!(world.is_gone(id).await);
+    until("it is over", || world.app.recordings.stats().unfinished == 0).await;
+    world.until_gone(id).await;
 }
 
 /// What a WHIP client that sends a voice offers.
