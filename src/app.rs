@@ -103,10 +103,11 @@ impl App {
             recorder.clone(),
         );
         let view = View::new(config.clone(), delivery.clone(), in_call.clone());
+        let ledger = Ledger::new(&config.limits);
         let services = Services {
             auth: Auth::bounded(config.auth.clone(), clock.clone(), Some(ledger.clone()))?,
             limits: limits::Limits::new(&config.limits),
-            ledger: Ledger::new(&config.limits),
+            ledger,
             people: Arc::new(People::new(
                 &config,
                 clock.clone(),
