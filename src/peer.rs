@@ -18,7 +18,10 @@ use tokio::time::Sleep;
 use crate::ledger::Entry;
 
 /// For so long the client may take nothing of what waits to be written.
-const STALLED: Duration = Duration::from_secs(20);
+const STALLED: Duration = Duration::from_secs(30);
+/// Bytes that the kernel keeps for the client (Linux takes twice as much). It says that there is room again when a third is free: of
+/// the megabytes that it would give a fast connection, a slow client might not take a third within [`STALLED`].
+const SEND_BUFFER: usize = 256 * 1024;
 /// For so long what a client goes on sending is read and thrown away after it was refused: closing at once would reset the connection,
 /// and the answer might be lost with it (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -83,6 +86,7 @@ impl Stream {
     /// Wraps an accepted connection with what it holds; gives the means to cut it.
     pub fn new(stream: TcpStream, held: Option<Entry>) -> (Self, AbortHandle) {
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let shared = Arc::new(Shared { stream, unread: AtomicBool::new(false) });
         let abort = AbortHandle(Arc::downgrade(&shared));
         (Self { shared, stalled: None, held }, abort)

@@ -122,7 +122,10 @@ async fn all_addresses_together_have_so_many_handshakes() {
 
 #[tokio::test]
 async fn handshakes_that_come_too_fast_are_refused_before_anything_is_kept() {
-    let world = World::new(|config| config.limits.handshakes_burst = 3).await;
+    let world = World::new(|config| {
+        (config.limits.handshakes_per_minute, config.limits.handshakes_burst) = (1, 3);
+    })
+    .await;
     let (router, _) = super::super::router(&world.app);
     for _ in 0..3 {
         assert_eq!(handshake(&router, "192.0.2.1").await.0, StatusCode::OK);
