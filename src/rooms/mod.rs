@@ -36,6 +36,7 @@ mod token;
 mod track;
 mod unpublish;
 mod whip;
+mod workers;
 
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ use self::task::Outside;
 pub use self::token::{CredentialBounds, Guest, Issued, ListedToken, RoomTokenSpec};
 pub use self::unpublish::Unpublished;
 pub use self::whip::{Resource, Side, Visitor};
+pub use self::workers::start_workers;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::delivery::Delivery;
@@ -272,11 +274,11 @@ impl Rooms {
         self.outside.delivery.is_open(user, socket)
     }
 
-    fn read(&self, text: &str, sections: usize) -> Result<Description> {
+    async fn read(&self, text: &str, sections: usize) -> Result<Description> {
         if text.len() > self.sdp_bytes {
             return Err(RoomError::TooLarge { have: text.len(), limit: self.sdp_bytes });
         }
-        Ok(Description::parse(text, sections)?)
+        workers::read(text, sections).await
     }
 
     /// Sends everybody that the server goes down at `deadline`.

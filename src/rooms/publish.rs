@@ -105,13 +105,13 @@ impl Rooms {
         specs: Vec<TrackSpec>,
         unsent: Unsent,
     ) -> Result<Publishing> {
-        let offer = self.read_offer(offer)?;
+        let offer = self.read_offer(offer).await?;
         let by = Caller { user, session };
         self.ask_session(session, Publish { by, offer, specs, unsent }).await
     }
 
-    pub(super) fn read_offer(&self, text: &str) -> Result<Description> {
-        self.read(text, SECTIONS)
+    pub(super) async fn read_offer(&self, text: &str) -> Result<Description> {
+        self.read(text, SECTIONS).await
     }
 }
 

@@ -60,7 +60,7 @@ impl Rooms {
         rev: u64,
         answer: &str,
     ) -> Result<()> {
-        let answer = self.read(answer, usize::MAX)?;
+        let answer = self.read(answer, usize::MAX).await?;
         let by = Caller { user, session };
         self.ask_session(session, Answered { by, rev, answer }).await
     }
@@ -84,7 +84,10 @@ impl Rooms {
         session: RoomSessionId,
         offer: Option<&str>,
     ) -> Result<Option<SessionDescription>> {
-        let offer = offer.map(|offer| self.read_offer(offer)).transpose()?;
+        let offer = match offer {
+            Some(offer) => Some(self.read_offer(offer).await?),
+            None => None,
+        };
         let by = Caller { user, session };
         self.ask_session(session, RestartIce { by, offer }).await
     }

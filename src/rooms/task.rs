@@ -17,6 +17,7 @@ use super::effect::{Effect, Name, Record, Stay};
 use super::handle::{Asked, Inbox, Input, RoomHandle};
 use super::machine::Room;
 use super::rule::{Context, Source};
+use super::workers::workers;
 use crate::clock::{Clock, Timestamp};
 use crate::delivery::{Delivery, Frame, To};
 use crate::event::Event;
@@ -81,7 +82,7 @@ pub(super) fn spawn(room: Room, handle: RoomHandle, inbox: Inbox, outside: Arc<O
         facts: Facts::default(),
     };
     let span = tracing::info_span!("room", room = %handle.id());
-    let running = tokio::spawn(task.run().instrument(span));
+    let running = workers().spawn(task.run().instrument(span));
     tokio::spawn(async move {
         let Err(error) = running.await else { return };
         // When the whole server stops there is nobody left to notify.

@@ -46,8 +46,10 @@ impl Rooms {
             let why = "room:unpublish needs trackIds, or an offer that no longer sends them";
             return Err(RoomError::Invalid("trackIds", why.into()));
         }
-        let read = |(text, specs): (&str, _)| self.read_offer(text).map(|offer| (offer, specs));
-        let offer = offer.map(read).transpose()?;
+        let offer = match offer {
+            Some((text, specs)) => Some((self.read_offer(text).await?, specs)),
+            None => None,
+        };
         let by = Caller { user, session };
         self.ask_session(session, Unpublish { by, tracks, offer }).await
     }

@@ -96,7 +96,7 @@ impl Rooms {
         side: Side,
         offer: &str,
     ) -> Result<Resource> {
-        let offer = self.read(offer, SECTIONS)?;
+        let offer = self.read(offer, SECTIONS).await?;
         self.open_by_entering(id, visitor.user).await?;
         let (user, token) = (visitor.user, visitor.token.clone());
         let place = self.place(user, token.as_deref(), side != Side::Publish);
