@@ -1,5 +1,5 @@
 //! The one place that ends what somebody may no longer have: whoever changes a rule announces the change, and here it is carried out
-//! for everything that a person or a session holds. What is held by a token alone ends where it is checked, by the token's own end.
+//! for everything that a person, a session or a room token holds. What ends with a token's own end ends where that is watched.
 //!
 //! | held | ended here by |
 //! |---|---|
@@ -58,6 +58,10 @@ fn at_once(app: &App, change: &AccessChange) {
             app.rooms.set_role(user, false);
         }
         AccessChange::RoleChanged(user, _) => app.rooms.set_role(user, true),
+        AccessChange::TokenRevoked(token) => {
+            app.rooms.end_token(token);
+            app.delivery.close_guests(token, &SessionClosed::because(CloseReason::TokenExpired));
+        }
         AccessChange::SessionEnded(user, session) => {
             app.rooms.end_socket(session, LeaveReason::Revoked);
             let closed = SessionClosed::because(CloseReason::Kicked);
@@ -70,7 +74,7 @@ async fn end_held(app: &App, change: &AccessChange) {
     match *change {
         AccessChange::AccountDisabled(user) => end_account(app, user, false).await,
         AccessChange::AccountErased(user) => end_account(app, user, true).await,
-        AccessChange::AccountEnabled(_) => {}
+        AccessChange::AccountEnabled(_) | AccessChange::TokenRevoked(_) => {}
         AccessChange::RoleChanged(user, role) => change_role(app, user, role).await,
         AccessChange::SessionEnded(user, session) => {
             app.calls.revoke(user, Some(session)).await;

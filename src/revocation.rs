@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Role;
 use crate::ids::{SessionId, UserId};
+use crate::store::TokenHash;
 
 /// Changes that may wait to be carried out; whoever makes another one then waits.
 const QUEUE: usize = 256;
@@ -26,6 +27,8 @@ pub enum AccessChange {
     RoleChanged(UserId, Role),
     /// A session was ended from another one: what it holds ends with it.
     SessionEnded(UserId, SessionId),
+    /// A room token was taken back.
+    TokenRevoked(TokenHash),
 }
 
 /// A change on its way.

@@ -226,6 +226,7 @@ impl World {
             user_agent: String::new(),
             relays: true,
             legacy,
+            token: None,
         };
         let device = Device { user, session: Some(about.id), device_id: None, device_name: None };
         let (sent_to, asked_of) = (sent.clone(), asked.clone());

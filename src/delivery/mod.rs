@@ -32,6 +32,7 @@ pub use transport::{OnAck, Transport, TransportError};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{CloseReason, Event, Role, SessionClosed};
 use crate::ids::{SessionId, UserId};
+use crate::store::TokenHash;
 
 /// Who an event is for, by id.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -204,6 +205,16 @@ impl Delivery {
         let sessions = self.of(user);
         let lowered = sessions.iter().filter(|session| session.role().is_operator());
         lowered.for_each(|session| session.set_role(role));
+    }
+
+    /// Ends the sessions of the guests who came by a room token.
+    pub fn close_guests(&self, token: TokenHash, closed: &SessionClosed) {
+        let sessions = self.open_sessions();
+        for about in sessions.iter().map(|session| &session.about) {
+            if about.token == Some(token) {
+                self.close(about.user, about.id, closed.clone());
+            }
+        }
     }
 
     /// Ends all sessions of a user, who is not online from now on.

@@ -13,6 +13,7 @@ use super::{Frame, QueueBounds, Transport, TransportError};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{CloseReason, Event, Role, SessionClosed};
 use crate::ids::{SessionId, UserId};
+use crate::store::TokenHash;
 
 /// How long an event whose predecessor is missing waits for it.
 const GAP: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub struct SessionInfo {
     pub legacy: bool,
     /// Makes a new peer connection when a call goes over to the server.
     pub relays: bool,
+    /// The room token by which a guest came.
+    pub token: Option<TokenHash>,
 }
 
 /// One connection of a user.

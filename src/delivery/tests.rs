@@ -72,6 +72,7 @@ fn info(user: UserId) -> SessionInfo {
         user_agent: String::new(),
         relays: false,
         legacy: false,
+        token: None,
     }
 }
 

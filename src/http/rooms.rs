@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::event::room::{Ban, Participant, Room, TrackKind, TrackSource};
 use crate::ids::{ParticipantId, RoomId, Short, UserId};
+use crate::revocation::AccessChange;
 use crate::rooms::{
     Banned, Grant, Issued, ListedToken, Moderation, RoomChange, RoomError, RoomSpec, RoomTokenSpec,
 };
@@ -250,6 +251,7 @@ async fn revoke_token(
     Path((id, token_id)): Path<(RoomId, TokenHash)>,
 ) -> Answer<Revoked> {
     app.rooms.revoke_token(&id, caller.looking(), token_id).await?;
+    app.access.announce(AccessChange::TokenRevoked(token_id)).await;
     Ok(ok(Revoked { token_id }, "Token revoked"))
 }
 

@@ -73,7 +73,7 @@ use crate::ledger::{Holder, Ledger, Resource as Held};
 use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::sfu::{Notices, Sfu};
-use crate::store::{RoomTokenRecord, Store};
+use crate::store::{RoomTokenRecord, Store, TokenHash};
 
 type Result<T> = std::result::Result<T, RoomError>;
 
@@ -268,6 +268,11 @@ impl Rooms {
 
     fn issued(&self, token: &str) -> Option<(IssuedToken, RoomKey)> {
         self.outside.directory.token(token, self.now())
+    }
+
+    /// Whether a room token still lets people in, or its end alone is over: it was not taken back, and its room is open.
+    pub fn knows_token(&self, hash: TokenHash) -> bool {
+        self.outside.directory.knows_token(hash)
     }
 
     fn is_connected(&self, user: UserId, socket: SessionId) -> bool {

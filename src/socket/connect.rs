@@ -23,6 +23,7 @@ use crate::event::{CloseReason, Event, MissedCalls, Role, SessionClosed, Session
 use crate::ids::{DeviceId, SessionId, Short, UserId};
 use crate::peer::{ClientAddress, Unproven};
 use crate::presence::PresenceError;
+use crate::store::TokenHash;
 
 /// What a client says when it connects.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -250,7 +251,8 @@ fn open(
 ) -> (Arc<Connection>, Option<i64>, bool) {
     let Admitted { identity, handshake, guest } = admitted;
     let slot = SocketSlot::new(socket.clone(), wire);
-    let about = about(&app, socket, &identity, &handshake);
+    let token = guest.as_deref().map(TokenHash::of);
+    let about = SessionInfo { token, ..about(&app, socket, &identity, &handshake) };
     let most = app.config.limits.sessions_per_user;
     let Opened { session, first } =
         app.delivery.open(about, Box::new(SocketTransport(slot.clone())), most);
@@ -304,6 +306,7 @@ fn about(app: &App, socket: &SocketRef, identity: &Identity, handshake: &Handsha
         user_agent: agent.unwrap_or_default().chars().take(256).collect(),
         relays: handshake.capabilities.iter().take(32).any(|it| it.as_str() == "call/relay"),
         legacy: handshake.cursor.as_ref().is_none_or(Value::is_null),
+        token: None,
     }
 }
 

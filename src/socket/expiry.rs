@@ -1,5 +1,5 @@
 //! Tokens end while sockets are open: clients are warned a minute before, and cut when the leeway that every token has is over. A
-//! guest's is the room token.
+//! guest's is the room token, which can also be taken back, or end with its room.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -22,8 +22,10 @@ pub async fn watch_tokens(app: App) {
         let mut ending = HashSet::new();
         for session in app.delivery.open_sessions() {
             let end = session.expires_at();
-            if end.after(leeway) <= now {
-                app.rooms.end_socket(session.about.id, LeaveReason::Expired);
+            let revoked = session.about.token.is_some_and(|hash| !app.rooms.knows_token(hash));
+            if revoked || end.after(leeway) <= now {
+                let reason = if revoked { LeaveReason::Revoked } else { LeaveReason::Expired };
+                app.rooms.end_socket(session.about.id, reason);
                 session.close(SessionClosed::because(CloseReason::TokenExpired));
             } else if end.before(WARN) <= now {
                 let key = (session.about.id, end);

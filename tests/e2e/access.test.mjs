@@ -295,3 +295,30 @@ test('a client that only leaves the namespace, and one that goes over to a webso
   await put(47, true)
   over('disable', 'websocket that began by polling and stays, beyond the second of grace', Date.now() + BOUND, await closed)
 })
+
+test('a room token that is taken back, and a room that is closed, end the sockets of their guests', async () => {
+  const room = 'held-guests'
+  const admin = { authorization: `Bearer ${token(990, { role: 'admin' })}` }
+  assert.equal((await server.rest(undefined, 'POST', '/api/rooms', { roomId: room }, admin)).status, 201)
+  const link = async () => (await server.rest(undefined, 'POST', `/api/rooms/${room}/tokens`, { name: 'Guest' }, admin)).json.data
+  const [one, two] = [await link(), await link()]
+  const guest = async ({ token }, deviceId) => {
+    const socket = await server.connect(undefined, { auth: { token, deviceId } })
+    assert.ok((await ask(socket, 'room:join', { roomId: room, token })).ok)
+    return { socket, closed: next(socket, 'session:closed'), end: closing(socket) }
+  }
+  const [first, second] = [await guest(one, 'a'), await guest(two, 'b')]
+  const left = next(second.socket, 'room:left')
+  const revoked = await server.rest(undefined, 'DELETE', `/api/rooms/${room}/tokens/${one.tokenId}`, undefined, admin)
+  assert.equal(revoked.status, 200)
+  let answered = Date.now()
+  assert.equal((await left).reason, 'revoked')
+  over('a room token is taken back', 'the room, as others see it', answered, Date.now())
+  assert.equal((await first.closed).reason, 'TOKEN_EXPIRED')
+  over('a room token is taken back', "the guest's session", answered, Date.now())
+  await first.end
+  assert.equal(second.socket.connected, true, 'another token is good')
+  assert.equal((await server.rest(undefined, 'DELETE', `/api/rooms/${room}`, undefined, admin)).status, 200)
+  assert.equal((await second.closed).reason, 'TOKEN_EXPIRED')
+  await second.end
+})
