@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::codec::Kind;
+use crate::codec::{Codec, Kind};
 use crate::layer::{Arrival, Layer};
 use crate::peer::{Peer, Receiver};
 use crate::plan::{PeerKey, TrackKey};
@@ -42,6 +42,8 @@ pub struct ReceiveStats {
     pub mid: String,
     /// The track that comes by it.
     pub track: TrackKey,
+    /// How that is coded; none when it is gone.
+    pub codec: Option<Codec>,
     /// Its streams, in the order of the description.
     pub layers: Vec<LayerStats>,
 }
@@ -76,6 +78,8 @@ pub struct SendStats {
     pub mid: String,
     /// The track that it shows.
     pub track: Option<TrackKey>,
+    /// How that is coded; none when it is gone.
+    pub codec: Option<Codec>,
     /// The layer of it that arrives, and the one that is meant to, by their places in the description; `None` is none.
     pub layer: Option<u8>,
     /// See `layer`.
@@ -287,8 +291,9 @@ pub(crate) fn collect<'a>(
     let receive = |receiver: &Receiver| {
         let key = receiver.plan.track;
         let mid = receiver.plan.mid.clone();
+        let codec = track(key).map(|track| track.format.codec);
         let layers = track(key).map(layers(now)).unwrap_or_default();
-        ReceiveStats { mid, track: key, layers }
+        ReceiveStats { mid, track: key, codec, layers }
     };
     PeerStats {
         peer: peer.key,
@@ -319,12 +324,13 @@ fn send(sender: &Sender, track: Option<&Track>, now: Instant) -> SendStats {
     // A track that is gone had one of these.
     let codec = track.map(|track| track.format.codec);
     let codec = codec.or(sender.plan.codecs.first().map(|it| it.format.codec));
-    let clock = codec.map_or(0, crate::Codec::clock);
+    let clock = codec.map_or(0, Codec::clock);
     let is_video = sender.plan.kind == Kind::Video;
     let pictures = if is_video { counted.pictures } else { Pictures::default() };
     SendStats {
         mid: sender.plan.mid.clone(),
         track: sender.track,
+        codec: track.map(|track| track.format.codec),
         layer: shown.and_then(|it| it.current),
         target,
         target_bitrate: targeted.map_or(0, |&(_, rate)| rate.0),

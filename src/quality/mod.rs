@@ -1,7 +1,21 @@
-//! How good calls are: the formulas, and what clients measure of their own connections, for the server's figures.
+//! How good calls are: the formulas, what the SFU counts of each leg in windows of five seconds, the verdict on it, and what
+//! clients measure of their own connections, for the server's figures.
 
 pub mod emodel;
+mod leg;
+mod report;
 pub mod score;
+mod service;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod verdict;
+pub mod window;
+
+pub use report::{LegReport, Report, TrackReport};
+pub use service::{Levels, Quality};
+pub use tally::{Opinions, Times};
+pub use verdict::{Cause, Verdict};
 
 use score::{Audio, Protection};
 

@@ -128,6 +128,7 @@ fn numbers_of_every_peer_are_given_out_every_five_seconds_and_at_its_end() {
     let expected = SendStats {
         mid: "0".into(),
         track: Some(TrackKey(1)),
+        codec: Some(Codec::Vp8),
         layer: Some(0),
         target: Some(0),
         packets: 361,
