@@ -286,7 +286,7 @@ test('on a disk that is full', async (context) => {
   const disk = join(server.data, 'small-disk')
   mkdirSync(disk, { recursive: true })
   try {
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', disk])
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=200k,mode=700', 'tmpfs', disk])
   } catch {
     console.error('\nSKIPPED: a full disk. Mounting needs the right to (CAP_SYS_ADMIN).\n')
     return context.skip('no right to mount')
