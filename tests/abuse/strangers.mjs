@@ -66,7 +66,7 @@ export async function strangers({ kind, from, seconds, rate, introspect = false,
     table.note('threads, at the beginning and at the most', `${usage.base.threads}, ${usage.peak.threads}`)
     rowsOfBystanders(table, pulse, bystanders, judged)
     for (const [name, value] of Object.entries(refused)) table.note(name, value)
-    if (backend) rowsOfBackend(table, backend.seen, from, lasted)
+    if (backend) rowsOfBackend(table, backend.seen, from, lasted, judged)
     table.most('panics', server.log.includes('panicked') ? 1 : 0, 0)
     bystanders.end()
     return table
@@ -93,9 +93,9 @@ function rowsOfDescriptors(table, { base, peak, samples }, from, pid) {
   table.note('descriptors that may be open', limit)
 }
 
-function rowsOfBackend(table, seen, from, lasted) {
+function rowsOfBackend(table, seen, from, lasted, judged) {
   table.most('questions to the backend at a time', seen.most, IN_FLIGHT)
-  table.most('questions to the backend', seen.asked, from * Math.ceil(ANONYMOUS + ANONYMOUS * lasted / 60 + 1))
+  table[judged ? 'most' : 'note']('questions to the backend', seen.asked, from * Math.ceil(ANONYMOUS + ANONYMOUS * lasted / 60 + 1))
 }
 
 /** What the ledger says, where it says something. */
