@@ -25,6 +25,12 @@ impl Wide {
         if self.folder { 0o700 } else { 0o600 }
     }
 
+    /// Whether it is an own folder in which nothing is yet, so that nobody has read anything.
+    pub fn is_unused(&self) -> bool {
+        let empty = || fs::read_dir(&self.path).is_ok_and(|mut all| all.next().is_none());
+        self.folder && self.owner.is_none() && empty()
+    }
+
     /// Takes the right from others.
     pub fn mend(&self) -> io::Result<()> {
         fs::set_permissions(&self.path, Permissions::from_mode(self.wanted()))

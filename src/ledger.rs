@@ -216,12 +216,10 @@ impl std::fmt::Debug for Entry {
 }
 
 impl Ledger {
-    /// Nobody holds anything. Without rate limits, which is for load tests, addresses are not bounded either: all load comes from one.
+    /// Nobody holds anything. Without rate limits, which is for load tests, nothing is bounded: all load comes from one address, and
+    /// often from one account.
     pub fn new(limits: &config::Limits) -> Arc<Self> {
-        let most = |resource: Resource| match resource.by() {
-            By::Network | By::Server if !limits.rate_limits => 0,
-            _ => resource.most(limits),
-        };
+        let most = |resource: Resource| if limits.rate_limits { resource.most(limits) } else { 0 };
         let row = |&resource: &Resource| Row {
             resource,
             most: most(resource),

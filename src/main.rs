@@ -167,15 +167,17 @@ impl Setup {
         Ok(at_rest::wide(paths.iter().map(PathBuf::as_path))?)
     }
 
-    /// Refuses data that others may read; `--dev` takes that right from them and says so.
+    /// Refuses data that others may read. From a folder that is empty yet, and with `--dev` from all of it, that right is taken, and it
+    /// is said so.
     fn keep_private(&self) -> Outcome {
-        let wide = self.wide()?;
-        if !self.dev {
-            return wide.first().map_or(Ok(()), |wide| Err(wide.to_string().into()));
-        }
-        for wide in wide {
+        for wide in self.wide()? {
+            let unused = wide.is_unused();
+            if !self.dev && !unused {
+                return Err(wide.to_string().into());
+            }
             wide.mend().map_err(|error| format!("{wide} ({error})"))?;
-            let _ = writeln!(std::io::stderr(), "switchboard: {wide}; --dev has done so");
+            let why = if unused { "done, as nothing is in it yet" } else { "--dev has done so" };
+            let _ = writeln!(std::io::stderr(), "switchboard: {wide}; {why}");
         }
         Ok(())
     }

@@ -58,15 +58,15 @@ export async function strangers({ kind, from, seconds, rate, introspect = false,
     usage.end()
     pulse.end()
     rowsOfLoad(table, report, lasted)
-    table.most('resident memory, MiB more at the most', (usage.peak.memory - usage.base.memory) / MIB, 48)
+    table[judged ? 'most' : 'note']('resident memory, MiB more at the most', (usage.peak.memory - usage.base.memory) / MIB, 48)
     table.note('resident memory at the beginning, MiB', usage.base.memory / MIB)
     table.note('resident memory at the end, MiB more', (usage.samples.at(-1).memory - usage.base.memory) / MIB)
-    table.most('seconds until resident memory is back to 16 MiB more', back, patience)
+    table[judged ? 'most' : 'note']('seconds until resident memory is back to 16 MiB more', back, patience)
     rowsOfDescriptors(table, usage, from, server.process.pid)
     table.note('threads, at the beginning and at the most', `${usage.base.threads}, ${usage.peak.threads}`)
     rowsOfBystanders(table, pulse, bystanders, judged)
     for (const [name, value] of Object.entries(refused)) table.note(name, value)
-    if (backend) rowsOfBackend(table, backend.seen, from, lasted)
+    if (backend) rowsOfBackend(table, backend.seen, from, lasted, judged)
     table.most('panics', server.log.includes('panicked') ? 1 : 0, 0)
     bystanders.end()
     return table
@@ -93,9 +93,9 @@ function rowsOfDescriptors(table, { base, peak, samples }, from, pid) {
   table.note('descriptors that may be open', limit)
 }
 
-function rowsOfBackend(table, seen, from, lasted) {
+function rowsOfBackend(table, seen, from, lasted, judged) {
   table.most('questions to the backend at a time', seen.most, IN_FLIGHT)
-  table.most('questions to the backend', seen.asked, from * Math.ceil(ANONYMOUS + ANONYMOUS * lasted / 60 + 1))
+  table[judged ? 'most' : 'note']('questions to the backend', seen.asked, from * Math.ceil(ANONYMOUS + ANONYMOUS * lasted / 60 + 1))
 }
 
 /** What the ledger says, where it says something. */

@@ -1,5 +1,6 @@
 // THE SHORT VERSION of tests/abuse: some seconds, some hundreds a second and some addresses of what the scripts there do for minutes. The
-// bounds of memory, descriptors and questions are the same; times are printed and not judged, which needs a quiet machine.
+// bounds of descriptors, of questions under way and of connections that are cut are the same; the rest is printed and not judged: it needs a quiet machine and an
+// optimised build. docs/security.md says which of their bounds are kept.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { roomData } from '../abuse/room-data.mjs'
@@ -11,7 +12,7 @@ function judge(context, table) {
   assert.deepEqual(table.faults, [], table.title)
 }
 
-const short = { seconds: 6, rate: 400, judged: false, patience: 120 }
+const short = { seconds: 6, rate: 400, judged: false, patience: 5 }
 
 test('strangers from one address take no more than an address may', { timeout: 240_000 }, async (context) => {
   judge(context, await strangers({ ...short, kind: 'mix', from: 1 }))
@@ -26,5 +27,5 @@ test('the backend is asked about few of the tokens that are none, and about few 
 })
 
 test('twenty guests who flood a room of fifty cut nobody else and fill no memory', { timeout: 240_000 }, async (context) => {
-  judge(context, await roomData({ seconds: 6 }))
+  judge(context, await roomData({ seconds: 6, judged: false }))
 })

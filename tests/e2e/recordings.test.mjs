@@ -182,6 +182,12 @@ test('who was not there gets 404 for everything, and no text from outside is a p
   for (const odd of ['bytes=-0', 'bytes=9-1', `bytes=${file.bytes}-`, `bytes=${Array.from({ length: 1000 }, (_, n) => `${n}-${n}`).join(',')}`]) {
     assert.ok([200, 416].includes((await part(odd)).status), odd.slice(0, 40))
   }
+  // A part is sent to who has the same file only (RFC 9110 §13.1.5).
+  const tag = some.headers.get('etag')
+  for (const [known, status] of [[tag, 206], [some.headers.get('last-modified'), 206], ['"another"', 200], [`W/${tag}`, 200], ['Thu, 01 Jan 1970 00:00:00 GMT', 200]]) {
+    const answer = await server.rest(8, 'GET', path, undefined, { range: 'bytes=0-3', 'if-range': known })
+    assert.equal(answer.status, status, `If-Range: ${known}`)
+  }
 
   // Links: good as they are, and not otherwise.
   const { url } = (await server.rest(8, 'GET', `${path}?link=1`)).json.data
@@ -280,7 +286,7 @@ test('on a disk that is full', async (context) => {
   const disk = join(server.data, 'small-disk')
   mkdirSync(disk, { recursive: true })
   try {
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', disk])
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=200k,mode=700', 'tmpfs', disk])
   } catch {
     console.error('\nSKIPPED: a full disk. Mounting needs the right to (CAP_SYS_ADMIN).\n')
     return context.skip('no right to mount')

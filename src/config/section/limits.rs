@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// false switches all rate limits off, for load tests only; the log says so loudly.
+    /// false switches all rate limits off, and the bounds on what addresses, accounts and room tokens hold, for load tests only; the log
+    /// says so loudly.
     pub rate_limits: bool,
     /// Unicode characters of a message.
     pub content_chars: usize,
@@ -137,10 +138,10 @@ impl Default for Limits {
             handshakes_per_network: 50,
             handshakes: 2000,
             upload_bytes_per_network: 16 << 20,
-            rooms_per_user: 10,
-            room_sessions_per_user: 20,
-            room_sessions_per_token: 20,
-            viewers_per_user: 20,
+            rooms_per_user: 20,
+            room_sessions_per_user: 50,
+            room_sessions_per_token: 30,
+            viewers_per_user: 50,
             viewers_per_token: 200,
             backend_requests: 32,
         }

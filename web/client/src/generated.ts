@@ -476,7 +476,7 @@ export interface LayerRequest {
 }
 
 /** Why a participant left. */
-export type LeaveReason = 'left' | 'network' | 'kicked' | 'refused'
+export type LeaveReason = 'left' | 'network' | 'kicked' | 'refused' | 'expired' | 'revoked'
 
 /** Figures of one leg. */
 export interface Leg {
@@ -838,6 +838,8 @@ export interface Recording {
   callId?: CallId | null
   /** What there is to download, once it is completed. */
   files: RecordingFile[]
+  /** Names of guests who were recorded. */
+  guests: string[]
   /** What is recorded. */
   mode: RecordingMode
   /** Its id. */
@@ -1040,7 +1042,7 @@ export interface Room {
   name?: string | null
   /** The user who made it; null: the application. */
   owner?: UserId | null
-  /** Who is there. */
+  /** Participants that are there. */
   participants: number
   /** Its name on the wire. */
   roomId: RoomId
@@ -1048,6 +1050,8 @@ export interface Room {
   spotlight?: ParticipantId | null
   /** Tracks that are published. */
   tracks: number
+  /** Viewers by WHEP that are connected. */
+  viewers: number
 }
 
 /** The answer to a `room:offer`. */
@@ -1182,6 +1186,8 @@ export interface RoomMetadata {
 /** Another participant, and what is to become of it. */
 export interface RoomModerate {
   admit?: boolean
+  /** Of `room:kick`: whether it may not come back until the ban is lifted. */
+  ban?: boolean
   kind?: TrackKind | null
   participantId: ParticipantId
   reason?: Text200 | null
