@@ -33,7 +33,7 @@ use crate::event::recording::{
 use crate::fact::FactKind;
 use crate::ids::{CallId, FactId, RecordingId, RoomId, UserId};
 use crate::recorder::{Recorder, RecordingSpec, Unrecorded};
-use crate::store::{RecordingQuery, RecordingRecord, Store};
+use crate::store::{RecordingQuery, RecordingRecord, Store, StoreError};
 
 type Result<T> = std::result::Result<T, RecordingError>;
 
@@ -236,7 +236,7 @@ impl Recordings {
             let found = self.shared.store.recordings(query).await?;
             let (full, last) = (found.len() == PAGE, found.last().map(|last| last.id));
             for record in found {
-                self.shared.expire(record).await?;
+                self.shared.expire(record.id).await?;
             }
             if !full {
                 return self.shared.retire().await;
@@ -318,8 +318,12 @@ impl Shared {
     }
 
     /// Has a recording deleted: one that is not over ends first, and its owner deletes it.
-    async fn expire(&self, record: RecordingRecord) -> Result<()> {
-        if self.owners.erase(record.id).await?.is_none() {
+    async fn expire(&self, id: RecordingId) -> Result<()> {
+        if self.owners.erase(id).await?.is_some() {
+            return Ok(());
+        }
+        // What was read before is old: its owner may have finished it, or deleted it, since.
+        if let Some(record) = self.store.recording(id).await? {
             let retention_until = Some(self.clock.now());
             let record = RecordingRecord { retention_until, ..record };
             self.store.save_recording(record, Vec::new()).await?;
@@ -336,8 +340,12 @@ impl Shared {
             return Err(RecordingError::Folder);
         }
         let fact = machine::fact(record, FactKind::RecordingDeleted, self.moment()).by(by);
-        self.store.remove_recording(id, vec![fact]).await?;
-        tracing::info!(recording = %id, "deleted");
+        match self.store.remove_recording(id, vec![fact]).await {
+            Ok(()) => tracing::info!(recording = %id, "deleted"),
+            // Its owner, or whoever else was to delete it, was faster.
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 }

@@ -293,9 +293,21 @@ test('10,000 reconnects at once all succeed, and others do not notice', async (c
   // As the official client does, one that is turned away comes again.
   const open = (n, tries = 5) => new Promise((resolve, reject) => {
     const socket = new WebSocket(`ws://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=websocket`, { perMessageDeflate: false })
-    socket.on('error', (error) => (tries > 0 ? setTimeout(() => open(n, tries - 1).then(resolve, reject), 1000) : reject(error))) // paces load: as the official client does
+    let ready = false
+    let fault = new Error('closed before it was ready')
+    socket.on('error', (error) => { fault = error })
+    // Turned away, or closed because the server did not come to its token in time.
+    socket.on('close', () => {
+      if (ready) return
+      if (tries > 0) setTimeout(() => open(n, tries - 1).then(resolve, reject), 1000) // paces load: as the official client does
+      else reject(fault)
+    })
     socket.on('open', () => socket.send(`40${JSON.stringify({ token: token(1000 + (n % 2000)), cursor: 'new' })}`))
-    socket.on('message', (data) => String(data).startsWith('42["session:ready"') && resolve(socket))
+    socket.on('message', (data) => {
+      if (!String(data).startsWith('42["session:ready"')) return
+      ready = true
+      resolve(socket)
+    })
   })
   const all = () => Promise.all(Array.from({ length: count }, (_, n) => open(n)))
   const before = await all()
