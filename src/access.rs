@@ -59,7 +59,7 @@ fn at_once(app: &App, change: &AccessChange) {
         }
         AccessChange::RoleChanged(user, _) => app.rooms.set_role(user, true),
         AccessChange::TokenRevoked(token) => {
-            app.rooms.end_token(token);
+            // The room that took it back has had those leave whom it let in.
             app.delivery.close_guests(token, &SessionClosed::because(CloseReason::TokenExpired));
         }
         AccessChange::SessionEnded(user, session) => {

@@ -12,6 +12,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 
+use super::engine::is_engine;
+
 /// Separates packets of a payload (Engine.IO 4).
 const SEPARATOR: u8 = 0x1e;
 /// A message (4) with a CONNECT_ERROR (4) of Socket.IO in it.
@@ -40,10 +42,7 @@ pub(super) async fn end_refused(request: Request, next: Next) -> Response {
 fn is_poll(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let has = |wanted: &str| query.split('&').any(|pair| pair.starts_with(wanted));
-    request.method() == Method::GET
-        && request.uri().path().starts_with("/socket.io")
-        && has("transport=polling")
-        && has("sid=")
+    request.method() == Method::GET && is_engine(request) && has("transport=polling") && has("sid=")
 }
 
 fn refuses(payload: &[u8]) -> bool {

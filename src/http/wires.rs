@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
+use super::engine::is_engine;
 use crate::peer::AbortHandle;
 use crate::socket::{Sockets, Wires};
 
@@ -32,9 +33,7 @@ pub(super) async fn note(
 
 /// The session that a request brings over to its connection.
 fn upgrading(request: &Request) -> Option<(String, AbortHandle)> {
-    if !request.uri().path().starts_with("/socket.io")
-        || !request.headers().contains_key(http::header::UPGRADE)
-    {
+    if !is_engine(request) || !request.headers().contains_key(http::header::UPGRADE) {
         return None;
     }
     let session = request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("sid="))?;

@@ -126,12 +126,8 @@ fn power(decibel: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::near;
     use super::*;
-
-    #[track_caller]
-    fn near(have: f64, want: f64, by: f64) {
-        assert!((have - want).abs() <= by, "{have} is not {want}");
-    }
 
     #[test]
     fn the_reference_connection_has_the_rating_of_the_recommendation() {

@@ -217,12 +217,8 @@ pub fn opinion(score: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::near;
     use super::*;
-
-    #[track_caller]
-    fn near(have: f64, want: f64, by: f64) {
-        assert!((have - want).abs() <= by, "{have} is not {want}");
-    }
 
     #[test]
     fn sound_is_rated_as_by_rtcscore() {

@@ -13,6 +13,12 @@ use crate::clock::Timestamp;
 use crate::ids::UserId;
 use crate::testing::dice::Dice;
 
+/// Whether a figure is the one of a table, within its digits.
+#[track_caller]
+pub(super) fn near(have: f64, want: f64, by: f64) {
+    assert!((have - want).abs() <= by, "{have} is not {want}");
+}
+
 const BEGAN: Timestamp = Timestamp(1_780_000_000_000);
 const SECONDS: u64 = 120;
 

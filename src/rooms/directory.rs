@@ -195,11 +195,6 @@ impl Directory {
         }
     }
 
-    /// Whether an open room has this token.
-    pub(super) fn knows_token(&self, hash: TokenHash) -> bool {
-        self.index().tokens.contains_key(&hash)
-    }
-
     /// A token that is good `now`, with the key of its room.
     pub(super) fn token(&self, text: &str, now: Timestamp) -> Option<(IssuedToken, RoomKey)> {
         let hash = TokenHash::of(text);

@@ -272,7 +272,7 @@ impl Rooms {
 
     /// Whether a room token still lets people in, or its end alone is over: it was not taken back, and its room is open.
     pub fn knows_token(&self, hash: TokenHash) -> bool {
-        self.outside.directory.knows_token(hash)
+        self.outside.directory.by_token(hash).is_some()
     }
 
     fn is_connected(&self, user: UserId, socket: SessionId) -> bool {

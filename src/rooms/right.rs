@@ -57,13 +57,6 @@ impl Rooms {
             room.note(Notice::Role(user, operator));
         }
     }
-
-    /// Has those leave whom this room token let in; it lets nobody in any more.
-    pub fn end_token(&self, hash: TokenHash) {
-        if let Some(room) = self.outside.directory.by_token(hash) {
-            room.note(Notice::EndToken(hash));
-        }
-    }
 }
 
 impl Rooms {

@@ -283,7 +283,7 @@ async fn what_an_account_and_a_token_hold_in_all_rooms_ends_at_once() {
     assert_eq!(left, ["revoked", "revoked"]);
     assert!(rooms.outside.directory.by_user(person(1)).is_empty());
 
-    rooms.end_token(TokenHash::of(&token));
+    rooms.revoke_token(&one, None, TokenHash::of(&token)).await.unwrap();
     assert_eq!(people(&one).await, 1);
     assert_eq!(ben.named("room:left")[0]["reason"], "revoked");
     assert!(rooms.guest(&token, "a").is_none() && rooms.bounds(&token).is_none());
