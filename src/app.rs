@@ -29,6 +29,7 @@ use crate::revocation::{AccessChanges, Announced};
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
 use crate::store::Store;
+use crate::strangers::Strangers;
 use crate::view::View;
 
 /// What the services tell those who follow them.
@@ -60,6 +61,8 @@ pub struct Services {
     pub auth: Auth,
     pub limits: limits::Limits,
     pub ledger: Arc<Ledger>,
+    /// Connections that have shown no token.
+    pub strangers: Arc<Strangers>,
     pub delivery: Arc<Delivery>,
     pub relay: Arc<Relay>,
     pub access: AccessChanges,
@@ -112,6 +115,7 @@ impl App {
         let services = Services {
             auth: Auth::bounded(config.auth.clone(), clock.clone(), Some(ledger.clone()))?,
             limits: limits::Limits::new(&config.limits),
+            strangers: Strangers::new(&ledger),
             ledger: ledger.clone(),
             people: Arc::new(People::new(
                 &config,

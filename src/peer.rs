@@ -16,12 +16,15 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::ledger::Entry;
+use crate::strangers::Stranger;
 
 /// For so long the client may take nothing of what waits to be written.
 const STALLED: Duration = Duration::from_secs(30);
 /// Bytes that the kernel keeps for the client (Linux takes twice as much). It says that there is room again when a third is free: of
 /// the megabytes that it would give a fast connection, a slow client might not take a third within [`STALLED`].
 const SEND_BUFFER: usize = 256 * 1024;
+/// The same for a client that has shown no token.
+const NARROW: usize = 32 * 1024;
 /// For so long what a client goes on sending is read and thrown away after it was refused: closing at once would reset the connection,
 /// and the answer might be lost with it (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -31,19 +34,25 @@ const LINGER: Duration = Duration::from_secs(2);
 pub struct ClientAddress(pub String);
 
 /// What a connection of Socket.IO holds for as long as it has not shown a token: until its token was accepted, or it is gone.
-#[derive(Clone, Debug)]
-pub struct Unproven(Arc<Mutex<Vec<Entry>>>);
+#[derive(Clone)]
+pub struct Unproven {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    stranger: Option<Arc<Stranger>>,
+}
 
 impl Unproven {
-    /// It holds these.
-    pub fn new(entries: Vec<Entry>) -> Self {
-        Self(Arc::new(Mutex::new(entries)))
+    /// It holds these, on a connection that may be a stranger's.
+    pub fn new(entries: Vec<Entry>, stranger: Option<Arc<Stranger>>) -> Self {
+        Self { entries: Arc::new(Mutex::new(entries)), stranger }
     }
 
     /// It has shown a token.
     pub fn prove(&self) {
-        let entries = std::mem::take(&mut *self.0.lock());
+        let entries = std::mem::take(&mut *self.entries.lock());
         drop(entries);
+        if let Some(stranger) = &self.stranger {
+            stranger.prove();
+        }
     }
 }
 
@@ -65,6 +74,22 @@ impl AbortHandle {
         }
     }
 
+    /// The kernel keeps little for the client.
+    pub(crate) fn narrow(&self) {
+        self.keep(NARROW);
+    }
+
+    /// The kernel keeps for the client what a fast connection needs.
+    pub(crate) fn widen(&self) {
+        self.keep(SEND_BUFFER);
+    }
+
+    fn keep(&self, bytes: usize) {
+        if let Some(shared) = self.0.upgrade() {
+            let _ = SockRef::from(&shared.stream).set_send_buffer_size(bytes);
+        }
+    }
+
     /// Notes that a body was left unread, so that the end of the connection does not destroy the answer.
     pub fn linger(&self) {
         if let Some(shared) = self.0.upgrade() {
@@ -80,6 +105,7 @@ pub struct Stream {
     stalled: Option<Pin<Box<Sleep>>>,
     /// What the connection holds of the ledger, for as long as it is open.
     held: Option<Entry>,
+    stranger: Option<Arc<Stranger>>,
 }
 
 impl Stream {
@@ -89,7 +115,12 @@ impl Stream {
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let shared = Arc::new(Shared { stream, unread: AtomicBool::new(false) });
         let abort = AbortHandle(Arc::downgrade(&shared));
-        (Self { shared, stalled: None, held }, abort)
+        (Self { shared, stalled: None, held, stranger: None }, abort)
+    }
+
+    /// It is the connection of a stranger, who is gone when it ends.
+    pub fn is_of(&mut self, stranger: Arc<Stranger>) {
+        self.stranger = Some(stranger);
     }
 
     /// The other end's address.
@@ -100,6 +131,9 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        if let Some(stranger) = &self.stranger {
+            stranger.leave();
+        }
         if !self.shared.unread.load(Ordering::Relaxed) {
             return;
         }
