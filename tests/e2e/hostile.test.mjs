@@ -10,7 +10,7 @@ import { Server, ask, next, sleep, token, until } from './support/server.mjs'
 let server
 let bystander
 before(async () => {
-  server = await Server.start({ env: { ALLOWED_ORIGINS: 'https://app.example', SWITCHBOARD_SOCKET__QUEUE_SECONDS: '1', SWITCHBOARD_LIMITS__MESSAGES_PER_MINUTE: '100000', SWITCHBOARD_LIMITS__CONNECTIONS_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES: '0', SWITCHBOARD_LIMITS__UPLOAD_BYTES_PER_NETWORK: '0' } })
+  server = await Server.start({ env: { ALLOWED_ORIGINS: 'https://app.example', SWITCHBOARD_SOCKET__QUEUE_SECONDS: '1', SWITCHBOARD_LIMITS__MESSAGES_PER_MINUTE: '100000', SWITCHBOARD_LIMITS__CONNECTIONS_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES: '0', SWITCHBOARD_LIMITS__STRANGERS: '0', SWITCHBOARD_LIMITS__UPLOAD_BYTES_PER_NETWORK: '0' } })
   await server.people(1, 2, 3)
   bystander = await server.connect(3, { auth: { cursor: 0 } })
 })
@@ -295,7 +295,7 @@ test('10,000 reconnects at once all succeed, and others do not notice', async (c
   const count = Math.min(10_000, Math.floor((limit - 500) / 2))
   if (count < 10_000) context.diagnostic(`ONLY ${count} connections: raise the limit of open files (ulimit -n 21000) for all 10,000`)
   // What is tried is whether all get in, not how fast an unoptimised build is: the time to show a token is long.
-  const own = await Server.start({ env: { SWITCHBOARD_SOCKET__CONNECT_TIMEOUT: '300', SWITCHBOARD_LIMITS__CONNECTIONS_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES: '0' } })
+  const own = await Server.start({ env: { SWITCHBOARD_SOCKET__CONNECT_TIMEOUT: '300', SWITCHBOARD_LIMITS__CONNECTIONS_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES_PER_NETWORK: '0', SWITCHBOARD_LIMITS__HANDSHAKES: '0', SWITCHBOARD_LIMITS__STRANGERS: '0' } })
   const bystander = await own.connect(3, { auth: { cursor: 0 } })
   let turnedAway = 0
   const attempt = (n) => new Promise((resolve) => {
