@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
 
 use crate::ledger::Entry;
@@ -57,9 +58,15 @@ impl Unproven {
 }
 
 struct Shared {
-    stream: TcpStream,
+    write: OwnedWriteHalf,
     /// Whether the client may still be sending what nobody reads.
     unread: AtomicBool,
+}
+
+impl Shared {
+    fn tcp(&self) -> &TcpStream {
+        self.write.as_ref()
+    }
 }
 
 /// Cuts a connection. It does not keep it open: requests live longer than their connections.
@@ -70,7 +77,7 @@ impl AbortHandle {
     /// Ends both directions at once, whatever waits to be written.
     pub fn sever(&self) {
         if let Some(shared) = self.0.upgrade() {
-            let _ = SockRef::from(&shared.stream).shutdown(Shutdown::Both);
+            let _ = SockRef::from(shared.tcp()).shutdown(Shutdown::Both);
         }
     }
 
@@ -86,7 +93,7 @@ impl AbortHandle {
 
     fn keep(&self, bytes: usize) {
         if let Some(shared) = self.0.upgrade() {
-            let _ = SockRef::from(&shared.stream).set_send_buffer_size(bytes);
+            let _ = SockRef::from(shared.tcp()).set_send_buffer_size(bytes);
         }
     }
 
@@ -100,6 +107,8 @@ impl AbortHandle {
 
 /// A TCP stream that can be cut from outside while another task reads and writes it.
 pub struct Stream {
+    /// Reads as the runtime does itself: after a read that did not fill its buffer it does not ask the kernel again for nothing.
+    read: OwnedReadHalf,
     shared: Arc<Shared>,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -113,9 +122,10 @@ impl Stream {
     pub fn new(stream: TcpStream, held: Option<Entry>) -> (Self, AbortHandle) {
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-        let shared = Arc::new(Shared { stream, unread: AtomicBool::new(false) });
+        let (read, write) = stream.into_split();
+        let shared = Arc::new(Shared { write, unread: AtomicBool::new(false) });
         let abort = AbortHandle(Arc::downgrade(&shared));
-        (Self { shared, stalled: None, held, stranger: None }, abort)
+        (Self { read, shared, stalled: None, held, stranger: None }, abort)
     }
 
     /// It is the connection of a stranger, who is gone when it ends.
@@ -125,7 +135,7 @@ impl Stream {
 
     /// The other end's address.
     pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.shared.stream.peer_addr()
+        self.shared.tcp().peer_addr()
     }
 }
 
@@ -140,7 +150,7 @@ impl Drop for Stream {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (shared, held) = (self.shared.clone(), self.held.take());
             runtime.spawn(async move {
-                linger(&shared.stream, LINGER).await;
+                linger(shared.tcp(), LINGER).await;
                 drop(held);
             });
         }
@@ -169,18 +179,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = &self.shared.stream;
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read(buffer.initialize_unfilled()) {
-                Ok(count) => {
-                    buffer.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        Pin::new(&mut self.get_mut().read).poll_read(cx, buffer)
     }
 }
 
@@ -190,7 +189,7 @@ impl Stream {
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let stream = &self.shared.stream;
+        let stream = self.shared.tcp();
         while let Poll::Ready(writable) = stream.poll_write_ready(cx) {
             writable?;
             match write(stream) {
@@ -236,7 +235,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match SockRef::from(&self.shared.stream).shutdown(Shutdown::Write) {
+        match SockRef::from(self.shared.tcp()).shutdown(Shutdown::Write) {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }
