@@ -29,7 +29,6 @@ use crate::revocation::{AccessChanges, Announced};
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
 use crate::store::Store;
-use crate::strangers::Strangers;
 use crate::view::View;
 
 /// What the services tell those who follow them.
@@ -61,8 +60,6 @@ pub struct Services {
     pub auth: Auth,
     pub limits: limits::Limits,
     pub ledger: Arc<Ledger>,
-    /// Connections that have shown no token.
-    pub strangers: Arc<Strangers>,
     pub delivery: Arc<Delivery>,
     pub relay: Arc<Relay>,
     pub access: AccessChanges,
@@ -115,7 +112,6 @@ impl App {
         let services = Services {
             auth: Auth::bounded(config.auth.clone(), clock.clone(), Some(ledger.clone()))?,
             limits: limits::Limits::new(&config.limits),
-            strangers: Strangers::new(&ledger),
             ledger: ledger.clone(),
             people: Arc::new(People::new(
                 &config,

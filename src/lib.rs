@@ -18,6 +18,7 @@ pub mod incall;
 pub mod ledger;
 pub mod limits;
 pub mod membership;
+pub mod memory;
 pub mod ops;
 pub mod peer;
 pub mod people;
@@ -32,7 +33,6 @@ pub mod rooms;
 pub mod sfu;
 pub mod socket;
 pub mod store;
-pub mod strangers;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod view;

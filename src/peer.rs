@@ -1,6 +1,8 @@
 //! The TCP connection under a request: the client's address, the means to cut it when its queue is full, and what it holds of the
 //! ledger. A client that reads nothing of what it is sent is cut; one that was refused while it sent a body can read why.
 
+mod strangers;
+
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +18,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
 
+pub use self::strangers::{Stranger, Strangers};
 use crate::ledger::Entry;
-use crate::strangers::Stranger;
 
 /// For so long the client may take nothing of what waits to be written.
 const STALLED: Duration = Duration::from_secs(30);

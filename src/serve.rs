@@ -99,6 +99,7 @@ async fn build(setup: &Setup) -> Result<(App, Changes, SfuEvents), Failed> {
     let (sfu, media) = Sfu::start(&setup.config.media, door.as_ref())
         .map_err(|error| format!("media: {error}"))?;
     switchboard::rooms::start_workers()?;
+    switchboard::memory::give_back()?;
     let (config, parts) = (setup.config.clone(), (relay, sfu));
     let (app, changes) = App::new(config, Clock::system(), store, parts, setup.dev)?;
     Ok((app, changes, media))

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// From the top down; modules of one row must not import one another, unless the row says so.
 const LAYERS: &[&[&str]] = &[
-    &["main", "serve", "doctor", "health", "testing"],
+    &["main", "serve", "doctor", "health", "memory", "testing"],
     &["http", "socket"],
     &["access"],
     &["app"],

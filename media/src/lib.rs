@@ -3,6 +3,8 @@
 //! [`Worker`] is the whole machine without sockets, threads or a clock; [`driver`] gives it those. What is agreed on with a
 //! client is made by [`negotiation`] from descriptions (SDP) and handed to the worker as plain data, a [`PeerPlan`].
 
+#![forbid(unsafe_code)]
+
 mod arrivals;
 mod bandwidth;
 mod codec;

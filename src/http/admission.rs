@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
 use crate::ledger::{Entry, Full, Holder, Resource};
-use crate::strangers::Strangers;
+use crate::peer::Strangers;
 use crate::{limits, peer};
 
 /// A line about one kind of refusal is written at most once in this many seconds.
@@ -79,6 +79,7 @@ pub(super) struct Admission(Arc<Inner>);
 
 struct Inner {
     app: App,
+    strangers: Arc<Strangers>,
     descriptors: Option<Descriptors>,
     last_words: Arc<Semaphore>,
     logged: Mutex<[Option<Timestamp>; 2]>,
@@ -90,6 +91,7 @@ impl Admission {
         let last_words = Arc::new(Semaphore::new(LAST_WORDS));
         Self(Arc::new(Inner {
             app: app.clone(),
+            strangers: Strangers::new(&app.ledger),
             descriptors,
             last_words,
             logged: Mutex::default(),
@@ -98,7 +100,7 @@ impl Admission {
 
     /// Those who have shown no token.
     pub(super) fn strangers(&self) -> &Arc<Strangers> {
-        &self.0.app.strangers
+        &self.0.strangers
     }
 
     /// Takes a connection, or answers it why not.
@@ -132,7 +134,7 @@ impl Admission {
         }
         let network = limits::network(&peer.to_string());
         let entry = self.0.app.ledger.hold(Resource::Connection, Holder::Network(network))?;
-        let place = self.0.app.strangers.place(network)?;
+        let place = self.0.strangers.place(network)?;
         Ok(Some((network, entry, place)))
     }
 

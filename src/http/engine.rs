@@ -20,8 +20,7 @@ use crate::clock::Timestamp;
 use crate::error::Problem;
 use crate::ledger::{Holder, Resource};
 use crate::limits;
-use crate::peer::{ClientAddress, Unproven};
-use crate::strangers::Stranger;
+use crate::peer::{ClientAddress, Stranger, Unproven};
 
 /// A log line for old clients is written at most once in this many seconds.
 const PAUSE: u64 = 3600;

@@ -20,10 +20,9 @@ use crate::config::XUserId;
 use crate::error::{Problem, Reason};
 use crate::event::Role;
 use crate::ids::UserId;
-use crate::peer::ClientAddress;
+use crate::peer::{ClientAddress, Stranger};
 use crate::policy::{self, Relation, Verb};
 use crate::rooms::{Guest, Visitor};
-use crate::strangers::Stranger;
 
 /// The person whose token came with the request.
 #[derive(Clone, Copy, Debug)]

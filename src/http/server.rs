@@ -17,8 +17,7 @@ use tower::ServiceExt;
 
 use super::admission::{self, Admission, Admitted};
 use crate::app::App;
-use crate::peer::{AbortHandle, Stream};
-use crate::strangers::Stranger;
+use crate::peer::{AbortHandle, Stranger, Stream};
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(15);

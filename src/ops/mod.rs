@@ -10,7 +10,7 @@ mod store;
 pub use self::families::{FAMILIES, Family, Kind, Part};
 pub use self::features::{Features, Surface};
 pub use self::metrics::{render, start, upkeep};
-pub use self::process::{Memory, Process};
+pub use self::process::{Memory, Process, resident};
 pub use self::store::{StoreProbe, StoreState};
 use crate::auth::Auth;
 use crate::calls::Calls;

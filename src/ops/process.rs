@@ -50,6 +50,11 @@ impl Process {
     }
 }
 
+/// Resident memory now.
+pub fn resident() -> Option<Memory> {
+    memory(&std::fs::read_to_string(STATUS).ok()?)
+}
+
 fn memory(status: &str) -> Option<Memory> {
     let bytes = |name| field(status, name).map(|kilobytes| kilobytes * 1024);
     Some(Memory { anonymous: bytes("RssAnon")?, file_backed: bytes("RssFile")? })

@@ -3,6 +3,8 @@
 //! [`Relay`] is the protocol without sockets, threads or a clock; [`driver`] gives it those. What several workers share
 //! is in [`Ledger`]; what lives in the same process is reached through [`door`], without the kernel.
 
+#![forbid(unsafe_code)]
+
 mod allocation;
 mod auth;
 pub mod channel;

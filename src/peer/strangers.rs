@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
+use super::AbortHandle;
 use crate::ledger::{Entry, Full, Holder, Ledger, Resource};
-use crate::peer::AbortHandle;
 
 /// See the module.
 pub struct Strangers {
