@@ -35,3 +35,4 @@ pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod view;
+pub mod webhooks;
