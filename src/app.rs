@@ -29,6 +29,7 @@ use crate::revocation::{AccessChanges, Announced};
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
 use crate::store::Store;
+use crate::strangers::Strangers;
 use crate::view::View;
 use crate::webhooks::Webhooks;
 
@@ -61,6 +62,8 @@ pub struct Services {
     pub auth: Auth,
     pub limits: limits::Limits,
     pub ledger: Arc<Ledger>,
+    /// Connections that have shown no token.
+    pub strangers: Arc<Strangers>,
     pub delivery: Arc<Delivery>,
     pub relay: Arc<Relay>,
     pub access: AccessChanges,
@@ -114,6 +117,7 @@ impl App {
         let services = Services {
             auth: Auth::bounded(config.auth.clone(), clock.clone(), Some(ledger.clone()))?,
             limits: limits::Limits::new(&config.limits),
+            strangers: Strangers::new(&ledger),
             ledger: ledger.clone(),
             people: {
                 let (delivery, view, access) = (delivery.clone(), view.clone(), access.clone());

@@ -116,6 +116,7 @@ macro_rules! bounds {
 bounds! {
     //       by      key of [limits]             label           what                                      seconds
     Connection Network connections_per_network "connections" "TCP connections" 5,
+    Stranger Server strangers "strangers" "TCP connections that have shown no valid token yet" 5,
     Handshake Network handshakes_per_network "handshakes" "connections of Socket.IO that have not shown a token yet" 5,
     AllHandshakes Server handshakes "handshakes" "connections of Socket.IO that have not shown a token yet" 5,
     BodyBytes Network upload_bytes_per_network "upload_bytes" "bytes of request bodies under way" 5,

@@ -32,6 +32,7 @@ pub mod rooms;
 pub mod sfu;
 pub mod socket;
 pub mod store;
+pub mod strangers;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod view;

@@ -13,15 +13,19 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
 
 use crate::ledger::Entry;
+use crate::strangers::Stranger;
 
 /// For so long the client may take nothing of what waits to be written.
 const STALLED: Duration = Duration::from_secs(30);
 /// Bytes that the kernel keeps for the client (Linux takes twice as much). It says that there is room again when a third is free: of
 /// the megabytes that it would give a fast connection, a slow client might not take a third within [`STALLED`].
 const SEND_BUFFER: usize = 256 * 1024;
+/// The same for a client that has shown no token.
+const NARROW: usize = 32 * 1024;
 /// For so long what a client goes on sending is read and thrown away after it was refused: closing at once would reset the connection,
 /// and the answer might be lost with it (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -31,26 +35,38 @@ const LINGER: Duration = Duration::from_secs(2);
 pub struct ClientAddress(pub String);
 
 /// What a connection of Socket.IO holds for as long as it has not shown a token: until its token was accepted, or it is gone.
-#[derive(Clone, Debug)]
-pub struct Unproven(Arc<Mutex<Vec<Entry>>>);
+#[derive(Clone)]
+pub struct Unproven {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    stranger: Option<Arc<Stranger>>,
+}
 
 impl Unproven {
-    /// It holds these.
-    pub fn new(entries: Vec<Entry>) -> Self {
-        Self(Arc::new(Mutex::new(entries)))
+    /// It holds these, on a connection that may be a stranger's.
+    pub fn new(entries: Vec<Entry>, stranger: Option<Arc<Stranger>>) -> Self {
+        Self { entries: Arc::new(Mutex::new(entries)), stranger }
     }
 
     /// It has shown a token.
     pub fn prove(&self) {
-        let entries = std::mem::take(&mut *self.0.lock());
+        let entries = std::mem::take(&mut *self.entries.lock());
         drop(entries);
+        if let Some(stranger) = &self.stranger {
+            stranger.prove();
+        }
     }
 }
 
 struct Shared {
-    stream: TcpStream,
+    write: OwnedWriteHalf,
     /// Whether the client may still be sending what nobody reads.
     unread: AtomicBool,
+}
+
+impl Shared {
+    fn tcp(&self) -> &TcpStream {
+        self.write.as_ref()
+    }
 }
 
 /// Cuts a connection. It does not keep it open: requests live longer than their connections.
@@ -61,7 +77,23 @@ impl AbortHandle {
     /// Ends both directions at once, whatever waits to be written.
     pub fn sever(&self) {
         if let Some(shared) = self.0.upgrade() {
-            let _ = SockRef::from(&shared.stream).shutdown(Shutdown::Both);
+            let _ = SockRef::from(shared.tcp()).shutdown(Shutdown::Both);
+        }
+    }
+
+    /// The kernel keeps little for the client.
+    pub(crate) fn narrow(&self) {
+        self.keep(NARROW);
+    }
+
+    /// The kernel keeps for the client what a fast connection needs.
+    pub(crate) fn widen(&self) {
+        self.keep(SEND_BUFFER);
+    }
+
+    fn keep(&self, bytes: usize) {
+        if let Some(shared) = self.0.upgrade() {
+            let _ = SockRef::from(shared.tcp()).set_send_buffer_size(bytes);
         }
     }
 
@@ -75,11 +107,14 @@ impl AbortHandle {
 
 /// A TCP stream that can be cut from outside while another task reads and writes it.
 pub struct Stream {
+    /// Reads as the runtime does itself: after a read that did not fill its buffer it does not ask the kernel again for nothing.
+    read: OwnedReadHalf,
     shared: Arc<Shared>,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     /// What the connection holds of the ledger, for as long as it is open.
     held: Option<Entry>,
+    stranger: Option<Arc<Stranger>>,
 }
 
 impl Stream {
@@ -87,26 +122,35 @@ impl Stream {
     pub fn new(stream: TcpStream, held: Option<Entry>) -> (Self, AbortHandle) {
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-        let shared = Arc::new(Shared { stream, unread: AtomicBool::new(false) });
+        let (read, write) = stream.into_split();
+        let shared = Arc::new(Shared { write, unread: AtomicBool::new(false) });
         let abort = AbortHandle(Arc::downgrade(&shared));
-        (Self { shared, stalled: None, held }, abort)
+        (Self { read, shared, stalled: None, held, stranger: None }, abort)
+    }
+
+    /// It is the connection of a stranger, who is gone when it ends.
+    pub fn is_of(&mut self, stranger: Arc<Stranger>) {
+        self.stranger = Some(stranger);
     }
 
     /// The other end's address.
     pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.shared.stream.peer_addr()
+        self.shared.tcp().peer_addr()
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        if let Some(stranger) = &self.stranger {
+            stranger.leave();
+        }
         if !self.shared.unread.load(Ordering::Relaxed) {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (shared, held) = (self.shared.clone(), self.held.take());
             runtime.spawn(async move {
-                linger(&shared.stream, LINGER).await;
+                linger(shared.tcp(), LINGER).await;
                 drop(held);
             });
         }
@@ -135,18 +179,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = &self.shared.stream;
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read(buffer.initialize_unfilled()) {
-                Ok(count) => {
-                    buffer.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        Pin::new(&mut self.get_mut().read).poll_read(cx, buffer)
     }
 }
 
@@ -156,7 +189,7 @@ impl Stream {
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let stream = &self.shared.stream;
+        let stream = self.shared.tcp();
         while let Poll::Ready(writable) = stream.poll_write_ready(cx) {
             writable?;
             match write(stream) {
@@ -202,7 +235,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match SockRef::from(&self.shared.stream).shutdown(Shutdown::Write) {
+        match SockRef::from(self.shared.tcp()).shutdown(Shutdown::Write) {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }

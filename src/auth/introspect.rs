@@ -159,6 +159,8 @@ impl Answer {
 }
 
 pub(super) fn client() -> reqwest::Client {
+    // It needs a provider of cryptography even for plain HTTP; where there is one, it stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let builder =
         reqwest::Client::builder().timeout(DEADLINE).redirect(reqwest::redirect::Policy::none());
     builder.build().unwrap_or_default()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{StatusCode, header};
+use ipnet::IpNet;
 use parking_lot::Mutex;
 use rustix::process::{Resource as Bound, getrlimit};
 use tokio::net::TcpStream;
@@ -16,10 +17,13 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Problem, Reason};
 use crate::ledger::{Entry, Full, Holder, Resource};
+use crate::strangers::Strangers;
 use crate::{limits, peer};
 
 /// A line about one kind of refusal is written at most once in this many seconds.
 const PAUSE: u64 = 3600;
+/// The bound that a reverse proxy reaches which is not known as one.
+const CROWD: &str = "limits.connections_per_network";
 /// Seconds after which a client that found the server full may come again.
 const WAIT: u64 = 5;
 /// How long a refused client may take to read why, and how many may do so at the same time; others are closed at once.
@@ -61,8 +65,8 @@ enum Stand {
 
 /// What becomes of an accepted connection.
 pub(super) enum Admitted {
-    /// It is served, and holds this.
-    Serve(TcpStream, Option<Entry>),
+    /// It is served, and holds this; a stranger from this network has this place.
+    Serve(TcpStream, Option<Entry>, Option<(IpNet, Entry)>),
     /// It may ask whether the server is alive.
     Probe(TcpStream),
     /// It was refused.
@@ -92,6 +96,11 @@ impl Admission {
         }))
     }
 
+    /// Those who have shown no token.
+    pub(super) fn strangers(&self) -> &Arc<Strangers> {
+        &self.0.app.strangers
+    }
+
     /// Takes a connection, or answers it why not.
     pub(super) fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Admitted {
         let descriptor = u64::try_from(stream.as_raw_fd()).unwrap_or_default();
@@ -102,21 +111,29 @@ impl Admission {
         match (stand, self.hold(peer.ip())) {
             (Stand::Last, _) => Admitted::Refused,
             (Stand::Full, Ok(_)) => Admitted::Probe(stream),
-            (Stand::Free, Ok(entry)) => Admitted::Serve(stream, entry),
+            (Stand::Free, Ok(None)) => Admitted::Serve(stream, None, None),
+            (Stand::Free, Ok(Some((network, entry, place)))) => {
+                Admitted::Serve(stream, Some(entry), Some((network, place)))
+            }
             (_, Err(full)) => {
-                self.log_crowd(peer.ip(), &full);
+                if full.key == CROWD {
+                    self.log_crowd(peer.ip(), &full);
+                }
                 self.refuse(stream, full);
                 Admitted::Refused
             }
         }
     }
 
-    fn hold(&self, peer: IpAddr) -> Result<Option<Entry>, Full> {
+    /// What a connection holds; that of a trusted proxy, which serves many, holds nothing.
+    fn hold(&self, peer: IpAddr) -> Result<Option<(IpNet, Entry, Entry)>, Full> {
         if self.0.app.config.server.trusted_proxies.contains(peer) {
             return Ok(None);
         }
-        let holder = Holder::Network(limits::network(&peer.to_string()));
-        self.0.app.ledger.hold(Resource::Connection, holder).map(Some)
+        let network = limits::network(&peer.to_string());
+        let entry = self.0.app.ledger.hold(Resource::Connection, Holder::Network(network))?;
+        let place = self.0.app.strangers.place(network)?;
+        Ok(Some((network, entry, place)))
     }
 
     /// Says why, without a look at what was asked.

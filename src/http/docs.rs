@@ -1,11 +1,12 @@
 //! The descriptions of the API, made from the code that answers it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Router, routing::get};
+use bytes::Bytes;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
@@ -156,9 +157,10 @@ fn failure(status: u16) -> RefOr<Response> {
 
 pub(super) fn router(description: &OpenApi) -> Router<App> {
     let text = |text: String| {
-        let text: Arc<str> = text.into();
+        // All answers share it.
+        let text = Bytes::from(text);
         get(async move || {
-            ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response()
+            ([(header::CONTENT_TYPE, "application/json")], text.clone()).into_response()
         })
     };
     let openapi = description.to_json().unwrap_or_default();

@@ -21,6 +21,7 @@ use crate::error::Problem;
 use crate::ledger::{Holder, Resource};
 use crate::limits;
 use crate::peer::{ClientAddress, Unproven};
+use crate::strangers::Stranger;
 
 /// A log line for old clients is written at most once in this many seconds.
 const PAUSE: u64 = 3600;
@@ -101,7 +102,8 @@ impl EngineIo {
         let network = Holder::Network(limits::network(address));
         let own = app.ledger.hold(Resource::Handshake, network)?;
         let all = app.ledger.hold(Resource::AllHandshakes, Holder::Server)?;
-        request.extensions_mut().insert(Unproven::new(vec![own, all]));
+        let stranger = request.extensions().get::<Arc<Stranger>>().cloned();
+        request.extensions_mut().insert(Unproven::new(vec![own, all], stranger));
         slim(request, app.config.compat.query_token);
         Ok(())
     }
@@ -153,6 +155,8 @@ fn refused(problem: &Problem) -> Response {
     let mut response = (problem.reason.status(), Json(body)).into_response();
     let wait = problem.retry_after_ms().unwrap_or(1000).div_ceil(1000);
     response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+    // It comes again later, by another connection.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

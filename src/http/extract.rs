@@ -1,5 +1,6 @@
 //! What handlers take in: the caller, and bodies, queries and paths that cannot be wrong.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -22,6 +23,7 @@ use crate::ids::UserId;
 use crate::peer::ClientAddress;
 use crate::policy::{self, Relation, Verb};
 use crate::rooms::{Guest, Visitor};
+use crate::strangers::Stranger;
 
 /// The person whose token came with the request.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,7 @@ impl FromRequestParts<App> for Caller {
             check_claim(&parts.headers, identity.user_id)?;
         }
         let role = app.people.admit_again(&identity).await?;
+        prove(parts);
         Ok(Self { id: identity.user_id, role, expires_at: identity.expires_at })
     }
 }
@@ -70,6 +73,7 @@ impl FromRequestParts<App> for Entrant {
         let token = token(&parts.headers).map(str::to_owned);
         if let Some(guest) = token.as_deref().and_then(|token| app.rooms.guest(token, "http")) {
             app.limits.rest(guest.user)?;
+            prove(parts);
             let Guest { user, name, until } = guest;
             let until = Some(until);
             return Ok(Self(Visitor { user, name, operator: false, token, until }));
@@ -112,6 +116,13 @@ fn address(parts: &Parts) -> &str {
     parts.extensions.get().map(|ClientAddress(address)| address.as_str()).unwrap_or_default()
 }
 
+/// The connection has shown a valid token.
+pub(super) fn prove(parts: &Parts) {
+    if let Some(stranger) = parts.extensions.get::<Arc<Stranger>>() {
+        stranger.prove();
+    }
+}
+
 fn check_claim(headers: &HeaderMap, user: UserId) -> Result<(), Problem> {
     let Some(claim) = headers.get("x-user-id") else { return Ok(()) };
     let claimed = claim.to_str().ok().and_then(|claim| claim.trim().parse().ok());
@@ -136,6 +147,7 @@ impl FromRequestParts<App> for Operator {
             && scheme.eq_ignore_ascii_case("apikey")
         {
             return if app.auth.is_api_key(key.trim()) {
+                prove(parts);
                 Ok(Self)
             } else {
                 Err(reject_unauthenticated(app, parts, AuthError::Invalid("api_key")))

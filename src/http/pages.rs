@@ -1,10 +1,13 @@
 //! The pages: built by `web/`, embedded in the release binary, read from disk in a debug build.
 
+use std::borrow::Cow;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use http::{HeaderValue, header};
 use rust_embed::RustEmbed;
 
@@ -75,7 +78,12 @@ async fn page(path: &str) -> Response {
         (header::CONTENT_TYPE, file.metadata.mimetype().to_owned()),
         (header::CACHE_CONTROL, cache.to_owned()),
     ];
-    (headers, file.data.into_owned()).into_response()
+    // What is in the program is shared by all responses.
+    let bytes = match file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    (headers, bytes).into_response()
 }
 
 fn unbuilt() -> Response {

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::{Answer, Meta, Refusal, Success, created, ok, with};
-use super::extract::{Body, Caller, Path, Query};
+use super::extract::{Body, Caller, Path, Query, prove};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Problem;
@@ -184,6 +184,7 @@ async fn file(
         let user = params.user.ok_or(RecordingError::Link)?;
         let claim = LinkClaim { user, until: Timestamp(expires) };
         let (file, path) = app.recordings.linked(id, file, claim, signature).await?;
+        prove(&parts);
         return Ok(serve(&app, user, &file, path, parts).await);
     }
     let caller = Caller::from_request_parts(&mut parts, &app).await?;

@@ -1,6 +1,7 @@
 //! Accepts connections, and closes those that send no request in time.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,8 +17,8 @@ use tower::ServiceExt;
 
 use super::admission::{self, Admission, Admitted};
 use crate::app::App;
-use crate::ledger::Entry;
-use crate::peer::Stream;
+use crate::peer::{AbortHandle, Stream};
+use crate::strangers::Stranger;
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(15);
@@ -83,21 +84,41 @@ struct Server {
 
 impl Server {
     fn take(&self, admission: Option<&Admission>, stream: TcpStream, peer: SocketAddr) {
-        let Some(admission) = admission else { return self.serve(stream, peer, None) };
+        let Some(admission) = admission else {
+            let (stream, abort) = Stream::new(stream, None);
+            return self.serve(stream, abort, peer, None);
+        };
         match admission.admit(stream, peer) {
-            Admitted::Serve(stream, held) => self.serve(stream, peer, held),
+            Admitted::Serve(stream, held, stranger) => {
+                let (mut stream, abort) = Stream::new(stream, held);
+                let stranger = stranger.map(|(network, place)| {
+                    admission.strangers().enter(place, network, abort.clone())
+                });
+                if let Some(stranger) = &stranger {
+                    stream.is_of(stranger.clone());
+                }
+                self.serve(stream, abort, peer, stranger);
+            }
             Admitted::Probe(stream) => self.probe(stream, peer),
             Admitted::Refused => {}
         }
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, held: Option<Entry>) {
+    fn serve(
+        &self,
+        stream: Stream,
+        abort: AbortHandle,
+        peer: SocketAddr,
+        stranger: Option<Arc<Stranger>>,
+    ) {
         let (router, mut stopped) = (self.router.clone(), self.stopped.clone());
         let running = self.running.clone();
-        let (stream, abort) = Stream::new(stream, held);
         let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(abort.clone());
+            if let Some(stranger) = &stranger {
+                request.extensions_mut().insert(stranger.clone());
+            }
             router.clone().oneshot(request.map(axum::body::Body::new))
         });
         let mut builder = hyper::server::conn::http1::Builder::new();

@@ -61,7 +61,7 @@ use self::task::Outside;
 pub use self::token::{CredentialBounds, Guest, Issued, ListedToken, RoomTokenSpec};
 pub use self::unpublish::Unpublished;
 pub use self::whip::{Resource, Side, Visitor};
-pub use self::workers::start_workers;
+pub use self::workers::{start_workers, write};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::delivery::Delivery;

@@ -1,8 +1,10 @@
-//! The threads on which rooms work. A description of a hundred participants takes a millisecond or more to write and to read: on the
-//! threads of the connections, whoever asks for something small would wait behind all of them.
+//! The threads on which rooms work. A description or a list of a hundred participants takes a millisecond or more to write and to
+//! read: on the threads of the connections, whoever asks for something small would wait behind all of them.
 
 use std::sync::OnceLock;
 
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use switchboard_media::Description;
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -44,4 +46,15 @@ pub(super) async fn read(text: &str, sections: usize) -> Result<Description> {
     let read = workers().spawn(async move { Description::parse(&text, sections) });
     // It does not panic, and is given up when the process ends.
     Ok(read.await.map_err(|_| RoomError::NotFound)??)
+}
+
+/// Writes a long answer as JSON on the threads of the rooms.
+pub async fn write(answer: impl Serialize + Send + 'static) -> Result<Box<RawValue>> {
+    let written = workers().spawn(async move { to_raw_value(&answer) });
+    // It does not panic, and is given up when the process ends.
+    let written = written.await.map_err(|_| RoomError::NotFound)?;
+    written.map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        RoomError::NotFound
+    })
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::calls::Leg;
@@ -68,7 +69,9 @@ pub(super) struct JoinAck {
     room: Room,
     #[serde(rename = "self")]
     own: Participant,
-    participants: Vec<Participant>,
+    /// The others.
+    #[schema(value_type = Vec<Participant>)]
+    participants: Box<RawValue>,
     ice_servers: Vec<IceServer>,
     ice_transport_policy: &'static str,
     seq: u64,
@@ -116,12 +119,13 @@ pub(super) async fn join(context: Context, payload: Join) -> Outcome<JoinAck> {
     let token = request.token.clone();
     let joined = app.rooms.join(&room, request).await?;
     let ice = app.room_ice(user, token.as_deref());
+    let participants = crate::rooms::write(joined.others).await?;
     Ok(JoinAck {
         session_id: joined.session,
         resume_secret: joined.secret,
         room: joined.room,
         own: joined.own,
-        participants: joined.others,
+        participants,
         ice_servers: ice.ice_servers,
         ice_transport_policy: ice.ice_transport_policy,
         seq: joined.seq,

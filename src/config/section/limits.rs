@@ -77,6 +77,9 @@ pub struct Limits {
     pub connections: usize,
     /// TCP connections from one address (a /64 of IPv6); 0: without a bound. Those of `server.trusted_proxies` are not counted.
     pub connections_per_network: usize,
+    /// TCP connections in all that have shown no valid token yet; 0: without a bound. When there are more, the oldest of the address
+    /// that has most of them is closed.
+    pub strangers: usize,
     /// Connections of Socket.IO from one address that have not shown a token yet; 0: without a bound.
     pub handshakes_per_network: usize,
     /// The same from all addresses together; 0: without a bound.
@@ -135,6 +138,7 @@ impl Default for Limits {
             refreshes_per_minute: 30,
             connections: 50_000,
             connections_per_network: 200,
+            strangers: 2000,
             handshakes_per_network: 50,
             handshakes: 2000,
             upload_bytes_per_network: 16 << 20,

@@ -45,7 +45,6 @@ async fn backend() -> (String, Arc<AtomicUsize>) {
 }
 
 async fn api(url: String) -> Api {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     Api::with(|config| {
         config.auth.mode = AuthMode::Introspect;
         config.auth.introspect_url = url;
@@ -152,7 +151,6 @@ async fn after_too_many_bad_tokens_from_an_address_the_backend_is_asked_only_abo
 
 #[tokio::test]
 async fn what_the_backend_says_of_a_person_is_taken_only_where_it_fits() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let answer = async |_: String| {
         let person = json!({ "id": 9, "uid": "u\n9", "name": "A\u{7}da", "email": "x".repeat(300), "parent_type": "y".repeat(41) });
         (200, person.to_string())
