@@ -124,10 +124,7 @@ impl App {
                 Arc::new(People::new(&config, clock.clone(), store.clone(), delivery, view, access))
             },
             access,
-            webhooks: {
-                let webhooks = Webhooks::new(&config.webhooks, dev, clock.clone(), store.clone());
-                Arc::new(webhooks)
-            },
+            webhooks: Arc::new(Webhooks::new(&config.webhooks, dev, clock.clone(), store.clone())),
             chat: Arc::new(Chat::new(
                 &config,
                 clock.clone(),
