@@ -30,6 +30,7 @@ use crate::rooms::Rooms;
 use crate::sfu::Sfu;
 use crate::store::Store;
 use crate::view::View;
+use crate::webhooks::Webhooks;
 
 /// What the services tell those who follow them.
 pub struct Changes {
@@ -71,6 +72,7 @@ pub struct Services {
     pub rooms: Arc<Rooms>,
     pub recorder: Arc<Recorder>,
     pub recordings: Arc<Recordings>,
+    pub webhooks: Arc<Webhooks>,
     probe: StoreProbe,
     draining: AtomicBool,
 }
@@ -113,15 +115,12 @@ impl App {
             auth: Auth::bounded(config.auth.clone(), clock.clone(), Some(ledger.clone()))?,
             limits: limits::Limits::new(&config.limits),
             ledger: ledger.clone(),
-            people: Arc::new(People::new(
-                &config,
-                clock.clone(),
-                store.clone(),
-                delivery.clone(),
-                view.clone(),
-                access.clone(),
-            )),
+            people: {
+                let (delivery, view, access) = (delivery.clone(), view.clone(), access.clone());
+                Arc::new(People::new(&config, clock.clone(), store.clone(), delivery, view, access))
+            },
             access,
+            webhooks: Arc::new(Webhooks::new(&config.webhooks, dev, clock.clone(), store.clone())),
             chat: Arc::new(Chat::new(
                 &config,
                 clock.clone(),
@@ -316,6 +315,7 @@ impl Services {
             calls: &self.calls,
             rooms: &self.rooms,
             recordings: &self.recordings,
+            webhooks: &self.webhooks,
             relay: &self.relay,
             sfu: &self.sfu,
             draining: self.is_draining(),

@@ -107,6 +107,35 @@ pub enum FactKind {
     SessionClosed,
 }
 
+impl FactKind {
+    /// Every kind.
+    pub const ALL: &[Self] = &[
+        Self::CallInitiated,
+        Self::CallRinging,
+        Self::CallAnswered,
+        Self::CallRejected,
+        Self::CallEnded,
+        Self::CallMediaPath,
+        Self::CallRated,
+        Self::RoomCreated,
+        Self::RoomJoined,
+        Self::RoomLeft,
+        Self::RoomClosed,
+        Self::RoomTokenIssued,
+        Self::RoomTokenRevoked,
+        Self::RecordingStarted,
+        Self::RecordingStopped,
+        Self::RecordingReady,
+        Self::RecordingFailed,
+        Self::RecordingDeleted,
+        Self::UserDisabled,
+        Self::UserEnabled,
+        Self::UserErased,
+        Self::SessionOpened,
+        Self::SessionClosed,
+    ];
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -184,12 +213,20 @@ mod tests {
 
     #[test]
     fn a_kind_is_written_by_its_dotted_name_and_read_back() {
-        let kinds = [FactKind::CallMediaPath, FactKind::RoomTokenIssued, FactKind::UserErased];
-        for kind in kinds {
+        for &kind in FactKind::ALL {
             let text = serde_json::to_string(&kind).unwrap();
             assert_eq!(text, format!("\"{kind}\""));
             assert_eq!(serde_json::from_str::<FactKind>(&text).unwrap(), kind);
         }
+    }
+
+    #[test]
+    fn every_kind_is_among_all() {
+        let declared = include_str!("fact.rs").matches("    #[serde(rename = \"").count();
+        let mut all = FactKind::ALL.to_vec();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), declared);
     }
 
     #[test]

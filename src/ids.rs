@@ -164,6 +164,10 @@ uuid_id!(
     FactId
 );
 uuid_id!(
+    /// Names one delivery of a fact to an endpoint of webhooks; `deliveryId` on the wire.
+    DeliveryId
+);
+uuid_id!(
     /// Names one socket connection; `sessionId` on the wire.
     SessionId
 );

@@ -36,3 +36,4 @@ pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod view;
+pub mod webhooks;

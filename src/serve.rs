@@ -54,6 +54,7 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     serve_metrics(&app).await?;
     app.recordings.resume().await?;
     run_background(&app, changes);
+    let webhooks = tokio::spawn(app.webhooks.clone().run());
     let rooms = app.rooms.clone();
     tokio::spawn(async move { rooms.follow(media.rooms).await });
     let calls = app.calls.clone();
@@ -75,6 +76,8 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
         () = signals.next() => tracing::warn!("stopping at once"),
     }
     app.recordings.stop_all(StopReason::Drain, Duration::from_secs(10)).await;
+    app.webhooks.stop();
+    let _ = tokio::time::timeout(Duration::from_secs(3), webhooks).await;
     app.sfu.server().stop();
     if let Some(server) = app.relay.server() {
         server.stop();
@@ -240,6 +243,7 @@ async fn forget(app: App) {
         let store = &app.store;
         in_slices("log entries", || store.retire(log_before, chat.log_entries, keys_before)).await;
         in_slices("facts", || store.prune_facts(facts_before)).await;
+        in_slices("deliveries", || app.webhooks.prune()).await;
         in_slices("room tokens", || store.prune_room_tokens(now)).await;
     }
 }

@@ -152,6 +152,8 @@ impl World {
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
         dev: bool,
     ) -> Self {
+        // Clients of HTTP need a provider of cryptography even for plain HTTP.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = Config::default();
         config.auth.jwt_secret = Secret::new("0123456789abcdef0123456789abcdef-for-tests");
         config.media.host = std::net::Ipv4Addr::LOCALHOST.into();

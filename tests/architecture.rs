@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["access"],
     &["app"],
     &["ops"],
-    &["calls", "chat", "people", "presence", "recordings", "rooms"],
+    &["calls", "chat", "people", "presence", "recordings", "rooms", "webhooks"],
     &["membership", "view"],
     &["recorder"],
     &["auth", "incall", "delivery", "peer", "quality", "relay", "revocation", "sfu"],

@@ -90,4 +90,7 @@ engines!(
     a_room_token_is_kept_as_a_hash_until_it_ends,
     a_key_of_the_server_is_made_once,
     erasing_a_person_empties_what_facts_say_of_them,
+    deliveries_are_queued_together_with_the_cursor_of_their_endpoint,
+    deliveries_are_listed_by_state_and_endpoint_and_those_that_are_over_pruned,
+    an_endpoint_is_known_by_its_name,
 );

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use switchboard_media::Codec;
 
 use super::error::ConfigError;
-use super::{AuthMode, Config, Secret, Turn, TurnMode, weakness};
+use super::{AuthMode, Config, Secret, Turn, TurnMode, endpoints, weakness};
 
 type Checked = Result<(), ConfigError>;
 
@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config, dev: bool) -> Checked {
     check_secrets(config)?;
     check_relay(&config.turn)?;
     check_media(config)?;
+    check_webhooks(config, dev)?;
     check_numbers(config)
 }
 
@@ -168,6 +169,11 @@ fn check_media(config: &Config) -> Checked {
     Ok(())
 }
 
+fn check_webhooks(config: &Config, dev: bool) -> Checked {
+    let checked = endpoints::check(&config.webhooks, config.store.fact_days, dev);
+    checked.or_else(|why| wrong("webhooks.endpoints", why))
+}
+
 fn check_numbers(config: &Config) -> Checked {
     for (key, value, least) in [
         ("limits.page", config.limits.page, 1),
@@ -177,9 +183,20 @@ fn check_numbers(config: &Config) -> Checked {
         ("limits.content_chars", config.limits.content_chars, 1),
         ("socket.max_payload", config.socket.max_payload, 4096),
         ("socket.queue_entries", config.socket.queue_entries, 16),
+        ("webhooks.parallel", config.webhooks.parallel, 1),
+        ("webhooks.pending", config.webhooks.pending, 16),
     ] {
         if value < least {
             return wrong(key, format!("is {value}; it needs at least {least}"));
+        }
+    }
+    for (key, value, least, most) in [
+        ("webhooks.deadline", config.webhooks.deadline, 1, 60),
+        ("webhooks.retry_hours", config.webhooks.retry_hours, 1, 24 * 7),
+        ("webhooks.keep_days", config.webhooks.keep_days, 1, 365),
+    ] {
+        if !(least..=most).contains(&value) {
+            return wrong(key, format!("is {value}; it needs {least} to {most}"));
         }
     }
     if config.call.ring_timeout == 0 {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 
 use super::check::check;
 use super::error::ConfigError;
-use super::{Audience, Config, LogFormat, RoomCreate, RoomJoin, TurnMode};
+use super::{Audience, Config, LogFormat, RoomCreate, RoomJoin, Secret, TurnMode};
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,7 @@ const SECRETS: &[&str] = &[
     "turn.secret",
     "turn.users",
     "metrics.token",
+    "webhooks.secret",
 ];
 
 /// The effective configuration.
@@ -39,6 +41,7 @@ pub fn load(flags: &Flags) -> Result<Config, ConfigError> {
     }
     let mut config: Config =
         figment.extract().map_err(|error| ConfigError::Source(explain(&error)))?;
+    read_secrets(&mut config)?;
     check(&config, flags.dev)?;
     if config.recordings.dir.is_empty() {
         config.recordings.dir = flags.data.join("recordings").to_string_lossy().into_owned();
@@ -50,6 +53,11 @@ fn explain(error: &figment::Error) -> String {
     let source =
         error.metadata.as_ref().map(|source| format!(" (in {})", source.name)).unwrap_or_default();
     let path = error.path.join(".");
+    // An endpoint holds a secret, and so may a value that stands where one should be.
+    let shows = matches!(error.kind, Kind::InvalidType(..) | Kind::InvalidValue(..));
+    if path.starts_with("webhooks.endpoints") && shows {
+        return format!("{path}: is not what config.toml shows for it{source}");
+    }
     if SECRETS.contains(&path.as_str()) {
         return format!("{path}: is no text, or no text that can be read{source}");
     }
@@ -84,6 +92,25 @@ fn without_defaults(text: &str) -> Result<Serialized<serde_json::Value>, ConfigE
         }
     }
     Ok(Serialized::defaults(value))
+}
+
+/// The secrets of endpoints that stand in files.
+fn read_secrets(config: &mut Config) -> Result<(), ConfigError> {
+    for endpoint in &mut config.webhooks.endpoints {
+        let (name, path) = (&endpoint.name, &endpoint.secret_file);
+        if path.is_empty() {
+            continue;
+        }
+        let wrong = |why: String| ConfigError::Source(format!("webhooks.endpoints: {name}: {why}"));
+        if !endpoint.secret.is_empty() {
+            return Err(wrong("has both secret and secret_file; set one of them".into()));
+        }
+        let text = std::fs::read_to_string(path);
+        let text =
+            text.map_err(|error| wrong(format!("secret_file: cannot read {path}: {error}")))?;
+        endpoint.secret = Secret::new(text.trim_end_matches(['\r', '\n']));
+    }
+    Ok(())
 }
 
 /// The variables of the service that this one replaces.

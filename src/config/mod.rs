@@ -2,6 +2,7 @@
 //! stops the start and is named.
 
 mod check;
+mod endpoints;
 mod error;
 mod hosts;
 mod load;
@@ -19,6 +20,6 @@ pub use secret::{Secret, hide_in_addresses, without_secrets};
 pub use section::{
     Audience, Auth, AuthMode, Call, Chat, Compat, Config, Consent, Directory, Ice, Limits,
     LogFormat, Media, Metrics, Presence, RecordingAuto, RecordingStart, Recordings, RoomCreate,
-    RoomJoin, Rooms, Server, Socket, Store, Turn, TurnMode, XUserId,
+    RoomJoin, Rooms, Server, Socket, Store, Turn, TurnMode, WebhookEndpoint, Webhooks, XUserId,
 };
 pub use weakness::weakness;

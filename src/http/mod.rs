@@ -24,6 +24,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod users;
+mod webhooks;
 mod whip;
 mod wires;
 
@@ -44,6 +45,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(docs::info())
         .merge(system::router())
         .merge(admin::router())
+        .merge(webhooks::router())
         .nest("/api", users::router())
         .nest("/api/chat", users::directory_router().merge(chat::router()))
         .nest("/api/calls", calls::router())

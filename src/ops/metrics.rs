@@ -74,6 +74,9 @@ fn write(now: &Snapshot) {
     gauge("rtc_presence_subscriptions", now.presence.subscriptions as f64);
     gauge("rtc_calls_active", now.calls.active as f64);
     gauge("rtc_calls_ringing", now.calls.pending as f64);
+    gauge("rtc_webhook_pending", now.webhooks.pending as f64);
+    gauge("rtc_webhook_oldest_seconds", now.webhooks.oldest.as_secs_f64());
+    gauge("rtc_webhook_endpoints_disabled", now.webhooks.disabled as f64);
     for (kind, count) in [("account", now.delivery.users), ("guest", now.delivery.guests)] {
         metrics::gauge!("rtc_users_online", "kind" => kind).set(count as f64);
     }

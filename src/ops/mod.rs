@@ -24,7 +24,8 @@ use crate::relay::Relay;
 use crate::rooms::Rooms;
 use crate::sfu::Sfu;
 use crate::store::Store;
-use crate::{auth, calls, delivery, limits, presence, recordings, relay, rooms, sfu};
+use crate::webhooks::Webhooks;
+use crate::{auth, calls, delivery, limits, presence, recordings, relay, rooms, sfu, webhooks};
 
 /// The name under which the server presents itself.
 pub const SERVICE: &str = "switchboard";
@@ -44,6 +45,7 @@ pub struct Parts<'a> {
     pub calls: &'a Calls,
     pub rooms: &'a Rooms,
     pub recordings: &'a Recordings,
+    pub webhooks: &'a Webhooks,
     pub relay: &'a Relay,
     pub sfu: &'a Sfu,
     pub draining: bool,
@@ -66,6 +68,7 @@ pub struct Snapshot {
     pub calls: calls::Stats,
     pub rooms: rooms::Stats,
     pub recordings: recordings::Stats,
+    pub webhooks: webhooks::Stats,
     pub relay: relay::Stats,
     pub sfu: sfu::Stats,
 }
@@ -87,6 +90,7 @@ impl Snapshot {
             calls: parts.calls.stats(),
             rooms: parts.rooms.stats(),
             recordings: parts.recordings.stats(),
+            webhooks: parts.webhooks.stats(),
             relay: parts.relay.stats(),
             sfu: parts.sfu.stats(),
         }

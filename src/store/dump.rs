@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallRecord, ConversationRecord, DeviceRecord, JobRecord, LogEntry, Mark, MemberRecord,
-    MessageRecord, PlacedFact, RecordingRecord, RoomTokenRecord, ServerKey, UserRecord,
+    CallRecord, ConversationRecord, DeliveryRecord, DeviceRecord, EndpointRecord, JobRecord,
+    LogEntry, Mark, MemberRecord, MessageRecord, PlacedFact, RecordingRecord, RoomTokenRecord,
+    ServerKey, UserRecord,
 };
 use crate::clock::Timestamp;
 use crate::ids::{CallId, ConversationId, UserId};
@@ -53,4 +54,8 @@ pub enum DumpRow {
     RoomToken(RoomTokenRecord),
     /// By name.
     ServerKey(ServerKey),
+    /// By id.
+    Delivery(DeliveryRecord),
+    /// By name.
+    Endpoint(EndpointRecord),
 }

@@ -15,6 +15,7 @@ mod recordings;
 mod secrets;
 pub mod sqlite;
 mod users;
+mod webhooks;
 
 pub use admin::{Admin, Erased, JobRecord, JobState, Totals};
 pub use call_log::{CallEnd, CallFinished, CallHistory, CallLog, CallRecord, Rating};
@@ -30,6 +31,7 @@ pub use messages::{
 pub use recordings::{RecordingQuery, RecordingRecord, Recordings};
 pub use secrets::{RoomTokenRecord, ServerKey, TokenHash};
 pub use users::{DeviceRecord, DirectoryPage, Profile, Settings, UserRecord, Users};
+pub use webhooks::{DeliveryQuery, DeliveryRecord, DeliveryState, EndpointRecord, Webhooks};
 
 use std::time::Duration;
 
@@ -100,9 +102,15 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// stored, or neither.
 ///
 /// Costs use n for all rows of a table and k for rows returned.
-pub trait Store: Users + Conversations + Messages + CallLog + Recordings + Facts + Admin {}
+pub trait Store:
+    Users + Conversations + Messages + CallLog + Recordings + Facts + Webhooks + Admin
+{
+}
 
-impl<T: Users + Conversations + Messages + CallLog + Recordings + Facts + Admin> Store for T {}
+impl<T: Users + Conversations + Messages + CallLog + Recordings + Facts + Webhooks + Admin> Store
+    for T
+{
+}
 
 /// The error of a write that was not done in time, which is counted.
 fn too_late(engine: &'static str, what: &'static str, waited: Duration) -> StoreError {

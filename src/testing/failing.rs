@@ -10,13 +10,16 @@ use super::dice::Dice;
 use crate::clock::Timestamp;
 use crate::event::CallStatus;
 use crate::fact::Fact;
-use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, RoomId, UserId};
+use crate::ids::{
+    CallId, ConversationId, DeliveryId, JobId, MessageId, RecordingId, RoomId, UserId,
+};
 use crate::store::{
     Admin, Anchor, Appended, CallEnd, CallFinished, CallHistory, CallLog, CallRecord,
-    ConversationRecord, Conversations, DeviceRecord, DirectoryPage, Erased, FactPage, Facts,
-    JobRecord, Listed, LogPage, Mark, Marked, MemberRecord, MessageRecord, Messages, NewMessage,
-    Page, Profile, Rating, RecordingQuery, RecordingRecord, Recordings, Result, RoomTokenRecord,
-    Settings, Store, StoreError, TokenHash, Totals, UserRecord, Users,
+    ConversationRecord, Conversations, DeliveryQuery, DeliveryRecord, DeviceRecord, DirectoryPage,
+    EndpointRecord, Erased, FactPage, Facts, JobRecord, Listed, LogPage, Mark, Marked,
+    MemberRecord, MessageRecord, Messages, NewMessage, Page, Profile, Rating, RecordingQuery,
+    RecordingRecord, Recordings, Result, RoomTokenRecord, Settings, Store, StoreError, TokenHash,
+    Totals, UserRecord, Users, Webhooks,
 };
 
 /// When a write fails.
@@ -234,6 +237,17 @@ forward!(Facts {
     write prune_facts(before: Timestamp) -> bool;
     read fact_cursor(name: String) -> i64;
     write save_fact_cursor(name: String, position: i64) -> ();
+});
+
+forward!(Webhooks {
+    write queue_deliveries(deliveries: Vec<DeliveryRecord>, cursor: String, position: i64) -> ();
+    write save_deliveries(deliveries: Vec<DeliveryRecord>) -> ();
+    read delivery(id: DeliveryId) -> Option<DeliveryRecord>;
+    read pending_deliveries(endpoint: String, position: i64, limit: usize) -> Vec<DeliveryRecord>;
+    read deliveries(query: DeliveryQuery) -> Vec<DeliveryRecord>;
+    write prune_deliveries(before: Timestamp) -> bool;
+    read endpoint(name: String) -> Option<EndpointRecord>;
+    write save_endpoint(endpoint: EndpointRecord) -> ();
 });
 
 forward!(Admin {

@@ -6,6 +6,7 @@ mod network;
 mod people;
 mod rooms;
 mod server;
+mod webhooks;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ pub use network::{Ice, Media, Turn, TurnMode};
 pub use people::{Audience, Call, Chat, Directory, Presence};
 pub use rooms::{Consent, RecordingAuto, RecordingStart, Recordings, RoomCreate, RoomJoin, Rooms};
 pub use server::{Compat, LogFormat, Metrics, Server, Socket, XUserId};
+pub use webhooks::{WebhookEndpoint, Webhooks};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -48,6 +50,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// `[recordings]`: calls through the server and rooms, written to files.
     pub recordings: Recordings,
+    /// `[webhooks]`: what happened, sent to the application's backend.
+    pub webhooks: Webhooks,
     /// `[metrics]`: figures for Prometheus.
     pub metrics: Metrics,
     /// `[compat]`: like the service this one replaces.

@@ -86,3 +86,25 @@ async fn a_token_of_somebody_whose_account_was_closed_lets_nobody_in() {
     }
     fail_with(&wrong);
 }
+
+#[tokio::test]
+async fn webhooks_are_for_operators_alone() {
+    let api = Api::new().await;
+    let webhooks = |operation: &&Operation| operation.path.starts_with("/api/admin/webhooks");
+    let operations: Vec<_> = api.operations.iter().filter(webhooks).collect();
+    assert_eq!(operations.len(), 4);
+    for operation in operations {
+        for (role, allowed) in [
+            (Role::User, false),
+            (Role::Moderator, false),
+            (Role::Admin, true),
+            (Role::Service, true),
+        ] {
+            let request = api.request(operation, &nothing);
+            let request = request.header(header::AUTHORIZATION, api.token(1, role));
+            let answer = api.send(with_body(request, good_body(&api, operation))).await;
+            let refused = answer.status == StatusCode::FORBIDDEN;
+            assert_ne!(refused, allowed, "{} for {role:?}: {}", operation.path, answer.status);
+        }
+    }
+}

@@ -3,9 +3,9 @@
 use mongodb::bson::doc;
 
 use super::super::{
-    CallRecord, ConversationRecord, DeviceRecord, DumpRow, JobRecord, LogEntry, MemberRecord,
-    MessageRecord, PlacedFact, RecordingRecord, Result, RoomTokenRecord, ServerKey, StoreError,
-    Totals, UserRecord,
+    CallRecord, ConversationRecord, DeliveryRecord, DeviceRecord, DumpRow, EndpointRecord,
+    JobRecord, LogEntry, MemberRecord, MessageRecord, PlacedFact, RecordingRecord, Result,
+    RoomTokenRecord, ServerKey, StoreError, Totals, UserRecord,
 };
 use super::batch::WriteBatch;
 use super::facts::Cursor;
@@ -55,7 +55,9 @@ pub(super) async fn export(reader: &Reader, sink: Sink<'_>) -> Result<()> {
     for token in tokens {
         write(sink, &DumpRow::RoomToken(token))?;
     }
-    every::<ServerKey>(reader, sink, DumpRow::ServerKey).await
+    every::<ServerKey>(reader, sink, DumpRow::ServerKey).await?;
+    every::<DeliveryRecord>(reader, sink, DumpRow::Delivery).await?;
+    every::<EndpointRecord>(reader, sink, DumpRow::Endpoint).await
 }
 
 fn write(sink: Sink<'_>, line: &DumpRow) -> Result<()> {
@@ -136,5 +138,7 @@ async fn put(batch: &mut WriteBatch, row: DumpRow) -> Result<()> {
         DumpRow::FactCursor { name, position } => batch.put(&Cursor { name, position }),
         DumpRow::RoomToken(token) => batch.put(&token),
         DumpRow::ServerKey(key) => batch.insert(&key),
+        DumpRow::Delivery(delivery) => batch.insert(&delivery),
+        DumpRow::Endpoint(endpoint) => batch.insert(&endpoint),
     }
 }

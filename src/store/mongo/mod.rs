@@ -18,6 +18,7 @@ mod schema;
 mod secrets;
 mod store;
 mod users;
+mod webhooks;
 mod writer;
 
 use std::sync::Mutex;

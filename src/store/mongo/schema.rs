@@ -7,10 +7,10 @@ use super::super::{Result, StoreError};
 use super::reader::within_deadline;
 
 /// The version of this program.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// Collection and keys of every index beside that of `_id`.
-fn indexes() -> [(&'static str, Document); 15] {
+fn indexes() -> [(&'static str, Document); 18] {
     [
         ("users", doc! { "name_key": 1, "_id": 1 }),
         ("members", doc! { "user": 1, "archived": 1, "last_activity": -1, "conversation": -1 }),
@@ -27,6 +27,9 @@ fn indexes() -> [(&'static str, Document); 15] {
         ("room_tokens", doc! { "room": 1, "_id": 1 }),
         ("room_tokens", doc! { "user": 1, "_id": 1 }),
         ("room_tokens", doc! { "until": 1, "_id": 1 }),
+        ("deliveries", doc! { "endpoint": 1, "state": 1, "position": 1, "_id": 1 }),
+        ("deliveries", doc! { "state": 1, "_id": -1 }),
+        ("deliveries", doc! { "finished_at": 1, "_id": 1 }),
     ]
 }
 
@@ -56,7 +59,7 @@ pub(super) async fn migrate(database: &Database) -> Result<()> {
 }
 
 /// The collections that writes may name.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 22] = [
     "users",
     "uids",
     "devices",
@@ -76,6 +79,8 @@ const NAMES: [&str; 20] = [
     "fact_cursors",
     "room_tokens",
     "server_keys",
+    "deliveries",
+    "webhook_endpoints",
     "meta",
 ];
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::super::{LogKind, Result, StoreError};
 use crate::clock::Timestamp;
-use crate::ids::{CallId, ConversationId, JobId, MessageId, RecordingId, UserId};
+use crate::ids::{CallId, ConversationId, DeliveryId, JobId, MessageId, RecordingId, UserId};
 
 /// What an error of SQLite means for the caller.
 #[allow(clippy::needless_pass_by_value)]
@@ -51,7 +51,7 @@ macro_rules! column {
     )*};
 }
 
-column!(CallId, ConversationId, JobId, MessageId, RecordingId);
+column!(CallId, ConversationId, DeliveryId, JobId, MessageId, RecordingId);
 
 impl ToSql for UserId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

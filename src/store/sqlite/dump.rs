@@ -1,11 +1,12 @@
 //! Dumps of this engine: the lines of [`DumpRow`], read and written in slices.
 
 use rusqlite::{Connection, Row, ToSql};
+use serde::de::DeserializeOwned;
 
 use super::super::{DumpRow, Result, ServerKey, StoreError};
 use super::{
     Doc, calls, conversations, count, erase, facts, log, marks, messages, recordings, secrets,
-    select, users,
+    select, users, webhooks,
 };
 
 /// Rows a slice.
@@ -20,13 +21,10 @@ pub(super) struct Position {
 
 type Read = fn(&Row<'_>) -> rusqlite::Result<DumpRow>;
 
-fn tables() -> [(String, Read); 16] {
+fn tables() -> [(String, Read); 18] {
     [
         (select(users::COLUMNS, "FROM users ORDER BY user_id"), |row| Ok(DumpRow::User(users::from_row(row, 0)?))),
-        ("SELECT doc FROM devices ORDER BY user_id, device_id".into(), |row| {
-            let Doc(device) = row.get(0)?;
-            Ok(DumpRow::Device(device))
-        }),
+        ("SELECT doc FROM devices ORDER BY user_id, device_id".into(), |row| doc(row, DumpRow::Device)),
         (
             "SELECT conv, kind, title, member_count, seq, last_id, last_at, last_kind, preview, created_at
              FROM conversations ORDER BY conv"
@@ -49,34 +47,29 @@ fn tables() -> [(String, Read); 16] {
             Ok(DumpRow::Mark { conversation: row.get(4)?, mark: marks::from_row(row)? })
         }),
         (select(log::COLUMNS, "FROM log ORDER BY user_id, cursor"), |row| Ok(DumpRow::Log(log::from_row(row)?))),
-        ("SELECT doc FROM calls ORDER BY id".into(), |row| {
-            let Doc(call) = row.get(0)?;
-            Ok(DumpRow::Call(call))
-        }),
+        ("SELECT doc FROM calls ORDER BY id".into(), |row| doc(row, DumpRow::Call)),
         ("SELECT user_id, call, outgoing, missed FROM call_members ORDER BY user_id, call_at, call".into(), |row| {
             let (user, call, outgoing, missed) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
             Ok(DumpRow::CallMember { user, call, outgoing, missed })
         }),
-        ("SELECT doc FROM jobs ORDER BY id".into(), |row| {
-            let Doc(job) = row.get(0)?;
-            Ok(DumpRow::Job(job))
-        }),
-        ("SELECT doc FROM recordings ORDER BY id".into(), |row| {
-            let Doc(recording) = row.get(0)?;
-            Ok(DumpRow::Recording(recording))
-        }),
+        ("SELECT doc FROM jobs ORDER BY id".into(), |row| doc(row, DumpRow::Job)),
+        ("SELECT doc FROM recordings ORDER BY id".into(), |row| doc(row, DumpRow::Recording)),
         ("SELECT position, doc FROM facts ORDER BY position".into(), |row| Ok(DumpRow::Fact(facts::from_row(row)?))),
         ("SELECT name, position FROM fact_cursors ORDER BY name".into(), |row| {
             Ok(DumpRow::FactCursor { name: row.get(0)?, position: row.get(1)? })
         }),
-        ("SELECT doc FROM room_tokens ORDER BY hash".into(), |row| {
-            let Doc(token) = row.get(0)?;
-            Ok(DumpRow::RoomToken(token))
-        }),
+        ("SELECT doc FROM room_tokens ORDER BY hash".into(), |row| doc(row, DumpRow::RoomToken)),
         ("SELECT name, key FROM server_keys ORDER BY name".into(), |row| {
             Ok(DumpRow::ServerKey(ServerKey { name: row.get(0)?, key: row.get(1)? }))
         }),
+        ("SELECT doc FROM deliveries ORDER BY id".into(), |row| doc(row, DumpRow::Delivery)),
+        ("SELECT doc FROM webhook_endpoints ORDER BY name".into(), |row| doc(row, DumpRow::Endpoint)),
     ]
+}
+
+fn doc<T: DeserializeOwned>(row: &Row<'_>, into: fn(T) -> DumpRow) -> rusqlite::Result<DumpRow> {
+    let Doc(record) = row.get(0)?;
+    Ok(into(record))
 }
 
 /// The next lines of a dump, and where to go on.
@@ -134,6 +127,8 @@ fn put(c: &Connection, row: DumpRow) -> Result<()> {
         DumpRow::FactCursor { name, position } => facts::save_cursor(c, &name, position),
         DumpRow::RoomToken(token) => secrets::put_token(c, &token),
         DumpRow::ServerKey(key) => secrets::put_key(c, &key),
+        DumpRow::Delivery(delivery) => webhooks::save(c, &delivery),
+        DumpRow::Endpoint(endpoint) => webhooks::put_endpoint(c, &endpoint),
     }
 }
 

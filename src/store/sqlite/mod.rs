@@ -19,6 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod users;
+mod webhooks;
 mod writer;
 
 use std::path::Path;

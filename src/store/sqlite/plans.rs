@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::super::Result;
 use super::{
     calls, conversations, erase, facts, log, marks, messages, recordings, replay, secrets, select,
-    users,
+    users, webhooks,
 };
 
 /// Each query with the lines of its `EXPLAIN QUERY PLAN`, for the store in `path`.
@@ -53,6 +53,10 @@ fn queries() -> Vec<String> {
         secrets::REMOVE_OF_ROOM.into(),
         secrets::PRUNE.into(),
         secrets::ERASE.into(),
+        webhooks::PENDING.into(),
+        webhooks::OF_STATE.into(),
+        webhooks::ALL_DELIVERIES.into(),
+        webhooks::PRUNE_DELIVERIES.into(),
     ]
 }
 

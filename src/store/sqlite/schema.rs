@@ -104,6 +104,15 @@ CREATE INDEX room_tokens_by_room ON room_tokens (room, hash);
 CREATE INDEX room_tokens_by_end ON room_tokens (until, hash);
 CREATE INDEX room_tokens_by_user ON room_tokens (user_id) WHERE user_id IS NOT NULL;
 CREATE TABLE server_keys (name TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
+", "
+CREATE TABLE deliveries (
+    id BLOB PRIMARY KEY, endpoint TEXT NOT NULL, position INTEGER NOT NULL, state TEXT NOT NULL, finished_at INTEGER,
+    doc TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX deliveries_pending ON deliveries (endpoint, position, id) WHERE state = 'pending';
+CREATE INDEX deliveries_by_state ON deliveries (state, id);
+CREATE INDEX deliveries_by_end ON deliveries (finished_at, id) WHERE finished_at IS NOT NULL;
+CREATE TABLE webhook_endpoints (name TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
 "];
 
 /// Brings the file to the version of this program; a newer file is refused.

@@ -1,6 +1,6 @@
 use super::Sqlite;
 use crate::ids::{CallId, ConversationId, UserId};
-use crate::store::{Admin, Facts, Logged, MarkKind, Messages, Users};
+use crate::store::{Admin, Facts, Logged, MarkKind, Messages, Users, Webhooks};
 
 /// A store of version 3 as its program wrote it: two people, two messages, marks on the first, a missed call.
 const VERSION_3: &str =
@@ -40,6 +40,7 @@ async fn a_file_of_an_earlier_version_is_migrated_and_its_log_is_read() {
         0,
         "what the new version adds is there"
     );
+    assert!(store.pending_deliveries("one".into(), 0, 10).await.unwrap().is_empty());
     store.close().await;
     std::fs::remove_dir_all(&folder).unwrap();
 }

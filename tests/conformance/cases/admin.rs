@@ -2,7 +2,8 @@
 
 use super::facts::facts_behind;
 use super::{
-    S, at, call, device, dump, fact, job, mark, missed, people, recording, talk, text, token, user,
+    S, at, call, delivery, device, dump, fact, job, mark, missed, people, recording, talk, text,
+    token, user,
 };
 
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use switchboard::event::recording::RecordingStatus;
 use switchboard::fact::FactKind;
 use switchboard::store::{
-    Anchor, JobRecord, JobState, MarkKind, NewMessage, RecordingQuery, RoomTokenRecord, StoreError,
-    TokenHash,
+    Anchor, EndpointRecord, JobRecord, JobState, MarkKind, NewMessage, RecordingQuery,
+    RoomTokenRecord, StoreError, TokenHash,
 };
 
 pub(crate) async fn retiring_keeps_the_newest_entry_and_the_bounds(store: S) {
@@ -54,6 +55,10 @@ pub(crate) async fn a_dump_goes_into_an_empty_store_and_comes_out_equal(store: S
         store.put_room_token(token(text, "a", None, 10), vec![]).await.unwrap();
     }
     store.server_key("links".into(), vec![7; 32]).await.unwrap();
+    let deliveries = vec![delivery(1, "one", 1), delivery(2, "one", 2)];
+    store.queue_deliveries(deliveries, "webhooks:one".into(), 2).await.unwrap();
+    let (name, configuration, disabled_at) = ("one".into(), "a".into(), Some(at(1)));
+    store.save_endpoint(EndpointRecord { name, configuration, disabled_at }).await.unwrap();
     let lines = dump(&store).await;
     let copy: S = Arc::new(switchboard::store::sqlite::Sqlite::in_memory().unwrap());
     copy.import(&mut lines.clone().into_iter().map(Ok)).await.unwrap();

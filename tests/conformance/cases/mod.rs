@@ -7,6 +7,7 @@ mod facts;
 mod messages;
 mod recordings;
 mod users;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub(crate) use self::facts::*;
 pub(crate) use self::messages::*;
 pub(crate) use self::recordings::*;
 pub(crate) use self::users::*;
+pub(crate) use self::webhooks::*;
 
 type S = Arc<dyn Store>;
 
@@ -268,6 +270,18 @@ pub(crate) async fn what_clients_ask(store: S) {
     store.room_tokens("a".parse().unwrap()).await.unwrap();
     store.prune_room_tokens(at(1)).await.unwrap();
     store.remove_room_tokens("a".parse().unwrap()).await.unwrap();
+    let over =
+        switchboard::store::DeliveryRecord { finished_at: Some(at(1)), ..delivery(2, "one", 2) };
+    store
+        .queue_deliveries(vec![delivery(1, "one", 1), over], "webhooks:one".into(), 2)
+        .await
+        .unwrap();
+    store.pending_deliveries("one".into(), 0, 5).await.unwrap();
+    for state in [None, Some(switchboard::store::DeliveryState::Pending)] {
+        let query = switchboard::store::DeliveryQuery { state, limit: 5, ..Default::default() };
+        store.deliveries(query).await.unwrap();
+    }
+    store.prune_deliveries(at(5)).await.unwrap();
     store.erase_messages(user(1), None, at(50)).await.unwrap();
     store.erase_user(user(1), at(50), vec![]).await.unwrap();
     store.retire(at(10), 5, at(10)).await.unwrap();
