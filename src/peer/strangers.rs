@@ -2,7 +2,8 @@
 //! (`limits.strangers`). When there are more, the oldest of the address that has most of them makes room, unless the newcomer's own
 //! address has as many: whoever opens few gets in, however many others open.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ipnet::IpNet;
@@ -14,13 +15,16 @@ use crate::ledger::{Entry, Full, Holder, Ledger, Resource};
 /// See the module.
 pub struct Strangers {
     ledger: Arc<Ledger>,
-    by_network: Mutex<HashMap<IpNet, VecDeque<Arc<Stranger>>>>,
+    /// By their numbers: the oldest first.
+    by_network: Mutex<HashMap<IpNet, BTreeMap<u64, Arc<Stranger>>>>,
+    next: AtomicU64,
 }
 
 /// A connection that has shown no valid token yet.
 pub struct Stranger {
     all: Weak<Strangers>,
     network: IpNet,
+    number: u64,
     abort: AbortHandle,
     place: Mutex<Option<Entry>>,
 }
@@ -28,7 +32,11 @@ pub struct Stranger {
 impl Strangers {
     /// Nobody is there.
     pub fn new(ledger: &Arc<Ledger>) -> Arc<Self> {
-        Arc::new(Self { ledger: ledger.clone(), by_network: Mutex::default() })
+        Arc::new(Self {
+            ledger: ledger.clone(),
+            by_network: Mutex::default(),
+            next: AtomicU64::new(0),
+        })
     }
 
     /// A place for one more from `network`; another connection may be cut for it.
@@ -47,19 +55,20 @@ impl Strangers {
     ) -> Arc<Stranger> {
         abort.narrow();
         let all = Arc::downgrade(self);
-        let stranger = Arc::new(Stranger { all, network, abort, place: Mutex::new(Some(place)) });
-        self.by_network.lock().entry(network).or_default().push_back(stranger.clone());
+        let (number, place) = (self.next.fetch_add(1, Ordering::Relaxed), Mutex::new(Some(place)));
+        let stranger = Arc::new(Stranger { all, network, number, abort, place });
+        self.by_network.lock().entry(network).or_default().insert(number, stranger.clone());
         stranger
     }
 
     fn make_room(&self, network: IpNet) -> Option<Entry> {
         let mut by_network = self.by_network.lock();
-        let own = by_network.get(&network).map_or(0, VecDeque::len);
+        let own = by_network.get(&network).map_or(0, BTreeMap::len);
         let (&most, there) = by_network.iter().max_by_key(|(_, there)| there.len())?;
         if there.len() <= own + 1 {
             return None;
         }
-        let oldest = by_network.get_mut(&most)?.pop_front()?;
+        let (_, oldest) = by_network.get_mut(&most)?.pop_first()?;
         drop(by_network);
         metrics::counter!("rtc_http_connections_cut_total", "why" => "strangers").increment(1);
         oldest.abort.sever();
@@ -82,7 +91,7 @@ impl Stranger {
         if let Some(all) = self.all.upgrade() {
             let mut by_network = all.by_network.lock();
             if let Some(there) = by_network.get_mut(&self.network) {
-                there.retain(|other| !std::ptr::eq(Arc::as_ptr(other), self));
+                there.remove(&self.number);
                 if there.is_empty() {
                     by_network.remove(&self.network);
                 }
