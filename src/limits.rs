@@ -12,6 +12,7 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLim
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+pub use self::failures::Attempt;
 use self::failures::Failures;
 use crate::config;
 use crate::error::{Failure, Reason};
@@ -199,14 +200,9 @@ impl Limits {
         self.handshakes.take(&network(address))
     }
 
-    /// One more request or connection without a valid token.
-    pub fn anonymous(&self, address: &str) -> Result<(), TooMany> {
-        self.anonymous.charge(network(address))
-    }
-
-    /// Whether an address may fail once more: when it may not, a token that nobody knows is not worth a question to the backend.
-    pub fn may_fail(&self, address: &str) -> bool {
-        self.anonymous.has_room(network(address))
+    /// A request or connection from an address, with a token that may be good.
+    pub fn attempt(&self, address: &str) -> Attempt<'_> {
+        Attempt::new(&self.anonymous, network(address))
     }
 
     fn of_users(&self) -> [&Buckets<UserId>; 6] {
@@ -296,7 +292,7 @@ mod tests {
     fn a_network_of_ipv6_is_one_client_and_an_ipv4_address_is_one() {
         let config = config::Limits { anonymous_per_minute: 2, ..config::Limits::default() };
         let limits = Limits::new(&config);
-        let three = |addresses: [&str; 3]| addresses.map(|it| limits.anonymous(it).is_ok());
+        let three = |addresses: [&str; 3]| addresses.map(|it| limits.attempt(it).failed().is_ok());
         assert_eq!(
             three(["2001:db8::1", "2001:db8::2:3", "2001:db8:0:0:ffff::"]),
             [true, true, false]
@@ -309,15 +305,24 @@ mod tests {
     #[test]
     fn an_address_that_failed_too_often_is_seen_before_anything_is_charged() {
         let limits = limits(|it| it.anonymous_per_minute = 2);
+        let may_ask = |address| limits.attempt(address).may_ask();
         for _ in 0..100 {
-            assert!(limits.may_fail("192.0.2.1"), "a look costs nothing");
+            assert!(may_ask("192.0.2.1"), "what is good costs nothing");
         }
-        assert_eq!([0; 3].map(|_| limits.anonymous("192.0.2.1").is_ok()), [true, true, false]);
-        assert!(!limits.may_fail("192.0.2.1") && limits.may_fail("192.0.2.2"));
-        let refused = limits.anonymous("192.0.2.1").unwrap_err();
+        // Two are under way: a third would be one too many, until one of them turns out to be good.
+        let under_way = [(); 2].map(|()| limits.attempt("192.0.2.1"));
+        assert!(under_way.iter().all(Attempt::may_ask) && !may_ask("192.0.2.1"));
+        let [bad, good] = under_way;
+        drop(good);
+        assert!(may_ask("192.0.2.1"));
+        assert_eq!(bad.failed(), Ok(()), "it is charged once");
+        let fail = || limits.attempt("192.0.2.1").failed();
+        assert_eq!([0; 2].map(|_| fail().is_ok()), [true, false]);
+        assert!(!may_ask("192.0.2.1") && may_ask("192.0.2.2"));
+        let refused = fail().unwrap_err();
         assert!((29_000..=30_000).contains(&refused.retry_after_ms), "{refused}");
         limits.shrink();
-        assert!(!limits.may_fail("192.0.2.1"), "debts stay");
+        assert!(!may_ask("192.0.2.1"), "debts stay");
     }
 
     #[test]
@@ -329,7 +334,7 @@ mod tests {
         let of = |address: &str| [0; 4].map(|_| limits.handshake(address).is_ok());
         assert_eq!(of("2001:db8::1"), [true, true, true, false]);
         assert_eq!(of("192.0.2.1"), [true, true, true, false]);
-        assert_eq!(limits.anonymous("192.0.2.1"), Ok(()), "the other bucket is full still");
+        assert_eq!(limits.attempt("192.0.2.1").failed(), Ok(()), "the other bucket is full still");
     }
 
     fn user(n: i64) -> UserId {
@@ -369,8 +374,8 @@ mod tests {
                 assert!(take(&limits, user(n)).is_err());
             }
             let address = format!("192.0.2.{n}");
-            assert_eq!(limits.anonymous(&address), Ok(()));
-            assert!(limits.anonymous(&address).is_err());
+            assert_eq!(limits.attempt(&address).failed(), Ok(()));
+            assert!(limits.attempt(&address).failed().is_err());
         }
         limits.shrink();
         assert!(limits.call(user(1)).is_err(), "what is used up stays so");

@@ -20,6 +20,7 @@ use crate::config::XUserId;
 use crate::error::{Problem, Reason};
 use crate::event::Role;
 use crate::ids::UserId;
+use crate::limits::Attempt;
 use crate::peer::{ClientAddress, Stranger};
 use crate::policy::{self, Relation, Verb};
 use crate::rooms::{Guest, Visitor};
@@ -45,12 +46,12 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let token = token(&parts.headers).map(str::to_owned).or_else(|| query_token(app, parts));
-        let may_ask = || app.limits.may_fail(address(parts));
+        let attempt = app.limits.attempt(address(parts));
         let identity = match token {
-            Some(token) => app.auth.authenticate_if(&token, may_ask).await,
+            Some(token) => app.auth.authenticate_if(&token, || attempt.may_ask()).await,
             None => Err(AuthError::Missing),
         };
-        let identity = identity.map_err(|error| reject_unauthenticated(app, parts, error))?;
+        let identity = identity.map_err(|error| reject_unauthenticated(attempt, error))?;
         tracing::Span::current().record("user", identity.user_id.value());
         app.limits.rest(identity.user_id)?;
         if app.config.compat.x_user_id == XUserId::Check {
@@ -100,12 +101,12 @@ fn query_token(app: &App, parts: &Parts) -> Option<String> {
 }
 
 /// Counts a request without a valid token against its address.
-fn reject_unauthenticated(app: &App, parts: &Parts, error: AuthError) -> Refusal {
+fn reject_unauthenticated(attempt: Attempt<'_>, error: AuthError) -> Refusal {
     metrics::counter!("rtc_auth_failures_total", "reason" => error.label()).increment(1);
     if !error.is_of_token() {
         return error.into();
     }
-    match app.limits.anonymous(address(parts)) {
+    match attempt.failed() {
         Ok(()) => error.into(),
         Err(refused) => refused.into(),
     }
@@ -149,7 +150,8 @@ impl FromRequestParts<App> for Operator {
                 prove(parts);
                 Ok(Self)
             } else {
-                Err(reject_unauthenticated(app, parts, AuthError::Invalid("api_key")))
+                let attempt = app.limits.attempt(address(parts));
+                Err(reject_unauthenticated(attempt, AuthError::Invalid("api_key")))
             };
         }
         let caller = Caller::from_request_parts(parts, app).await?;

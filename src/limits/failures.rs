@@ -2,6 +2,7 @@
 //! more is spent on it than a look.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock, Reference as _};
@@ -11,6 +12,43 @@ use parking_lot::Mutex;
 use super::{TooMany, too_many};
 
 type Instant = <DefaultClock as governor::clock::Clock>::Instant;
+
+/// A token that somebody shows, whose worth is not known yet. It is charged to its network before the backend is asked about it, so
+/// that those under way count, and is given back unless the token was bad.
+pub struct Attempt<'a> {
+    failures: &'a Failures,
+    network: IpNet,
+    charged: AtomicBool,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(failures: &'a Failures, network: IpNet) -> Self {
+        Self { failures, network, charged: AtomicBool::new(false) }
+    }
+
+    /// Whether a token that nobody knows is worth a question to the backend; not when the network has failed too often.
+    pub fn may_ask(&self) -> bool {
+        let charged = self.failures.reserve(self.network);
+        self.charged.store(charged, Ordering::Relaxed);
+        charged
+    }
+
+    /// The token was bad, or there was none; `Err` when there were too many before it.
+    pub fn failed(self) -> Result<(), TooMany> {
+        if self.charged.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.failures.charge(self.network)
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if *self.charged.get_mut() && self.failures.on {
+            self.failures.pardon(self.network);
+        }
+    }
+}
 
 /// Nanoseconds of a minute.
 const MINUTE: u64 = 60_000_000_000;
@@ -59,10 +97,26 @@ impl Failures {
         Ok(())
     }
 
-    /// Whether one more failure would be charged.
-    pub(super) fn has_room(&self, network: IpNet) -> bool {
-        let paid_at = self.paid_at.lock().get(&network).copied().unwrap_or_default();
-        !self.on || paid_at + self.cost <= self.now() + MINUTE
+    /// Charges what may become a failure, where there is room for it; who asks may be told nothing yet.
+    fn reserve(&self, network: IpNet) -> bool {
+        if !self.on {
+            return true;
+        }
+        let now = self.now();
+        let mut all = self.paid_at.lock();
+        let paid_at = all.get(&network).copied().unwrap_or_default();
+        let has_room = paid_at + self.cost <= now + MINUTE;
+        if has_room {
+            all.insert(network, now.max(paid_at) + self.cost);
+        }
+        has_room
+    }
+
+    /// It was no failure.
+    fn pardon(&self, network: IpNet) {
+        if let Some(paid_at) = self.paid_at.lock().get_mut(&network) {
+            *paid_at = paid_at.saturating_sub(self.cost);
+        }
     }
 
     fn check(&self, paid_at: u64, now: u64) -> Result<(), TooMany> {

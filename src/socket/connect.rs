@@ -21,6 +21,7 @@ use crate::delivery::{Frame, Opened, SessionInfo};
 use crate::error::{Failure, Problem, Reason};
 use crate::event::{CloseReason, Event, MissedCalls, Role, SessionClosed, SessionReady};
 use crate::ids::{DeviceId, SessionId, Short, UserId};
+use crate::limits::Attempt;
 use crate::peer::{ClientAddress, Unproven};
 use crate::presence::PresenceError;
 use crate::store::TokenHash;
@@ -111,8 +112,9 @@ async fn admitted(
     if let Some((identity, token)) = guest(app, &handshake) {
         return Ok(Admitted { identity, handshake, guest: Some(token) });
     }
-    let identity =
-        identify(app, socket, &handshake).await.map_err(|error| refuse(app, socket, &error))?;
+    let attempt = app.limits.attempt(&address(socket));
+    let identity = identify(app, socket, &handshake, &attempt).await;
+    let identity = identity.map_err(|error| refuse(attempt, &error))?;
     check_claim(app, &identity, &handshake)?;
     let refused = |error: crate::people::PeopleError| {
         let reason = error.reason();
@@ -150,6 +152,7 @@ async fn identify(
     app: &App,
     socket: &SocketRef,
     handshake: &Handshake,
+    attempt: &Attempt<'_>,
 ) -> Result<Identity, AuthError> {
     let parts = socket.req_parts();
     let header =
@@ -163,8 +166,7 @@ async fn identify(
         }
         Some(_) => return Err(AuthError::Invalid("malformed")),
     };
-    let may_ask = || app.limits.may_fail(&address(socket));
-    app.auth.authenticate_if(&token.ok_or(AuthError::Missing)?, may_ask).await
+    app.auth.authenticate_if(&token.ok_or(AuthError::Missing)?, || attempt.may_ask()).await
 }
 
 fn query_token(app: &App, uri: &http::Uri) -> Option<String> {
@@ -172,10 +174,9 @@ fn query_token(app: &App, uri: &http::Uri) -> Option<String> {
     auth::query_token(query).map(str::to_owned)
 }
 
-fn refuse(app: &App, socket: &SocketRef, error: &AuthError) -> Refusal {
+fn refuse(attempt: Attempt<'_>, error: &AuthError) -> Refusal {
     metrics::counter!("rtc_auth_failures_total", "reason" => error.label()).increment(1);
-    let address = address(socket);
-    if error.is_of_token() && app.limits.anonymous(&address).is_err() {
+    if error.is_of_token() && attempt.failed().is_err() {
         return Refusal(
             "Too many attempts without a valid token; wait a minute".into(),
             Reason::RateLimited,
