@@ -12,7 +12,7 @@ use crate::fact::FactKind;
 
 /// How many endpoints there may be.
 const MOST: usize = 16;
-/// How many bytes a key has: https://www.standardwebhooks.com, "Signature scheme".
+/// How many bytes a key has: <https://www.standardwebhooks.com>, "Signature scheme".
 const KEY: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Base64 with or without its padding.

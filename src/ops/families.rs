@@ -77,7 +77,7 @@ families! {
     Server Gauge "rtc_store_rows" ["kind"] "users, messages and calls in the store",
     Server Gauge "rtc_auth_cached" "answers of the authentication backend that are kept",
     Server Counter "rtc_access_changes_late_total" "changes of what somebody may that were not carried out within a second",
-    Server Counter "rtc_http_connections_cut_total" ["why"] "TCP connections that were ended: `unread` (the client took nothing for 30 s), `descriptors` (none was left for clients)",
+    Server Counter "rtc_http_connections_cut_total" ["why"] "TCP connections that were ended: `unread` (the client took nothing for 30 s), `descriptors` (none was left for clients), `strangers` (one without a token made room for another address)",
     Server Counter "rtc_auth_failures_total" ["reason"] "requests and connections without a valid token",
     Server Counter "rtc_auth_key_readings_total" ["result"] "readings of the JWKS",
     Server Gauge "rtc_limits_counted" "users and networks whose requests are counted at present",

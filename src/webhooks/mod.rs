@@ -1,4 +1,4 @@
-//! Webhooks: what happened, sent to the application's backend as Standard Webhooks (https://www.standardwebhooks.com). Each endpoint reads
+//! Webhooks: what happened, sent to the application's backend as Standard Webhooks (<https://www.standardwebhooks.com>). Each endpoint reads
 //! the facts with a cursor of its own and has a task that delivers what it wants: of one call or room in order, different ones side by side,
 //! again and again for about a day. Deliveries are stored before they are sent, so that a restart loses none.
 
