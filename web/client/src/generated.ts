@@ -1130,6 +1130,7 @@ export interface RoomJoin {
 export interface RoomJoinAck {
   iceServers: IceServer[]
   iceTransportPolicy: string
+  /** The others. */
   participants: Participant[]
   recording?: ActiveRecording | null
   resumeSecret: string
